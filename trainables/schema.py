@@ -1,0 +1,56 @@
+"""The names that records are written and read under, declared once for the pipeline, the study and the analysis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A final figure of a trial. Stored as the fraction it is; `percent` says how a person wants it printed."""
+
+    name: str
+    label: str
+    better: Literal["higher", "lower", "neither"]
+    percent: bool
+    meaning: str
+
+
+FINAL_METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("top1", "top-1 accuracy", "higher", True, "f_T' retrained on anonymized clips, softmax averaged per video"),
+        Metric("top5", "top-5 accuracy", "higher", True, "as top1, among the five most probable classes"),
+        Metric("chance_top1", "top-1 at chance", "neither", True, "share of the most frequent class of the test videos"),
+        Metric("cmap", "cMAP", "lower", True, "mean average precision over attributes of f_B' on anonymized images"),
+        Metric("chance_cmap", "cMAP at chance", "neither", True, "mean prevalence of the attributes in the test images"),
+        Metric("macro_f1", "macro F1", "lower", False, "mean F1 over attributes at probability 0.5"),
+        Metric("leakage", "leakage above chance", "lower", True, "(cmap - chance_cmap) / (1 - chance_cmap)"),
+        Metric("clip_cmap", "cMAP on clips", "lower", True, "cmap measured on the anonymized action clips"),
+        Metric("clip_chance_cmap", "cMAP on clips at chance", "neither", True, "mean prevalence in the test clips"),
+        Metric("clip_macro_f1", "macro F1 on clips", "lower", False, "macro_f1 measured on the anonymized action clips"),
+        Metric("clip_leakage", "leakage on clips", "lower", True, "leakage measured on the anonymized action clips"),
+        Metric("rms_distortion", "RMS distortion", "neither", False, "per test clip, Eq. 4, in the trial's norm"),
+        Metric("penalty_active", "penalty active", "neither", True, "share of minimax steps in which rms > B"),
+        Metric("seconds", "seconds", "lower", False, "wall time of the trial's own stages, reused ones not counted"),
+    )
+}
+
+# Per attribute, beside the metrics above: `ap.<attribute>` and `ap_chance.<attribute>`, with `clip_` before them for clips.
+AP, AP_CHANCE, CLIP = "ap.", "ap_chance.", "clip_"
+
+# Curves are logged once an epoch as `<stage>/<name>`, with step = epoch (0-based).
+STAGES = ("reconstruct", "warm_up", "minimax", "evaluate_action", "evaluate_privacy", "evaluate_clip_privacy")
+
+# Tags of a trial's MLflow run. `setting` is the run without its seed: runs with equal setting are repetitions.
+TAG_TRIAL_KEY, TAG_SPACE, TAG_PROFILE = "trial_key", "space", "profile"
+TAG_METHOD, TAG_SETTING, TAG_SEED, TAG_STAGES_REUSED, TAG_REASON = "method", "setting", "seed", "stages_reused", "reason"
+
+# Artifacts of a trial's MLflow run.
+ARTIFACT_CONFIG, ARTIFACT_FRAMES, ARTIFACT_RECORD, ARTIFACT_ANONYMIZER = "config.yaml", "frames.png", "record.json", "anonymizer"
+
+
+def experiment_name(space: str, profile: str) -> str:
+    """The MLflow experiment that holds a study."""
+    return f"{space}.{profile}"
