@@ -97,7 +97,7 @@ class AugmentConfig(Frozen):
     hue: Annotated[float, Field(ge=0.0, le=0.5)] = 0.05
     grey: Fraction = 0.1
     erase: Fraction = 0.4
-    erasures: Annotated[int, Field(ge=0)] = 2
+    erasures: Annotated[int, Field(ge=0, le=4)] = 2
 
     @model_validator(mode="after")
     def _ordered(self) -> AugmentConfig:

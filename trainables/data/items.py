@@ -91,10 +91,11 @@ class StillSplits:
 def cut_validation(items: Sequence[Item], fraction: float, name: str) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
     """Splits training items into (train, validation) by whole groups, so that no source is on both sides.
 
-    The same for every seed and machine: groups are taken in an order hashed from `name` until `fraction` of the items
-    is reached, those first that bring a class not yet held out, none that would leave a class without training items.
+    The same for every seed and machine: first the smallest groups that bring a class not yet held out, so that few large
+    sources do not use up the fraction; then groups in an order hashed from `name` until `fraction` of the items is reached.
+    None is taken that would leave a class without training items.
 
-    Raises DataError if the items come from a single group.
+    Raises DataError if the items come from a single group, or if no group can be spared.
     """
     groups: dict[str, list[Item]] = {}
     for item in items:
@@ -109,7 +110,7 @@ def cut_validation(items: Sequence[Item], fraction: float, name: str) -> tuple[t
     held: set[str] = set()
     order = sorted(groups, key=lambda group: _digest([name, group]))
     for need_new_class in (True, False):
-        for group in order:
+        for group in sorted(order, key=lambda group: len(groups[group])) if need_new_class else order:
             if group in held or len(held) == len(groups) - 1:
                 continue
             labels = Counter(item.label for item in groups[group] if isinstance(item, Video))
@@ -124,6 +125,11 @@ def cut_validation(items: Sequence[Item], fraction: float, name: str) -> tuple[t
             held.add(group)
             left -= labels
             held_classes |= set(labels)
+    if not held:
+        raise DataError(
+            f"{name}: each of the {len(groups)} groups of training items is the only one of a class, so none can be held out"
+            " for validation; give classes items of at least two sources"
+        )
     return (
         tuple(item for item in items if item.group not in held),
         tuple(item for item in items if item.group in held),

@@ -1,0 +1,454 @@
+"""The figures of a report, drawn once by matplotlib for PNG and SVG. Colours: Okabe-Ito; text never overlaps text.
+
+Everything is plotted in percent, as the tables print it. Labels come from run names: they are never read as mathtext.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import Bbox
+
+from analysis.pareto import step_line
+from analysis.records import PARAM, RAW
+from analysis.tables import BUDGET, WEIGHT, Estimate, attributes, estimate, of
+from trainables.schema import AP, AP_CHANCE, FINAL_METRICS
+
+BLACK, GREY = "#000000", "#666666"
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
+WIDE, NARROW, PANEL = (7.4, 4.6), (3.7, 4.4), (3.9, 3.1)  # inches; NARROW is for phones
+SYMBOLS = {BUDGET: "B", WEIGHT: "lambda"}
+CHANCE_OF = {"cmap": "chance_cmap", "clip_cmap": "clip_chance_cmap", "top1": "chance_top1"}  # of leakage it is 0
+LOSSES = {
+    "minimax/loss_anonymizer": "loss of the anonymizer f_A (Eq. 3)",
+    "minimax/loss_action": "loss of the action classifier f_T",
+    "minimax/loss_privacy": "loss of the privacy encoder f_B (Eq. 6)",
+    "minimax/rms_distortion": "RMS distortion of the training clips (Eq. 4)",
+}
+
+_STYLE: Any = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Helvetica", "Arial"],
+    "font.size": 8.5,
+    "axes.titlesize": 9,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.unicode_minus": True,
+    "text.parse_math": False,
+    "svg.fonttype": "none",
+    "figure.constrained_layout.use": True,
+}
+
+
+def short(text: str, most: int = 26) -> str:
+    """A label cut to fit a figure; tables and tooltips carry it whole."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def distinct_part(labels: Sequence[str]) -> dict[str, str]:
+    """Labels without the words that all of them share: what tells the settings of one study apart."""
+    words = [label.split() for label in labels]
+    shared = set.intersection(*map(set, words)) if len(words) > 1 else set()
+    return {label: " ".join(word for word in label.split() if word not in shared) or label for label in labels}
+
+
+def front_figure(
+    trials: pd.DataFrame, settings: pd.DataFrame, x: str = "leakage", size: tuple[float, float] = WIDE
+) -> tuple[Figure, dict[str, str]]:
+    """The privacy-utility plane: every trial, the mean of every setting with its interval, the front, chance on both axes.
+
+    x is a metric where lower is better (`leakage`, `clip_leakage`, `cmap`); y is top1. Returns the figure and, for the
+    id of every point in it, the words a reader gets when pointing at it. Without a trial to draw, the figure says so.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure = _canvas(size)
+        axes = figure.subplots()
+        axes.set(xlabel=f"{FINAL_METRICS[x].label} [%]  ← better", ylabel="top-1 accuracy [%]  better →")
+        told: dict[str, str] = {}
+        trials = trials.dropna(subset=[x, "top1"])
+        settings = settings.dropna(subset=[x, "top1"]) if x in settings else settings.iloc[:0]
+        if trials.empty or settings.empty:
+            axes.text(0.5, 0.5, "no finished trial has both metrics", ha="center", va="center", transform=axes.transAxes)
+            return figure, told
+        look = _looks(settings)
+        for number, (_, trial) in enumerate(trials.iterrows()):
+            colour, marker = look[str(trial["method"])]
+            (point,) = axes.plot(100 * trial[x], 100 * trial["top1"], marker, ms=4, mfc="none", mec=colour, mew=0.8, alpha=0.7)
+            point.set_gid(f"trial-{number}")
+            told[f"trial-{number}"] = f"{trial['label']}, seed {trial['seed']}: {_told(trial, x)}"
+        fronts = list(settings.groupby("protocol"))
+        strokes = []  # level and upright lines, in data coordinates, that labels keep off
+        for _, group in fronts:
+            line = 100 * step_line(group[[x, "top1"]])
+            axes.plot(line[:, 0], line[:, 1], color=GREY, lw=1.2, zorder=1)
+            strokes += list(pairwise(line))
+        labels = []
+        texts = distinct_part(list(settings.loc[settings["method"] != RAW, "label"]))
+        counts = set(settings["n"])
+        for number, (_, row) in enumerate(settings.iterrows()):
+            colour, marker = look[str(row["method"])]
+            across, up = of(row, x), of(row, "top1")
+            strokes += _cross(axes, across, up, colour)
+            size_of = 11 if row["method"] == RAW else 7
+            (point,) = axes.plot(
+                100 * across.mean,
+                100 * up.mean,
+                marker,
+                ms=size_of,
+                color=colour,
+                mec="white",
+                mew=0.8,
+                zorder=4 + (row["method"] == RAW),
+            )
+            point.set_gid(f"mean-{number}")
+            told[f"mean-{number}"] = f"{row['label']}, mean of {row['n']}: {_told_mean(row, x)}"
+            count = f" (n = {row['n']})" if len(counts) > 1 or row["n"] == 1 else ""
+            labels.append((100 * across.mean, 100 * up.mean, short(texts.get(row["label"], row["label"])) + count, colour, row))
+        obstacles = _chance_lines(axes, trials, x)
+        _limits(axes, settings, trials, x)
+        axes.set_title(_subtitle(settings, len(fronts)), fontweight="normal", color=GREY)
+        if len(look) > 2 or (len(look) == 2 and RAW not in look):
+            for method, (colour, marker) in look.items():
+                axes.plot([], [], marker, color=colour, label=short(method))
+            _legend_below(figure, 2 if size == NARROW else 4)
+        # raw and the front first: where room is short, they keep their names
+        labels.sort(key=lambda item: (item[4]["method"] != RAW, not item[4]["on_front"]))
+        _place_labels(axes, [(a, b, text, colour) for a, b, text, colour, _ in labels], obstacles, strokes)
+        return figure, told
+
+
+def loss_figures(curves: pd.DataFrame) -> list[tuple[str, Figure]]:
+    """Figure 5: losses per epoch of f_A, f_T, f_B and the RMS distortion, a line per setting, the mean over its seeds.
+
+    Bands are 95 % t intervals. `curves` as `records.read_curves` gives them, of at most as many settings as there are colours.
+    """
+    found = []
+    labels = list(dict.fromkeys(curves["label"]))[: len(PALETTE)]
+    texts = distinct_part(labels)
+    for name, title in LOSSES.items():
+        here = curves[curves["name"] == name].dropna(subset=["value"])
+        if here.empty:
+            continue
+        with matplotlib.rc_context(_STYLE):
+            figure = _canvas(PANEL)
+            axes = figure.subplots()
+            axes.set(title=title, xlabel="epoch")
+            for label, colour, style in zip(labels, PALETTE, STYLES, strict=False):
+                group = here[here["label"] == label]
+                if group.empty:
+                    continue
+                n = group["seed"].nunique(dropna=False)
+                per_step = group.groupby("step")["value"].agg(estimate)
+                steps, mean = per_step.index.to_numpy(), np.array([value.mean for value in per_step])
+                half = np.array([value.half_width for value in per_step])
+                marker = "o" if len(steps) == 1 else ""
+                axes.plot(steps, mean, color=colour, ls=style, lw=1.5, marker=marker, label=f"{short(texts[label])} (n = {n})")
+                axes.fill_between(steps, mean - half, mean + half, color=colour, alpha=0.15, lw=0)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            _legend_below(figure)
+            found.append((title, figure))
+    return found
+
+
+def sweep_figures(settings: pd.DataFrame, param: str) -> list[tuple[str, Figure]]:
+    """top1, leakage and, where measured, leakage on clips against one parameter (Figure 3, Table 3), intervals on every point.
+
+    A line per combination of the other things that vary among the settings of the swept method. Empty when the parameter
+    has fewer than two values there.
+    """
+    if param not in settings:
+        return []
+    symbol = SYMBOLS[param]
+    swept = settings[settings["method"] == "penalty"].copy()
+    swept[param] = pd.to_numeric(swept[param], errors="coerce")
+    swept = swept.dropna(subset=[param])
+    if swept[param].nunique() < 2:
+        return []
+    # What else differs between settings of equal B makes another line; what B decides (a weights file, say) does not.
+    others = [name for name in map(str, swept) if name.startswith(PARAM) and name != param]
+    others = [name for name in others if swept.groupby(param)[name].nunique(dropna=False).max() > 1]
+    swept["rest"] = [
+        " ".join(f"{SYMBOLS.get(name, name.rpartition('.')[2])}={row[name]}" for name in others) for _, row in swept.iterrows()
+    ]
+    found = []
+    for metric in ("top1", "leakage", "clip_leakage"):
+        if metric not in swept or swept[metric].notna().sum() < 2:
+            continue
+        with matplotlib.rc_context(_STYLE):
+            figure = _canvas(PANEL)
+            axes = figure.subplots()
+            better = "higher" if FINAL_METRICS[metric].better == "higher" else "lower"
+            title = f"{FINAL_METRICS[metric].label} against {symbol}"
+            axes.set(title=title, xlabel=f"{symbol} ({param.removeprefix(PARAM)})", ylabel=f"[%], {better} is better")
+            groups = list(swept.dropna(subset=[metric]).groupby("rest"))[: len(PALETTE)]
+            for (rest, group), colour, style, marker in zip(groups, PALETTE, STYLES, MARKERS, strict=False):
+                group = group.sort_values(param)  # noqa: PLW2901
+                half = 100 * group[f"{metric}_half_width"].fillna(0)
+                ns = sorted(set(group[f"{metric}_n"]))
+                name = f"{short(str(rest)) or 'penalty'} (n = {ns[0]}{f' to {ns[-1]}' if len(ns) > 1 else ''})"
+                axes.errorbar(
+                    group[param],
+                    100 * group[metric],
+                    half,
+                    color=colour,
+                    ls=style,
+                    marker=marker,
+                    ms=5,
+                    capsize=3,
+                    lw=1.3,
+                    label=name,
+                )
+            low, high = axes.get_ylim()
+            points = 100 * swept[metric].dropna()
+            margin = 0.6 * (points.max() - points.min()) + 5
+            low, high = max(low, points.min() - margin), min(high, points.max() + margin)
+            lines = [
+                (100 * of(row, metric).mean, f"raw (n = {of(row, metric).n})")
+                for _, row in settings[settings["method"] == RAW].iterrows()
+            ]
+            for value, text in [line for line in lines if not math.isnan(line[0])][:1]:
+                axes.axhline(value, color=BLACK, lw=1, ls=(0, (6, 2)), label=text)
+                low, high = min(low, value), max(high, value)
+            for value in _chance(settings, metric):
+                axes.axhline(value, color=GREY, lw=1, ls=":", label="chance")
+                low, high = min(low, value), max(high, value)
+            pad = 0.05 * (high - low)
+            axes.set_ylim(low - pad, high + pad)
+            _legend_below(figure)
+            found.append((title, figure))
+    return found
+
+
+def attribute_figure(trials: pd.DataFrame, settings: pd.DataFrame, prefix: str = "") -> Figure | None:
+    """Bars of average precision above chance, in points, per private attribute, for a few settings; None without such metrics.
+
+    `prefix` is `clip_` for the attributes of the clips.
+    """
+    names = attributes(trials, prefix)
+    if not names or settings.empty:
+        return None
+    colours = [BLACK if row["method"] == RAW else None for _, row in settings.iterrows()]
+    fresh = iter(PALETTE)
+    with matplotlib.rc_context(_STYLE):
+        figure = _canvas((4.4, 1.3 + 0.17 * len(names) * (len(settings) + 1)))
+        axes = figure.subplots()
+        thickness = 0.8 / len(settings)
+        for number, ((setting, row), colour) in enumerate(zip(settings.iterrows(), colours, strict=True)):
+            group = trials[trials["setting"] == setting]
+            above = [estimate(100 * (group[prefix + AP + name] - group[prefix + AP_CHANCE + name])) for name in names]
+            axes.barh(
+                np.arange(len(names)) + thickness * (number - (len(settings) - 1) / 2),
+                [value.mean for value in above],
+                height=thickness * 0.9,
+                xerr=[0 if math.isnan(value.half_width) else value.half_width for value in above],
+                error_kw={"lw": 0.8, "ecolor": GREY},
+                color=colour or next(fresh),
+                label=f"{short(row['label'], 34)} (n = {row['n']})",
+            )
+        axes.set_yticks(range(len(names)), [short(name, 22) for name in names])
+        axes.invert_yaxis()
+        axes.axvline(0, color=GREY, lw=1)
+        axes.set_xlabel("average precision above chance [points]  ← better")
+        _legend_below(figure)
+        return figure
+
+
+def save_png(figure: Figure, path: str | Path) -> None:
+    with matplotlib.rc_context(_STYLE):
+        figure.savefig(path, dpi=160)
+
+
+def image_uri(figure: Figure) -> str:
+    """The figure as SVG in a data URI: an image that needs no second file."""
+    return "data:image/svg+xml;base64," + base64.b64encode(_svg(figure, "figure").encode()).decode()
+
+
+def inline_svg(figure: Figure, prefix: str, told: Mapping[str, str]) -> str:
+    """The figure as an SVG element whose points can be reached by pointer, keyboard and screen reader.
+
+    `told`: what each point says, by its id. `prefix` keeps the ids of two figures on one page apart.
+    """
+    svg = _svg(figure, prefix)
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
+    svg = re.sub(r'(\bid="|url\(#|xlink:href="#)', rf"\g<1>{prefix}-", svg)
+    for name, text in told.items():
+        words = html.escape(text, quote=True)
+        focus = ' tabindex="0"' if name.startswith("mean") else ""
+        svg = svg.replace(
+            f'<g id="{prefix}-{name}">',
+            f'<g id="{prefix}-{name}" class="point" role="img" aria-label="{words}"{focus}><title>{words}</title>',
+            1,
+        )
+    return re.sub(
+        r'<svg ([^>]*?)width="[^"]*" height="[^"]*"|<svg height="[^"]*" ([^>]*?)width="[^"]*"', _unsized, svg, count=1
+    )
+
+
+def _unsized(match: re.Match[str]) -> str:
+    return f"<svg {match.group(1) or match.group(2) or ''}"
+
+
+def _svg(figure: Figure, salt: str) -> str:
+    out = io.StringIO()
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": salt}):
+        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    return out.getvalue()
+
+
+def _canvas(size: tuple[float, float]) -> Figure:
+    figure = Figure(figsize=size)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _looks(settings: pd.DataFrame) -> dict[str, tuple[str, str]]:
+    methods = sorted(set(map(str, settings["method"])) - {RAW}, key=lambda method: (method != "penalty", method))
+    looks = {method: (PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]) for i, method in enumerate(methods)}
+    return ({RAW: (BLACK, "*")} if RAW in set(settings["method"]) else {}) | looks
+
+
+def _told(trial: pd.Series, x: str) -> str:
+    return f"{FINAL_METRICS['top1'].label} {100 * trial['top1']:.1f} %, {FINAL_METRICS[x].label} {100 * trial[x]:.1f} %"
+
+
+def _told_mean(row: pd.Series, x: str) -> str:
+    return f"{FINAL_METRICS['top1'].label} {of(row, 'top1').text()} %, {FINAL_METRICS[x].label} {of(row, x).text()} %"
+
+
+def _cross(axes: Axes, across: Estimate, up: Estimate, colour: str) -> list[tuple[Any, Any]]:
+    """Draws both intervals of a mean, if it has them; returns their ends."""
+    if across.n < 2 and up.n < 2:
+        return []
+    x, y = 100 * across.mean, 100 * up.mean
+    dx, dy = (0.0 if math.isnan(value.half_width) else 100 * value.half_width for value in (across, up))
+    axes.errorbar(x, y, dy, dx, color=colour, lw=0.9, capsize=2, alpha=0.6, zorder=2)
+    return [((x - dx, y), (x + dx, y)), ((x, y - dy), (x, y + dy))]
+
+
+def _chance(frame: pd.DataFrame, metric: str) -> list[float]:
+    """Chance in percent, as a list of one, or empty where trials differ in it or have none."""
+    name = CHANCE_OF.get(metric)
+    if name is None:
+        return [0.0]
+    values = frame[name].dropna() if name in frame else pd.Series(dtype=float)
+    return [100 * float(values.mean())] if len(values) and values.max() - values.min() < 0.02 else []
+
+
+def _chance_lines(axes: Axes, trials: pd.DataFrame, x: str) -> list[Any]:
+    """Draws chance on both axes; returns the texts, which other labels must not cross."""
+    texts = []
+    for value in _chance(trials, x):
+        axes.axvline(value, color=GREY, lw=1, ls=":")
+        texts.append(
+            axes.text(
+                value, 0.5, " chance", color=GREY, rotation=90, ha="right", va="center", transform=axes.get_xaxis_transform()
+            )
+        )
+    for value in _chance(trials, "top1"):
+        axes.axhline(value, color=GREY, lw=1, ls=":")
+        text = f"chance {value:.1f} %"
+        texts.append(axes.text(0.99, value, text, color=GREY, ha="right", va="bottom", transform=axes.get_yaxis_transform()))
+    return texts
+
+
+def _limits(axes: Axes, settings: pd.DataFrame, trials: pd.DataFrame, x: str) -> None:
+    """Room for every point, for chance, and for intervals as far as they stay between nothing and everything."""
+    for metric, set_limit in ((x, axes.set_xlim), ("top1", axes.set_ylim)):
+        values = [*(100 * trials[metric]), *_chance(trials, metric)]
+        least = min(0.0, *values)
+        for _, row in settings.iterrows():
+            value = of(row, metric)
+            if value.n > 1:
+                values += [max(least, 100 * (value.mean - value.half_width)), min(100.0, 100 * (value.mean + value.half_width))]
+        pad = 0.07 * max(max(values) - min(values), 5.0)
+        set_limit(min(values) - pad, max(values) + pad)
+
+
+def _subtitle(settings: pd.DataFrame, fronts: int) -> str:
+    counts = sorted(set(settings["n"]))
+    if counts == [1]:
+        n = "n = 1 per setting: no intervals"
+    elif len(counts) == 1:
+        n = f"n = {counts[0]} per setting; bars: 95 % t interval"
+    else:
+        n = f"n = {counts[0]} to {counts[-1]}; bars: 95 % t interval"
+    return n + (f"; {fronts} protocols" if fronts > 1 else "")
+
+
+def _place_labels(
+    axes: Axes, labels: Sequence[tuple[float, float, str, str]], fixed: Iterable[Any], strokes: Iterable[tuple[Any, Any]]
+) -> None:
+    """Writes each label at the first place around its point that is free; one that fits nowhere is left to the tooltip."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.draw_without_rendering()  # the layout decides where points land
+    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    inside = axes.get_window_extent(renderer)
+    taken = [text.get_window_extent(renderer) for text in fixed]
+    for ends in strokes:
+        (x0, x1), (y0, y1) = np.sort(axes.transData.transform(np.array(ends)), axis=0).T
+        taken.append(Bbox.from_extents(x0 - 1, y0 - 1, x1 + 1, y1 + 1))
+    for x, y, _, _ in labels:
+        at = axes.transData.transform((x, y))
+        taken.append(Bbox.from_extents(at[0] - 5, at[1] - 5, at[0] + 5, at[1] + 5))
+    offsets = [
+        (7, 4),
+        (-7, 4),
+        (7, -4),
+        (-7, -4),
+        (0, 8),
+        (0, -8),
+        (14, 13),
+        (-14, 13),
+        (14, -13),
+        (-14, -13),
+        (0, 18),
+        (0, -18),
+    ]
+    for x, y, text, colour in labels:
+        for dx, dy in offsets:
+            label = axes.annotate(
+                text,
+                (x, y),
+                (dx, dy),
+                textcoords="offset points",
+                ha="left" if dx > 0 else "right" if dx < 0 else "center",
+                va="bottom" if dy > 0 else "top",
+                color=colour,
+                fontsize=8,
+                zorder=5,
+            )
+            box = label.get_window_extent(renderer)
+            if inside.contains(box.x0, box.y0) and inside.contains(box.x1, box.y1) and not _hits(box, taken):
+                taken.append(box)
+                break
+            label.remove()
+
+
+def _hits(box: Bbox, others: Iterable[Bbox]) -> bool:
+    overlaps: Callable[[Bbox], bool] = box.overlaps
+    return any(overlaps(other) for other in others)
+
+
+def _legend_below(figure: Figure, columns: int = 2) -> None:
+    figure.legend(loc="outside lower left", frameon=False, ncols=columns, fontsize=8, handlelength=2.4, columnspacing=1)

@@ -1,0 +1,412 @@
+"""`report.html`: a study as a short paper in one file that opens from disk without a network, and its tables as CSV."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from PIL import Image, UnidentifiedImageError
+
+from analysis import figures, published, tables
+from analysis.pareto import hypervolume
+from analysis.records import PARAM, RAW, AnalysisError, Study, fetch_artifact, read_curves, shown_uri
+from trainables.schema import AP, AP_CHANCE, ARTIFACT_FRAMES, CLIP, FINAL_METRICS
+
+_HERE = Path(__file__).parent
+_MOST_FRAMES, _FRAMES_BYTES, _FRAMES_WIDTH = 16, 2_500_000, 900
+HYPERVOLUME_REFERENCE = (1.0, 0.0)  # everything leaks, nothing is recognised
+
+
+@dataclass(frozen=True)
+class Table:
+    """What the template prints as one table: cells as text, the first column names the row."""
+
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image inside the page."""
+
+    uri: str
+    alt: str
+    caption: str = ""
+    pixelated: bool = False
+    narrow_uri: str = ""  # shown instead where the window is as narrow as a phone's
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything on the page, in reading order."""
+
+    study: Study
+    store: str
+    answer: tuple[str, str]
+    rule: str
+    warnings: list[str]
+    front: Markup
+    front_narrow: Markup
+    front_note: str
+    settings: Table
+    clip_front: Picture | None
+    sweeps: list[Picture]
+    attribute_pictures: list[Picture]
+    attribute_tables: list[Table]
+    losses: list[Picture]
+    losses_note: str
+    frames: list[Picture]
+    frames_note: str
+    published: Table | None
+    published_note: str
+    ran: Table
+    unfinished: Table | None
+    missing: list[str]
+    metrics: Table
+    varying: Table | None
+    common: Table | None
+
+
+def write_report(study: Study, out: str | Path) -> Path:
+    """Writes report.html, front.png, trials.csv and settings.csv into `out`; returns the path of the page.
+
+    A study with nothing to show gets a page that says so. Raises AnalysisError when `out` cannot be written.
+    """
+    folder = Path(out)
+    settings = tables.settings_table(study.trials)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        figure, _ = figures.front_figure(study.trials, settings)
+        figures.save_png(figure, folder / "front.png")
+        every_run(study).to_csv(folder / "trials.csv")
+        settings.to_csv(folder / "settings.csv")
+        page = folder / "report.html"
+        page.write_text(render(build_page(study, settings)), encoding="utf-8")
+    except OSError as error:
+        raise AnalysisError(
+            f"the report cannot be written to {folder} ({error.strerror or error}); give another --out"
+        ) from None
+    return page.absolute()
+
+
+def every_run(study: Study) -> pd.DataFrame:
+    """Trials and unfinished runs in one table, with `state`: no run is missing from trials.csv."""
+    extra = study.unfinished.set_index("run_id")
+    done = study.trials.assign(state="finished")
+    done.loc[done.index.isin(extra.index), "state"] = "incomplete"
+    rest = extra[~extra.index.isin(done.index)]
+    return pd.concat([done, rest]) if len(rest) else done
+
+
+def settings_text(settings: pd.DataFrame) -> str:
+    """The settings table for a terminal."""
+    table = _settings_table(settings)
+    if not table.rows:
+        return "no finished trials"
+    lines = [list(table.columns), *[list(row) for row in table.rows]]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(table.columns))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+
+def render(page: Page) -> str:
+    """The page as HTML, every text in it escaped; its policy lets nothing load and no script run but its own."""
+    environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    script = (_HERE / "report.js").read_text(encoding="utf-8").strip()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    style = Markup((_HERE / "report.css").read_text(encoding="utf-8"))
+    return environment.get_template("report.html.j2").render(page=page, script=Markup(script), script_hash=digest, style=style)
+
+
+def build_page(study: Study, settings: pd.DataFrame) -> Page:
+    """Gathers the page: reads curves and frames of the settings that are shown."""
+    trials = study.trials
+    wide, told = figures.front_figure(trials, settings)
+    narrow, told_narrow = figures.front_figure(trials, settings, size=figures.NARROW)
+    losses, losses_note = _losses(study, settings)
+    frames, frames_note = _frames(study, settings)
+    beside = _published_table(settings, study.space)
+    return Page(
+        study=study,
+        store=shown_uri(study.tracking_uri),
+        answer=tables.answer(settings),
+        rule="Chosen by rule from the figures below: least leakage among the settings within"
+        f" {tables.NEAR_RAW * 100:.0f} points of raw top-1, else the highest top-1."
+        " The choice looks at the test figures, so it flatters the chosen setting a little.",
+        warnings=tables.warnings_of(study, settings),
+        front=Markup(figures.inline_svg(wide, "wide", told)),
+        front_narrow=Markup(figures.inline_svg(narrow, "narrow", told_narrow)),
+        front_note=_front_note(settings),
+        settings=_settings_table(settings),
+        clip_front=_clip_front(trials, settings),
+        sweeps=[
+            Picture(figures.image_uri(figure), f"{title}; the numbers are in the table of settings")
+            for param in figures.SYMBOLS
+            for title, figure in figures.sweep_figures(settings, param)
+        ],
+        attribute_pictures=_attribute_pictures(trials, _of_interest(settings.dropna(subset=["leakage"]), 4)),
+        attribute_tables=[table for prefix in ("", CLIP) if (table := _attribute_table(trials, settings, prefix))],
+        losses=losses,
+        losses_note=losses_note,
+        frames=frames,
+        frames_note=frames_note,
+        published=beside,
+        published_note=_published_note(study) if beside else "",
+        ran=_ran_table(study),
+        unfinished=_unfinished_table(study),
+        missing=tables.missing_seeds(study),
+        metrics=Table(
+            "What each figure is. Shares are printed in percent, changes in percentage points.",
+            ("figure", "meaning", "better"),
+            [(metric.label, metric.meaning, metric.better) for metric in FINAL_METRICS.values()],
+        ),
+        varying=_params_table(
+            "Parameters that differ between trials.", {k: ", ".join(v) for k, v in tables.varying(trials).items()}
+        ),
+        common=_params_table("Parameters that all finished trials share.", tables.common(trials)),
+    )
+
+
+def _of_interest(settings: pd.DataFrame, most: int) -> pd.DataFrame:
+    """Up to `most` settings, in the table's order, where room is short: raw, the answer's, the front, then the rest."""
+    best = tables.headline(settings)
+    chosen = settings.index == (None if best is None else best.name)
+    rank = (settings["method"] != RAW).astype(int) * (4 - 2 * chosen.astype(int) - settings["on_front"].astype(int))
+    return settings.loc[settings.index.isin(rank.sort_values(kind="stable").index[:most])]
+
+
+def _settings_table(settings: pd.DataFrame) -> Table:
+    with_clips = "clip_leakage" in settings and settings["clip_leakage"].notna().any()
+    columns = ["setting", "n", "top-1 %", "chance %", "against raw", "cMAP %", "chance %", "leakage %", "against raw"]
+    columns += ["leakage on clips %", "against raw"] if with_clips else []
+    columns += ["macro F1", "RMS distortion", "penalty active %", "front"]
+    rows = []
+    for _, row in settings.iterrows():
+        change = "baseline" if row["method"] == RAW else None
+        cells = [
+            str(row["label"]),
+            str(row["n"]),
+            tables.of(row, "top1").text(),
+            _plain(row, "chance_top1"),
+            change or tables.of(row, "change_top1").text(signed=True),
+            tables.of(row, "cmap").text(),
+            _plain(row, "chance_cmap"),
+            tables.of(row, "leakage").text(),
+            change or tables.of(row, "change_leakage").text(signed=True),
+        ]
+        if with_clips:
+            cells += [tables.of(row, "clip_leakage").text(), change or tables.of(row, "change_clip_leakage").text(signed=True)]
+        cells += [
+            tables.of(row, "macro_f1").text(percent=False, digits=3),
+            tables.of(row, "rms_distortion").text(percent=False, digits=3),
+            tables.of(row, "penalty_active").text(),
+            "yes" if row["on_front"] else "",
+        ]
+        rows.append(cells)
+    caption = (
+        "Settings: mean over seeds ± half of the 95 % t interval; n finished trials. Changes against the raw setting"
+        " measured the same way, in points, with Welch's interval. cMAP stands beside what a random scorer gets."
+    )
+    return Table(caption, columns, rows)
+
+
+def _plain(row: pd.Series, metric: str) -> str:
+    """Chance levels belong to the data, not to the seed: printed without interval."""
+    value = tables.of(row, metric)
+    return f"{100 * value.mean:.1f}" if value.n else "–"
+
+
+def _front_note(settings: pd.DataFrame) -> str:
+    known = settings.dropna(subset=["leakage", "top1"])
+    if known.empty:
+        return ""
+    areas = [100 * hypervolume(group[["leakage", "top1"]], HYPERVOLUME_REFERENCE) for _, group in known.groupby("protocol")]
+    amounts = " and ".join(f"{area:.1f}" for area in areas)
+    return (
+        f"The front covers {amounts} % of the plane (hypervolume against leakage 100 %, top-1 0 %; over means of"
+        f" {', '.join(sorted({f'n = {n}' for n in known['n']}))}, without interval)."
+    )
+
+
+def _clip_front(trials: pd.DataFrame, settings: pd.DataFrame) -> Picture | None:
+    if trials["clip_leakage"].isna().all():
+        return None
+    wide, narrow = (figures.front_figure(trials, settings, "clip_leakage", size)[0] for size in (figures.WIDE, figures.NARROW))
+    alt = "Top-1 accuracy against leakage measured on the action clips; the numbers are in the table of settings"
+    return Picture(figures.image_uri(wide), alt, narrow_uri=figures.image_uri(narrow))
+
+
+def _attribute_pictures(trials: pd.DataFrame, settings: pd.DataFrame) -> list[Picture]:
+    found = []
+    for prefix, where in (("", "images"), (CLIP, "clips")):
+        figure = figures.attribute_figure(trials, settings, prefix)
+        if figure:
+            caption = f"Private attributes of the {where}: average precision above chance."
+            found.append(Picture(figures.image_uri(figure), f"{caption} The numbers are in the table below.", caption))
+    return found
+
+
+def _attribute_table(trials: pd.DataFrame, settings: pd.DataFrame, prefix: str) -> Table | None:
+    names = tables.attributes(trials, prefix)
+    if not names:
+        return None
+    rows = [
+        [
+            name,
+            next((cell for _, row in settings.iterrows() if (cell := _plain(row, prefix + AP_CHANCE + name)) != "–"), "–"),
+            *[tables.of(row, prefix + AP + name).text() for _, row in settings.iterrows()],
+        ]
+        for name in names
+    ]
+    where = "action clips" if prefix else "privacy images"
+    return Table(f"Average precision per attribute on the {where}, percent.", ["attribute", "chance", *settings["label"]], rows)
+
+
+def _losses(study: Study, settings: pd.DataFrame) -> tuple[list[Picture], str]:
+    trained = settings[settings["method"] != RAW]
+    shown = _of_interest(trained, len(figures.PALETTE))
+    run_ids = [str(run_id) for setting in shown.index for run_id in study.trials.index[study.trials["setting"] == setting]]
+    curves = read_curves(study, figures.LOSSES, run_ids)
+    pictures = [
+        Picture(figures.image_uri(figure), f"{title}, per epoch of the minimax stage")
+        for title, figure in figures.loss_figures(curves)
+    ]
+    note = "Mean over seeds, bands: 95 % t interval."
+    return pictures, note + (
+        f" Drawn: {len(shown)} of {len(trained)} settings, the front first." if len(trained) > len(shown) else ""
+    )
+
+
+def _frames(study: Study, settings: pd.DataFrame) -> tuple[list[Picture], str]:
+    """Raw above anonymized frames, of the first seed of each setting that has them; what is left out is said."""
+    pictures: list[Picture] = []
+    lacking, size = [], 0
+    with tempfile.TemporaryDirectory() as folder:
+        for setting in _of_interest(settings, _MOST_FRAMES).index:
+            trial = study.trials[study.trials["setting"] == setting].sort_values("seed").iloc[0]
+            try:
+                target = Path(folder) / str(trial.name)
+                target.mkdir()
+                picture = _embedded(
+                    fetch_artifact(study, str(trial.name), ARTIFACT_FRAMES, target), str(trial["label"]), trial["seed"]
+                )
+            except (AnalysisError, OSError, UnidentifiedImageError):
+                lacking.append(str(trial["label"]))
+                continue
+            size += len(picture.uri)
+            if size > _FRAMES_BYTES:
+                lacking.append(f"{trial['label']} (the page would grow too large)")
+                break
+            pictures.append(picture)
+    notes = [f"No frames could be shown of: {', '.join(lacking)}." if lacking else ""]
+    if len(settings) > _MOST_FRAMES:
+        notes.append(f"{len(settings) - _MOST_FRAMES} more settings are not shown.")
+    return pictures, " ".join(filter(None, notes))
+
+
+def _embedded(path: Path, label: str, seed: object) -> Picture:
+    """An image file as a data URI no wider than the page; small frames stay sharp when the browser enlarges them."""
+    with Image.open(path) as opened:
+        image = opened.convert("RGB")
+    small = image.width < _FRAMES_WIDTH
+    if not small:
+        image = image.resize(
+            (_FRAMES_WIDTH, max(1, round(image.height * _FRAMES_WIDTH / image.width))), Image.Resampling.LANCZOS
+        )
+    out = io.BytesIO()
+    image.save(out, "PNG", optimize=True)
+    kind = "png"
+    if len(out.getvalue()) > 60_000:
+        out, kind = io.BytesIO(), "jpeg"
+        image.save(out, "JPEG", quality=82)
+    uri = f"data:image/{kind};base64,{base64.b64encode(out.getvalue()).decode()}"
+    return Picture(uri, f"Frames of {label}: raw in the upper row, anonymized in the lower row", f"{label}, seed {seed}", small)
+
+
+def _published_table(settings: pd.DataFrame, space: str) -> Table | None:
+    pairs = published.beside(settings, space)
+    if not pairs:
+        return None
+    theirs_raw = next(theirs for theirs, _ in [*pairs, *_raw_only(space)] if theirs["method"] == RAW)
+    rows = []
+    for theirs, ours in pairs:
+        is_raw = theirs["method"] == RAW
+        rows.append(
+            [
+                str(ours["label"]),
+                f"{100 * theirs['top1']:.1f}",
+                tables.of(ours, "top1").text(),
+                "baseline" if is_raw else _signed(theirs["top1"] - theirs_raw["top1"]),
+                "baseline" if is_raw else tables.of(ours, "change_top1").text(signed=True),
+                f"{100 * theirs['cmap']:.1f} (chance {100 * published.CHANCE_CMAP:.1f})",
+                f"{tables.of(ours, 'cmap').text()} (chance {_plain(ours, 'chance_cmap')})",
+                "baseline" if is_raw else _signed(theirs["leakage"] - theirs_raw["leakage"]),
+                "baseline" if is_raw else tables.of(ours, "change_leakage").text(signed=True),
+            ]
+        )
+    number = published.TABLE_OF_SPACE[space]
+    columns = ["setting"]
+    for what in ("top-1 %", "top-1 against raw", "cMAP %", "leakage against raw"):
+        columns += [f"{what}, paper", f"{what}, here"]
+    return Table(f"Table {number} of the paper beside this study. The paper states neither seeds nor intervals.", columns, rows)
+
+
+def _raw_only(space: str) -> list[tuple[pd.Series, pd.Series]]:
+    rows = published.published_settings(space)
+    return [(row, row) for _, row in rows.iterrows() if row["method"] == RAW]
+
+
+def _signed(value: float) -> str:
+    return f"{100 * value:+.1f}".replace("-", "−")
+
+
+def _published_note(study: Study) -> str:
+    note = (
+        "Leakage of the paper is computed from its cMAP and the chance level of the VISPR1 test images,"
+        " which it does not print. Its SPACT row was measured with another action classifier."
+    )
+    if study.profile == "paper":
+        return note
+    return (
+        "Other data, other networks: the paper trains I3D and ResNet-50 on UCF101 and VISPR,"
+        f" this study has profile {study.profile}. Only the direction of a change may be compared, never its size. " + note
+    )
+
+
+def _ran_table(study: Study) -> Table:
+    states = every_run(study)
+    rows = []
+    for label, group in states.groupby("label", sort=False):
+        count = group["state"].value_counts()
+        finished = group[group["state"] == "finished"]
+        rows.append(
+            [
+                str(label),
+                str(len(finished)),
+                " ".join(str(seed) for seed in sorted(finished["seed"].dropna())) or "–",
+                ", ".join(f"{n} {state}" for state, n in count.items() if state != "finished") or "–",
+                f"{finished['seconds'].mean():.0f}" if "seconds" in finished and finished["seconds"].notna().any() else "–",
+            ]
+        )
+    return Table("Runs of this study.", ("setting", "finished", "seeds", "otherwise", "seconds a trial"), rows)
+
+
+def _unfinished_table(study: Study) -> Table | None:
+    rows = [
+        [str(row["name"]), str(row["state"]), str(row["reason"]), f"{row['started']:%Y-%m-%d %H:%M}"]
+        for _, row in study.unfinished.iterrows()
+    ]
+    return Table("Runs without a usable result.", ("trial", "state", "reason", "started (UTC)"), rows) if rows else None
+
+
+def _params_table(caption: str, values: dict[str, str]) -> Table | None:
+    rows = [[name.removeprefix(PARAM), value] for name, value in values.items()]
+    return Table(caption, ("parameter", "value"), rows) if rows else None

@@ -1,0 +1,288 @@
+"""From trials to settings: means over seeds with their intervals, changes against raw data, the answer, the warnings."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from analysis.pareto import non_dominated
+from analysis.records import FRONT_METRICS, PARAM, RAW, Study
+from trainables.schema import AP, FINAL_METRICS
+
+BUDGET, WEIGHT = PARAM + "minimax.distortion_budget", PARAM + "minimax.penalty_weight"
+CLASSIFIERS = tuple(
+    PARAM + f"evaluate_{branch}.classifier.{field}" for branch in ("action", "privacy") for field in ("name", "weights")
+)
+# Trials that agree in these are measured alike, so that their figures may be compared.
+PROTOCOL = ("data.", "clip.", "evaluate_action.", "evaluate_privacy.")
+
+NEAR_RAW = 0.05  # top-1 this close to raw counts as kept, in the answer
+BARELY_ACTIVE = 0.01  # a penalty active in fewer steps than this trained nothing
+NEAR_CHANCE = 0.1  # leakage of raw data below this leaves nothing to take away
+_CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over `n` seeds and the half-width of its 95 % t interval (NaN for n < 2), in the metric's own unit."""
+
+    mean: float
+    half_width: float
+    n: int
+
+    def text(self, percent: bool = True, signed: bool = False, digits: int = 1) -> str:
+        """`92.1 ± 1.3`, or `92.1 (n = 1)`: a figure never stands without what says how sure it is. Absent: a dash."""
+        if self.n == 0 or math.isnan(self.mean):
+            return "–"
+        scale = 100 if percent else 1
+        shown = f"{self.mean * scale:{'+' if signed else ''}.{digits}f}".replace("-", "−")
+        return f"{shown} (n = 1)" if self.n == 1 else f"{shown} ± {self.half_width * scale:.{digits}f}"
+
+
+def estimate(values: Iterable[float]) -> Estimate:
+    """Mean and 95 % t interval over seeds; NaN values are not counted."""
+    known = _known(values)
+    if len(known) == 0:
+        return Estimate(math.nan, math.nan, 0)
+    half = math.nan
+    if len(known) > 1:
+        half = float(stats.t.ppf(0.5 + _CONFIDENCE / 2, len(known) - 1) * known.std(ddof=1) / math.sqrt(len(known)))
+    return Estimate(float(known.mean()), half, len(known))
+
+
+def change(values: Iterable[float], baseline: Iterable[float]) -> Estimate:
+    """Difference of means, with Welch's 95 % interval; n is the smaller of the two counts, and 1 leaves no interval."""
+    ours, theirs = _known(values), _known(baseline)
+    n = min(len(ours), len(theirs))
+    if n == 0:
+        return Estimate(math.nan, math.nan, 0)
+    difference = float(ours.mean() - theirs.mean())
+    if n == 1:
+        return Estimate(difference, math.nan, 1)
+    a, b = ours.var(ddof=1) / len(ours), theirs.var(ddof=1) / len(theirs)
+    if a + b == 0:
+        return Estimate(difference, 0.0, n)
+    freedom = (a + b) ** 2 / (a**2 / (len(ours) - 1) + b**2 / (len(theirs) - 1))
+    return Estimate(difference, float(stats.t.ppf(0.5 + _CONFIDENCE / 2, freedom) * math.sqrt(a + b)), n)
+
+
+def settings_table(trials: pd.DataFrame) -> pd.DataFrame:
+    """A row per setting, indexed by `setting`, raw first, then by method, penalty weight and budget.
+
+    For every metric m: `m`, `m_half_width`, `m_n`. For the metrics with a direction also `change_m`,
+    `change_m_half_width`, `change_m_n` against the raw setting measured by the same protocol (`baseline`; empty where
+    there is none). `on_front`: not beaten in (leakage, top1) by any setting of the same protocol.
+    """
+    metrics = [name for name in map(str, trials) if trials[name].dtype == "float64" and not name.startswith(PARAM)]
+    changing = [name for name, metric in FINAL_METRICS.items() if metric.better != "neither" and name != "seconds"]
+    groups = {str(setting): group for setting, group in trials.groupby("setting", sort=False)}
+    protocol = {setting: _protocol(group) for setting, group in groups.items()}
+    raw_of = {protocol[setting]: setting for setting, group in groups.items() if group["method"].iloc[0] == RAW}
+    rows = []
+    for setting, group in groups.items():
+        first = group.iloc[0]
+        row: dict[str, Any] = {"setting": setting, "label": first["label"], "method": first["method"], "n": len(group)}
+        row["seeds"] = " ".join(str(seed) for seed in sorted(group["seed"].dropna()))
+        row["baseline"] = raw_of.get(protocol[setting], "")
+        row["protocol"] = repr(protocol[setting])
+        for name in metrics:
+            row |= _columns(name, estimate(group[name]))
+        for name in changing:
+            baseline: Iterable[float] = groups[row["baseline"]][name] if row["baseline"] and first["method"] != RAW else []
+            row |= _columns(f"change_{name}", change(group[name], baseline))
+        rows.append(row | {name: first[name] for name in map(str, trials) if name.startswith(PARAM) and name != PARAM + "seed"})
+    if not rows:
+        return pd.DataFrame(columns=["label", "method", "n", "baseline", "protocol", "on_front", *FRONT_METRICS])
+    settings = pd.DataFrame(rows).set_index("setting")
+    settings["on_front"] = False
+    for _, group in settings.groupby("protocol"):
+        settings.loc[group.index, "on_front"] = non_dominated(group[["leakage", "top1"]])
+    order = [_order(row) for _, row in settings.iterrows()]
+    return settings.iloc[sorted(range(len(settings)), key=order.__getitem__)]
+
+
+def of(row: pd.Series, metric: str) -> Estimate:
+    """The estimate of one metric in a row of the settings table; absent metrics have n = 0."""
+    if metric not in row.index:
+        return Estimate(math.nan, math.nan, 0)
+    return Estimate(float(row[metric]), float(row[f"{metric}_half_width"]), int(row[f"{metric}_n"]))
+
+
+def attributes(trials: pd.DataFrame, prefix: str = "") -> list[str]:
+    """Names of the private attributes that any trial has an average precision for; prefix `clip_` for the clips."""
+    return [
+        str(name).removeprefix(prefix + AP)
+        for name in trials
+        if str(name).startswith(prefix + AP) and trials[name].notna().any()
+    ]
+
+
+def varying(trials: pd.DataFrame) -> dict[str, list[str]]:
+    """Parameters with more than one value, the seed left out, and their values as text."""
+    return {name: values for name, values in _values(trials).items() if len(values) > 1}
+
+
+def common(trials: pd.DataFrame) -> dict[str, str]:
+    """Parameters that all trials agree in."""
+    return {name: values[0] for name, values in _values(trials).items() if len(values) == 1}
+
+
+def headline(settings: pd.DataFrame) -> pd.Series | None:
+    """The setting the answer is about: least leakage among those within NEAR_RAW of raw top-1, else the highest top-1.
+
+    None when no anonymized setting has both metrics.
+    """
+    known = settings[(settings["method"] != RAW)].dropna(subset=list(FRONT_METRICS))
+    if known.empty:
+        return None
+    near = known[known["change_top1"] >= -NEAR_RAW]
+    return near.sort_values("leakage").iloc[0] if len(near) else known.sort_values("top1", ascending=False).iloc[0]
+
+
+def answer(settings: pd.DataFrame) -> tuple[str, str]:
+    """The study's answer in two sentences, with its numbers."""
+    best = headline(settings)
+    if best is None:
+        return (
+            "This study gives no answer yet.",
+            "No finished trial of an anonymized setting carries both top-1 accuracy and leakage.",
+        )
+    top1, leakage = of(best, "top1"), of(best, "leakage")
+    if not best["baseline"] or of(best, "change_top1").n == 0 or of(best, "change_leakage").n == 0:
+        return (
+            f"{best['label']} reaches {_said('top1', top1)} with {_said('leakage', leakage)}.",
+            "What that costs and gains is not known: there is no raw trial measured the same way to compare it with.",
+        )
+    raw = settings.loc[best["baseline"]]
+    near = best["change_top1"] >= -NEAR_RAW
+    kept = (
+        f"{best['label']} keeps"
+        if near
+        else f"No setting stays within {NEAR_RAW * 100:.0f} points of raw; {best['label']} keeps most with"
+    )
+    cost = _difference(of(best, "change_top1"))
+    first = f"{kept} {_said('top1', top1)}, where raw video has {_amount(of(raw, 'top1'))} ({cost})."
+    moved = "falls" if best["change_leakage"] < 0 else "does not fall: it goes"
+    second = (
+        f"Leakage above chance {moved} from {_amount(of(raw, 'leakage'))} to {_amount(leakage)}"
+        f" ({_difference(of(best, 'change_leakage'))})."
+    )
+    return first, second
+
+
+def warnings_of(study: Study, settings: pd.DataFrame) -> list[str]:
+    """What a reader must know before trusting the numbers, each as one sentence."""
+    trials, found = study.trials, []
+    if study.profile == "generated":
+        found.append("The clips and images are generated: the figures show that the method runs, and nothing about real video.")
+    lost = study.unfinished["state"].isin(["failed", "killed", "incomplete"]).sum()
+    if lost:
+        found.append(f"{_count(lost, 'trial')} failed, stopped or finished without a result; they are listed under “What ran”.")
+    pending = study.unfinished["state"].isin(["running", "scheduled"]).sum()
+    if pending:
+        found.append(f"{_count(pending, 'trial')} not finished: the figures may still change.")
+    if trials.empty:
+        return found
+    raw = settings[settings["method"] == RAW]
+    if raw.empty:
+        found.append("There is no raw trial: nothing says what anonymizing costs or gains.")
+    elif (settings["baseline"] == "").any():
+        names = _names(settings[settings["baseline"] == ""])
+        found.append(f"No raw trial was measured the same way as {names}; no change is given there.")
+    single = settings[settings["n"] == 1]
+    if len(single) == len(settings):
+        found.append("Every setting ran with one seed (n = 1): there are no intervals, and small differences may be chance.")
+    elif len(single):
+        found.append(f"One seed only (n = 1, no interval): {_names(single)}.")
+    near_chance = raw[raw["leakage"] < NEAR_CHANCE]
+    if len(near_chance):
+        found.append(
+            f"The attacker on raw data is near chance already (leakage {of(near_chance.iloc[0], 'leakage').text()} %):"
+            " a low leakage of the settings then shows a weak attacker, not a good anonymizer."
+        )
+    idle = settings[(settings["method"] != RAW) & (settings["penalty_active"] < BARELY_ACTIVE)]
+    if WEIGHT in idle:
+        idle = idle[pd.to_numeric(idle[WEIGHT], errors="coerce").fillna(0) > 0]
+        if len(idle):
+            found.append(
+                f"The penalty never bound (active in under 1 % of steps): {_names(idle)}. B and lambda changed nothing there."
+            )
+    differing = [name.removeprefix(PARAM) for name in CLASSIFIERS if name in trials and trials[name].astype(str).nunique() > 1]
+    if differing:
+        found.append(
+            f"Trials differ in their classifiers ({', '.join(differing)}): compare only settings with equal ones."
+            " Changes and fronts are taken among those only."
+        )
+    return found
+
+
+def missing_seeds(study: Study) -> list[str]:
+    """Settings that lack a seed other settings have, each as one sentence."""
+    runs = pd.concat([study.trials[["label", "seed"]], study.unfinished[["label", "seed"]]], ignore_index=True).dropna()
+    done = {str(label): set(group["seed"]) for label, group in study.complete.groupby("label")}
+    every = set(runs["seed"])
+    lacking = {str(label): sorted(every - done.get(str(label), set())) for label in runs["label"].unique()}
+    return [
+        f"{label}: no result for seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+        for label, seeds in lacking.items()
+        if seeds
+    ]
+
+
+def _known(values: Iterable[float]) -> np.ndarray:
+    array = np.asarray(list(values), dtype=float)
+    return array[~np.isnan(array)]
+
+
+def _columns(name: str, value: Estimate) -> dict[str, Any]:
+    return {name: value.mean, f"{name}_half_width": value.half_width, f"{name}_n": value.n}
+
+
+def _protocol(group: pd.DataFrame) -> tuple[tuple[str, str], ...]:
+    first = group.iloc[0]
+    prefixes = tuple(PARAM + part for part in PROTOCOL)
+    return tuple((str(name), str(first[name])) for name in sorted(map(str, group)) if name.startswith(prefixes))
+
+
+def _order(row: pd.Series) -> tuple[Any, ...]:
+    numbers = [pd.to_numeric(pd.Series([row.get(name)]), errors="coerce").fillna(-1).iloc[0] for name in (WEIGHT, BUDGET)]
+    natural = [
+        (0, float(part), "") if part[0].isdigit() else (1, 0.0, part) for part in re.findall(r"\d+\.?\d*|[^\d]+", row["label"])
+    ]
+    return row["method"] != RAW, row["method"], *numbers, natural
+
+
+def _values(trials: pd.DataFrame) -> dict[str, list[str]]:
+    columns = [str(name) for name in trials if str(name).startswith(PARAM) and name != PARAM + "seed"]
+    return {name.removeprefix(PARAM): [str(value) for value in trials[name].sort_values().unique()] for name in sorted(columns)}
+
+
+def _said(metric: str, value: Estimate) -> str:
+    return f"{FINAL_METRICS[metric].label} {_amount(value)}"
+
+
+def _amount(value: Estimate) -> str:
+    return f"{value.text().removesuffix(' (n = 1)')}\N{NO-BREAK SPACE}% (n = {value.n})"
+
+
+def _difference(value: Estimate) -> str:
+    if value.n == 1:
+        return f"change {value.text(signed=True).removesuffix(' (n = 1)')} points, n = 1: no interval, it may be chance"
+    unsure = "; the interval includes no change" if abs(value.mean) <= value.half_width else ""
+    return f"change {value.text(signed=True)} points{unsure}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def _names(settings: pd.DataFrame, most: int = 6) -> str:
+    names = list(settings["label"])
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -1,0 +1,184 @@
+"""Reading studies back out of MLflow."""
+
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import mlflow.tracking
+import numpy as np
+import pytest
+from fake_studies import FakeTrial, metrics, write_study
+from mlflow import MlflowClient
+
+from analysis.records import AnalysisError, Study, fetch_artifact, read_curves, read_study, shown_uri
+
+Maker = Callable[..., Study]
+
+
+def test_trials_are_typed(study: Study) -> None:
+    assert (study.name, study.space, study.profile) == ("ablation_B.generated", "ablation_B", "generated")
+    assert len(study.trials) == 16  # 15 complete, one without its leakage
+    assert len(study.complete) == 15
+    row = study.trials[(study.trials["label"] == "B=0.3 lambda=1") & (study.trials["seed"] == 2)].iloc[0]
+    assert row["method"] == "penalty"
+    assert row["top1"] == pytest.approx(0.93, abs=0.05)
+    assert row["params.minimax.distortion_budget"] == 0.3
+    types = study.trials.dtypes
+    assert types["seed"] == "Int64"
+    assert types["top1"] == types["ap.face"] == types["params.minimax.distortion_budget"] == "float64"
+    assert types["params.clip.frames"] == "int64"
+    assert types["params.evaluate_privacy.clips"] == "bool"
+    assert types["top5"] == "float64"
+    assert row["params.evaluate_action.classifier.name"] == "i3d_r50"
+
+
+def test_what_has_no_result_is_listed_with_its_reason(study: Study) -> None:
+    found = study.unfinished.set_index("state")["reason"].to_dict()
+    assert found == {
+        "failed": "CUDA out of memory in minimax",
+        "killed": "stopped from outside; no reason recorded",
+        "incomplete": "finished without leakage",
+    }
+
+
+def test_running_is_listed(make_study: Maker) -> None:
+    study = make_study([FakeTrial("B=0.3", status="RUNNING")])
+    assert study.trials.empty
+    assert study.unfinished["state"].tolist() == ["running"]
+
+
+def test_infinite_and_missing_metrics_are_nan(make_study: Maker) -> None:
+    study = make_study([FakeTrial("a", metrics=metrics(0.9, 0.5) | {"macro_f1": math.inf, "leakage": math.nan})])
+    assert math.isnan(study.trials["macro_f1"].iloc[0])
+    assert math.isnan(study.trials["leakage"].iloc[0])
+    assert study.trials["clip_leakage"].isna().all()
+    assert study.unfinished["state"].tolist() == ["incomplete"]
+
+
+def test_a_trial_run_twice_counts_once(make_study: Maker) -> None:
+    twice = [
+        FakeTrial("a", metrics=metrics(top1, 0.5), trial_key="same", start=start) for top1, start in ((0.7, 1000), (0.8, 2000))
+    ]
+    study = make_study([*twice, FakeTrial("a", seed=1, metrics=metrics(0.9, 0.5))])
+    assert sorted(study.trials["top1"]) == [0.8, 0.9]
+    assert study.unfinished["state"].tolist() == ["superseded"]
+
+
+def test_runs_without_a_trial_key_are_not_repetitions(make_study: Maker) -> None:
+    study = make_study([FakeTrial("a", seed=seed, metrics=metrics(0.9, 0.5), trial_key="") for seed in (0, 1)])
+    assert len(study.trials) == 2
+
+
+def test_settings_that_share_a_name_stay_apart(make_study: Maker) -> None:
+    study = make_study([FakeTrial("a", metrics=metrics(0.9, 0.5), setting=setting) for setting in ("one-hash", "two-hash")])
+    assert set(study.trials["label"]) == {"a [one-hash]", "a [two-hash]"}
+
+
+def test_an_empty_study_is_no_error(make_study: Maker) -> None:
+    study = make_study([])
+    assert study.trials.empty
+    assert study.unfinished.empty
+    assert study.complete.empty
+    assert read_curves(study, ["minimax/loss_action"]).empty
+
+
+def test_profile_may_be_left_out_only_where_there_is_one(make_study: Maker) -> None:
+    first = make_study([], profile="small")
+    assert read_study("toy", tracking_uri=first.tracking_uri).profile == "small"
+    make_study([], profile="paper")
+    with pytest.raises(AnalysisError, match="one of paper, small"):
+        read_study("toy", tracking_uri=first.tracking_uri)
+    assert read_study("toy", "paper", first.tracking_uri).name == "toy.paper"
+
+
+def test_an_experiment_without_tags_is_found_by_its_name(make_study: Maker) -> None:
+    uri = make_study([]).tracking_uri
+    MlflowClient(tracking_uri=uri).create_experiment("by.hand.small")
+    assert read_study("by.hand", tracking_uri=uri).profile == "small"
+
+
+@pytest.mark.parametrize(("space", "profile"), [("nothing", None), ("toy", "paper"), ("%", None), ("'; --", None)])
+def test_an_unknown_study_names_those_there_are(make_study: Maker, space: str, profile: str | None) -> None:
+    uri = make_study([]).tracking_uri
+    with pytest.raises(AnalysisError, match=r"studies there: toy\.small") as caught:
+        read_study(space, profile, uri)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_database_is_not_created(tmp_path: Path) -> None:
+    with pytest.raises(AnalysisError, match=r"no MLflow database at .*none\.db"):
+        read_study("toy", tracking_uri=f"sqlite:///{tmp_path / 'none.db'}")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"this is text, and long enough to be no SQLite header at all" * 20])
+def test_a_file_that_is_no_store_is_left_as_it_is(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "file.db").write_bytes(content)
+    with pytest.raises(AnalysisError, match="MLflow store") as caught:
+        read_study("toy", tracking_uri=f"sqlite:///{tmp_path / 'file.db'}")
+    assert "\n" not in str(caught.value)
+    assert (tmp_path / "file.db").read_bytes() == content
+
+
+def test_no_store_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(AnalysisError, match="MLFLOW_TRACKING_URI"):
+        read_study("toy")
+
+
+def test_the_environment_names_the_store(monkeypatch: pytest.MonkeyPatch, store: str) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    assert read_study("ablation_B").profile == "generated"
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "./mlruns", "nonsense://x"])
+def test_a_store_that_cannot_be_opened_is_one_line(uri: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(AnalysisError, match="cannot be read") as caught:
+        read_study("toy", tracking_uri=uri)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_passwords_are_not_shown() -> None:
+    assert shown_uri("http://me:secret@host:5000/x") == "http://host:5000/x"
+    assert shown_uri("postgresql://me:secret@host/db") == "postgresql://host/db"
+    assert shown_uri("sqlite:////tmp/a@b/mlflow.db") == "sqlite:////tmp/a@b/mlflow.db"
+
+
+def test_curves(study: Study) -> None:
+    run = str(study.trials.index[study.trials["label"] == "B=0.3 lambda=1"][0])
+    curves = read_curves(study, ["minimax/loss_action", "minimax/none_such"], [run])
+    assert curves["name"].unique().tolist() == ["minimax/loss_action"]
+    assert curves["step"].tolist() == [0, 1, 2, 3, 4, 5]
+    assert np.all(np.diff(curves["value"]) < 0)
+
+
+def test_a_step_logged_twice_counts_once(make_study: Maker) -> None:
+    study = make_study([FakeTrial("a", metrics=metrics(0.9, 0.5), curves=True)])
+    run = str(study.trials.index[0])
+    MlflowClient(tracking_uri=study.tracking_uri).log_metric(run, "minimax/penalty", 0.7, timestamp=2**42, step=3)
+    curve = read_curves(study, ["minimax/penalty"]).set_index("step")["value"]
+    assert curve.index.tolist() == [0, 1, 2, 3, 4, 5]
+    assert curve[3] == 0.7
+
+
+def test_an_artifact_that_is_not_there(study: Study, tmp_path: Path) -> None:
+    with pytest.raises(AnalysisError, match=r"none\.png of run"):
+        fetch_artifact(study, str(study.trials.index[0]), "none.png", tmp_path)
+
+
+def test_a_study_longer_than_a_page_takes_a_call_a_page(
+    empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    write_study(uri, tmp_path, "toy", "small", [FakeTrial("a", seed=seed, metrics=metrics(0.9, 0.5)) for seed in range(7)])
+    calls = []
+    search = mlflow.tracking.MlflowClient.search_runs
+    monkeypatch.setattr("analysis.records._PAGE", 3)
+    monkeypatch.setattr(mlflow.tracking.MlflowClient, "search_runs", lambda *a, **k: calls.append(1) or search(*a, **k))
+    assert len(read_study("toy", tracking_uri=uri).trials) == 7
+    assert len(calls) == 3

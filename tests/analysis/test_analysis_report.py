@@ -1,0 +1,319 @@
+"""The page, the command, and the page in a browser."""
+
+import html
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from fake_studies import FakeTrial, frames_png, metrics, on_clips
+from PIL import Image
+
+from analysis import figures
+from analysis.__main__ import main
+from analysis.records import Study, read_curves
+from analysis.report import settings_text, write_report
+from analysis.tables import settings_table
+
+Maker = Callable[..., Study]
+ROOT = Path(__file__).parents[2]
+CHROMIUM = Path("/usr/bin/chromium")
+
+
+class Structure(HTMLParser):
+    """Collects what a test asks of a page: ids, headings, what it loads, the text a reader sees."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.loads: list[str] = []
+        self.tags: list[str] = []
+        self.words: list[str] = []
+        self._hidden = 0
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self._hidden += tag in ("style", "script")
+        for name, value in attrs:
+            if name == "id" and value:
+                self.ids.append(value)
+            if name in ("src", "srcset", "href", "xlink:href", "action") and value:
+                self.loads.append(value)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._hidden -= tag in ("style", "script")
+
+    def handle_data(self, data: str) -> None:
+        if not self._hidden:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+@pytest.fixture(scope="session")
+def report(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report(study, tmp_path_factory.mktemp("report"))
+
+
+def written(study: Study, folder: Path) -> Structure:
+    return Structure(write_report(study, folder / "out").read_text())
+
+
+def test_files(report: Path, study: Study) -> None:
+    assert {path.name for path in report.parent.iterdir()} == {"report.html", "front.png", "trials.csv", "settings.csv"}
+    assert report.stat().st_size < 5_000_000
+    with Image.open(report.parent / "front.png") as image:
+        assert image.width > 1000
+    trials = pd.read_csv(report.parent / "trials.csv", index_col="run_id")
+    assert trials["state"].value_counts().to_dict() == {"finished": 15, "incomplete": 1, "failed": 1, "killed": 1}
+    settings = pd.read_csv(report.parent / "settings.csv", index_col="setting")
+    assert settings.loc["raw", "top1_n"] == 3
+    assert settings["leakage_half_width"].notna().sum() == 5
+
+
+def test_page_reads_like_a_paper(report: Path) -> None:
+    page = Structure(report.read_text())
+    for expected in (
+        "B=0.3 lambda=1 keeps top-1 accuracy",
+        "Leakage above chance falls from",
+        "The clips and images are generated",
+        "Leakage on the action clips themselves",
+        "Table 1 of the paper beside this study",
+        "Other data, other networks",
+        "57.6 (chance 24.8)",
+        "CUDA out of memory in minimax",
+        "B=1 lambda=1: no result for seeds 0, 1, 2",
+        "parameters common to all trials",
+        "minimax.distortion_budget",
+        "No frames could be shown of: B=1 lambda=1.",
+    ):
+        assert expected in page.text, expected
+    assert page.tags.count("h1") == 1
+    assert len(page.ids) == len(set(page.ids))
+    # 5 frames, clips front, 3 sweeps, 2 attribute figures, 4 curves
+    assert page.tags.count("img") == 15
+
+
+def test_every_image_has_words(report: Path) -> None:
+    images = re.findall(r"<img [^>]*>", report.read_text())
+    assert all(re.search(r'alt="[^"]{10,}"', image) for image in images)
+
+
+def test_page_loads_nothing_from_outside(report: Path) -> None:
+    page = Structure(report.read_text())
+    assert page.loads
+    assert all(target.startswith(("data:", "#")) for target in page.loads)
+    assert "@import" not in report.read_text()
+    assert "default-src 'none'" in report.read_text()
+
+
+def test_points_of_the_front_speak(report: Path) -> None:
+    text = report.read_text()
+    said = [html.unescape(words) for words in re.findall(r'class="point" role="img" aria-label="([^"]*)" tabindex="0"', text)]
+    assert len(said) == 2 * 5  # means, on the wide figure and on the narrow one
+    assert any(words.startswith("B=0.3 lambda=1, mean of 3: top-1 accuracy 9") for words in said)
+    assert text.count('class="point"') == 2 * (5 + 15)
+
+
+def test_hostile_names_stay_text(make_study: Maker, tmp_path: Path) -> None:
+    name = "<script>alert(1)</script>\"'&$x_1^{$ {{ 7*7 }}"
+    reason = "</table><img src=x onerror=alert(1)>"
+    trials = [
+        FakeTrial(name, seed=seed, metrics=metrics(0.9, 0.5) | {"ap.<b>": 0.7, "ap_chance.<b>": 0.5}, curves=True)
+        for seed in (0, 1)
+    ]
+    study = make_study([*trials, FakeTrial(name, seed=3, status="FAILED", reason=reason)], space="<i>space</i>")
+    text = write_report(study, tmp_path / "out").read_text()
+    page = Structure(text)
+    assert text.count("<script>") == 1
+    assert "onerror" not in re.sub(r"&lt;[^<]*", "", text)
+    assert not {"i", "b"} & set(re.findall(r"<(i|b)>(?!ablation|\w)", text))
+    assert "<script>alert(1)</script>" in page.text
+    assert "{{ 7*7 }}" in page.text
+
+
+def test_empty_study(make_study: Maker, tmp_path: Path) -> None:
+    page = written(make_study([]), tmp_path)
+    assert "This study gives no answer yet." in page.text
+    assert "No trial of this study has finished" in page.text
+    assert "This study has no runs." in page.text
+    assert settings_text(settings_table(make_study([], space="again").trials)) == "no finished trials"
+
+
+def test_all_failed(make_study: Maker, tmp_path: Path) -> None:
+    page = written(make_study([FakeTrial("a", seed=seed, status="FAILED", reason="no GPU") for seed in (0, 1)]), tmp_path)
+    assert "2 trials failed" in page.text
+    assert page.words.count("no GPU") == 2
+    assert "This study gives no answer yet." in page.text
+
+
+def test_one_trial(make_study: Maker, tmp_path: Path) -> None:
+    page = written(make_study([FakeTrial("a", metrics=metrics(0.9, 0.5), curves=True, frames=frames_png(2000, 500))]), tmp_path)
+    assert "There is no raw trial" in page.text
+    assert "a reaches top-1 accuracy 90.0 % (n = 1) with leakage above chance 50.0 % (n = 1)." in page.text
+    assert "n = 1 per setting: no intervals" in page.text
+
+
+def test_metrics_that_are_no_numbers(make_study: Maker, tmp_path: Path) -> None:
+    nothing = dict.fromkeys(metrics(0, 0), float("nan"))
+    page = written(
+        make_study([FakeTrial("raw", "raw", metrics=nothing), FakeTrial("a", metrics=nothing, curves=True)]), tmp_path
+    )
+    assert "This study gives no answer yet." in page.text
+    assert "no finished trial has both metrics" in page.text
+    assert page.words.count("finished without top1 and leakage") == 2
+
+
+def test_frames_that_cannot_be_read_are_said(make_study: Maker, tmp_path: Path) -> None:
+    page = written(make_study([FakeTrial("a", metrics=metrics(0.9, 0.5), frames=b"not an image")]), tmp_path)
+    assert "No frames could be shown of: a." in page.text
+
+
+def test_many_settings_stay_below_five_megabytes_and_say_what_they_leave_out(make_study: Maker, tmp_path: Path) -> None:
+    png = frames_png(1600, 500)
+    trials = [
+        FakeTrial(
+            f"B={number / 20:g}", metrics=metrics(0.5 + number / 50, 0.3 + number / 50) | on_clips(0.5), frames=png, curves=True
+        )
+        for number in range(20)
+    ]
+    study = make_study(trials)
+    path = write_report(study, tmp_path / "out")
+    assert path.stat().st_size < 5_000_000
+    text = Structure(path.read_text()).text
+    assert "4 more settings are not shown." in text
+    assert "Drawn: 6 of 20 settings" in text
+
+
+def test_a_profile_of_the_paper_is_not_called_other_data(make_study: Maker, tmp_path: Path) -> None:
+    values = {"minimax.distortion_budget": 0.3}
+    study = make_study([FakeTrial("B=0.3", metrics=metrics(0.9, 0.5), values=values)], "ablation_B", "paper")
+    page = written(study, tmp_path)
+    assert "Table 1 of the paper" in page.text
+    assert "Other data" not in page.text
+
+
+def test_labels_of_the_front_never_overlap(make_study: Maker) -> None:
+    study = make_study(
+        [FakeTrial(f"setting {number}", metrics=metrics(0.8 + number % 4 / 200, 0.5 + number / 300)) for number in range(16)]
+    )
+    settings = settings_table(study.trials)
+    for size in (figures.WIDE, figures.NARROW):
+        figure, _ = figures.front_figure(study.trials, settings, size=size)
+        figure.draw_without_rendering()
+        renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+        boxes = [text.get_window_extent(renderer) for text in figure.axes[0].texts]
+        assert len(boxes) >= 4
+        assert not [1 for i, a in enumerate(boxes) for b in boxes[:i] if a.overlaps(b)]
+
+
+def test_sweep_lines_part_by_what_else_varies(make_study: Maker) -> None:
+    trials = [
+        FakeTrial(
+            f"B={budget:g} lambda={weight:g}",
+            metrics=metrics(0.9 - budget / 5, 0.5),
+            values={
+                "minimax.distortion_budget": budget,
+                "minimax.penalty_weight": weight,
+                "anonymizer.weights": f"f_A of {budget}",
+            },
+        )
+        for budget in (0.1, 0.3)
+        for weight in (1.0, 10.0)
+    ]
+    settings = settings_table(make_study(trials).trials)
+    (_, figure), _ = figures.sweep_figures(settings, "params.minimax.distortion_budget")
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["chance", "lambda=1.0 (n = 1)", "lambda=10.0 (n = 1)"]
+    assert figures.sweep_figures(settings, "params.minimax.none") == []
+
+
+def test_loss_curves_show_the_mean_over_seeds(study: Study) -> None:
+    runs = [str(run) for run in study.trials.index[study.trials["label"] == "B=0.3 lambda=1"]]
+    (title, figure), *others = figures.loss_figures(read_curves(study, figures.LOSSES, runs))
+    assert "f_A" in title
+    assert len(others) == 3
+    assert figure.axes[0].lines[0].get_ydata()[0] == pytest.approx(2 + 0.02 + 0.03)
+
+
+def test_command(store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "--space", "ablation_B", "--tracking-uri", store, "--out", str(tmp_path / "new" / "out")]) == 0
+    said = capsys.readouterr().out
+    assert "B=0.3 lambda=1" in said
+    assert said.endswith(f"report: {tmp_path / 'new' / 'out' / 'report.html'}\n")
+
+
+def test_command_says_what_is_wrong_in_one_line(store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "--space", "nope", "--tracking-uri", store, "--out", str(tmp_path)]) == 2
+    (tmp_path / "file").write_text("")
+    assert main(["report", "--space", "ablation_B", "--tracking-uri", store, "--out", str(tmp_path / "file" / "x")]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.startswith("error: ") for line in lines] == [True, True]
+    assert "give another --out" in lines[1]
+
+
+def test_neither_torch_nor_ray_is_imported(store: str, tmp_path: Path) -> None:
+    code = (
+        "import sys; from analysis.__main__ import main;"
+        f"code = main(['report', '--space', 'ablation_B', '--tracking-uri', {store!r}, '--out', {str(tmp_path)!r}]);"
+        "found = {'torch', 'ray', 'plotly'} & set(sys.modules); sys.exit(str(found) if found else code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+
+
+def chromium(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    flags = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update"
+    flags += " disable-sync hide-scrollbars enable-logging=stderr"
+    command = [str(CHROMIUM), *(f"--{flag}" for flag in flags.split()), f"--user-data-dir={folder / 'profile'}", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+
+
+@pytest.mark.skipif(not CHROMIUM.exists(), reason="no /usr/bin/chromium")
+class TestBrowser:
+    """The page as a browser renders it, framed at the width of a phone and of a desk."""
+
+    # Runs beside the page, in a frame of the same origin only where file access is allowed: hence the flag below.
+    PROBE = """<!DOCTYPE html><meta charset="utf-8"><body><iframe id="f" src="{page}" style="width:{width}px;height:900px"></iframe>
+    <pre id="found"></pre><script>
+    document.getElementById("f").addEventListener("load", (event) => {{
+      const page = event.target.contentDocument, view = event.target.contentWindow;
+      const point = [...page.querySelectorAll(".point[tabindex]")].find((item) => item.getBoundingClientRect().width > 0);
+      point.focus();
+      document.getElementById("found").textContent = JSON.stringify({{
+        overflow: page.documentElement.scrollWidth - view.innerWidth,
+        readout: page.getElementById("readout").textContent,
+        broken: [...page.images].filter((image) => !image.complete || !image.naturalWidth).length,
+        requests: view.performance.getEntriesByType("resource").map((entry) => entry.name).filter((name) => !name.startsWith("data:")),
+      }});
+    }});</script>"""
+
+    @pytest.mark.parametrize("width", [360, 768, 1440])
+    def test_fits_the_window_and_asks_for_nothing(self, report: Path, tmp_path: Path, width: int) -> None:
+        (tmp_path / "probe.html").write_text(self.PROBE.format(page=report.as_uri(), width=width))
+        done = chromium(
+            tmp_path,
+            "--allow-file-access-from-files",
+            "--virtual-time-budget=8000",
+            "--window-size=1600,1000",
+            "--dump-dom",
+            (tmp_path / "probe.html").as_uri(),
+        )
+        found = pd.io.json.ujson_loads(html.unescape(re.findall(r'<pre id="found">(.*?)</pre>', done.stdout, re.S)[0]))
+        assert found["overflow"] <= 0
+        assert found["readout"].startswith("raw, mean of 3")
+        assert found["broken"] == 0
+        assert found["requests"] == []
+        assert "CONSOLE" not in done.stderr
+
+    def test_prints(self, report: Path, tmp_path: Path) -> None:
+        chromium(tmp_path, f"--print-to-pdf={tmp_path / 'report.pdf'}", report.as_uri())
+        assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")

@@ -1,0 +1,199 @@
+"""`python -m trainables.data check`: what it says and the exit code."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from trainables.data import reading
+from trainables.data.__main__ import main
+from trainables.data.items import DataError
+
+CLASSES = ("Jump", "Run")
+
+
+def write(path: Path, text: str = "content") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """UCF101's layout with two training sources and one test source, split 1 and 2, and one labelled image each way."""
+    train = [f"{c}/v_{c}_g0{g}_c01.avi" for g in (2, 3) for c in CLASSES]
+    test = [f"{c}/v_{c}_g01_c01.avi" for c in CLASSES]
+    for name in train + test:
+        write(tmp_path / "UCF-101" / name)
+    lists = tmp_path / "ucfTrainTestlist"
+    write(lists / "classInd.txt", "1 Jump\n2 Run\n")
+    for split in (1, 2):
+        write(lists / f"trainlist0{split}.txt", "\n".join(train))
+        write(lists / f"testlist0{split}.txt", "\n".join(test))
+    for name in ("1.jpg", "2.jpg", "3.jpg"):
+        write(tmp_path / "images" / name)
+    write(tmp_path / "splits" / "images_train.txt", "1.jpg\n2.jpg\n")
+    write(tmp_path / "splits" / "images_test.txt", "3.jpg\n")
+    write(tmp_path / "image_attributes.csv", "filename,tall\n1.jpg,0\n2.jpg,1\n3.jpg,1\n")
+    return tmp_path
+
+
+@pytest.fixture
+def check(capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
+    """Runs the command; returns the exit code, the rows of the table as words, and what stands under the table."""
+
+    def run(*arguments: object) -> tuple[int, list[list[str]], str]:
+        code = main(["check", *map(str, arguments)])
+        table, _, below = capsys.readouterr().out.partition("\n\n")
+        return code, [line.split() for line in table.splitlines()], below
+
+    return run
+
+
+def test_what_is_found_and_what_is_missing(root: Path, check) -> None:  # type: ignore[no-untyped-def]
+    code, rows, below = check(root)
+    assert code == 0
+    assert below == ""
+    differs = ["differs:", "9,537", "train", "+", "validation,", "3,783", "test"]
+    assert ["ucf101", "split", "1", "found", "2", "2", "2", *differs] in rows
+    assert [row[:4] for row in rows if row[0] == "ucf101"] == [["ucf101", "split", str(n), "found"] for n in (1, 2)]
+    assert ["folders", "images", "found", "1", "1", "1", "-"] in rows
+    assert ["folders", "split", "1", "missing", "-", "-", "-", "-"] in rows
+    assert {row[0] for row in rows if "missing" in row} == {"folders", "hmdb51", "pa_hmdb51", "vispr", "vp_hmdb51", "vp_ucf101"}
+
+
+def test_a_broken_data_set_fails(root: Path, check) -> None:  # type: ignore[no-untyped-def]
+    write(root / "UCF-101" / "Run" / "v_Run_g01_c01.avi", "")
+    code, rows, below = check(root)
+    assert code == 1
+    assert [row[3] for row in rows if row[0] == "ucf101"] == ["broken", "broken"]
+    assert "ucf101 split 1: " in below
+    assert "v_Run_g01_c01.avi is an empty file (1 of 6 files" in below
+    # what is not asked for does not fail
+    code, rows, below = check(root, "--only", "folders")
+    assert (code, below) == (0, "")
+    assert {row[0] for row in rows[1:]} == {"folders"}
+
+
+def test_videos_without_lists_are_broken_not_missing(root: Path, check) -> None:  # type: ignore[no-untyped-def]
+    for path in (root / "ucfTrainTestlist").glob("trainlist*"):
+        path.unlink()
+    code, rows, below = check(root)
+    assert code == 1
+    assert [row[:4] for row in rows if row[0] == "ucf101"] == [["ucf101", "split", "1", "broken"]]
+    assert "no trainlist01.txt (splits there: none)" in below
+
+
+def test_labels_without_videos_are_broken(root: Path, check) -> None:  # type: ignore[no-untyped-def]
+    write(root / "PrivacyAttributes" / "run.json", "{")
+    code, rows, below = check(root)
+    assert code == 1
+    assert [row[-5] for row in rows if row[0] == "pa_hmdb51"] == ["broken", "broken"]
+    assert "pa_hmdb51 images: " in below
+    assert "run.json: not JSON" in below
+
+
+def test_only_fails_for_what_is_missing(root: Path, check) -> None:  # type: ignore[no-untyped-def]
+    code, _, below = check(root, "--only", "vispr", "ucf101")
+    assert code == 1
+    assert below.startswith("vispr images: ")
+    assert "no folder with VISPR" in below
+
+
+def test_label_files_are_checked(root: Path, check) -> None:  # type: ignore[no-untyped-def]
+    labels = write(root / "ucf101_privacy_attribute_label.csv", "filename,tall\nRun/v_Run_g01_c01.mp4,1\n")
+    code, rows, below = check(root, "--only", "vp_ucf101")
+    assert code == 1
+    assert ["vp_ucf101", "labels", "found", "0", "0", "1"] in [row[:6] for row in rows]
+    assert "csv: no row for" in below
+    write(labels, "filename,tall\nRun/v_Run_g01_c01.mp4,7\n")
+    code, rows, _ = check(root, "--only", "vp_ucf101")
+    assert ["vp_ucf101", "labels", "broken"] in [row[:3] for row in rows]
+
+
+def test_an_empty_root_fails(tmp_path: Path, check) -> None:  # type: ignore[no-untyped-def]
+    code, _, below = check(tmp_path)
+    assert code == 1
+    assert "none of the data sets is there" in below
+
+
+def test_a_wrong_root_or_name_fails(root: Path, check) -> None:  # type: ignore[no-untyped-def]
+    code, rows, _ = check(root / "nowhere")
+    assert code == 1
+    assert "no such folder" in " ".join(rows[0])
+    code, rows, _ = check(root, "--only", "ucf10")
+    assert code == 1
+    assert "no data set named 'ucf10' (nearest: " in " ".join(rows[0])
+
+
+def test_decode_opens_every_video_once(root: Path, check, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    opened: list[str] = []
+
+    def count_frames(path: Path) -> int:
+        opened.append(path.name)
+        return 30
+
+    monkeypatch.setattr(reading, "count_frames", count_frames)
+    code, _, _ = check(root, "--decode")
+    assert code == 0
+    assert len(opened) == 6
+    assert len(set(opened)) == 6
+
+
+def test_decode_reports_broken_videos(root: Path, check, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    def count_frames(path: Path) -> int:
+        if "Run" in path.name:
+            raise DataError(f"{path}: not a readable video")
+        return 0 if "g01" in path.name else 30
+
+    monkeypatch.setattr(reading, "count_frames", count_frames)
+    code, rows, below = check(root, "--decode", "--only", "ucf101")
+    assert code == 1
+    assert ["ucf101", "split", "1", "broken"] in [row[:4] for row in rows]
+    assert "not a readable video (4 such in all)" in below
+
+
+def test_decode_compares_labelled_frames_with_the_video(
+    tmp_path: Path,
+    check,  # type: ignore[no-untyped-def]
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = ["a_run_f_nm_np1_ba_goo_0.avi", "b_run_f_nm_np1_ba_goo_0.avi", "c_run_f_nm_np1_ba_goo_0.avi"]
+    for name in names:
+        write(tmp_path / "HMDB51" / "run" / name)
+    write(
+        tmp_path / "testTrainMulti_7030_splits" / "run_test_split1.txt",
+        "".join(f"{n} {u} \n" for n, u in zip(names, "112", strict=True)),
+    )
+    ranges = "".join(f'"{name}": [[0, 20, 1]], ' for name in ("skin_color", "face", "gender", "nudity"))
+    write(tmp_path / "PrivacyAttributes" / "run.json", f'{{"{names[2]}": {{{ranges} "relationship": [[0, 20, 0]]}}}}')
+    monkeypatch.setattr(reading, "count_frames", lambda path: 16)
+    code, rows, below = check(tmp_path, "--decode")
+    assert code == 1
+    assert ["pa_hmdb51", "images", "broken"] in [row[:3] for row in rows]
+    assert ["pa_hmdb51", "split", "1", "found"] in [row[:4] for row in rows]
+    assert "c_run_f_nm_np1_ba_goo_0.avi: 16 frames, but the labels go to frame 16" in below
+
+
+def test_decode_of_files_that_are_no_videos(root: Path, check) -> None:  # type: ignore[no-untyped-def]
+    code, _, below = check(root, "--decode", "--only", "ucf101")
+    assert code == 1
+    assert "(6 such in all)" in below
+
+
+def test_the_command_imports_no_torch(root: Path) -> None:
+    command = (
+        "import sys, trainables.data.__main__ as m; code = m.main(sys.argv[1:]); sys.exit(code or 3 * ('torch' in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", command, "check", str(root)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_command_line(root: Path) -> None:
+    command = [sys.executable, "-m", "trainables.data", "check", str(root), "--only", "vispr"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": os.getcwd()})
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[0].split() == ["data", "set", "part", "state", "train", "validation", "test", "official"]
+    assert "Traceback" not in done.stderr

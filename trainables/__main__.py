@@ -1,0 +1,81 @@
+"""`python -m trainables --config trial.yaml --out DIR`: one trial without Ray or MLflow."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+from trainables.config import ConfigError, Runtime, load_trial, parse_setting, with_values
+from trainables.data.items import DataError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m trainables", description="Runs one trial and writes its record.")
+    parser.add_argument("--config", required=True, help="YAML file of a trial; what it leaves out is the paper's recipe")
+    parser.add_argument("--out", required=True, help="directory for the record and the stages; run again to continue")
+    parser.add_argument("--data-root", required=True, help="directory that holds the data sets")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
+    parser.add_argument("--workers", type=int, default=0, help="decoding processes")
+    parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        return _run(options)
+    except (ConfigError, DataError, ArithmeticError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _run(options: argparse.Namespace) -> int:
+    config = with_values(load_trial(options.config), dict(parse_setting(text) for text in options.set))
+    out = Path(options.out).absolute()
+    runtime = Runtime(
+        data_root=str(Path(options.data_root).absolute()),
+        storage=str(out),
+        device=options.device,
+        precision=options.precision,
+        workers=options.workers,
+        threads=options.threads,
+    )
+    from trainables.models.weights import check_weights
+    from trainables.pipeline import run_trial
+
+    check_weights(config)
+    record, outcomes = run_trial(config, runtime, Terminal())
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    (out / "record.json").write_text(record.to_json())
+    for outcome in outcomes.values():
+        for name, content in outcome.files.items():
+            (out / name).write_bytes(content)
+    for note in record.notes:
+        print(f"note: {note}")
+    print("  ".join(f"{name} {value:.3f}" for name, value in record.metrics.items() if "." not in name))
+    print(f"record: {out / 'record.json'}")
+    return 0
+
+
+class Terminal:
+    """Progress on standard output, one line an epoch."""
+
+    def epoch(self, stage: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+        figures = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+        print(f"{stage} {epoch + 1}/{epochs}  {figures}", flush=True)
+
+    def waiting(self, stage: str, holder: str) -> None:
+        print(f"{stage}: another process computes it ({holder}); waiting", flush=True)
+
+    def finished(self, stage: object, outcome: object, reused: bool) -> None:
+        if reused:
+            print(f"{stage.name}: found done", flush=True)  # type: ignore[attr-defined]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

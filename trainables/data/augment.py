@@ -1,0 +1,124 @@
+"""The recipe's augmentation on whole batches of tensors, on the device they are on.
+
+Every decision comes from a row of `DRAWS` uniform numbers that was drawn with the sample; all frames of a clip share it.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from trainables.config import AugmentConfig
+
+_CROP, _ROW, _COLUMN, _FLIP, _BRIGHTNESS, _CONTRAST, _SATURATION, _HUE, _GREY = range(9)
+_PER_ERASURE = 5
+MAX_ERASURES = 4
+DRAWS = 9 + _PER_ERASURE * MAX_ERASURES
+ERASED_AREA = (0.02, 0.33)  # of the image, as torchvision's RandomErasing
+ERASED_RATIO = (0.3, 3.3)
+_GREY_WEIGHTS = (0.299, 0.587, 0.114)
+
+
+def to_float(clips: Tensor) -> Tensor:
+    """uint8 (..., C, H, W) -> float32 in [0, 1]."""
+    return clips.to(torch.float32).div_(255.0)
+
+
+def augment_clips(clips: Tensor, draws: Tensor, config: AugmentConfig, size: int) -> Tensor:
+    """Training view of each clip: random crop and flip, colours, erasures.
+
+    clips: (B, T, C, H, W) uint8; draws: (B, DRAWS) in [0, 1). Returns (B, T, C, size, size) float32 in [0, 1].
+    """
+    side = config.crop_min + draws[:, _CROP] * (config.crop_max - config.crop_min)
+    flip = torch.where(draws[:, _FLIP] < config.flip, -1.0, 1.0)
+    room = 1.0 - side  # the crop's centre moves in [-room, room] of normalised coordinates
+    views = _crop(to_float(clips), side, flip, (draws[:, _COLUMN] * 2 - 1) * room, (draws[:, _ROW] * 2 - 1) * room, size)
+    return _erase(_colours(views, draws, config), draws, config)
+
+
+def centre_crop(clips: Tensor, config: AugmentConfig, size: int) -> Tensor:
+    """Test view: the central `test_crop` of each frame. (B, T, C, H, W) uint8 -> (B, T, C, size, size) in [0, 1]."""
+    batch = clips.shape[0]
+    side = torch.full((batch,), config.test_crop, device=clips.device)
+    zero = torch.zeros(batch, device=clips.device)
+    return _crop(to_float(clips), side, torch.ones_like(side), zero, zero, size)
+
+
+def _crop(clips: Tensor, side: Tensor, flip: Tensor, x: Tensor, y: Tensor, size: int) -> Tensor:
+    """One affine sampling grid a clip; its T x C planes are the channels that grid_sample moves together."""
+    batch, time, channels = clips.shape[:3]
+    zero = torch.zeros_like(side)
+    theta = torch.stack([torch.stack([side * flip, zero, x], dim=1), torch.stack([zero, side, y], dim=1)], dim=1)
+    grid = F.affine_grid(theta, [batch, 1, size, size], align_corners=False)
+    planes = F.grid_sample(clips.flatten(1, 2), grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return planes.unflatten(1, (time, channels))
+
+
+def _grey(clips: Tensor) -> Tensor:
+    """(B, T, 3, H, W) -> (B, T, 1, H, W)"""
+    weights = torch.tensor(_GREY_WEIGHTS, device=clips.device, dtype=clips.dtype).view(3, 1, 1)
+    return (clips * weights).sum(dim=2, keepdim=True)
+
+
+def _colours(clips: Tensor, draws: Tensor, config: AugmentConfig) -> Tensor:
+    """Brightness, contrast, saturation by a factor in 1 +- strength; hue by +- `hue` turns; grey with its probability."""
+
+    def factor(column: int, strength: float) -> Tensor:
+        return (1.0 + strength * (draws[:, column] * 2 - 1)).view(-1, 1, 1, 1, 1)
+
+    def blend(other: Tensor, ratio: Tensor) -> Tensor:
+        return (clips * ratio + other * (1.0 - ratio)).clamp(0.0, 1.0)
+
+    if config.brightness:
+        clips = (clips * factor(_BRIGHTNESS, config.brightness)).clamp(0.0, 1.0)
+    if config.contrast:  # towards the mean grey of the whole clip: one value for all of its frames
+        clips = blend(_grey(clips).mean(dim=(1, 2, 3, 4), keepdim=True), factor(_CONTRAST, config.contrast))
+    if config.saturation:
+        clips = blend(_grey(clips), factor(_SATURATION, config.saturation))
+    if config.hue:
+        clips = _turn_hue(clips, (draws[:, _HUE] * 2 - 1) * config.hue)
+    if config.grey:
+        clips = torch.where((draws[:, _GREY] < config.grey).view(-1, 1, 1, 1, 1), _grey(clips), clips)
+    return clips
+
+
+def _turn_hue(clips: Tensor, turns: Tensor) -> Tensor:
+    """Adds `turns` (B,) to the HSV hue, keeping saturation and value."""
+    red, green, blue = clips.unbind(dim=2)
+    value, least = clips.amax(dim=2), clips.amin(dim=2)
+    chroma = value - least
+    safe = torch.where(chroma > 0, chroma, torch.ones_like(chroma))
+    sixth = torch.where(
+        value == red,
+        (green - blue) / safe,
+        torch.where(value == green, 2.0 + (blue - red) / safe, 4.0 + (red - green) / safe),
+    )
+    sixth = sixth + 6.0 * turns.view(-1, 1, 1, 1)
+    # HSV -> RGB: channel n is value - chroma * clamp(min(k, 4 - k), 0, 1) with k = (n + hue) mod 6, n = 5, 3, 1
+    planes = []
+    for n in (5.0, 3.0, 1.0):
+        k = torch.remainder(sixth + n, 6.0)
+        planes.append(value - chroma * torch.minimum(k, 4.0 - k).clamp(0.0, 1.0))
+    return torch.stack(planes, dim=2)
+
+
+def _erase(clips: Tensor, draws: Tensor, config: AugmentConfig) -> Tensor:
+    """Blacks out `erasures` rectangles, each with probability `erase`, at the same place in all frames of a clip."""
+    if not config.erase or not config.erasures:
+        return clips
+    size = clips.shape[-1]
+    axis = (torch.arange(size, device=clips.device) + 0.5) / size
+    keep = torch.ones(clips.shape[0], 1, 1, size, size, dtype=torch.bool, device=clips.device)
+    for number in range(config.erasures):
+        on, area, ratio, row, column = draws[:, 9 + number * _PER_ERASURE :][:, :_PER_ERASURE].unbind(dim=1)
+        area = ERASED_AREA[0] + area * (ERASED_AREA[1] - ERASED_AREA[0])
+        low, high = torch.log(torch.tensor(ERASED_RATIO)).tolist()
+        ratio = torch.exp(low + ratio * (high - low))
+        height, width = (area * ratio).sqrt().clamp(max=1.0), (area / ratio).sqrt().clamp(max=1.0)
+        top, left = row * (1.0 - height), column * (1.0 - width)
+        rows = (axis >= top[:, None]) & (axis < (top + height)[:, None])
+        columns = (axis >= left[:, None]) & (axis < (left + width)[:, None])
+        erased = rows[:, :, None] & columns[:, None, :] & (on < config.erase)[:, None, None]
+        keep &= ~erased[:, None, None]
+    return clips * keep

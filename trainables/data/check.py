@@ -1,0 +1,182 @@
+"""Which data sets are under a data root, whether they can be used, and whether they hold the official number of items."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Literal
+
+from trainables.config import ActionData, PrivacyData
+from trainables.data.items import DataError, StillSplits, VideoSplits
+from trainables.data.readers import hmdb51, ucf101, vp  # the package registers every data set
+from trainables.data.readers.common import DataNotThereError, nearest
+from trainables.data.readers.pa_annotations import annotated_names
+from trainables.data.registry import STILL_SETS, VIDEO_SETS, load_stills, load_videos
+
+# (data set, part) -> training items including those for validation, test items
+UCF101_SPLITS = {1: (9_537, 3_783), 2: (9_586, 3_734), 3: (9_624, 3_696)}
+HMDB51_SPLITS = {1: (3_570, 1_530), 2: (3_570, 1_530), 3: (3_570, 1_530)}
+HMDB51_WITHOUT_PA = {1: (3_284, 1_530), 2: (3_267, 1_530), 3: (3_259, 1_530)}
+PA_HMDB51_VIDEOS = 515
+PA_HMDB51_STILLS = 3_483
+VISPR_IMAGES = (10_000 + 4_167, 8_000)
+VP_LABELS = {"vp_ucf101": 13_320, "vp_hmdb51": 6_766}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One part of a data set: the items in each split, the official (train and validation, test), or what is wrong."""
+
+    name: str
+    part: str
+    state: Literal["found", "missing", "broken"]
+    counts: tuple[int, int, int] | None = None
+    official: tuple[int, int] | None = None
+    problem: str = ""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("root", type=Path, metavar="ROOT", help="the data root: the folder that holds the data sets")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="check these data sets, and fail if one is not there")
+    parser.add_argument("--decode", action="store_true", help="also open every video (minutes for a large data set)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prints the findings. Returns 0, or 1 where what was asked for, or found, cannot be used, or nothing was found."""
+    root: Path = arguments.root
+    if not root.is_dir():
+        print(f"{root}: no such folder; give the folder that holds the data sets")
+        return 1
+    known = sorted({*VIDEO_SETS, *STILL_SETS})
+    unknown = [name for name in arguments.only or () if name not in known]
+    if unknown:
+        print(f"no data set named {unknown[0]!r} ({nearest(unknown[0], known)})")
+        return 1
+    names = list(dict.fromkeys(arguments.only or known))
+    findings = [finding for name in names for finding in check(name, root, arguments.decode)]
+    print("\n".join(_table(findings)))
+    broken = [finding for finding in findings if finding.state == "broken"]
+    there = {finding.name for finding in findings if finding.state == "found"}
+    absent = [finding for finding in findings if finding.name not in there and finding.state == "missing"]
+    shown = broken + (absent if arguments.only else [])
+    for finding in shown:
+        print(f"\n{finding.name} {finding.part}: {finding.problem}")
+    if not there and not shown:
+        print(f"\n{root}: none of the data sets is there; the layouts are in the modules of trainables/data/readers")
+    return 1 if shown or not there else 0
+
+
+def check(name: str, root: Path, decode: bool = False) -> Iterator[Finding]:
+    """The findings for every part of the data set `name`: its splits, its label file, its stills."""
+    if name in VIDEO_SETS:
+        for split in _splits(name, root):
+            config = ActionData(name=name, split=split)
+            official = _official_videos(name, split, root)
+            yield _find(name, f"split {split}", partial(load_videos, config, root), official, decode)
+    if name in VP_LABELS:
+        yield _find_labels(name, root)
+    if name in STILL_SETS:
+        official = {"vispr": VISPR_IMAGES, "pa_hmdb51": (0, PA_HMDB51_STILLS)}.get(name)
+        yield _find(name, "images", partial(load_stills, PrivacyData(name=name), root), official, decode)
+
+
+def _splits(name: str, root: Path) -> tuple[int, ...]:
+    """The splits that have lists; the first where there is none, for its error to be reported."""
+    available = {"ucf101": ucf101.available_splits, "hmdb51": hmdb51.available_splits}.get(name)
+    try:
+        return (available(root) if available else ()) or (1,)
+    except DataError:
+        return (1,)
+
+
+def _official_videos(name: str, split: int, root: Path) -> tuple[int, int] | None:
+    if name in ("ucf101", "vp_ucf101"):
+        return UCF101_SPLITS[split]
+    if name not in ("hmdb51", "vp_hmdb51", "pa_hmdb51"):
+        return None
+    try:
+        train, test = (HMDB51_WITHOUT_PA if annotated_names(root) else HMDB51_SPLITS)[split]
+    except DataError:  # the reader meets the same error and reports it
+        return None
+    return (train, PA_HMDB51_VIDEOS if name == "pa_hmdb51" else test)
+
+
+def _find(
+    name: str, part: str, load: Callable[[], VideoSplits | StillSplits], official: tuple[int, int] | None, decode: bool
+) -> Finding:
+    try:
+        splits = load()
+    except DataNotThereError as error:
+        return Finding(name, part, "missing", problem=str(error))
+    except DataError as error:
+        return Finding(name, part, "broken", problem=str(error))
+    found = Finding(name, part, "found", (len(splits.train), len(splits.validation), len(splits.test)), official)
+    problems = _decode_problems(splits) if decode else []
+    if problems:
+        return replace(found, state="broken", problem=f"{problems[0]} ({len(problems):,} such in all)")
+    return found
+
+
+def _find_labels(name: str, root: Path) -> Finding:
+    """All rows of a VP label file count as its test items: the splits use them or, in HMDB51, some of them."""
+    try:
+        rows = len(vp.read_labels(ActionData(name=name), root).rows)
+    except DataNotThereError as error:
+        return Finding(name, "labels", "missing", problem=str(error))
+    except DataError as error:
+        return Finding(name, "labels", "broken", problem=str(error))
+    return Finding(name, "labels", "found", (0, 0, rows), (0, VP_LABELS[name]))
+
+
+def _decode_problems(splits: VideoSplits | StillSplits) -> list[str]:
+    """What is wrong with the videos: unreadable, or shorter than a frame that labels speak of."""
+    needed: dict[Path, int] = {}
+    for item in (*splits.train, *splits.validation, *splits.test):
+        frame = getattr(item, "frame", 0)
+        if frame is not None:  # None: an image, no video
+            needed[item.path] = max(frame + 1, needed.get(item.path, 1))
+    problems = []
+    for path, frames in needed.items():
+        try:
+            count = _count_frames(path)
+        except DataError as error:
+            problems.append(str(error))
+            continue
+        if count < frames:
+            problems.append(f"{path}: {count} frames, but the labels go to frame {frames - 1}; replace the file")
+    return problems
+
+
+@cache  # the splits of a data set, and the data sets built on it, name the same videos
+def _count_frames(path: Path) -> int:
+    from trainables.data.reading import count_frames  # decoders, and what they import, only where they are used
+
+    return count_frames(path)
+
+
+def _table(findings: Sequence[Finding]) -> list[str]:
+    rows = [("data set", "part", "state", "train", "validation", "test", "official")]
+    for finding in findings:
+        counts = [f"{count:,}" for count in finding.counts] if finding.counts else ["-"] * 3
+        rows.append((finding.name, finding.part, finding.state, counts[0], counts[1], counts[2], _compare(finding)))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    right = range(3, 6)
+    return [
+        "  ".join(
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _compare(finding: Finding) -> str:
+    if finding.counts is None or finding.official is None:
+        return "-"
+    train, validation, test = finding.counts
+    if (train + validation, test) == finding.official:
+        return "yes"
+    return f"differs: {finding.official[0]:,} train + validation, {finding.official[1]:,} test"

@@ -1,0 +1,171 @@
+"""Batches of clips and images. What a sample gets depends on (seed, epoch, index) alone, never on who loads it.
+
+Workers decode and return uint8; every random decision of a sample is drawn with it, as a row of uniform numbers that
+`augment` turns into crops and colours on the device. So the number of workers cannot change a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol, TypedDict, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from trainables.config import ClipConfig
+from trainables.data.augment import DRAWS
+from trainables.data.items import Still, Video
+from trainables.data.reading import VideoFile, read_image
+from trainables.data.sampling import clip_indices, pair_indices, test_positions
+
+
+class Batch(TypedDict):
+    """One batch. B samples; T frames; C = 3, RGB; sides as decoded. `draws` belong to the sample, not to the batch."""
+
+    clips: Tensor  # (B, T, C, H, W) uint8
+    label: Tensor  # (B,) int64; -1 where there is none
+    attributes: Tensor  # (B, A) float32 of 0/1
+    draws: Tensor  # (B, V, DRAWS) float32 in [0, 1): one row a view
+    index: Tensor  # (B,) int64: which item of the split
+
+
+class SampleId(NamedTuple):
+    epoch: int
+    index: int
+
+
+class Samples(Protocol):
+    """A data set addressed by (epoch, index)."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, sample: SampleId) -> dict[str, Tensor]: ...
+
+
+def _sample(frames: np.ndarray, item: Video | Still, draws: np.ndarray, index: int) -> dict[str, Tensor]:
+    """`frames` (T, H, W, C) -> the dictionary that the loader batches, with clips as (T, C, H, W)."""
+    return {
+        "clips": torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 3, 1, 2))),
+        "label": torch.tensor(item.label if isinstance(item, Video) else -1),
+        "attributes": torch.tensor(item.attributes or (), dtype=torch.float32),
+        "draws": torch.from_numpy(draws),
+        "index": torch.tensor(index),
+    }
+
+
+class _Seeded(Dataset[dict[str, Tensor]]):
+    def __init__(self, items: Sequence[Video] | Sequence[Still], clip: ClipConfig, seed: int, views: int = 1) -> None:
+        self.items, self.clip, self.seed, self.views = items, clip, seed, views
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def draw(self, sample: SampleId) -> tuple[float, np.ndarray]:
+        """A position in time and `views` rows of uniforms, from (seed, epoch, index) alone."""
+        generator = np.random.default_rng([self.seed, sample.epoch, sample.index])
+        values = generator.random(1 + self.views * DRAWS, dtype=np.float32)
+        return float(values[0]), values[1:].reshape(self.views, DRAWS)
+
+
+class TrainingClips(_Seeded):
+    """One clip a video with a random start."""
+
+    def __getitem__(self, sample: SampleId) -> dict[str, Tensor]:
+        item = cast(Video, self.items[sample.index])
+        position, draws = self.draw(sample)
+        video = VideoFile(item.path, self.clip.decode_size)
+        return _sample(video.frames(clip_indices(len(video), self.clip, position)), item, draws, sample.index)
+
+
+class TestClips(_Seeded):
+    """All test clips of a video one after another on the time axis: T = test_clips x frames; every video once."""
+
+    def __getitem__(self, sample: SampleId) -> dict[str, Tensor]:
+        item = cast(Video, self.items[sample.index])
+        video = VideoFile(item.path, self.clip.decode_size)
+        indices = [i for position in test_positions(self.clip) for i in clip_indices(len(video), self.clip, position)]
+        return _sample(video.frames(indices), item, self.draw(sample)[1], sample.index)
+
+
+class FramePairs(_Seeded):
+    """Two frames of a video, `distance` apart: T = 2."""
+
+    def __init__(self, items: Sequence[Video], clip: ClipConfig, seed: int, distance: int) -> None:
+        super().__init__(items, clip, seed, views=2)
+        self.distance = distance
+
+    def __getitem__(self, sample: SampleId) -> dict[str, Tensor]:
+        item = cast(Video, self.items[sample.index])
+        position, draws = self.draw(sample)
+        video = VideoFile(item.path, self.clip.decode_size)
+        return _sample(video.frames(pair_indices(len(video), self.distance, position)), item, draws, sample.index)
+
+
+class Stills(_Seeded):
+    """One image, T = 1; a still that is a frame of a video is decoded from it."""
+
+    def __getitem__(self, sample: SampleId) -> dict[str, Tensor]:
+        item = cast(Still, self.items[sample.index])
+        if item.frame is None:
+            frames = read_image(item.path, self.clip.decode_size)[None]
+        else:
+            frames = VideoFile(item.path, self.clip.decode_size).frames([item.frame])
+        return _sample(frames, item, self.draw(sample)[1], sample.index)
+
+
+class _Schedule:
+    """The batches of the next pass; a mutable batch sampler, so that the workers outlive an epoch."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[SampleId]] = []
+
+    def __iter__(self) -> Iterator[list[SampleId]]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+class Loader:
+    """Batches of a data set, epoch by epoch or as an endless stream of which any stretch can be had.
+
+    The order of epoch e is the permutation drawn from (seed, e); the last, smaller batch is kept.
+    """
+
+    def __init__(self, samples: _Seeded, batch_size: int, shuffle: bool, workers: int = 0, pin: bool = False) -> None:
+        self.samples, self.batch_size, self.shuffle = samples, batch_size, shuffle
+        self._schedule = _Schedule()
+        self._loader: DataLoader[dict[str, Tensor]] = DataLoader(
+            samples,
+            batch_sampler=self._schedule,  # type: ignore[arg-type]
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=pin,
+            multiprocessing_context="forkserver" if workers > 0 else None,
+        )
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return -(-len(self.samples) // self.batch_size)
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """All samples once."""
+        return self.stretch(epoch * len(self), len(self))
+
+    def stretch(self, first: int, count: int) -> Iterator[Batch]:
+        """Batches `first` .. `first + count - 1` of the endless stream epoch 0, epoch 1, ..."""
+        orders: dict[int, list[int]] = {}
+        batches = []
+        for step in range(first, first + count):
+            epoch, number = divmod(step, len(self))
+            order = orders.setdefault(epoch, self._order(epoch))
+            chosen = order[number * self.batch_size : (number + 1) * self.batch_size]
+            batches.append([SampleId(epoch, index) for index in chosen])
+        self._schedule.batches = batches
+        return cast(Iterator[Batch], iter(self._loader))
+
+    def _order(self, epoch: int) -> list[int]:
+        if not self.shuffle:
+            return list(range(len(self.samples)))
+        return np.random.default_rng([self.samples.seed, epoch]).permutation(len(self.samples)).tolist()

@@ -1,0 +1,96 @@
+"""HMDB51.
+
+    HMDB51/<class>/*.avi           (also hmdb51, hmdb51_org)
+    testTrainMulti_7030_splits/<class>_test_split{1,2,3}.txt  (also inside the video folder): `name.avi 1 `;
+                                   1 = train, 2 = test, 0 = unused in this split
+
+Where PA-HMDB51's label files are under the root, its videos, which are there to be tested on, never train.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trainables.config import ActionData
+from trainables.data.items import DataError, Video, VideoSplits, cut_validation
+from trainables.data.readers.common import Entry, read_list, refuse, refuse_attributes, refuse_unusable, require_folder
+from trainables.data.readers.pa_annotations import annotated_names
+from trainables.data.registry import VIDEO_SETS
+
+VIDEO_FOLDERS = ("HMDB51", "hmdb51", "hmdb51_org")
+LIST_FOLDER = "testTrainMulti_7030_splits"
+
+
+@VIDEO_SETS.register("hmdb51")
+def hmdb51(config: ActionData, root: Path) -> VideoSplits:
+    """HMDB51; its videos carry no attributes."""
+    refuse_attributes(config.attributes, config.name)
+    return read_splits(config, root)
+
+
+def read_splits(config: ActionData, root: Path) -> VideoSplits:
+    """The official split `config.split`, the training videos less those of PA-HMDB51, validation cut from them."""
+    folder = video_folder(root)
+    suffix = f"_test_split{config.split}.txt"
+    files = sorted(_list_folder(root, folder).glob(f"*{suffix}"))
+    if not files:
+        there = ", ".join(str(split) for split in available_splits(root)) or "none"
+        raise DataError(
+            f"{_list_folder(root, folder)}: no <class>{suffix} (splits there: {there}); put them there or choose another split"
+        )
+    classes = tuple(sorted(path.name.removesuffix(suffix) for path in files))
+    listed: dict[str, list[Entry]] = {"0": [], "1": [], "2": []}
+    malformed = []
+    for path in files:
+        for line in read_list(path):
+            parts = line.name.rsplit(maxsplit=1)  # from the right: the name itself may hold blanks
+            if len(parts) == 2 and parts[1] in listed:
+                listed[parts[1]].append(Entry(f"{path.name.removesuffix(suffix)}/{parts[0]}", line.where))
+            else:
+                malformed.append(f"{line.where}: {line.name!r} is not `name.avi` and 0, 1 or 2")
+    refuse(malformed, "correct the list")
+    held_back = annotated_names(root)
+    train = [entry for entry in listed["1"] if entry.name not in held_back]
+    for part, entries in (("training", train), ("test", listed["2"])):
+        if not entries:
+            raise DataError(f"{files[0].parent}: no {part} videos in split {config.split}; put the official lists there")
+    refuse_unusable(folder, [*train, *listed["2"]])
+    videos = [make_video(entry.name, folder, classes) for entry in train]
+    train_part, validation = cut_validation(videos, config.validation_fraction, "hmdb51")
+    test = tuple(make_video(entry.name, folder, classes) for entry in listed["2"])
+    return VideoSplits(config.name, classes, (), train_part, validation, test)
+
+
+def available_splits(root: Path) -> tuple[int, ...]:
+    """The numbers of the splits with lists. Raises DataError where videos or lists are not there."""
+    lists = _list_folder(root, video_folder(root))
+    return tuple(split for split in (1, 2, 3) if any(lists.glob(f"*_test_split{split}.txt")))
+
+
+def make_video(name: str, folder: Path, classes: tuple[str, ...]) -> Video:
+    """The video `<class>/<file>`; `classes` must hold its class."""
+    return Video(name, folder / name, classes.index(name.partition("/")[0]), source(name))
+
+
+def source(name: str) -> str:
+    """The film or video that the clip `<class>/<source>_<class>_<camera and quality>.avi` was cut from.
+
+    The class name may occur in the source as well: what stands before its last occurrence counts. Clips of different
+    classes cut from one film share their source.
+    """
+    label_class, _, file = name.partition("/")
+    before, found, _ = file.rpartition(f"_{label_class}_")
+    return before if found else file.rpartition(".")[0]
+
+
+def video_folder(root: Path) -> Path:
+    """Raises DataError where HMDB51's videos are not under `root`."""
+    return require_folder(root, VIDEO_FOLDERS, "the videos of HMDB51")
+
+
+def _list_folder(root: Path, folder: Path) -> Path:
+    places = [root / LIST_FOLDER, folder / LIST_FOLDER]
+    found = next((place for place in places if place.is_dir()), None)
+    if found is None:
+        raise DataError(f"{folder}: no lists for these videos; put the folder {LIST_FOLDER} at {places[0]} or {places[1]}")
+    return found

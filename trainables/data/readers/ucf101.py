@@ -1,0 +1,128 @@
+"""UCF101, and any data set in its layout: classes are whatever `classInd.txt` lists.
+
+    UCF-101/<Class>/v_<Class>_gNN_cNN.avi
+    ucfTrainTestlist/classInd.txt  trainlist01.txt  testlist01.txt  (also inside the video folder)
+    clip_attributes.csv            optional: filename,attribute,... with one row per listed video
+
+The group number alone names the source of a video, over all classes, as in the official splits.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from trainables.config import ActionData
+from trainables.data.items import DataError, Video, VideoSplits, cut_validation
+from trainables.data.readers.common import (
+    Entry,
+    label_videos,
+    nearest,
+    read_labels_csv,
+    read_list,
+    refuse,
+    refuse_attributes,
+    refuse_outside,
+    refuse_unusable,
+    require_folder,
+    select_columns,
+)
+from trainables.data.registry import VIDEO_SETS
+
+VIDEO_FOLDERS = ("UCF-101", "UCF101/UCF-101", "UCF101")
+LIST_FOLDER = "ucfTrainTestlist"
+ATTRIBUTES = "clip_attributes.csv"
+
+_GROUP = re.compile(r"_(g\d+)_c\d+\.[^.]+$")
+
+
+@VIDEO_SETS.register("ucf101")
+def ucf101(config: ActionData, root: Path) -> VideoSplits:
+    """UCF101, with private attributes where `clip_attributes.csv` labels its videos."""
+    splits = read_splits(config, root)
+    labels = root / ATTRIBUTES
+    if not labels.is_file():
+        refuse_attributes(config.attributes, config.name)
+        return splits
+    table = read_labels_csv(labels)
+    return label_videos(splits, select_columns(table, config.attributes or table.columns))
+
+
+def read_splits(config: ActionData, root: Path) -> VideoSplits:
+    """The official split `config.split`, validation cut from its training videos, no attributes."""
+    folder = _video_folder(root)
+    lists = _list_folder(root, folder)
+    if config.split not in available_splits(root):
+        there = ", ".join(str(split) for split in available_splits(root)) or "none"
+        raise DataError(
+            f"{lists}: no trainlist{config.split:02}.txt (splits there: {there}); put it there or choose another split"
+        )
+    classes = _read_classes(lists / "classInd.txt")
+    listed = [_read_entries(lists / f"{part}list{config.split:02}.txt", folder, classes) for part in ("train", "test")]
+    refuse_unusable(folder, [*listed[0], *listed[1]])
+    train, test = ([_video(entry, folder, classes) for entry in entries] for entries in listed)
+    train_part, validation = cut_validation(train, config.validation_fraction, "ucf101")
+    return VideoSplits(config.name, classes, (), train_part, validation, tuple(test))
+
+
+def available_splits(root: Path) -> tuple[int, ...]:
+    """The numbers of the splits whose training list is there. Raises DataError where videos or lists are not there."""
+    lists = _list_folder(root, _video_folder(root))
+    return tuple(split for split in (1, 2, 3) if (lists / f"trainlist{split:02}.txt").is_file())
+
+
+def _video_folder(root: Path) -> Path:
+    return require_folder(root, VIDEO_FOLDERS, "the videos of UCF101")
+
+
+def _list_folder(root: Path, folder: Path) -> Path:
+    places = [root / LIST_FOLDER, folder / LIST_FOLDER, folder.parent / LIST_FOLDER]
+    found = next((place for place in places if place.is_dir()), None)
+    if found is None:
+        raise DataError(f"{folder}: no lists for these videos; put the folder {LIST_FOLDER} at {places[0]} or {places[1]}")
+    return found
+
+
+def _read_classes(path: Path) -> tuple[str, ...]:
+    entries = read_list(path)
+    pairs = [entry.name.split(maxsplit=1) for entry in entries]
+    refuse(
+        [
+            f"{entry.where}: {entry.name!r}"
+            for number, (entry, pair) in enumerate(zip(entries, pairs, strict=True), 1)
+            if len(pair) != 2 or pair[0] != str(number)
+        ],
+        "number the classes from 1 on, one `number name` per line",
+    )
+    return tuple(pair[1] for pair in pairs)
+
+
+def _read_entries(path: Path, folder: Path, classes: tuple[str, ...]) -> list[Entry]:
+    """Entries with the label taken off: the folder names the class, and a label beside it must say the same."""
+    entries, unknown, contradicting, groupless = [], [], [], []
+    lines = read_list(path)
+    refuse_outside(folder, lines)
+    for line in lines:
+        parts = line.name.rsplit(maxsplit=1)
+        name, label = parts if len(parts) == 2 and parts[1].isdecimal() else (line.name, None)
+        entries.append(Entry(name, line.where))
+        if _class(name) not in classes:
+            unknown.append(f"{line.where}: class {_class(name)!r} is not in classInd.txt ({nearest(_class(name), classes)})")
+        elif label is not None and int(label) != classes.index(_class(name)) + 1:
+            contradicting.append(f"{line.where}: label {label} for {_class(name)!r}, class {classes.index(_class(name)) + 1}")
+        if not _GROUP.search(name):
+            groupless.append(f"{line.where}: {name!r} does not end in _gNN_cNN, so the source of the video is unknown")
+    refuse(unknown, "correct the list or classInd.txt")
+    refuse(contradicting, "correct the list: labels are the numbers of classInd.txt")
+    refuse(groupless, "rename the videos, or use the layout of the data set `folders`")
+    return entries
+
+
+def _video(entry: Entry, folder: Path, classes: tuple[str, ...]) -> Video:
+    group = _GROUP.search(entry.name)
+    assert group is not None  # _read_entries has refused the others
+    return Video(entry.name, folder / entry.name, classes.index(_class(entry.name)), group[1])
+
+
+def _class(name: str) -> str:
+    return name.partition("/")[0]

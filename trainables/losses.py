@@ -1,0 +1,71 @@
+"""The losses of the paper (arXiv 2504.14301). Clips are (B, T, C, H, W), frames ((B T), C, H, W), both in [0, 1]."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Scope = Literal["clip", "frame", "batch"]
+Norm = Literal["absolute", "relative"]
+
+# A clip of one flat colour has no deviation to be relative to; below one grey level out of 255 it counts as flat.
+_FLAT = 1.0 / 255.0
+
+
+def reconstruction_loss(anonymized: Tensor, original: Tensor) -> Tensor:
+    """Eq. 5: mean absolute difference; f_A starts as the identity. Any equal shapes; returns a scalar."""
+    return F.l1_loss(anonymized, original)
+
+
+def rms_distortion(clips: Tensor, anonymized: Tensor, scope: Scope = "clip", norm: Norm = "absolute") -> Tensor:
+    """The RMS of X - f_A(X) in Eq. 4.
+
+    clips, anonymized: (B, T, C, H, W). Returns (B,) for scope clip, (B T,) for frame, (1,) for batch; in units of the
+    pixel range [0, 1] for norm absolute, in standard deviations of the same clip (frame, batch) for relative: 1.0 is
+    as far away as a flat picture of the mean colour.
+    """
+    first = {"clip": 1, "frame": 2, "batch": 0}[scope]
+    difference = _rows(clips - anonymized, first)
+    # vector_norm has gradient 0 at 0, where sqrt(mean(x^2)) has none: the anonymizer starts at the identity
+    rms = torch.linalg.vector_norm(difference, dim=1) / difference.shape[1] ** 0.5
+    if norm == "absolute":
+        return rms
+    pixels = clips.float()
+    # per colour: the flat picture of the mean colour, not of the mean grey
+    mean = pixels.mean(dim=tuple(d for d in range(first, 5) if d != 2), keepdim=True)
+    deviation = torch.linalg.vector_norm(_rows(pixels - mean, first), dim=1) / difference.shape[1] ** 0.5
+    return rms / deviation.clamp_min(_FLAT)
+
+
+def distortion_penalty(rms: Tensor, budget: float) -> Tensor:
+    """Eq. 4: max(0, rms - B), mean over the rows of `rms` (clips by default). A scalar that keeps its gradient."""
+    return F.relu(rms - budget).mean()
+
+
+def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
+    """Eq. 6, NT-Xent (SimCLR, arXiv 2002.05709, Eq. 1): the N pairs (first[i], second[i]) against the other 2N - 2.
+
+    first, second: (N, D) projections, normalised here. Returns the mean over all 2N anchors.
+    """
+    points = F.normalize(torch.cat([first, second]).float(), dim=1)
+    count = first.shape[0]
+    similarity = points @ points.T / temperature
+    similarity = similarity.masked_fill(torch.eye(2 * count, dtype=torch.bool, device=points.device), float("-inf"))
+    partner = torch.arange(2 * count, device=points.device).roll(count)
+    return F.cross_entropy(similarity, partner)
+
+
+def anonymizer_loss(
+    action_loss: Tensor, privacy_loss: Tensor, penalty: Tensor, penalty_weight: float, privacy_weight: float = 1.0
+) -> Tensor:
+    """Eq. 3: L_A = L_T - L_B + lambda * L_pen (privacy_weight = 1 is the paper's)."""
+    return action_loss - privacy_weight * privacy_loss + penalty_weight * penalty
+
+
+def _rows(values: Tensor, first: int) -> Tensor:
+    """(B, T, C, H, W) -> one row for each clip (first = 1), frame (2) or the whole batch (0), in float32."""
+    values = values.float()
+    return values.flatten().unsqueeze(0) if first == 0 else values.flatten(0, first - 1).flatten(1)

@@ -1,0 +1,129 @@
+"""Anonymizers f_A: frames ((B T), C, H, W), float RGB in [0, 1] -> frames of the same size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trainables.config import AnonymizerConfig, ConfigError
+from trainables.models.axes import clips_of, frames_of
+from trainables.models.classifier import IMAGENET_MEAN, IMAGENET_STD, Normalize
+from trainables.models.weights import load_encoder_weights, load_weights
+from trainables.registry import Registry
+
+
+class Anonymizer(nn.Module):
+    """((B T), C, H, W) -> the same shape; linear output is unbounded, sigmoid output lies in [0, 1]."""
+
+    def forward(self, frames: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+ANONYMIZERS: Registry[Callable[[AnonymizerConfig], Anonymizer]] = Registry("anonymizer")
+
+
+def build_anonymizer(config: AnonymizerConfig) -> Anonymizer:
+    """The anonymizer `config.name` with its starting weights.
+
+    Raises ConfigError for an unknown name or encoder, and for weights that are absent or do not fit.
+    """
+    anonymizer = ANONYMIZERS[config.name](config)
+    if config.weights is not None:
+        load_weights(anonymizer, config.weights, config.name, field="anonymizer.weights")
+    return anonymizer
+
+
+def anonymize_clips(anonymizer: Anonymizer, clips: Tensor) -> Tensor:
+    """(B, T, C, H, W) -> (B, T, C, H, W), frame by frame: f_A never sees time."""
+    return clips_of(anonymizer(frames_of(clips)), batch=clips.shape[0])
+
+
+@ANONYMIZERS.register("identity")
+class Identity(Anonymizer):
+    """Returns its input: the `raw` rows of every table."""
+
+    def __init__(self, config: AnonymizerConfig) -> None:
+        super().__init__()
+
+    def forward(self, frames: Tensor) -> Tensor:
+        return frames
+
+
+@ANONYMIZERS.register("unetpp")
+class UnetPlusPlus(Anonymizer):
+    """UNet++, https://arxiv.org/abs/1807.10165, of segmentation_models_pytorch.
+
+    Sides that 2^depth does not divide are padded by repeating the border, and the result is cropped back.
+    """
+
+    def __init__(self, config: AnonymizerConfig) -> None:
+        super().__init__()
+        self.multiple = 2**config.depth
+        self.bounded = config.output == "sigmoid"
+        self.normalize = Normalize(IMAGENET_MEAN, IMAGENET_STD)
+        self.network: Any = _unetpp(config)
+        load_encoder_weights(self.network.encoder, config)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        height, width = frames.shape[-2:]
+        padding = (0, -width % self.multiple, 0, -height % self.multiple)
+        padded = functional.pad(self.normalize(frames), padding, mode="replicate") if any(padding) else self.normalize(frames)
+        # float32 before the sigmoid: bfloat16 would quantise pixels near 1 to steps of 1/256, and the RMS of Eq. 4 with them.
+        output = self.network(padded)[..., :height, :width].float()
+        return output.sigmoid() if self.bounded else output
+
+
+def _unetpp(config: AnonymizerConfig) -> Any:
+    import segmentation_models_pytorch as smp
+
+    smp.encoders.encoders.setdefault("narrow", NARROW)
+    try:
+        return smp.UnetPlusPlus(
+            encoder_name=config.encoder,
+            encoder_depth=config.depth,
+            encoder_weights=None,
+            decoder_channels=config.decoder_channels,
+            classes=3,
+        )
+    except (KeyError, RuntimeError, ValueError) as error:
+        known = ", ".join(name for name in smp.encoders.encoders if name.startswith(("narrow", "resnet", "mobilenet")))
+        reason = " ".join(str(error).split())[:160]
+        raise ConfigError(
+            f"anonymizer.encoder = {config.encoder!r} at depth {config.depth}: {reason};"
+            f" give an encoder of segmentation_models_pytorch ({known}, ...)"
+        ) from None
+
+
+class NarrowEncoder(nn.Module):
+    """An encoder for small frames on a CPU, in the form segmentation_models_pytorch expects.
+
+    Features at strides 1 (the input itself, as in all its encoders), 2, 4, ... 2^depth.
+    """
+
+    def __init__(self, out_channels: tuple[int, ...], depth: int, output_stride: int) -> None:
+        super().__init__()
+        self.out_channels = out_channels[: depth + 1]
+        self.output_stride = 2**depth
+        pairs = zip(self.out_channels, self.out_channels[1:], strict=False)
+        self.stages = nn.ModuleList(_stage(inputs, outputs) for inputs, outputs in pairs)
+
+    def set_in_channels(self, in_channels: int, pretrained: bool = False) -> None:
+        if in_channels != self.out_channels[0]:
+            raise ValueError(f"the narrow encoder takes RGB, not {in_channels} channels")
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        features = [x]
+        for stage in self.stages:
+            features.append(stage(features[-1]))
+        return features
+
+
+def _stage(inputs: int, outputs: int) -> nn.Sequential:
+    conv = nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+
+
+NARROW = {"encoder": NarrowEncoder, "pretrained_settings": {}, "params": {"out_channels": (3, 16, 32, 64, 128, 128)}}

@@ -1,0 +1,324 @@
+"""Starting weights: from a file or by a name the library knows, checked key by key before anything trains.
+
+Files are read as plain tensors only (`weights_only`, safetensors): a pickle that would run code is refused.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from trainables.config import AnonymizerConfig, ClipConfig, ConfigError, NetworkConfig, TrialConfig
+
+if TYPE_CHECKING:
+    from trainables.models.classifier import Classifier
+
+log = logging.getLogger(__name__)
+
+State = dict[str, Tensor]
+
+# (model, name) -> the entry of torchvision's weights enumeration. V1 is what `pretrained=True` meant when the paper was made.
+TORCHVISION_WEIGHTS = {
+    **{(f"resnet{depth}", "imagenet"): "IMAGENET1K_V1" for depth in (18, 34, 50, 101, 152)},
+    **{(model, "kinetics400"): "KINETICS400_V1" for model in ("r3d_18", "r2plus1d_18", "mvit_v2_s")},
+}
+# pytorchvideo.models.hub.resnet.checkpoint_paths["i3d_r50"], written out because importing it takes seconds.
+I3D_URL = "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/I3D_8x8_R50.pyth"
+MVIT_CLIP = (16, 224)  # frames, pixels: the tables of relative positions in MViT's weights have this size
+
+# The dictionaries that training scripts wrap a state dict in; `model_state` is pytorchvideo's.
+WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model")
+# Heads as other self-supervised code names them, beside a `backbone.`.
+FOREIGN_HEADS = ("fc.", "classifier.", "projector.", "projection_head.")
+HUB_FILE = "model.safetensors"
+REACH_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """How many tensors came from `source`, and which of the model's own kept their fresh values: those of a replaced head."""
+
+    source: str
+    loaded: int
+    replaced: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        head = f", head replaced: {_names(self.replaced)} start from scratch" if self.replaced else ""
+        return f"{self.source}: {self.loaded} tensors loaded{head}"
+
+
+# Loading -------------------------------------------------------------------------------------------------------------
+
+
+def initialise(model: Classifier, network: NetworkConfig) -> LoadReport | None:
+    """Gives a classifier or encoder the weights its config names; None for one that starts from scratch."""
+    return None if network.weights is None else load_weights(model, network.weights, network.name)
+
+
+def load_weights(model: nn.Module, source: str, name: str, field: str = "weights") -> LoadReport:
+    """Loads the file or library name `source` into `model`, the network registered as `name`.
+
+    A head made for another number of outputs is left fresh, which the report and the log say. Any other difference raises a
+    ConfigError of one line that begins with `field` and counts what is missing, unexpected or of another shape.
+    """
+    url = library_url(name, source)
+    state = read_state_dict(source, name, field) if url is None else _download(url, source, field)
+    return _load(model, state, source, name, field)
+
+
+def load_encoder_weights(encoder: nn.Module, config: AnonymizerConfig) -> LoadReport | None:
+    """The encoder of an anonymizer: from a file of a state dict, or `imagenet` from where its library keeps them."""
+    if config.encoder_weights is None:
+        return None
+    field, source, name = "anonymizer.encoder_weights", config.encoder_weights, f"encoder {config.encoder}"
+    state = _pretrained_encoder(config) if source == "imagenet" else _read_encoder(source, name, field)
+    return _load(encoder, state, source, name, field)
+
+
+def library_url(model: str, name: str) -> str | None:
+    """Where the library keeps the weights `name` of `model`; None when it has none by that name."""
+    if (model, name) == ("i3d_r50", "kinetics400"):
+        return I3D_URL
+    if (model, name) not in TORCHVISION_WEIGHTS:
+        return None
+    from torchvision.models import get_model_weights
+
+    return get_model_weights(model)[TORCHVISION_WEIGHTS[model, name]].url
+
+
+def read_state_dict(path: str, model: str, field: str) -> State:
+    """Reads a file of tensors, bare or wrapped as training scripts do, without the `module.` of DataParallel.
+
+    Raises ConfigError where the file is absent, unreadable, holds anything but tensors, or would run code.
+    """
+    where = f"{field} = {path!r}"
+    if not Path(path).is_file():
+        names = [name for name in ("imagenet", "kinetics400") if library_url(model, name)]
+        library = f" nor a library name of {model} ({', '.join(names)})" if names else f", and {model} has no library weights"
+        raise ConfigError(f"{where}: no such file{library}; {_remedy(field)}")
+    try:
+        if path.endswith(".safetensors"):
+            from safetensors.torch import load_file
+
+            content: Any = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError:
+        raise ConfigError(
+            f"{where}: not a file of tensors alone, and reading it further could run code;"
+            " save it again with torch.save(model.state_dict(), FILE)"
+        ) from None
+    except Exception as error:  # torch, zipfile and safetensors each raise their own kinds for a damaged file
+        raise ConfigError(f"{where}: cannot be read ({_one_line(error)}); {_remedy(field)}") from None
+    return _unwrap(content, where)
+
+
+def _unwrap(content: Any, where: str) -> State:
+    if isinstance(content, Mapping):
+        content = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), content)
+    if not isinstance(content, Mapping) or not content or not all(isinstance(value, Tensor) for value in content.values()):
+        raise ConfigError(f"{where}: neither a state dict nor one under {', '.join(WRAPPERS)}; save model.state_dict()")
+    return {str(key).removeprefix("module."): value for key, value in content.items()}
+
+
+def _read_encoder(path: str, name: str, field: str) -> State:
+    """An encoder's file; the head of the classifier that it was trained as is of no use to an anonymizer."""
+    state = read_state_dict(path, name, field)
+    return {key: value for key, value in state.items() if not key.startswith(("fc.", "classifier.", "head."))}
+
+
+def _load(model: nn.Module, state: State, source: str, name: str, field: str) -> LoadReport:
+    fitting, replaced = match(model, state, source, name, field)
+    model.load_state_dict(fitting, strict=False)
+    report = LoadReport(source, len(fitting), replaced)
+    log.info("%s of %s", field, report)
+    return report
+
+
+def match(model: nn.Module, state: State, source: str, name: str, field: str) -> tuple[State, tuple[str, ...]]:
+    """The part of `state` to load, and the keys of the model's head that it does not fit. Only names and shapes are looked at.
+
+    Raises ConfigError when anything but the head differs.
+    """
+    own = model.state_dict()
+    library_head = getattr(model, "library_head", None)
+    if library_head is not None:
+        state = {_own_key(key, library_head): value for key, value in state.items()}
+
+    def is_head(key: str) -> bool:
+        return library_head is not None and not key.startswith("backbone.")
+
+    # Counters of batch norm are absent from files older than they are, and nothing reads them at a fixed momentum.
+    differences = {
+        "missing": [key for key in own if key not in state and not key.endswith("num_batches_tracked")],
+        "unexpected": [key for key in state if key not in own],
+        "of another shape": [key for key in own if key in state and own[key].shape != state[key].shape],
+    }
+    body = {kind: [key for key in keys if not is_head(key)] for kind, keys in differences.items()}
+    if any(body.values()):
+        counts = "; ".join(f"{len(keys)} {kind} ({_names(keys)})" for kind, keys in body.items() if keys)
+        raise ConfigError(f"{field} = {source!r}: does not fit {name}: {counts}; {_remedy(field)}")
+    # Half a head is none: where one of its layers differs, all of it starts fresh.
+    replaced = tuple(key for key in own if is_head(key)) if any(differences.values()) else ()
+    return {key: value for key, value in state.items() if key in own and key not in replaced}, replaced
+
+
+def _own_key(key: str, library_head: str) -> str:
+    """A key in `Classifier`'s layout, from one in that layout already or in the library's own."""
+    bare = key.removeprefix("backbone.")
+    if bare.startswith(f"{library_head}."):
+        return "head." + bare.removeprefix(f"{library_head}.")
+    return key if key.startswith(("backbone.", "head.", *FOREIGN_HEADS)) else f"backbone.{key}"
+
+
+def _download(url: str, source: str, field: str) -> State:
+    _require_available(url, source, field)
+    try:
+        content = torch.hub.load_state_dict_from_url(url, map_location="cpu", progress=False, weights_only=True)
+    except Exception as error:  # network, disk and format errors alike
+        raise ConfigError(f"{field} = {source!r}: {url} cannot be loaded ({_one_line(error)}); {_remedy(field)}") from None
+    return _unwrap(content, f"{field} = {source!r}")
+
+
+def _pretrained_encoder(config: AnonymizerConfig) -> State:
+    import segmentation_models_pytorch as smp
+
+    _require_encoder_available(config.encoder)
+    # Encoders of timm ("tu-") carry the tag of their weights in their name and only want to be told whether to load them.
+    weights: Any = True if config.encoder.startswith("tu-") else "imagenet"
+    try:
+        return smp.encoders.get_encoder(config.encoder, depth=config.depth, weights=weights).state_dict()
+    except Exception as error:
+        field = "anonymizer.encoder_weights"
+        raise ConfigError(f"{field} = 'imagenet': cannot be loaded ({_one_line(error)}); {_remedy(field)}") from None
+
+
+# Before a trial ------------------------------------------------------------------------------------------------------
+
+
+def check_weights(config: TrialConfig) -> None:
+    """Every weights entry of a trial can be had now and, where it is a file, fits its network.
+
+    Raises ConfigError of one line that begins with the first field that is wrong.
+    """
+    _check_anonymizer(config.anonymizer)
+    _check_network("action_classifier", config.action_classifier, config.clip)
+    _check_network("privacy_encoder", config.privacy_encoder, config.clip)
+    _check_network("evaluate_action.classifier", config.evaluate_action.classifier, config.clip)
+    _check_network("evaluate_privacy.classifier", config.evaluate_privacy.classifier, config.clip)
+
+
+# The trials of a study ask the same again and again. A failure raises, and so is not cached.
+@functools.lru_cache(maxsize=256)
+def _check_network(part: str, network: NetworkConfig, clip: ClipConfig) -> None:
+    if network.weights is None:
+        return
+    field, source = f"{part}.weights", network.weights
+    url = library_url(network.name, source)
+    if url is None:
+        state = read_state_dict(source, network.name, field)
+        match(_without_memory(part, network, clip), state, source, network.name, field)
+        return
+    if network.name == "mvit_v2_s" and (clip.frames, clip.size) != MVIT_CLIP:
+        raise ConfigError(
+            f"{field} = {source!r}: made for 16 frames at 224 pixels, not {clip.frames} at {clip.size};"
+            f" set clip.frames=16 and clip.size=224, or {field}=null"
+        )
+    _require_available(url, source, field)
+
+
+@functools.lru_cache(maxsize=256)
+def _check_anonymizer(config: AnonymizerConfig) -> None:
+    if config.weights is None and config.encoder_weights is None:
+        return
+    from trainables.models.anonymizers import UnetPlusPlus, build_anonymizer
+
+    with torch.device("meta"):
+        anonymizer = build_anonymizer(config.model_copy(update={"weights": None, "encoder_weights": None}))
+    if config.weights is not None:
+        field = "anonymizer.weights"
+        match(anonymizer, read_state_dict(config.weights, config.name, field), config.weights, config.name, field)
+    if config.encoder_weights is None:
+        return
+    field, source, name = "anonymizer.encoder_weights", config.encoder_weights, f"encoder {config.encoder}"
+    if not isinstance(anonymizer, UnetPlusPlus):
+        raise ConfigError(f"{field} = {source!r}: {config.name} has no encoder; set {field}=null")
+    if source == "imagenet":
+        _require_encoder_available(config.encoder)
+    else:
+        match(anonymizer.network.encoder, _read_encoder(source, name, field), source, name, field)
+
+
+def _without_memory(part: str, network: NetworkConfig, clip: ClipConfig) -> nn.Module:
+    """The network's names and shapes alone. One output: a head may differ anyway."""
+    from trainables.models.action import build_action_classifier
+    from trainables.models.privacy import build_privacy_classifier, build_privacy_encoder
+
+    network = network.model_copy(update={"weights": None})
+    with torch.device("meta"):
+        if part == "privacy_encoder":
+            return build_privacy_encoder(network)
+        if part == "evaluate_privacy.classifier":
+            return build_privacy_classifier(network, attributes=1)
+        return build_action_classifier(network, classes=1, clip=clip)
+
+
+def _require_available(url: str, source: str, field: str) -> None:
+    """Raises ConfigError unless torch.hub has the file of `url` in its cache, or a server answers for it now."""
+    if not (Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]).is_file():
+        _require_reachable(url, source, field)
+
+
+def _require_encoder_available(encoder: str) -> None:
+    """Raises ConfigError unless the encoder has ImageNet weights, and they are in the hub's cache or can be reached."""
+    from huggingface_hub import hf_hub_url, try_to_load_from_cache
+
+    field, source = "anonymizer.encoder_weights", "imagenet"
+    repository, revision = _encoder_repository(encoder)
+    if repository is None:
+        raise ConfigError(f"{field} = {source!r}: encoder {encoder!r} has no such weights; {_remedy(field)}")
+    if not isinstance(try_to_load_from_cache(repository, HUB_FILE, revision=revision), str):
+        _require_reachable(hf_hub_url(repository, HUB_FILE, revision=revision), source, field)
+
+
+def _encoder_repository(encoder: str) -> tuple[str | None, str | None]:
+    """Repository and revision of an encoder's ImageNet weights on the Hugging Face hub."""
+    if encoder.startswith("tu-"):
+        import timm
+
+        pretrained = timm.models.get_pretrained_cfg(encoder.removeprefix("tu-"))
+        return (pretrained.hf_hub_id if pretrained else None), None
+    import segmentation_models_pytorch as smp
+
+    settings = smp.encoders.encoders.get(encoder, {}).get("pretrained_settings", {}).get("imagenet", {})
+    return settings.get("repo_id"), settings.get("revision")
+
+
+def _require_reachable(url: str, source: str, field: str) -> None:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=REACH_SECONDS):
+            return
+    except OSError as error:  # URLError, HTTPError and timeouts among them
+        why = f"not in the cache, and {url} cannot be reached ({_one_line(error)})"
+        raise ConfigError(f"{field} = {source!r}: {why}; {_remedy(field)}") from None
+
+
+def _names(keys: Sequence[str], most: int = 3) -> str:
+    return ", ".join(keys[:most]) + (", ..." if len(keys) > most else "")
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:160] or type(error).__name__
+
+
+def _remedy(field: str) -> str:
+    return f"give a file with {field}=FILE, or {field}=null to start from scratch"

@@ -1,0 +1,105 @@
+"""What a stage is given: the config, its data, the outcomes it builds on, and a place for checkpoints."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainables.config import ClipConfig, Runtime, TrialConfig
+from trainables.data.augment import augment_clips, centre_crop
+from trainables.data.items import Video
+from trainables.data.loader import Batch, Loader, _Seeded
+from trainables.models.anonymizers import Anonymizer, build_anonymizer
+from trainables.plan import TrialData
+from trainables.store import Outcome
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """`report(epoch, epochs, metrics)` is called once an epoch; `stop()` asks whether to end at the next one."""
+
+    stage: str
+    config: TrialConfig
+    runtime: Runtime
+    data: TrialData
+    inputs: Mapping[str, Outcome]
+    work: Path
+    report: Callable[[int, int, Mapping[str, float]], None]
+    stop: Callable[[], bool]
+
+    @property
+    def device(self) -> torch.device:
+        return device_of(self.runtime)
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """bfloat16 on GPUs that have it (it needs no loss scaling); float32 elsewhere."""
+        wanted, device = self.runtime.precision, self.device
+        if wanted == "float32" or (wanted == "auto" and not (device.type == "cuda" and torch.cuda.is_bf16_supported())):
+            return contextlib.nullcontext()
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+
+    def seed(self, purpose: str) -> int:
+        """A seed for one purpose of this stage, from the trial's seed: equal on every machine."""
+        words = np.frombuffer(f"{self.stage}/{purpose}".encode(), dtype=np.uint8)
+        return int(np.random.SeedSequence([self.config.seed, *words.tolist()]).generate_state(1)[0])
+
+    def loader(self, samples: _Seeded, batch_size: int, shuffle: bool) -> Loader:
+        return Loader(samples, batch_size, shuffle, self.runtime.workers, pin=self.device.type == "cuda")
+
+    def to_device(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            yield {name: value.to(self.device, non_blocking=True) for name, value in batch.items()}  # type: ignore[attr-defined, misc]
+
+    def training_view(self, batch: Batch, view: int = 0) -> Tensor:
+        """(B, T, C, S, S) in [0, 1], augmented by row `view` of the batch's draws."""
+        return augment_clips(batch["clips"], batch["draws"][:, view], self.config.augment, self.config.clip.size)
+
+    def test_view(self, batch: Batch) -> Tensor:
+        """(B, T, C, S, S) in [0, 1], central crop."""
+        return centre_crop(batch["clips"], self.config.augment, self.config.clip.size)
+
+    def anonymizer(self, source: str) -> Anonymizer:
+        """The anonymizer that stage `source` trained, in eval mode and frozen; the identity if there is no such input."""
+        if source in self.inputs:
+            anonymizer = build_anonymizer(self.config.anonymizer)
+            anonymizer.load_state_dict(self.inputs[source].state["anonymizer"])
+        else:
+            anonymizer = build_anonymizer(self.config.anonymizer.model_copy(update={"name": "identity", "weights": None}))
+        return anonymizer.to(self.device).eval().requires_grad_(False)
+
+
+def device_of(runtime: Runtime) -> torch.device:
+    if runtime.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(runtime.device)
+
+
+def validation_clip(clip: ClipConfig) -> ClipConfig:
+    """One clip a video, from its middle: enough to choose an epoch."""
+    return clip.model_copy(update={"test_clips": 1})
+
+
+def with_attributes(items: Sequence[Video]) -> bool:
+    return all(item.attributes is not None for item in items)
+
+
+@contextlib.contextmanager
+def frozen(*modules: nn.Module) -> Iterator[None]:
+    """Eval mode and no gradients for parameters, so that neither weights nor batch-norm statistics can move."""
+    states = [(module, module.training, [p.requires_grad for p in module.parameters()]) for module in modules]
+    for module in modules:
+        module.eval().requires_grad_(False)
+    try:
+        yield
+    finally:
+        for module, training, gradients in states:
+            module.train(training)
+            for parameter, wanted in zip(module.parameters(), gradients, strict=True):
+                parameter.requires_grad_(wanted)

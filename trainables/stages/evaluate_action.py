@@ -1,0 +1,115 @@
+"""Algorithm 1, step 2: a NEW action classifier f_T' on anonymized clips, tested video by video."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from trainables.config import ClipConfig
+from trainables.data.items import Video
+from trainables.data.loader import Loader, TestClips, TrainingClips
+from trainables.losses import rms_distortion
+from trainables.metrics import chance_top1, topk_accuracy
+from trainables.models.action import build_action_classifier
+from trainables.models.anonymizers import Anonymizer, anonymize_clips
+from trainables.stages.context import StageContext, validation_clip
+from trainables.stages.loop import Best, Meter, run_epochs
+from trainables.store import Outcome
+
+FRAMES_FILE = "frames.png"
+_PICTURED_VIDEOS, _PICTURE_SIDE = 6, 112
+
+
+def run(context: StageContext) -> Outcome:
+    config, settings = context.config, context.config.evaluate_action
+    splits = context.data.action_evaluation
+    torch.manual_seed(context.seed("weights"))
+    anonymizer = context.anonymizer("anonymizer")
+    classifier = build_action_classifier(settings.classifier, len(splits.classes), config.clip).to(context.device)
+    optimizer = torch.optim.Adam(classifier.parameters(), lr=settings.learning_rate)
+    clips = context.loader(
+        TrainingClips(splits.train, config.clip, context.seed("clips")), settings.batch_size, shuffle=True
+    )
+    validation = _test_loader(context, splits.validation, validation_clip(config.clip))
+
+    def epoch(number: int) -> dict[str, float]:
+        classifier.train()
+        meter = Meter(context, number)
+        for batch in context.to_device(clips.epoch(number)):
+            with context.autocast():
+                with torch.no_grad():
+                    anonymized = anonymize_clips(anonymizer, context.training_view(batch))
+                loss = F.cross_entropy(classifier(anonymized), batch["label"])
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            meter.add(loss=loss)
+        judged = _predict(context, classifier, anonymizer, validation, validation_clip(config.clip))
+        return meter.means() | {"validation_top1": topk_accuracy(judged["probabilities"], judged["labels"], 1)}
+
+    best = Best("validation_top1", ("classifier",))
+    history = run_epochs(context, {"classifier": classifier, "optimizer": optimizer}, settings.epochs, epoch, best)
+    test = _predict(context, classifier, anonymizer, _test_loader(context, splits.test, config.clip), config.clip)
+    metrics = {
+        "top1": topk_accuracy(test["probabilities"], test["labels"], 1),
+        "top5": topk_accuracy(test["probabilities"], test["labels"], 5),
+        "chance_top1": chance_top1(test["labels"]),
+        "rms_distortion": float(test["rms"].mean()),
+        "rms_relative": float(test["rms_relative"].mean()),
+        "validation_top1": best.value,
+        "best_epoch": float(best.epoch),
+    }
+    state = {"classifier": classifier.state_dict(), "test": {name: torch.from_numpy(value) for name, value in test.items()}}
+    return Outcome(metrics, history, state, {FRAMES_FILE: _picture(context, anonymizer)})
+
+
+def _test_loader(context: StageContext, items: tuple[Video, ...], clip: ClipConfig) -> Loader:
+    batch_size = max(1, context.config.evaluate_action.batch_size // clip.test_clips)
+    return context.loader(TestClips(items, clip, context.seed("test")), batch_size, shuffle=False)
+
+
+@torch.no_grad()
+def _predict(
+    context: StageContext, classifier: nn.Module, anonymizer: Anonymizer, loader: Loader, clip: ClipConfig
+) -> dict[str, np.ndarray]:
+    """Per video: softmax averaged over its clips, label, and the mean RMS distortion of its clips in both norms."""
+    classifier.eval()
+    found: dict[str, list[Tensor]] = {"probabilities": [], "labels": [], "rms": [], "rms_relative": []}
+    for batch in context.to_device(loader.epoch(0)):
+        videos = len(batch["label"])
+        view = context.test_view(batch).unflatten(1, (clip.test_clips, clip.frames)).flatten(0, 1)  # ((B V), T, C, H, W)
+        with context.autocast():
+            anonymized = anonymize_clips(anonymizer, view)
+            logits = classifier(anonymized)
+        rows = {
+            "probabilities": logits.float().softmax(dim=1),
+            "rms": rms_distortion(view, anonymized),
+            "rms_relative": rms_distortion(view, anonymized, norm="relative"),
+        }
+        for name, values in rows.items():
+            found[name].append(values.unflatten(0, (videos, clip.test_clips)).mean(dim=1).double().cpu())
+        found["labels"].append(batch["label"].cpu())
+    return {name: torch.cat(values).numpy() for name, values in found.items()}
+
+
+@torch.no_grad()
+def _picture(context: StageContext, anonymizer: Anonymizer) -> bytes:
+    """A PNG of the middle frames of some test videos: raw above, anonymized below."""
+    items = context.data.action_evaluation.test
+    chosen = items[:: max(1, len(items) // _PICTURED_VIDEOS)][:_PICTURED_VIDEOS]
+    clip = context.config.clip.model_copy(update={"test_clips": 1, "frames": 1})
+    batch = next(context.to_device(context.loader(TestClips(chosen, clip, 0), len(chosen), shuffle=False).epoch(0)))
+    view = context.test_view(batch)
+    rows = torch.stack([view, anonymize_clips(anonymizer, view).clamp(0.0, 1.0)])[:, :, 0]  # (2, N, C, H, W)
+    factor = max(1, _PICTURE_SIDE // view.shape[-1])
+    pixels = rows.repeat_interleave(factor, dim=-1).repeat_interleave(factor, dim=-2)
+    height, width = pixels.shape[-2:]
+    canvas = (pixels.permute(0, 3, 1, 4, 2) * 255).round().byte().cpu().numpy()  # (2, H, N, W, C)
+    buffer = io.BytesIO()
+    Image.fromarray(canvas.reshape(2 * height, len(chosen) * width, 3)).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()

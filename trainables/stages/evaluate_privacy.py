@@ -1,0 +1,161 @@
+"""Algorithm 1, step 3: a NEW privacy classifier f_B' with labels, on anonymized images, and on the clips themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LinearLR, ReduceLROnPlateau
+
+from trainables.config import ClipConfig
+from trainables.data.items import DataError
+from trainables.data.loader import Batch, Loader, Stills, TestClips, TrainingClips
+from trainables.metrics import Leakage, leakage_of
+from trainables.models.anonymizers import anonymize_clips
+from trainables.models.axes import frames_of
+from trainables.models.privacy import build_privacy_classifier
+from trainables.schema import AP, AP_CHANCE, CLIP
+from trainables.stages.context import StageContext, validation_clip
+from trainables.stages.loop import Best, Meter, run_epochs
+from trainables.store import Outcome
+
+
+def run_on_images(context: StageContext) -> Outcome:
+    """Leakage on the privacy set."""
+    clip, settings = context.config.clip, context.config.evaluate_privacy
+    splits = context.data.privacy_evaluation
+    loaders = [
+        context.loader(Stills(splits.train, clip, context.seed("train")), settings.batch_size, shuffle=True),
+        context.loader(Stills(splits.validation, clip, context.seed("test")), settings.batch_size, shuffle=False),
+        context.loader(Stills(splits.test, clip, context.seed("test")), settings.batch_size, shuffle=False),
+    ]
+    return _attack(context, splits.name, splits.attributes, *loaders, prefix="")
+
+
+def run_on_clips(context: StageContext) -> Outcome:
+    """Leakage on the action clips: the attacker sees single frames and averages its answers over a video."""
+    settings = context.config.evaluate_privacy
+    clip = attacked_clip(context.config.clip, settings.clip_frames)
+    splits = context.data.action_evaluation
+    for split in ("train", "validation", "test"):
+        missing = [item.name for item in getattr(splits, split) if item.attributes is None]
+        if missing:
+            raise DataError(f"{splits.name}: {len(missing)} {split} videos have no attributes, first {missing[0]}; label them")
+    videos = max(1, settings.batch_size // clip.frames)
+    once = validation_clip(clip)
+    loaders = [
+        context.loader(TrainingClips(splits.train, clip, context.seed("train")), videos, shuffle=True),
+        context.loader(TestClips(splits.validation, once, context.seed("test")), videos, shuffle=False),
+        context.loader(TestClips(splits.test, clip, context.seed("test")), videos, shuffle=False),
+    ]
+    return _attack(context, splits.name, splits.attributes, *loaders, prefix=CLIP)
+
+
+def attacked_clip(clip: ClipConfig, frames: int) -> ClipConfig:
+    """`frames` frames over the same stretch of time as the action classifier's clip."""
+    frames = min(frames, clip.frames)
+    return clip.model_copy(update={"frames": frames, "skip": max(1, clip.skip * clip.frames // frames)})
+
+
+def _attack(
+    context: StageContext, name: str, attributes: Sequence[str], train: Loader, validation: Loader, test: Loader, prefix: str
+) -> Outcome:
+    config, settings = context.config, context.config.evaluate_privacy
+    torch.manual_seed(context.seed("weights"))
+    anonymizer = context.anonymizer("anonymizer")
+    classifier = build_privacy_classifier(settings.classifier, len(attributes)).to(context.device)
+    optimizer = torch.optim.Adam(classifier.parameters(), lr=settings.learning_rate)
+    schedule = _Schedule(optimizer, settings.warm_up_epochs, settings.plateau_factor, settings.plateau_patience)
+
+    def logits(view: Tensor) -> Tensor:
+        """(B, T, C, H, W) -> (B, T, A)"""
+        with torch.no_grad():
+            frames = frames_of(anonymize_clips(anonymizer, view))
+        return classifier(frames).unflatten(0, view.shape[:2])
+
+    def epoch(number: int) -> dict[str, float]:
+        classifier.train()
+        meter = Meter(context, number)
+        for batch in context.to_device(train.epoch(number)):
+            with context.autocast():
+                scores = logits(context.training_view(batch))
+                targets = batch["attributes"].unsqueeze(1).expand_as(scores)
+                loss = F.binary_cross_entropy_with_logits(scores, targets)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            meter.add(loss=loss)
+        judged = _predict(context, classifier, logits, validation)
+        metrics = meter.means() | {"validation_cmap": _leakage(*judged, attributes, name).cmap}
+        schedule.step(metrics["loss"])
+        return metrics
+
+    best = Best("validation_cmap", ("classifier",))
+    parts = {"classifier": classifier, "optimizer": optimizer, "schedule": schedule}
+    history = run_epochs(context, parts, settings.epochs, epoch, best)
+    probabilities, labels = _predict(context, classifier, logits, test)
+    found = _leakage(probabilities, labels, attributes, name)
+    metrics = {
+        prefix + "cmap": found.cmap,
+        prefix + "chance_cmap": found.chance_cmap,
+        prefix + "macro_f1": found.macro_f1,
+        prefix + "leakage": found.leakage,
+        prefix + "validation_cmap": best.value,
+        **{prefix + AP + attribute: value for attribute, value in found.ap.items()},
+        **{prefix + AP_CHANCE + attribute: value for attribute, value in found.ap_chance.items()},
+    }
+    notes = (f"{name}: no average precision for {', '.join(found.skipped)}: one value only in test",) if found.skipped else ()
+    test_state = {"probabilities": torch.from_numpy(probabilities), "labels": torch.from_numpy(labels)}
+    return Outcome(metrics, history, {"classifier": classifier.state_dict(), "test": test_state}, notes=notes)
+
+
+class _Schedule:
+    """The paper's: linear warm-up, then the learning rate falls by a factor when the training loss stagnates."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, warm_up: int, factor: float, patience: int) -> None:
+        self._epoch, self._warm_up = 0, warm_up
+        self._linear = LinearLR(optimizer, start_factor=1.0 / (warm_up + 1), total_iters=warm_up) if warm_up else None
+        self._plateau = ReduceLROnPlateau(optimizer, factor=factor, patience=patience)
+
+    def step(self, loss: float) -> None:
+        if self._linear is not None and self._epoch < self._warm_up:
+            self._linear.step()
+        else:
+            self._plateau.step(loss)
+        self._epoch += 1
+
+    def state_dict(self) -> dict[str, object]:
+        linear = self._linear.state_dict() if self._linear is not None else None
+        return {"epoch": self._epoch, "linear": linear, "plateau": self._plateau.state_dict()}
+
+    def load_state_dict(self, state: dict[str, object]) -> None:
+        self._epoch = int(state["epoch"])  # type: ignore[call-overload]
+        if self._linear is not None:
+            self._linear.load_state_dict(state["linear"])  # type: ignore[arg-type]
+        self._plateau.load_state_dict(state["plateau"])  # type: ignore[arg-type]
+
+
+@torch.no_grad()
+def _predict(
+    context: StageContext, classifier: nn.Module, logits: Callable[[Tensor], Tensor], loader: Loader
+) -> tuple[np.ndarray, np.ndarray]:
+    """(N, A) probabilities averaged over the frames of each item, and its labels."""
+    classifier.eval()
+    probabilities, labels = [], []
+    batch: Batch
+    for batch in context.to_device(loader.epoch(0)):
+        with context.autocast():
+            scores = logits(context.test_view(batch))
+        probabilities.append(scores.float().sigmoid().mean(dim=1).double().cpu())
+        labels.append(batch["attributes"].double().cpu())
+    return torch.cat(probabilities).numpy(), torch.cat(labels).numpy()
+
+
+def _leakage(probabilities: np.ndarray, labels: np.ndarray, attributes: Sequence[str], name: str) -> Leakage:
+    try:
+        return leakage_of(probabilities, labels, tuple(attributes))
+    except ValueError as error:
+        raise DataError(f"{name}: {error}; leakage cannot be measured on such a split") from None

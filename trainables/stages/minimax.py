@@ -1,0 +1,143 @@
+"""Algorithm 1, step 1: the anonymizer against the action classifier it serves and the privacy encoder it blinds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.optim import Adam, Optimizer
+
+from trainables.config import MinimaxConfig
+from trainables.data.loader import TrainingClips
+from trainables.losses import anonymizer_loss, distortion_penalty, nt_xent, rms_distortion
+from trainables.models.action import ActionClassifier, build_action_classifier
+from trainables.models.anonymizers import Anonymizer, anonymize_clips, build_anonymizer
+from trainables.models.privacy import PrivacyEncoder, build_privacy_encoder
+from trainables.stages.context import StageContext, frozen
+from trainables.stages.loop import Meter, Stateful, run_epochs
+from trainables.stages.pairs import pair_loader, pair_views, project
+from trainables.store import Outcome
+
+
+@dataclass(frozen=True)
+class Players:
+    """The three networks of the minimax and the optimizer of each side."""
+
+    anonymizer: Anonymizer
+    action: ActionClassifier
+    privacy: PrivacyEncoder
+    anonymizer_optimizer: Optimizer
+    judges_optimizer: Optimizer
+
+    def parts(self) -> dict[str, Stateful]:
+        return {
+            "anonymizer": self.anonymizer,
+            "action_classifier": self.action,
+            "privacy_encoder": self.privacy,
+            "anonymizer_optimizer": self.anonymizer_optimizer,
+            "judges_optimizer": self.judges_optimizer,
+        }
+
+
+def step_anonymizer(
+    players: Players, clips: Tensor, labels: Tensor, views: list[Tensor], settings: MinimaxConfig, context: StageContext
+) -> dict[str, Tensor]:
+    """Step 1: f_A descends Eq. 3; f_T and f_B are frozen.
+
+    clips: (B, T, C, H, W); labels: (B,); views: two of (N, 1, C, H, W). Returns the scalars of the step.
+    """
+    players.anonymizer.train()
+    with frozen(players.action, players.privacy), context.autocast():
+        anonymized = anonymize_clips(players.anonymizer, clips)
+        action_loss = F.cross_entropy(players.action(anonymized), labels)
+        hidden = [anonymize_clips(players.anonymizer, view) for view in views]
+        privacy_loss = nt_xent(*project(players.privacy, hidden), settings.temperature)
+        rms = rms_distortion(clips, anonymized, settings.penalty_scope, settings.penalty_norm)
+        penalty = distortion_penalty(rms, settings.distortion_budget)
+        loss = anonymizer_loss(action_loss, privacy_loss, penalty, settings.penalty_weight, settings.privacy_weight)
+        players.anonymizer_optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+    players.anonymizer_optimizer.step()
+    return {
+        "loss_anonymizer": loss,
+        "penalty": penalty,
+        "rms_distortion": rms.mean(),
+        "penalty_active": (penalty > 0).float(),
+    }
+
+
+def step_judges(
+    players: Players, clips: Tensor, labels: Tensor, views: list[Tensor], settings: MinimaxConfig, context: StageContext
+) -> dict[str, Tensor]:
+    """Step 2: f_T descends cross-entropy and f_B NT-Xent on what f_A makes now; f_A is frozen."""
+    players.action.train()
+    players.privacy.train()
+    with frozen(players.anonymizer), context.autocast():
+        with torch.no_grad():
+            anonymized = anonymize_clips(players.anonymizer, clips)
+            hidden = [anonymize_clips(players.anonymizer, view) for view in views]
+        action_loss = F.cross_entropy(players.action(anonymized), labels)
+        privacy_loss = nt_xent(*project(players.privacy, hidden), settings.temperature)
+        players.judges_optimizer.zero_grad(set_to_none=True)
+        (action_loss + privacy_loss).backward()  # no parameter is shared: each loss reaches its own network only
+    players.judges_optimizer.step()
+    return {"loss_action": action_loss, "loss_privacy": privacy_loss}
+
+
+def run(context: StageContext) -> Outcome:
+    config, settings = context.config, context.config.minimax
+    torch.manual_seed(context.seed("training"))
+    players = _players(context)
+    clips = context.loader(
+        TrainingClips(context.data.action.train, config.clip, context.seed("clips")), settings.batch_size, shuffle=True
+    )
+    pairs = pair_loader(context, settings.batch_size)
+
+    def epoch(number: int) -> dict[str, float]:
+        first = Meter(context, number)
+        second = first if settings.alternate == "steps" else Meter(context, number)
+        batches = zip(clips.epoch(number), pairs.stretch(number * len(clips), len(clips)), strict=True)
+        for index, (clip_batch, pair_batch) in enumerate(batches):
+            (clip_batch, pair_batch) = context.to_device(iter((clip_batch, pair_batch)))
+            inputs = (context.training_view(clip_batch), clip_batch["label"], pair_views(context, pair_batch), settings, context)
+            if settings.alternate == "steps":
+                first.add(**step_anonymizer(players, *inputs), **step_judges(players, *inputs))
+            elif index % 2 == 0:
+                first.add(**step_anonymizer(players, *inputs))
+            else:
+                second.add(**step_judges(players, *inputs))
+        return first.means() if first is second else first.means() | second.means()
+
+    history = run_epochs(context, players.parts(), settings.epochs, epoch)
+    state = {name: part.state_dict() for name, part in players.parts().items() if not name.endswith("optimizer")}
+    active = [row["penalty_active"] for row in history]
+    return Outcome({"penalty_active": sum(active) / len(active)} if active else {}, history, state)
+
+
+def _players(context: StageContext) -> Players:
+    """f_A from its reconstruction, f_T and f_B from their warm-up."""
+    config, device = context.config, context.device
+    anonymizer = build_anonymizer(config.anonymizer).to(device)
+    anonymizer.load_state_dict(context.inputs["reconstruct"].state["anonymizer"])
+    warm = context.inputs["warm_up"].state
+    without_weights = {"weights": None}  # their weights are in the warm-up's outcome already
+    classes = len(context.data.action.classes)
+    action = build_action_classifier(config.action_classifier.model_copy(update=without_weights), classes, config.clip).to(device)
+    privacy = build_privacy_encoder(config.privacy_encoder.model_copy(update=without_weights)).to(device)
+    action.load_state_dict(warm["action_classifier"])
+    privacy.load_state_dict(warm["privacy_encoder"])
+    settings = config.minimax
+    return Players(
+        anonymizer,
+        action,
+        privacy,
+        Adam(anonymizer.parameters(), lr=settings.learning_rate_anonymizer),
+        Adam(
+            [
+                {"params": list(action.parameters()), "lr": settings.learning_rate_action},
+                {"params": list(privacy.parameters()), "lr": settings.learning_rate_privacy},
+            ]
+        ),
+    )

@@ -1,0 +1,49 @@
+"""Algorithm 1, step 0 (Eq. 5): the anonymizer learns the identity from clips and images."""
+
+from __future__ import annotations
+
+import torch
+
+from trainables.data.loader import Stills, TrainingClips
+from trainables.losses import reconstruction_loss
+from trainables.models.anonymizers import anonymize_clips, build_anonymizer
+from trainables.stages.context import StageContext
+from trainables.stages.loop import Meter, run_epochs
+from trainables.store import Outcome
+
+
+def run(context: StageContext) -> Outcome:
+    config = context.config
+    settings = config.reconstruct
+    torch.manual_seed(context.seed("weights"))
+    anonymizer = build_anonymizer(config.anonymizer).to(context.device)
+    optimizer = torch.optim.Adam(anonymizer.parameters(), lr=settings.learning_rate)
+    clips = context.loader(
+        TrainingClips(context.data.action.train, config.clip, context.seed("clips")), settings.batch_size, shuffle=True
+    )
+    images = context.loader(
+        Stills(context.data.privacy.train, config.clip, context.seed("images")), settings.batch_size, shuffle=True
+    )
+
+    def epoch(number: int) -> dict[str, float]:
+        anonymizer.train()
+        meter = Meter(context, number)
+        pairs = zip(clips.epoch(number), images.stretch(number * len(clips), len(clips)), strict=True)
+        for clip_batch, image_batch in pairs:
+            (clip_batch, image_batch) = context.to_device(iter((clip_batch, image_batch)))
+            losses = []
+            for batch in (clip_batch, image_batch):
+                view = context.training_view(batch)
+                with context.autocast():
+                    losses.append(reconstruction_loss(anonymize_clips(anonymizer, view), view))
+            loss = losses[0] + losses[1]
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            meter.add(l1_clips=losses[0], l1_images=losses[1])
+        return meter.means()
+
+    parts = {"anonymizer": anonymizer, "optimizer": optimizer}
+    history = run_epochs(context, parts, settings.epochs, epoch)
+    final = {"reconstruction_l1": history[-1]["l1_clips"]} if history else {}
+    return Outcome(final, history, {"anonymizer": anonymizer.state_dict()})

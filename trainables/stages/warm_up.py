@@ -1,0 +1,65 @@
+"""f_T (cross-entropy) and f_B (NT-Xent) learn on reconstructed data before the minimax starts.
+
+A network whose weights are given is left as it is. Without this step an earlier system ended at 33 % accuracy.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from trainables.data.loader import TrainingClips
+from trainables.losses import nt_xent
+from trainables.models.action import build_action_classifier
+from trainables.models.anonymizers import anonymize_clips
+from trainables.models.privacy import build_privacy_encoder
+from trainables.stages.context import StageContext
+from trainables.stages.loop import Meter, run_epochs
+from trainables.stages.pairs import pair_loader, pair_views, project
+from trainables.store import Outcome
+
+
+def run(context: StageContext) -> Outcome:
+    config = context.config
+    settings = config.warm_up
+    torch.manual_seed(context.seed("weights"))
+    anonymizer = context.anonymizer("reconstruct")
+    action = build_action_classifier(config.action_classifier, len(context.data.action.classes), config.clip).to(context.device)
+    privacy = build_privacy_encoder(config.privacy_encoder).to(context.device)
+    state = {"action_classifier": action.state_dict(), "privacy_encoder": privacy.state_dict()}
+    given = {"action": config.action_classifier.weights is not None, "privacy": config.privacy_encoder.weights is not None}
+    if all(given.values()) or settings.epochs == 0:
+        return Outcome({}, [], state)
+
+    optimizer = torch.optim.Adam([*action.parameters(), *privacy.parameters()], lr=settings.learning_rate)
+    clips = context.loader(
+        TrainingClips(context.data.action.train, config.clip, context.seed("clips")), settings.batch_size, shuffle=True
+    )
+    pairs = pair_loader(context, settings.batch_size)
+
+    def epoch(number: int) -> dict[str, float]:
+        action.train(not given["action"])
+        privacy.train(not given["privacy"])
+        meter = Meter(context, number)
+        batches = zip(clips.epoch(number), pairs.stretch(number * len(clips), len(clips)), strict=True)
+        for clip_batch, pair_batch in batches:
+            (clip_batch, pair_batch) = context.to_device(iter((clip_batch, pair_batch)))
+            losses = {}
+            with context.autocast():
+                if not given["action"]:
+                    with torch.no_grad():
+                        anonymized = anonymize_clips(anonymizer, context.training_view(clip_batch))
+                    losses["loss_action"] = F.cross_entropy(action(anonymized), clip_batch["label"])
+                if not given["privacy"]:
+                    with torch.no_grad():
+                        views = [anonymize_clips(anonymizer, view) for view in pair_views(context, pair_batch)]
+                    losses["loss_privacy"] = nt_xent(*project(privacy, views), config.minimax.temperature)
+            optimizer.zero_grad(set_to_none=True)
+            torch.stack(list(losses.values())).sum().backward()
+            optimizer.step()
+            meter.add(**losses)
+        return meter.means()
+
+    parts = {"action_classifier": action, "privacy_encoder": privacy, "optimizer": optimizer}
+    history = run_epochs(context, parts, settings.epochs, epoch)
+    return Outcome({}, history, {"action_classifier": action.state_dict(), "privacy_encoder": privacy.state_dict()})
