@@ -10,9 +10,9 @@ import html
 import io
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path as FilePath
 from typing import Any
 
 import matplotlib
@@ -21,19 +21,26 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.path import Path
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
+from numpy.typing import NDArray
 
-from analysis.pareto import step_line
+from analysis.pareto import non_dominated, step_line
 from analysis.records import PARAM, RAW
 from analysis.tables import BUDGET, WEIGHT, Estimate, attributes, estimate, of
 from trainables.schema import AP, AP_CHANCE, FINAL_METRICS
 
-BLACK, GREY = "#000000", "#666666"
+BLACK, DARK, GREY = "#000000", "#333333", "#666666"
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 WIDE, NARROW, PANEL = (7.4, 4.6), (3.7, 4.4), (3.9, 3.1)  # inches; NARROW is for phones
+MOST_TOLD = 300  # trials that carry words of their own in the front; each costs half a kilobyte twice
+MOST_NAMED = 40  # settings that all get name and interval in the front; beyond, only those on it
+LABEL_OFFSETS = [(7, 4), (-7, 4), (7, -4), (-7, -4), (0, 8), (0, -8)]  # points, nearest first
+LABEL_OFFSETS += [(side * 16, up * far) for far in (15, 28, 41) for up in (1, -1) for side in (1, -1)]
 SYMBOLS = {BUDGET: "B", WEIGHT: "lambda"}
 CHANCE_OF = {"cmap": "chance_cmap", "clip_cmap": "clip_chance_cmap", "top1": "chance_top1"}  # of leakage it is 0
 LOSSES = {
@@ -42,6 +49,9 @@ LOSSES = {
     "minimax/loss_privacy": "loss of the privacy encoder f_B (Eq. 6)",
     "minimax/rms_distortion": "RMS distortion of the training clips (Eq. 4)",
 }
+
+Looks = dict[str, tuple[str, str]]  # colour and marker of a method
+Point = tuple[float, float] | NDArray[np.float64]
 
 _STYLE: Any = {
     "font.family": "sans-serif",
@@ -90,49 +100,25 @@ def front_figure(
             axes.text(0.5, 0.5, "no finished trial has both metrics", ha="center", va="center", transform=axes.transAxes)
             return figure, told
         look = _looks(settings)
-        for number, (_, trial) in enumerate(trials.iterrows()):
-            colour, marker = look[str(trial["method"])]
-            (point,) = axes.plot(100 * trial[x], 100 * trial["top1"], marker, ms=4, mfc="none", mec=colour, mew=0.8, alpha=0.7)
-            point.set_gid(f"trial-{number}")
-            told[f"trial-{number}"] = f"{trial['label']}, seed {trial['seed']}: {_told(trial, x)}"
-        fronts = list(settings.groupby("protocol"))
-        strokes = []  # level and upright lines, in data coordinates, that labels keep off
-        for _, group in fronts:
+        front = pd.Series(False, index=settings.index)
+        for _, group in settings.groupby("protocol"):
+            front[group.index] = non_dominated(group[[x, "top1"]])
             line = 100 * step_line(group[[x, "top1"]])
-            axes.plot(line[:, 0], line[:, 1], color=GREY, lw=1.2, zorder=1)
-            strokes += list(pairwise(line))
-        labels = []
-        texts = distinct_part(list(settings.loc[settings["method"] != RAW, "label"]))
-        counts = set(settings["n"])
-        for number, (_, row) in enumerate(settings.iterrows()):
-            colour, marker = look[str(row["method"])]
-            across, up = of(row, x), of(row, "top1")
-            strokes += _cross(axes, across, up, colour)
-            size_of = 11 if row["method"] == RAW else 7
-            (point,) = axes.plot(
-                100 * across.mean,
-                100 * up.mean,
-                marker,
-                ms=size_of,
-                color=colour,
-                mec="white",
-                mew=0.8,
-                zorder=4 + (row["method"] == RAW),
-            )
-            point.set_gid(f"mean-{number}")
-            told[f"mean-{number}"] = f"{row['label']}, mean of {row['n']}: {_told_mean(row, x)}"
-            count = f" (n = {row['n']})" if len(counts) > 1 or row["n"] == 1 else ""
-            labels.append((100 * across.mean, 100 * up.mean, short(texts.get(row["label"], row["label"])) + count, colour, row))
-        obstacles = _chance_lines(axes, trials, x)
-        _limits(axes, settings, trials, x)
-        axes.set_title(_subtitle(settings, len(fronts)), fontweight="normal", color=GREY)
+            axes.plot(line[:, 0], line[:, 1], color=DARK, lw=1.2, zorder=3)
+        named = settings[front | (settings["method"] == RAW)] if len(settings) > MOST_NAMED else settings
+        told = _draw_trials(axes, trials, x, look) | _draw_means(axes, settings, x, look, named.index)
+        for _, row in named.iterrows():
+            _draw_intervals(axes, of(row, x), of(row, "top1"), look[str(row["method"])][0])
+        chance = _chance_lines(axes, trials, x)
+        _limits(axes, named, trials, x)
+        axes.set_title(_subtitle(settings, len(named) < len(settings)), fontweight="normal", color=GREY)
         if len(look) > 2 or (len(look) == 2 and RAW not in look):
             for method, (colour, marker) in look.items():
                 axes.plot([], [], marker, color=colour, label=short(method))
             _legend_below(figure, 2 if size == NARROW else 4)
-        # raw and the front first: where room is short, they keep their names
-        labels.sort(key=lambda item: (item[4]["method"] != RAW, not item[4]["on_front"]))
-        _place_labels(axes, [(a, b, text, colour) for a, b, text, colour, _ in labels], obstacles, strokes)
+        # Raw and the front first: where room is short, they keep their names.
+        first = (named["method"] != RAW).astype(int) * (2 - front[named.index])
+        _place_labels(axes, named.loc[first.sort_values(kind="stable").index], trials, x, chance)
         return figure, told
 
 
@@ -187,7 +173,8 @@ def sweep_figures(settings: pd.DataFrame, param: str) -> list[tuple[str, Figure]
     others = [name for name in map(str, swept) if name.startswith(PARAM) and name != param]
     others = [name for name in others if swept.groupby(param)[name].nunique(dropna=False).max() > 1]
     swept["rest"] = [
-        " ".join(f"{SYMBOLS.get(name, name.rpartition('.')[2])}={row[name]}" for name in others) for _, row in swept.iterrows()
+        " ".join(f"{SYMBOLS.get(name, name.rpartition('.')[2])}={_plain(row[name])}" for name in others)
+        for _, row in swept.iterrows()
     ]
     found = []
     for metric in ("top1", "leakage", "clip_leakage"):
@@ -249,7 +236,7 @@ def attribute_figure(trials: pd.DataFrame, settings: pd.DataFrame, prefix: str =
     colours = [BLACK if row["method"] == RAW else None for _, row in settings.iterrows()]
     fresh = iter(PALETTE)
     with matplotlib.rc_context(_STYLE):
-        figure = _canvas((4.4, 1.3 + 0.17 * len(names) * (len(settings) + 1)))
+        figure = _canvas((4.4, 1.2 + 0.12 * len(names) * (len(settings) + 1)))
         axes = figure.subplots()
         thickness = 0.8 / len(settings)
         for number, ((setting, row), colour) in enumerate(zip(settings.iterrows(), colours, strict=True)):
@@ -272,7 +259,7 @@ def attribute_figure(trials: pd.DataFrame, settings: pd.DataFrame, prefix: str =
         return figure
 
 
-def save_png(figure: Figure, path: str | Path) -> None:
+def save_png(figure: Figure, path: str | FilePath) -> None:
     with matplotlib.rc_context(_STYLE):
         figure.savefig(path, dpi=160)
 
@@ -321,28 +308,58 @@ def _canvas(size: tuple[float, float]) -> Figure:
     return figure
 
 
-def _looks(settings: pd.DataFrame) -> dict[str, tuple[str, str]]:
+def _looks(settings: pd.DataFrame) -> Looks:
     methods = sorted(set(map(str, settings["method"])) - {RAW}, key=lambda method: (method != "penalty", method))
-    looks = {method: (PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]) for i, method in enumerate(methods)}
+    # Colours and markers turn at different paces: past six methods no pair comes back.
+    looks = {method: (PALETTE[i % 6], MARKERS[(i + i // 6) % 6]) for i, method in enumerate(methods)}
     return ({RAW: (BLACK, "*")} if RAW in set(settings["method"]) else {}) | looks
 
 
-def _told(trial: pd.Series, x: str) -> str:
-    return f"{FINAL_METRICS['top1'].label} {100 * trial['top1']:.1f} %, {FINAL_METRICS[x].label} {100 * trial[x]:.1f} %"
+def _draw_trials(axes: Axes, trials: pd.DataFrame, x: str, look: Looks) -> dict[str, str]:
+    """Hollow marks; up to MOST_TOLD of them carry an id and words, more would make the page too large."""
+    style: Any = {"ls": "", "ms": 4, "mfc": "none", "mew": 0.8, "alpha": 0.7}
+    told: dict[str, str] = {}
+    if len(trials) > MOST_TOLD:
+        for method, group in trials.groupby("method"):
+            colour, marker = look[str(method)]
+            axes.plot(100 * group[x], 100 * group["top1"], marker=marker, mec=colour, **style)
+        return told
+    for number, (_, trial) in enumerate(trials.iterrows()):
+        colour, marker = look[str(trial["method"])]
+        (mark,) = axes.plot(100 * trial[x], 100 * trial["top1"], marker=marker, mec=colour, **style)
+        mark.set_gid(f"trial-{number}")
+        figures = f"{FINAL_METRICS['top1'].label} {100 * trial['top1']:.1f} %, {FINAL_METRICS[x].label} {100 * trial[x]:.1f} %"
+        told[f"trial-{number}"] = f"{trial['label']}, seed {trial['seed']}: {figures}"
+    return told
 
 
-def _told_mean(row: pd.Series, x: str) -> str:
-    return f"{FINAL_METRICS['top1'].label} {of(row, 'top1').text()} %, {FINAL_METRICS[x].label} {of(row, x).text()} %"
+def _draw_means(axes: Axes, settings: pd.DataFrame, x: str, look: Looks, large: pd.Index) -> dict[str, str]:
+    told = {}
+    for number, (setting, row) in enumerate(settings.iterrows()):
+        colour, marker = look[str(row["method"])]
+        raw = row["method"] == RAW
+        style: Any = {
+            "marker": marker,
+            "ms": 11 if raw else 7 if setting in large else 4,
+            "color": colour,
+            "mec": "white",
+            "mew": 0.8,
+        }
+        (mark,) = axes.plot(100 * row[x], 100 * row["top1"], zorder=5 if raw else 4 if setting in large else 2, **style)
+        mark.set_gid(f"mean-{number}")
+        figures = f"{FINAL_METRICS['top1'].label} {of(row, 'top1').text()} %, {FINAL_METRICS[x].label} {of(row, x).text()} %"
+        told[f"mean-{number}"] = f"{row['label']}, mean of {row['n']}: {figures}"
+    return told
 
 
-def _cross(axes: Axes, across: Estimate, up: Estimate, colour: str) -> list[tuple[Any, Any]]:
-    """Draws both intervals of a mean, if it has them; returns their ends."""
-    if across.n < 2 and up.n < 2:
-        return []
-    x, y = 100 * across.mean, 100 * up.mean
-    dx, dy = (0.0 if math.isnan(value.half_width) else 100 * value.half_width for value in (across, up))
-    axes.errorbar(x, y, dy, dx, color=colour, lw=0.9, capsize=2, alpha=0.6, zorder=2)
-    return [((x - dx, y), (x + dx, y)), ((x, y - dy), (x, y + dy))]
+def _draw_intervals(axes: Axes, across: Estimate, up: Estimate, colour: str) -> None:
+    if across.n > 1 or up.n > 1:
+        dx, dy = (0.0 if math.isnan(value.half_width) else 100 * value.half_width for value in (across, up))
+        axes.errorbar(100 * across.mean, 100 * up.mean, dy, dx, color=colour, lw=0.9, capsize=2, alpha=0.6, zorder=2)
+
+
+def _plain(value: object) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
 def _chance(frame: pd.DataFrame, metric: str) -> list[float]:
@@ -354,7 +371,7 @@ def _chance(frame: pd.DataFrame, metric: str) -> list[float]:
     return [100 * float(values.mean())] if len(values) and values.max() - values.min() < 0.02 else []
 
 
-def _chance_lines(axes: Axes, trials: pd.DataFrame, x: str) -> list[Any]:
+def _chance_lines(axes: Axes, trials: pd.DataFrame, x: str) -> list[Text]:
     """Draws chance on both axes; returns the texts, which other labels must not cross."""
     texts = []
     for value in _chance(trials, x):
@@ -384,70 +401,71 @@ def _limits(axes: Axes, settings: pd.DataFrame, trials: pd.DataFrame, x: str) ->
         set_limit(min(values) - pad, max(values) + pad)
 
 
-def _subtitle(settings: pd.DataFrame, fronts: int) -> str:
+def _subtitle(settings: pd.DataFrame, some_left_out: bool) -> str:
     counts = sorted(set(settings["n"]))
-    if counts == [1]:
-        n = "n = 1 per setting: no intervals"
-    elif len(counts) == 1:
-        n = f"n = {counts[0]} per setting; bars: 95 % t interval"
-    else:
-        n = f"n = {counts[0]} to {counts[-1]}; bars: 95 % t interval"
-    return n + (f"; {fronts} protocols" if fronts > 1 else "")
+    n = f"n = {counts[0]}" + (f" to {counts[-1]}" if len(counts) > 1 else "") + " per setting"
+    bars = ": no intervals" if counts == [1] else "; bars: 95 % t interval"
+    return n + bars + ("; names and bars: front and raw only" if some_left_out else "")
 
 
-def _place_labels(
-    axes: Axes, labels: Sequence[tuple[float, float, str, str]], fixed: Iterable[Any], strokes: Iterable[tuple[Any, Any]]
-) -> None:
-    """Writes each label at the first place around its point that is free; one that fits nowhere is left to the tooltip."""
+def _place_labels(axes: Axes, settings: pd.DataFrame, trials: pd.DataFrame, x: str, fixed: Iterable[Text]) -> None:
+    """Writes each setting's name at the first free place around its mean; one that fits nowhere is left to the tooltip.
+
+    A name that had to go further away gets a thin line to its mark. Taken are marks, lines and the texts in `fixed`.
+    """
     figure = axes.get_figure(root=True)
     assert figure is not None
     figure.draw_without_rendering()  # the layout decides where points land
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
     inside = axes.get_window_extent(renderer)
     taken = [text.get_window_extent(renderer) for text in fixed]
-    for ends in strokes:
-        (x0, x1), (y0, y1) = np.sort(axes.transData.transform(np.array(ends)), axis=0).T
-        taken.append(Bbox.from_extents(x0 - 1, y0 - 1, x1 + 1, y1 + 1))
-    for x, y, _, _ in labels:
-        at = axes.transData.transform((x, y))
-        taken.append(Bbox.from_extents(at[0] - 5, at[1] - 5, at[0] + 5, at[1] + 5))
-    offsets = [
-        (7, 4),
-        (-7, 4),
-        (7, -4),
-        (-7, -4),
-        (0, 8),
-        (0, -8),
-        (14, 13),
-        (-14, 13),
-        (14, -13),
-        (-14, -13),
-        (0, 18),
-        (0, -18),
-    ]
-    for x, y, text, colour in labels:
-        for dx, dy in offsets:
+    taken += [_pixels(axes, (100 * trial[x], 100 * trial["top1"]), 3) for _, trial in trials.head(MOST_TOLD).iterrows()]
+    for _, row in settings.iterrows():
+        mean_x, mean_y = 100 * row[x], 100 * row["top1"]
+        taken.append(_pixels(axes, (mean_x, mean_y), 6))
+        dx, dy = (np.nan_to_num(100 * of(row, metric).half_width) for metric in (x, "top1"))
+        taken.append(_pixels(axes, (mean_x - dx, mean_y), 1, (mean_x + dx, mean_y)))
+        taken.append(_pixels(axes, (mean_x, mean_y - dy), 1, (mean_x, mean_y + dy)))
+    for _, group in settings.groupby("protocol"):
+        taken += [_pixels(axes, start, 1, end) for start, end in pairwise(100 * step_line(group[[x, "top1"]]))]
+
+    texts = distinct_part(list(settings.loc[settings["method"] != RAW, "label"]))
+    names: list[Bbox] = []
+    lines: list[Path] = []
+    counted = settings["n"].nunique() > 1 or settings["n"].iloc[0] == 1
+    for _, row in settings.iterrows():
+        text = short(texts.get(row["label"], row["label"])) + (f" (n = {row['n']})" if counted else "")
+        for dx, dy in LABEL_OFFSETS:
             label = axes.annotate(
                 text,
-                (x, y),
+                (100 * row[x], 100 * row["top1"]),
                 (dx, dy),
                 textcoords="offset points",
                 ha="left" if dx > 0 else "right" if dx < 0 else "center",
                 va="bottom" if dy > 0 else "top",
-                color=colour,
+                color=DARK,
                 fontsize=8,
-                zorder=5,
+                zorder=6,
+                arrowprops={"arrowstyle": "-", "lw": 0.6, "color": GREY, "shrinkA": 0} if max(abs(dx), abs(dy)) > 9 else None,
             )
-            box = label.get_window_extent(renderer)
-            if inside.contains(box.x0, box.y0) and inside.contains(box.x1, box.y1) and not _hits(box, taken):
-                taken.append(box)
+            label.update_positions(renderer)
+            box = Text.get_window_extent(label, renderer)  # without the thin line
+            middle = (box.x0 + box.width / 2, box.y0 + box.height / 2)
+            line = Path(np.array([axes.transData.transform((100 * row[x], 100 * row["top1"])), middle]))
+            crossed = any(line.intersects_bbox(name) for name in names) or any(other.intersects_bbox(box) for other in lines)
+            fits = inside.containsx(box.x0) and inside.containsx(box.x1) and inside.containsy(box.y1)
+            if fits and not crossed and not any(box.overlaps(other) for other in (*taken, *names)):
+                names.append(box)
+                lines.append(line)
                 break
             label.remove()
 
 
-def _hits(box: Bbox, others: Iterable[Bbox]) -> bool:
-    overlaps: Callable[[Bbox], bool] = box.overlaps
-    return any(overlaps(other) for other in others)
+def _pixels(axes: Axes, at: Point, margin: float, end: Point | None = None) -> Bbox:
+    """The box on the canvas around a point, or around the level or upright line to `end`, in data coordinates."""
+    corners = axes.transData.transform(np.array([at, at if end is None else end]))
+    (x0, y0), (x1, y1) = corners.min(axis=0) - margin, corners.max(axis=0) + margin
+    return Bbox.from_extents(x0, y0, x1, y1)
 
 
 def _legend_below(figure: Figure, columns: int = 2) -> None:

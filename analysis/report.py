@@ -258,16 +258,16 @@ def _attribute_table(trials: pd.DataFrame, settings: pd.DataFrame, prefix: str) 
     names = tables.attributes(trials, prefix)
     if not names:
         return None
-    rows = [
-        [
-            name,
-            next((cell for _, row in settings.iterrows() if (cell := _plain(row, prefix + AP_CHANCE + name)) != "–"), "–"),
-            *[tables.of(row, prefix + AP + name).text() for _, row in settings.iterrows()],
-        ]
+    measured = settings.dropna(subset=[prefix + AP + name for name in names], how="all")
+    chance = [
+        next((cell for _, row in measured.iterrows() if (cell := _plain(row, prefix + AP_CHANCE + name)) != "–"), "–")
         for name in names
     ]
+    rows = [["chance", "", *chance]]
+    for _, row in measured.iterrows():
+        rows.append([str(row["label"]), str(row["n"]), *[tables.of(row, prefix + AP + name).text() for name in names]])
     where = "action clips" if prefix else "privacy images"
-    return Table(f"Average precision per attribute on the {where}, percent.", ["attribute", "chance", *settings["label"]], rows)
+    return Table(f"Average precision per attribute on the {where}, percent.", ["setting", "n", *names], rows)
 
 
 def _losses(study: Study, settings: pd.DataFrame) -> tuple[list[Picture], str]:

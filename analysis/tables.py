@@ -42,7 +42,8 @@ class Estimate:
         if self.n == 0 or math.isnan(self.mean):
             return "–"
         scale = 100 if percent else 1
-        shown = f"{self.mean * scale:{'+' if signed else ''}.{digits}f}".replace("-", "−")
+        mean = round(self.mean * scale, digits) + 0.0  # no -0.0
+        shown = f"{mean:{'+' if signed else ''}.{digits}f}".replace("-", "−")
         return f"{shown} (n = 1)" if self.n == 1 else f"{shown} ± {self.half_width * scale:.{digits}f}"
 
 
@@ -91,7 +92,7 @@ def settings_table(trials: pd.DataFrame) -> pd.DataFrame:
         row: dict[str, Any] = {"setting": setting, "label": first["label"], "method": first["method"], "n": len(group)}
         row["seeds"] = " ".join(str(seed) for seed in sorted(group["seed"].dropna()))
         row["baseline"] = raw_of.get(protocol[setting], "")
-        row["protocol"] = repr(protocol[setting])
+        row |= {"protocol": repr(protocol[setting]), "on_front": False}
         for name in metrics:
             row |= _columns(name, estimate(group[name]))
         for name in changing:
@@ -101,7 +102,6 @@ def settings_table(trials: pd.DataFrame) -> pd.DataFrame:
     if not rows:
         return pd.DataFrame(columns=["label", "method", "n", "baseline", "protocol", "on_front", *FRONT_METRICS])
     settings = pd.DataFrame(rows).set_index("setting")
-    settings["on_front"] = False
     for _, group in settings.groupby("protocol"):
         settings.loc[group.index, "on_front"] = non_dominated(group[["leakage", "top1"]])
     order = [_order(row) for _, row in settings.iterrows()]

@@ -1,11 +1,11 @@
 """The front and its area against brute force."""
 
 import math
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.pareto import Directions, hypervolume, non_dominated, step_line
@@ -29,11 +29,12 @@ def area_by_cells(points: list[tuple[float, float]], reference: tuple[float, flo
     gains = [sign * (np.array(point) - reference) for point in points if not np.isnan(point).any()]
     gains = [gain for gain in gains if (gain > 0).all()]
     cuts = [sorted({0.0, *(gain[axis] for gain in gains)}) for axis in (0, 1)]
-    cells = product(*(list(zip(cut, cut[1:], strict=False)) for cut in cuts))
+    cells = product(*(list(pairwise(cut)) for cut in cuts))
     return sum((x1 - x0) * (y1 - y0) for (x0, x1), (y0, y1) in cells if any(gain[0] >= x1 and gain[1] >= y1 for gain in gains))
 
 
 @pytest.mark.parametrize("directions", DIRECTIONS)
+@settings(deadline=None)  # cores are shared: a slow moment is no failure
 @given(points=POINTS)
 def test_front_is_what_no_point_beats(directions: Directions, points: list[tuple[float, float]]) -> None:
     expected = [
@@ -43,6 +44,7 @@ def test_front_is_what_no_point_beats(directions: Directions, points: list[tuple
 
 
 @pytest.mark.parametrize("directions", DIRECTIONS)
+@settings(deadline=None)  # cores are shared: a slow moment is no failure
 @given(points=POINTS, reference=st.tuples(st.integers(-3, 3).map(float), st.integers(-3, 3).map(float)))
 def test_hypervolume_is_the_sum_of_covered_cells(
     directions: Directions, points: list[tuple[float, float]], reference: tuple[float, float]
@@ -51,6 +53,7 @@ def test_hypervolume_is_the_sum_of_covered_cells(
 
 
 @pytest.mark.parametrize("directions", DIRECTIONS)
+@settings(deadline=None)  # cores are shared: a slow moment is no failure
 @given(points=POINTS)
 def test_step_line_has_right_angles_and_passes_through_the_front(
     directions: Directions, points: list[tuple[float, float]]

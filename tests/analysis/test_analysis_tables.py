@@ -182,14 +182,14 @@ def test_published_numbers() -> None:
     rows = published_settings("ablation_lambda")
     assert rows["method"].tolist() == ["raw"] + ["penalty"] * 6
     assert rows["penalty_weight"].tolist()[1:] == [0.0, 0.1, 0.3, 0.5, 0.7, 1.0]
-    assert rows.iloc[-1][["top1", "cmap"]].tolist() == [0.7826, 0.5756]
+    assert rows.iloc[-1][["top1", "cmap"]].tolist() == pytest.approx([0.7826, 0.5756])
     assert published_settings("something_else").empty
 
 
 def test_published_beside_ours(study: Study) -> None:
     pairs = beside(settings_table(study.trials), "ablation_B")
     assert [ours["label"] for _, ours in pairs] == ["raw", "B=0.3 lambda=1", "B=0.5 lambda=1", "B=0.9 lambda=1"]
-    assert [theirs["top1"] for theirs, _ in pairs] == [0.7888, 0.7826, 0.7557, 0.7189]
+    assert [theirs["top1"] for theirs, _ in pairs] == pytest.approx([0.7888, 0.7826, 0.7557, 0.7189])
 
 
 def test_clip_metrics_are_averaged(make_study: Maker) -> None:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from trainables.data.__main__ import main
 from trainables.data.items import DataError
 
 CLASSES = ("Jump", "Run")
+Check = Callable[..., tuple[int, list[list[str]], str]]
 
 
 def write(path: Path, text: str = "content") -> Path:
@@ -41,7 +43,7 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def check(capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
+def check(capsys: pytest.CaptureFixture[str]) -> Check:
     """Runs the command; returns the exit code, the rows of the table as words, and what stands under the table."""
 
     def run(*arguments: object) -> tuple[int, list[list[str]], str]:
@@ -52,7 +54,7 @@ def check(capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
     return run
 
 
-def test_what_is_found_and_what_is_missing(root: Path, check) -> None:  # type: ignore[no-untyped-def]
+def test_what_is_found_and_what_is_missing(root: Path, check: Check) -> None:
     code, rows, below = check(root)
     assert code == 0
     assert below == ""
@@ -64,7 +66,7 @@ def test_what_is_found_and_what_is_missing(root: Path, check) -> None:  # type: 
     assert {row[0] for row in rows if "missing" in row} == {"folders", "hmdb51", "pa_hmdb51", "vispr", "vp_hmdb51", "vp_ucf101"}
 
 
-def test_a_broken_data_set_fails(root: Path, check) -> None:  # type: ignore[no-untyped-def]
+def test_a_broken_data_set_fails(root: Path, check: Check) -> None:
     write(root / "UCF-101" / "Run" / "v_Run_g01_c01.avi", "")
     code, rows, below = check(root)
     assert code == 1
@@ -77,7 +79,7 @@ def test_a_broken_data_set_fails(root: Path, check) -> None:  # type: ignore[no-
     assert {row[0] for row in rows[1:]} == {"folders"}
 
 
-def test_videos_without_lists_are_broken_not_missing(root: Path, check) -> None:  # type: ignore[no-untyped-def]
+def test_videos_without_lists_are_broken_not_missing(root: Path, check: Check) -> None:
     for path in (root / "ucfTrainTestlist").glob("trainlist*"):
         path.unlink()
     code, rows, below = check(root)
@@ -86,7 +88,7 @@ def test_videos_without_lists_are_broken_not_missing(root: Path, check) -> None:
     assert "no trainlist01.txt (splits there: none)" in below
 
 
-def test_labels_without_videos_are_broken(root: Path, check) -> None:  # type: ignore[no-untyped-def]
+def test_labels_without_videos_are_broken(root: Path, check: Check) -> None:
     write(root / "PrivacyAttributes" / "run.json", "{")
     code, rows, below = check(root)
     assert code == 1
@@ -95,14 +97,14 @@ def test_labels_without_videos_are_broken(root: Path, check) -> None:  # type: i
     assert "run.json: not JSON" in below
 
 
-def test_only_fails_for_what_is_missing(root: Path, check) -> None:  # type: ignore[no-untyped-def]
+def test_only_fails_for_what_is_missing(root: Path, check: Check) -> None:
     code, _, below = check(root, "--only", "vispr", "ucf101")
     assert code == 1
     assert below.startswith("vispr images: ")
     assert "no folder with VISPR" in below
 
 
-def test_label_files_are_checked(root: Path, check) -> None:  # type: ignore[no-untyped-def]
+def test_label_files_are_checked(root: Path, check: Check) -> None:
     labels = write(root / "ucf101_privacy_attribute_label.csv", "filename,tall\nRun/v_Run_g01_c01.mp4,1\n")
     code, rows, below = check(root, "--only", "vp_ucf101")
     assert code == 1
@@ -113,13 +115,13 @@ def test_label_files_are_checked(root: Path, check) -> None:  # type: ignore[no-
     assert ["vp_ucf101", "labels", "broken"] in [row[:3] for row in rows]
 
 
-def test_an_empty_root_fails(tmp_path: Path, check) -> None:  # type: ignore[no-untyped-def]
+def test_an_empty_root_fails(tmp_path: Path, check: Check) -> None:
     code, _, below = check(tmp_path)
     assert code == 1
     assert "none of the data sets is there" in below
 
 
-def test_a_wrong_root_or_name_fails(root: Path, check) -> None:  # type: ignore[no-untyped-def]
+def test_a_wrong_root_or_name_fails(root: Path, check: Check) -> None:
     code, rows, _ = check(root / "nowhere")
     assert code == 1
     assert "no such folder" in " ".join(rows[0])
@@ -128,7 +130,7 @@ def test_a_wrong_root_or_name_fails(root: Path, check) -> None:  # type: ignore[
     assert "no data set named 'ucf10' (nearest: " in " ".join(rows[0])
 
 
-def test_decode_opens_every_video_once(root: Path, check, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_decode_opens_every_video_once(root: Path, check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
 
     def count_frames(path: Path) -> int:
@@ -142,7 +144,7 @@ def test_decode_opens_every_video_once(root: Path, check, monkeypatch: pytest.Mo
     assert len(set(opened)) == 6
 
 
-def test_decode_reports_broken_videos(root: Path, check, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_decode_reports_broken_videos(root: Path, check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     def count_frames(path: Path) -> int:
         if "Run" in path.name:
             raise DataError(f"{path}: not a readable video")
@@ -157,7 +159,7 @@ def test_decode_reports_broken_videos(root: Path, check, monkeypatch: pytest.Mon
 
 def test_decode_compares_labelled_frames_with_the_video(
     tmp_path: Path,
-    check,  # type: ignore[no-untyped-def]
+    check: Check,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     names = ["a_run_f_nm_np1_ba_goo_0.avi", "b_run_f_nm_np1_ba_goo_0.avi", "c_run_f_nm_np1_ba_goo_0.avi"]
@@ -177,7 +179,7 @@ def test_decode_compares_labelled_frames_with_the_video(
     assert "c_run_f_nm_np1_ba_goo_0.avi: 16 frames, but the labels go to frame 16" in below
 
 
-def test_decode_of_files_that_are_no_videos(root: Path, check) -> None:  # type: ignore[no-untyped-def]
+def test_decode_of_files_that_are_no_videos(root: Path, check: Check) -> None:
     code, _, below = check(root, "--decode", "--only", "ucf101")
     assert code == 1
     assert "(6 such in all)" in below

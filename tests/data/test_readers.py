@@ -66,7 +66,7 @@ def ucf(tmp_path: Path) -> Path:
 
 
 def load_ucf(root: Path, **config: object) -> Callable[[], object]:
-    return lambda: load_videos(ActionData(name="ucf101", **config), root)  # type: ignore[arg-type]
+    return lambda: load_videos(ActionData(name="ucf101", **config), root)
 
 
 def test_ucf101(ucf: Path) -> None:
@@ -231,7 +231,7 @@ def hmdb(tmp_path: Path) -> Path:
 
 
 def load_hmdb(root: Path, name: str = "hmdb51", **config: object) -> Callable[[], object]:
-    return lambda: load_videos(ActionData(name=name, **config), root)  # type: ignore[arg-type]
+    return lambda: load_videos(ActionData(name=name, **config), root)
 
 
 def hmdb_names(use: int) -> set[str]:
@@ -516,7 +516,7 @@ def vispr(tmp_path: Path) -> Path:
 
 
 def load_vispr(root: Path, **config: object) -> Callable[[], object]:
-    return lambda: load_stills(PrivacyData(**config), root)  # type: ignore[arg-type]
+    return lambda: load_stills(PrivacyData(**config), root)
 
 
 def test_vispr(vispr: Path) -> None:
@@ -661,11 +661,11 @@ def own(tmp_path: Path) -> Path:
 
 
 def load_own(root: Path, **config: object) -> Callable[[], object]:
-    return lambda: load_videos(ActionData(name="folders", **config), root)  # type: ignore[arg-type]
+    return lambda: load_videos(ActionData(name="folders", **config), root)
 
 
 def load_own_images(root: Path, **config: object) -> Callable[[], object]:
-    return lambda: load_stills(PrivacyData(name="folders", **config), root)  # type: ignore[arg-type]
+    return lambda: load_stills(PrivacyData(name="folders", **config), root)
 
 
 def test_folders_videos(own: Path) -> None:

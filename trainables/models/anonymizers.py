@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -66,11 +67,13 @@ class UnetPlusPlus(Anonymizer):
         self.normalize = Normalize(IMAGENET_MEAN, IMAGENET_STD)
         self.network: Any = _unetpp(config)
         load_encoder_weights(self.network.encoder, config)
+        self.to(memory_format=torch.channels_last)  # twice as fast on CPUs for narrow networks; tensor cores want it too
 
     def forward(self, frames: Tensor) -> Tensor:
         height, width = frames.shape[-2:]
         padding = (0, -width % self.multiple, 0, -height % self.multiple)
         padded = functional.pad(self.normalize(frames), padding, mode="replicate") if any(padding) else self.normalize(frames)
+        padded = padded.contiguous(memory_format=torch.channels_last)
         # float32 before the sigmoid: bfloat16 would quantise pixels near 1 to steps of 1/256, and the RMS of Eq. 4 with them.
         output = self.network(padded)[..., :height, :width].float()
         return output.sigmoid() if self.bounded else output

@@ -1,0 +1,75 @@
+"""Spaces by name: each is a list of settings over the fields of a trial, and says which table or figure it makes.
+
+Listing them imports neither torch nor Ray.
+"""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import pkgutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from trainables.registry import Registry
+
+Values = Mapping[str, Any]
+
+# The raw trial of every space: the same evaluation without an anonymizer.
+RAW: Values = {"method": "raw"}
+
+# How a setting is named; a key that is not here goes by its own name.
+SYMBOLS = {
+    "minimax.distortion_budget": "B",
+    "minimax.penalty_weight": "lambda",
+    "evaluate_action.classifier.name": "f_T'",
+    "evaluate_privacy.classifier.name": "f_B'",
+    "anonymizer.output": "output",
+    "minimax.penalty_norm": "norm",
+    "minimax.penalty_scope": "scope",
+}
+
+
+@dataclass(frozen=True)
+class Space:
+    """`settings`: dotted keys of TrialConfig and their values, one mapping a trial; every other field is the profile's.
+
+    `small_settings` takes their place in the profiles for CPUs where a value, such as a backbone, must be another one
+    there; `small_defaults` changes what those profiles set.
+    """
+
+    source: str
+    question: str
+    settings: tuple[Values, ...]
+    small_settings: tuple[Values, ...] | None = None
+    small_defaults: Values = field(default_factory=dict)
+
+    def settings_for(self, profile: str) -> tuple[Values, ...]:
+        return self.settings if profile == "paper" or self.small_settings is None else self.small_settings
+
+
+SPACES: Registry[Space] = Registry("space")
+
+
+def grid(axes: Mapping[str, Sequence[Any]]) -> tuple[Values, ...]:
+    """Every combination of the axes, the last one fastest."""
+    return tuple(dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values()))
+
+
+def label_of(values: Values) -> str:
+    """The name of a setting: `B=0.3 lambda=1`, `raw`."""
+    named = {key: value for key, value in values.items() if key != "method"}
+    words = [f"{SYMBOLS.get(key, key)}={value:g}" if isinstance(value, float | int) else f"{SYMBOLS.get(key, key)}={value}"
+             for key, value in named.items()]
+    method = values.get("method", "penalty")
+    return " ".join([method, *words] if method != "penalty" or not words else words)
+
+
+def load_spaces() -> Registry[Space]:
+    """All spaces: imports every module of this package, each of which registers its own."""
+    import search_spaces
+
+    for module in pkgutil.iter_modules(search_spaces.__path__):
+        importlib.import_module(f"search_spaces.{module.name}")
+    return SPACES

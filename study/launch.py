@@ -1,0 +1,186 @@
+"""From a plan to a study that has run: data and weights checked, MLflow opened, Ray started, the report written."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from study.plan import StudyPlan, StudyTrial
+from trainables import schema
+from trainables.config import ConfigError, Runtime
+from trainables.data.generated import GeneratedSpec, ensure
+from trainables.plan import TrialData, TrialPlan, plan_trial
+from trainables.store import StageStore
+from trainables.trial import TrialJob
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Where a study runs. All paths are absolute: a Ray worker has a working directory of its own."""
+
+    data_root: Path | None  # None: generated data, made in the storage when they are needed
+    storage: Path
+    tracking_uri: str
+    cpus: float
+    gpus: float
+    max_concurrent: int | None
+
+    @staticmethod
+    def of(
+        plan: StudyPlan,
+        generated: bool,
+        data_root: str | None,
+        storage: str,
+        tracking_uri: str | None,
+        cpus: float,
+        gpus: float,
+        max_concurrent: int | None,
+    ) -> Launch:
+        """Raises ConfigError for what cannot be: no data root, one for generated data, resources below zero."""
+        if generated and data_root is not None:
+            raise ConfigError(f"--profile {plan.profile} makes its own data; leave out --data-root {data_root}, or --profile small")
+        if not generated and data_root is None:
+            raise ConfigError(f"--profile {plan.profile} needs data: give --data-root DIR, or --profile generated to try without")
+        if data_root is not None and not Path(data_root).is_dir():
+            raise ConfigError(f"--data-root {data_root}: no such directory")
+        if cpus <= 0 or gpus < 0 or (gpus > 1 and gpus != int(gpus)):
+            raise ConfigError(f"{cpus:g} CPUs and {gpus:g} GPUs a trial: give some CPU, and a fraction or a whole number of GPUs")
+        if max_concurrent is not None and max_concurrent < 1:
+            raise ConfigError(f"--max-concurrent {max_concurrent}: give at least 1")
+        where = Path(storage).absolute()
+        return Launch(
+            data_root=None if data_root is None else Path(data_root).absolute(),
+            storage=where,
+            tracking_uri=tracking_uri or f"sqlite:///{where}/mlflow.db",
+            cpus=cpus,
+            gpus=gpus,
+            max_concurrent=max_concurrent,
+        )
+
+    def data(self) -> Path:
+        """The data root; generated data are made now if they are not there (seconds)."""
+        return self.data_root or ensure(self.storage / "generated", GeneratedSpec())
+
+    def runtime(self, data_root: Path) -> Runtime:
+        """CPUs decode where a GPU computes; without one they compute."""
+        whole = max(1, int(self.cpus))
+        return Runtime(
+            data_root=str(data_root),
+            storage=str(self.storage),
+            device="cuda" if self.gpus else "cpu",
+            workers=max(0, whole - 1) if self.gpus else 0,
+            threads=whole,
+        )
+
+
+def dry_run(plan: StudyPlan, where: Launch) -> int:
+    """Prints the trials, what each varies, the resources and, if the data are there, which stages are shared or done."""
+    print(f"{plan.experiment}: {len(plan.trials)} trials, each on {where.cpus:g} CPUs and {where.gpus:g} GPUs")
+    for trial in plan.trials:
+        varied = "  ".join(f"{key}={value}" for key, value in trial.varied.items())
+        print(f"  {trial.name:32} {varied}")
+    if where.data_root is None and not (where.storage / "generated").is_dir():
+        print("stages: known once the generated data are made, at the first run")
+        return 0
+    plans = _plan_stages(plan, where.data())
+    stages = {(stage.name, stage.key) for trial in plans for stage in trial.stages}
+    asked = sum(len(trial.stages) for trial in plans)
+    store = StageStore(where.storage)
+    done = sum(store.path(name, key).is_dir() for name, key in stages)
+    print(f"stages: {asked} asked for, {len(stages)} different ones to compute, {done} of them already stored")
+    return 0
+
+
+def launch(plan: StudyPlan, where: Launch) -> int:
+    """Runs the study and writes its report. Returns 0 if every trial is done, 1 if one is not."""
+    data_root = where.data()
+    plans = _plan_stages(plan, data_root)
+    _check_weights(plan)
+    from study.tracking import end_unfinished, finished_trials, open_study
+
+    where.storage.mkdir(parents=True, exist_ok=True)
+    experiment_id = open_study(plan, where.tracking_uri, where.storage / "mlflow-artifacts")
+    already = finished_trials(where.tracking_uri, experiment_id)
+    todo = [(trial, staged) for trial, staged in zip(plan.trials, plans, strict=True) if staged.key not in already]
+    print(f"{plan.experiment}: {len(plan.trials)} trials, {len(plan.trials) - len(todo)} done before, {len(todo)} to run")
+    print(f"data {data_root}\nstorage {where.storage}\nMLflow {where.tracking_uri}", flush=True)
+    problems = False
+    if todo:
+        from study.tuner import Resources, run_trials, start_ray, stop_ray
+
+        resources = Resources(where.cpus, where.gpus, where.max_concurrent)
+        start_ray(resources)
+        try:
+            jobs = [_job(plan, trial, staged, where, data_root, experiment_id) for trial, staged in todo]
+            end = run_trials(jobs, resources, where.storage, plan.experiment)
+        finally:
+            stop_ray()
+        reason = "interrupted; run the same command to continue" if end.interrupted else "its worker was lost too often"
+        left = end_unfinished(where.tracking_uri, experiment_id, reason)
+        problems = bool(end.failed or end.lost or end.interrupted)
+        print(f"{end.done} done, {end.failed} failed, {end.lost} lost" + (f"; stopped: {', '.join(left)}" if left else ""))
+    _report(plan, where)
+    return 1 if problems else 0
+
+
+def _plan_stages(plan: StudyPlan, data_root: Path) -> list[TrialPlan]:
+    """Reads the labels of every data set that a trial needs, each once. Raises DataError if one cannot be used."""
+    read: dict[str, TrialData] = {}
+    plans = []
+    for trial in plan.trials:
+        key = trial.config.data.model_dump_json()
+        if key not in read:
+            read[key] = TrialData(trial.config, data_root)
+            read[key].require()
+        plans.append(plan_trial(trial.config, read[key]))
+    return plans
+
+
+def _check_weights(plan: StudyPlan) -> None:
+    """Weights that are not there are found out before anything starts, each combination once."""
+    from trainables.models.weights import check_weights
+
+    seen = set()
+    for trial in plan.trials:
+        config = trial.config
+        networks = (
+            config.anonymizer,
+            config.action_classifier,
+            config.privacy_encoder,
+            config.evaluate_action.classifier,
+            config.evaluate_privacy.classifier,
+            config.clip,
+        )
+        if networks not in seen:
+            seen.add(networks)
+            check_weights(config)
+
+
+def _job(
+    plan: StudyPlan, trial: StudyTrial, staged: TrialPlan, where: Launch, data_root: Path, experiment_id: str
+) -> TrialJob:
+    return TrialJob(
+        name=trial.name,
+        key=staged.key,
+        config=trial.config.model_dump(mode="json"),
+        runtime=where.runtime(data_root).model_dump(),
+        tracking_uri=where.tracking_uri,
+        experiment_id=experiment_id,
+        tags={
+            schema.TAG_SPACE: plan.space,
+            schema.TAG_PROFILE: plan.profile,
+            schema.TAG_METHOD: trial.config.method,
+            schema.TAG_SETTING: trial.setting,
+            schema.TAG_SEED: str(trial.config.seed),
+        },
+    )
+
+
+def _report(plan: StudyPlan, where: Launch) -> None:
+    from analysis.__main__ import main as analysis
+
+    out = where.storage / "reports" / plan.experiment
+    arguments = ["report", "--space", plan.space, "--profile", plan.profile, "--tracking-uri", where.tracking_uri]
+    if analysis([*arguments, "--out", str(out)]) != 0:
+        print(f"the report could not be written; the records are safe in {where.tracking_uri}", file=sys.stderr)

@@ -1,0 +1,83 @@
+"""The study: `python study/run.py --space NAME`, by itself or as `ray job submit -- python study/run.py --space NAME`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # started as a script, its sibling packages are not on the path
+
+from search_spaces.profiles import PROFILES
+from search_spaces.registry import load_spaces
+from study.plan import StudyPlan, parse_seeds, plan_study
+from trainables.config import ConfigError, parse_setting
+from trainables.data.items import DataError
+
+DATA_ROOT, STORAGE, TRACKING_URI = "ANONYMIZATION_DATA_ROOT", "ANONYMIZATION_STORAGE", "MLFLOW_TRACKING_URI"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        if options.list:
+            _list_spaces()
+            return 0
+        if options.space is None:
+            raise ConfigError("--space: give the name of a space; --list shows them")
+        overrides = dict(parse_setting(text) for text in options.set)
+        plan = plan_study(options.space, options.profile, parse_seeds(options.seeds), overrides)
+        from study.launch import Launch, dry_run, launch
+
+        profile = PROFILES[options.profile]
+        where = Launch.of(
+            plan,
+            generated=profile.generated,
+            data_root=options.data_root or os.environ.get(DATA_ROOT),
+            storage=options.storage or os.environ.get(STORAGE) or "results",
+            tracking_uri=options.tracking_uri or os.environ.get(TRACKING_URI),
+            cpus=profile.cpus if options.cpus_per_trial is None else options.cpus_per_trial,
+            gpus=profile.gpus if options.gpus_per_trial is None else options.gpus_per_trial,
+            max_concurrent=options.max_concurrent,
+        )
+        return dry_run(plan, where) if options.dry_run else launch(plan, where)
+    except (ConfigError, DataError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python study/run.py", description="Runs every trial of a search space.")
+    parser.add_argument("--space", metavar="NAME", help="which space; run it again to continue it")
+    parser.add_argument("--list", action="store_true", help="show all spaces and profiles")
+    parser.add_argument("--dry-run", action="store_true", help="show trials, what each varies, resources; start nothing")
+    parser.add_argument(
+        "--profile", default="paper", help="paper: the published recipe; small: for CPUs; generated: the same on generated data"
+    )
+    parser.add_argument("--data-root", metavar="DIR", help=f"directory of the data sets (or {DATA_ROOT})")
+    parser.add_argument("--storage", metavar="DIR", help=f"artifacts, shared by all workers (or {STORAGE}; default: results)")
+    parser.add_argument("--tracking-uri", metavar="URI", help=f"MLflow (or {TRACKING_URI}; default: SQLite in the storage)")
+    parser.add_argument("--seeds", default="1", metavar="N|LIST", help="how many seeds, or a list such as 0,3,5 (default: 1)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one field of every trial")
+    parser.add_argument("--cpus-per-trial", type=float, metavar="N")
+    parser.add_argument("--gpus-per-trial", type=float, metavar="N", help="a fraction lets trials share a GPU")
+    parser.add_argument("--max-concurrent", type=int, metavar="N", help="trials at once (default: as many as fit)")
+    return parser
+
+
+def _list_spaces() -> None:
+    spaces = load_spaces()
+    for name in spaces:
+        space = spaces[name]
+        print(f"{name:24} {len(space.settings):3} settings  {space.source}: {space.question}")
+    print()
+    for name in PROFILES:
+        print(f"--profile {name:14} {PROFILES[name].meaning}")
+
+
+__all__ = ["StudyPlan", "main"]
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""The Ray trainable: one trial is one full pipeline on its allocation, recorded in MLflow."""
+
+from __future__ import annotations
+
+import io
+import logging
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from trainables.config import ConfigError, Runtime, TrialConfig
+from trainables.data.items import DataError
+
+if TYPE_CHECKING:
+    from trainables.plan import PlannedStage
+    from trainables.store import Outcome
+
+log = logging.getLogger(__name__)
+
+# What a trial reports to Ray Tune, and the driver prints.
+STAGE, EPOCH, EPOCHS, PROGRESS, STATUS, REASON = "stage", "epoch", "epochs", "progress", "status", "reason"
+DONE, FAILED, RUNNING = "done", "failed", "running"
+
+
+@dataclass(frozen=True)
+class TrialJob:
+    """What travels to a worker: everything it needs, as plain values."""
+
+    name: str
+    key: str
+    config: dict[str, Any]
+    runtime: dict[str, Any]
+    tracking_uri: str
+    experiment_id: str
+    tags: dict[str, str]
+
+
+def run_job(job: Mapping[str, Any]) -> None:
+    """Runs a TrialJob (as a mapping) inside a Ray worker.
+
+    What a retry cannot cure (bad config or data, a diverged loss, a bug) ends the trial here, once, with its reason in
+    MLflow. A worker that dies does not get here: Tune starts it again and it goes on from what its stages have saved.
+    """
+    from ray import tune
+
+    from study.tracking import TrialRun
+    from trainables.pipeline import run_trial
+
+    config = TrialConfig.model_validate(job["config"])
+    run = TrialRun(job["tracking_uri"], job["experiment_id"], job["key"], job["name"], job["tags"], config)
+    try:
+        record, outcomes = run_trial(config, Runtime(**job["runtime"]), _Both(run, _Progress(config)))
+        run.complete(record, _anonymizer_file(config, outcomes))
+    except (ConfigError, DataError, ArithmeticError) as error:
+        reason = str(error)
+    except Exception as error:
+        log.exception("trial %s failed", job["name"])
+        reason = f"{type(error).__name__}: {error} (a bug, or out of memory)\n{traceback.format_exc()}"
+    else:
+        tune.report({STATUS: DONE, PROGRESS: 1.0, STAGE: "", EPOCH: 0, EPOCHS: 0})
+        return
+    run.fail(reason)
+    tune.report({STATUS: FAILED, REASON: reason, PROGRESS: 1.0, STAGE: "", EPOCH: 0, EPOCHS: 0})
+
+
+class _Progress:
+    """Tells Tune how far the trial is: the share of its epochs, over all of its stages."""
+
+    def __init__(self, config: TrialConfig) -> None:
+        from trainables.methods import METHODS
+        from trainables.stages import EVALUATE_ACTION, EVALUATE_CLIP_PRIVACY, EVALUATE_PRIVACY
+
+        epochs = {
+            EVALUATE_ACTION.name: config.evaluate_action.epochs,
+            EVALUATE_PRIVACY.name: config.evaluate_privacy.epochs,
+            EVALUATE_CLIP_PRIVACY.name: config.evaluate_privacy.epochs if config.evaluate_privacy.clips else 0,
+        }
+        for stage in METHODS[config.method].stages:
+            epochs[stage.name] = getattr(getattr(config, stage.name, None), "epochs", 1)
+        self._epochs = {name: max(1, count) for name, count in epochs.items()}
+        self._done = dict.fromkeys(self._epochs, 0)
+
+    def epoch(self, stage: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+        self._done[stage] = epoch + 1
+        self._report(stage, epoch + 1, epochs)
+
+    def waiting(self, stage: str, holder: str) -> None:
+        pass
+
+    def finished(self, stage: PlannedStage, outcome: Outcome, reused: bool) -> None:
+        self._done[stage.name] = self._epochs.get(stage.name, 1)
+        if reused:
+            self._report(stage.name, len(outcome.history), len(outcome.history))
+
+    def _report(self, stage: str, epoch: int, epochs: int) -> None:
+        from ray import tune
+
+        share = min(0.999, sum(self._done.values()) / sum(self._epochs.values()))
+        tune.report({STATUS: RUNNING, STAGE: stage, EPOCH: epoch, EPOCHS: epochs, PROGRESS: share})
+
+
+class _Both:
+    """Two reporters as one."""
+
+    def __init__(self, *reporters: Any) -> None:
+        self._reporters = reporters
+
+    def epoch(self, stage: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+        for reporter in self._reporters:
+            reporter.epoch(stage, epoch, epochs, metrics)
+
+    def waiting(self, stage: str, holder: str) -> None:
+        for reporter in self._reporters:
+            reporter.waiting(stage, holder)
+
+    def finished(self, stage: PlannedStage, outcome: Outcome, reused: bool) -> None:
+        for reporter in self._reporters:
+            reporter.finished(stage, outcome, reused)
+
+
+def _anonymizer_file(config: TrialConfig, outcomes: Mapping[str, Outcome]) -> bytes | None:
+    """The trained anonymizer and how to build it, for torch.load(weights_only=True); None for raw frames."""
+    import torch
+
+    from trainables.methods import METHODS
+
+    source = METHODS[config.method].anonymizer
+    if source is None:
+        return None
+    buffer = io.BytesIO()
+    content = {"config": config.anonymizer.model_dump(mode="json"), "state_dict": outcomes[source].state["anonymizer"]}
+    torch.save(content, buffer)
+    return buffer.getvalue()
