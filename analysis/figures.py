@@ -158,8 +158,8 @@ def loss_figures(curves: pd.DataFrame) -> list[tuple[str, Figure]]:
 def sweep_figures(settings: pd.DataFrame, param: str) -> list[tuple[str, Figure]]:
     """top1, leakage and, where measured, leakage on clips against one parameter (Figure 3, Table 3), intervals on every point.
 
-    A line per combination of the other things that vary among the settings of the swept method. Empty when the parameter
-    has fewer than two values there.
+    A line per combination of the other things that vary among the settings of the penalty method, where the parameter has
+    two values or more; nothing where it has not. With several raw settings (other classifiers) the first one's line is drawn.
     """
     if param not in settings:
         return []
@@ -178,7 +178,9 @@ def sweep_figures(settings: pd.DataFrame, param: str) -> list[tuple[str, Figure]
     ]
     found = []
     for metric in ("top1", "leakage", "clip_leakage"):
-        if metric not in swept or swept[metric].notna().sum() < 2:
+        lines = swept.dropna(subset=[metric]).groupby("rest") if metric in swept else ()
+        groups = [(rest, group.sort_values(param)) for rest, group in lines if group[param].nunique() > 1][: len(PALETTE)]
+        if not groups:
             continue
         with matplotlib.rc_context(_STYLE):
             figure = _canvas(PANEL)
@@ -186,9 +188,7 @@ def sweep_figures(settings: pd.DataFrame, param: str) -> list[tuple[str, Figure]
             better = "higher" if FINAL_METRICS[metric].better == "higher" else "lower"
             title = f"{FINAL_METRICS[metric].label} against {symbol}"
             axes.set(title=title, xlabel=f"{symbol} ({param.removeprefix(PARAM)})", ylabel=f"[%], {better} is better")
-            groups = list(swept.dropna(subset=[metric]).groupby("rest"))[: len(PALETTE)]
             for (rest, group), colour, style, marker in zip(groups, PALETTE, STYLES, MARKERS, strict=False):
-                group = group.sort_values(param)  # noqa: PLW2901
                 half = 100 * group[f"{metric}_half_width"].fillna(0)
                 ns = sorted(set(group[f"{metric}_n"]))
                 name = f"{short(str(rest)) or 'penalty'} (n = {ns[0]}{f' to {ns[-1]}' if len(ns) > 1 else ''})"
@@ -205,15 +205,13 @@ def sweep_figures(settings: pd.DataFrame, param: str) -> list[tuple[str, Figure]
                     label=name,
                 )
             low, high = axes.get_ylim()
-            points = 100 * swept[metric].dropna()
+            points = 100 * pd.concat([group[metric] for _, group in groups])
             margin = 0.6 * (points.max() - points.min()) + 5
             low, high = max(low, points.min() - margin), min(high, points.max() + margin)
-            lines = [
-                (100 * of(row, metric).mean, f"raw (n = {of(row, metric).n})")
-                for _, row in settings[settings["method"] == RAW].iterrows()
-            ]
-            for value, text in [line for line in lines if not math.isnan(line[0])][:1]:
-                axes.axhline(value, color=BLACK, lw=1, ls=(0, (6, 2)), label=text)
+            raw = settings[settings["method"] == RAW].dropna(subset=[metric])
+            for _, row in raw.head(1).iterrows():
+                value = 100 * row[metric]
+                axes.axhline(value, color=BLACK, lw=1, ls=(0, (6, 2)), label=f"raw (n = {of(row, metric).n})")
                 low, high = min(low, value), max(high, value)
             for value in _chance(settings, metric):
                 axes.axhline(value, color=GREY, lw=1, ls=":", label="chance")

@@ -69,7 +69,7 @@ class Study:
     columns `params.<dotted key>`. `setting` is equal for repetitions; `label` is its readable name.
 
     `unfinished`: a row per run that carries no usable result, with `state` (failed, killed, running, scheduled,
-    incomplete = finished without its front metrics, superseded = an older run of the same trial) and `reason`.
+    incomplete = finished without its front metrics, superseded = an older run of the same setting and seed) and `reason`.
     Incomplete runs are in both tables, superseded ones in this table only.
     """
 
@@ -219,14 +219,16 @@ def _tables(runs: list[Run]) -> tuple[pd.DataFrame, pd.DataFrame]:
     runs = sorted(runs, key=lambda run: run.info.start_time or 0, reverse=True)
     records = _typed([_record(run) for run in runs])
     finished = records["status"] == "FINISHED"
-    # Runs without a key cannot repeat one another.
-    key = records["trial_key"].mask(records["trial_key"] == "", records.index.to_series())
-    superseded = finished & key.where(finished).duplicated()
+    # Two results of one setting and seed (a run made twice, or again after data or code changed) are no repetition:
+    # counted as one they would make the interval too small. Runs without a seed cannot repeat one another.
+    seed = records["seed"].astype("string").fillna(records.index.to_series())
+    repeated = pd.DataFrame({"setting": records["setting"], "seed": seed}).where(finished).duplicated()
+    superseded = finished & repeated
     incomplete = finished & ~superseded & records[list(FRONT_METRICS)].isna().any(axis=1)
 
     records["state"] = records["status"].str.lower().mask(superseded, "superseded").mask(incomplete, "incomplete")
     reason = records["reason"].mask(records["reason"] == "", records["state"].map(_NO_REASON).fillna(""))
-    reason = reason.mask(superseded, "an older run of a trial that finished again later")
+    reason = reason.mask(superseded, "this setting and seed finished again later; the newer run counts")
     records["reason"] = [
         _lacking(row) if is_incomplete else text
         for (_, row), is_incomplete, text in zip(records.iterrows(), incomplete, reason, strict=True)
@@ -282,8 +284,22 @@ def _typed(rows: list[dict[str, Any]]) -> pd.DataFrame:
     for column in _RUN_COLUMNS:
         if column != "seed":
             frame[column] = frame[column].astype(object)
+    frame["setting"] = _distinct_settings(frame)
     frame["label"] = _distinct_labels(frame)
     return frame
+
+
+def _distinct_settings(frame: pd.DataFrame) -> pd.Series:
+    """The setting tag, parted where runs under one tag differ in a parameter: the tag is a name that a user's own changes
+    to a profile do not reach, and unequal runs are no repetitions."""
+    setting = frame["setting"].copy()
+    params = frame[[name for name in map(str, frame) if name.startswith(PARAM) and name != PARAM + "seed"]].astype(str)
+    differs = params.groupby(setting).nunique() > 1
+    for tag in differs.index[differs.any(axis=1)]:
+        keys = differs.columns[differs.loc[tag]]
+        for run_id, values in params.loc[setting == tag, keys].iterrows():
+            setting[run_id] = f"{tag} ({' '.join(f'{key.removeprefix(PARAM)}={value}' for key, value in values.items())})"
+    return setting
 
 
 def _typed_param(texts: pd.Series) -> pd.Series:
@@ -308,8 +324,12 @@ def _literal(text: str) -> Any:
 def _distinct_labels(frame: pd.DataFrame) -> pd.Series:
     """One label per setting, and no label for two settings: those that share one get the start of their setting's name."""
     label = frame.groupby("setting", sort=False)["label"].transform("first")
-    settings_with = frame["setting"].groupby(label).transform("nunique")
-    return label.mask(settings_with > 1, label + " [" + frame["setting"].str.slice(0, 12) + "]")
+    shared = frame["setting"].groupby(label).transform("nunique") > 1
+    told_apart = [
+        setting if setting.startswith(text) else f"{text} [{setting[:12]}]"
+        for setting, text in zip(frame["setting"], label, strict=True)
+    ]
+    return label.mask(shared, pd.Series(told_apart, index=frame.index, dtype=object))
 
 
 def _finite(value: float) -> float:

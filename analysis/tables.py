@@ -25,7 +25,7 @@ PROTOCOL = ("data.", "clip.", "evaluate_action.", "evaluate_privacy.")
 
 NEAR_RAW = 0.05  # top-1 this close to raw counts as kept, in the answer
 BARELY_ACTIVE = 0.01  # a penalty active in fewer steps than this trained nothing
-NEAR_CHANCE = 0.1  # leakage of raw data below this leaves nothing to take away
+NEAR_CHANCE = 0.1  # raw data this little above chance (of the way to perfect) leaves nothing to lose or to take away
 _CONFIDENCE = 0.95
 
 
@@ -179,15 +179,7 @@ def answer(settings: pd.DataFrame) -> tuple[str, str]:
 
 def warnings_of(study: Study, settings: pd.DataFrame) -> list[str]:
     """What a reader must know before trusting the numbers, each as one sentence."""
-    trials, found = study.trials, []
-    if study.profile == "generated":
-        found.append("The clips and images are generated: the figures show that the method runs, and nothing about real video.")
-    lost = study.unfinished["state"].isin(["failed", "killed", "incomplete"]).sum()
-    if lost:
-        found.append(f"{_count(lost, 'trial')} failed, stopped or finished without a result; they are listed under “What ran”.")
-    pending = study.unfinished["state"].isin(["running", "scheduled"]).sum()
-    if pending:
-        found.append(f"{_count(pending, 'trial')} not finished: the figures may still change.")
+    trials, found = study.trials, _warnings_of_runs(study)
     if trials.empty:
         return found
     raw = settings[settings["method"] == RAW]
@@ -201,10 +193,16 @@ def warnings_of(study: Study, settings: pd.DataFrame) -> list[str]:
         found.append("Every setting ran with one seed (n = 1): there are no intervals, and small differences may be chance.")
     elif len(single):
         found.append(f"One seed only (n = 1, no interval): {_names(single)}.")
+    unlearned = raw[(raw["top1"] - raw["chance_top1"]) / (1 - raw["chance_top1"]) < NEAR_CHANCE]
+    if len(unlearned):
+        found.append(
+            f"The action classifier is near chance on raw clips already (top-1 {_amount(of(unlearned.iloc[0], 'top1'))}, chance"
+            f" {100 * unlearned['chance_top1'].iloc[0]:.1f}\N{NO-BREAK SPACE}%): no setting can then be seen to cost accuracy."
+        )
     near_chance = raw[raw["leakage"] < NEAR_CHANCE]
     if len(near_chance):
         found.append(
-            f"The attacker on raw data is near chance already (leakage {of(near_chance.iloc[0], 'leakage').text()} %):"
+            f"The attacker on raw data is near chance already (leakage {_amount(of(near_chance.iloc[0], 'leakage'))}):"
             " a low leakage of the settings then shows a weak attacker, not a good anonymizer."
         )
     idle = settings[(settings["method"] != RAW) & (settings["penalty_active"] < BARELY_ACTIVE)]
@@ -234,6 +232,19 @@ def missing_seeds(study: Study) -> list[str]:
         for label, seeds in lacking.items()
         if seeds
     ]
+
+
+def _warnings_of_runs(study: Study) -> list[str]:
+    found = []
+    if study.profile == "generated":
+        found.append("The clips and images are generated: the figures show that the method runs, and nothing about real video.")
+    lost = study.unfinished["state"].isin(["failed", "killed", "incomplete"]).sum()
+    if lost:
+        found.append(f"{_count(lost, 'trial')} failed, stopped or finished without a result; they are listed under “What ran”.")
+    pending = study.unfinished["state"].isin(["running", "scheduled"]).sum()
+    if pending:
+        found.append(f"{_count(pending, 'trial')} not finished: the figures may still change.")
+    return found
 
 
 def _known(values: Iterable[float]) -> np.ndarray:

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from trainables.shapes import Clips, Projections, Rows, Scalar
+
 Scope = Literal["clip", "frame", "batch"]
 Norm = Literal["absolute", "relative"]
 
@@ -15,12 +17,12 @@ Norm = Literal["absolute", "relative"]
 _FLAT = 1.0 / 255.0
 
 
-def reconstruction_loss(anonymized: Tensor, original: Tensor) -> Tensor:
-    """Eq. 5: mean absolute difference; f_A starts as the identity. Any equal shapes; returns a scalar."""
+def reconstruction_loss(anonymized: Clips, original: Clips) -> Scalar:
+    """Eq. 5: mean absolute difference; f_A starts as the identity. Returns a scalar."""
     return F.l1_loss(anonymized, original)
 
 
-def rms_distortion(clips: Tensor, anonymized: Tensor, scope: Scope = "clip", norm: Norm = "absolute") -> Tensor:
+def rms_distortion(clips: Clips, anonymized: Clips, scope: Scope = "clip", norm: Norm = "absolute") -> Rows:
     """The RMS of X - f_A(X) in Eq. 4.
 
     clips, anonymized: (B, T, C, H, W). Returns (B,) for scope clip, (B T,) for frame, (1,) for batch; in units of the
@@ -40,12 +42,12 @@ def rms_distortion(clips: Tensor, anonymized: Tensor, scope: Scope = "clip", nor
     return rms / deviation.clamp_min(_FLAT)
 
 
-def distortion_penalty(rms: Tensor, budget: float) -> Tensor:
+def distortion_penalty(rms: Rows, budget: float) -> Scalar:
     """Eq. 4: max(0, rms - B), mean over the rows of `rms` (clips by default). A scalar that keeps its gradient."""
     return F.relu(rms - budget).mean()
 
 
-def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
+def nt_xent(first: Projections, second: Projections, temperature: float) -> Scalar:
     """Eq. 6, NT-Xent (SimCLR, arXiv 2002.05709, Eq. 1): the N pairs (first[i], second[i]) against the other 2N - 2.
 
     first, second: (N, D) projections, normalised here. Returns the mean over all 2N anchors.
@@ -59,8 +61,8 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
 
 
 def anonymizer_loss(
-    action_loss: Tensor, privacy_loss: Tensor, penalty: Tensor, penalty_weight: float, privacy_weight: float = 1.0
-) -> Tensor:
+    action_loss: Scalar, privacy_loss: Scalar, penalty: Scalar, penalty_weight: float, privacy_weight: float = 1.0
+) -> Scalar:
     """Eq. 3: L_A = L_T - L_B + lambda * L_pen (privacy_weight = 1 is the paper's)."""
     return action_loss - privacy_weight * privacy_loss + penalty_weight * penalty
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # for fake_studies, which pytest's importlib mode does not find
+
 from fake_studies import FakeTrial, sweep_of_budget, write_study
 from mlflow import MlflowClient
 

@@ -65,6 +65,22 @@ def test_a_trial_run_twice_counts_once(make_study: Maker) -> None:
     assert study.unfinished["state"].tolist() == ["superseded"]
 
 
+def test_an_equal_seed_is_no_repetition_whatever_its_key(make_study: Maker) -> None:
+    study = make_study([FakeTrial("a", metrics=metrics(top1, 0.5), start=start) for top1, start in ((0.7, 2000), (0.8, 1000))])
+    assert study.trials["top1"].tolist() == [0.7]
+    assert study.unfinished["reason"].tolist() == ["this setting and seed finished again later; the newer run counts"]
+
+
+def test_runs_under_one_name_with_other_parameters_are_other_settings(make_study: Maker) -> None:
+    values = ({}, {"minimax.epochs": 3})
+    study = make_study(
+        [FakeTrial("a", seed=seed, metrics=metrics(0.9, 0.5), values=value) for seed in (0, 1) for value in values]
+    )
+    assert set(study.trials["label"]) == {"a (minimax.epochs=100)", "a (minimax.epochs=3)"}
+    assert study.trials.groupby("setting").size().tolist() == [2, 2]
+    assert study.unfinished.empty
+
+
 def test_runs_without_a_trial_key_are_not_repetitions(make_study: Maker) -> None:
     study = make_study([FakeTrial("a", seed=seed, metrics=metrics(0.9, 0.5), trial_key="") for seed in (0, 1)])
     assert len(study.trials) == 2

@@ -161,9 +161,12 @@ def test_warnings(study: Study, make_study: Maker) -> None:
     assert "One seed only (n = 1, no interval): B=1 lambda=1." in found
     weak = make_study([*repeated("raw", [(0.9, 0.05)], "raw"), *repeated("a", [(0.7, 0.0)])])
     found = " ".join(warnings_of(weak, settings_table(weak.trials)))
-    assert "near chance already (leakage 5.0 (n = 1) %)" in found
+    assert "near chance already (leakage 5.0\N{NO-BREAK SPACE}% (n = 1))" in found
     assert "Every setting ran with one seed (n = 1)" in found
     assert "never bound" not in found
+    lost = make_study([*repeated("raw", [(0.12, 0.8)], "raw"), *repeated("a", [(0.1, 0.0)])], space="lost")
+    found = " ".join(warnings_of(lost, settings_table(lost.trials)))
+    assert "near chance on raw clips already (top-1 12.0\N{NO-BREAK SPACE}% (n = 1), chance 10.0\N{NO-BREAK SPACE}%)" in found
     alone = make_study(repeated("a", [(0.7, 0.5)]), space="other")
     assert "There is no raw trial" in " ".join(warnings_of(alone, settings_table(alone.trials)))
     assert warnings_of(make_study([], space="none"), settings_table(alone.trials.iloc[:0])) == []

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainables.config import AugmentConfig
+from trainables.shapes import Clips, DecodedClips, Draws, Rows, SquareClips
 
 _CROP, _ROW, _COLUMN, _FLIP, _BRIGHTNESS, _CONTRAST, _SATURATION, _HUE, _GREY = range(9)
 _PER_ERASURE = 5
@@ -25,7 +26,7 @@ def to_float(clips: Tensor) -> Tensor:
     return clips.to(torch.float32).div_(255.0)
 
 
-def augment_clips(clips: Tensor, draws: Tensor, config: AugmentConfig, size: int) -> Tensor:
+def augment_clips(clips: DecodedClips, draws: Draws, config: AugmentConfig, size: int) -> SquareClips:
     """Training view of each clip: random crop and flip, colours, erasures.
 
     clips: (B, T, C, H, W) uint8; draws: (B, DRAWS) in [0, 1). Returns (B, T, C, size, size) float32 in [0, 1].
@@ -37,7 +38,7 @@ def augment_clips(clips: Tensor, draws: Tensor, config: AugmentConfig, size: int
     return _erase(_colours(views, draws, config), draws, config)
 
 
-def centre_crop(clips: Tensor, config: AugmentConfig, size: int) -> Tensor:
+def centre_crop(clips: DecodedClips, config: AugmentConfig, size: int) -> SquareClips:
     """Test view: the central `test_crop` of each frame. (B, T, C, H, W) uint8 -> (B, T, C, size, size) in [0, 1]."""
     batch = clips.shape[0]
     side = torch.full((batch,), config.test_crop, device=clips.device)
@@ -45,7 +46,7 @@ def centre_crop(clips: Tensor, config: AugmentConfig, size: int) -> Tensor:
     return _crop(to_float(clips), side, torch.ones_like(side), zero, zero, size)
 
 
-def _crop(clips: Tensor, side: Tensor, flip: Tensor, x: Tensor, y: Tensor, size: int) -> Tensor:
+def _crop(clips: Clips, side: Rows, flip: Rows, x: Rows, y: Rows, size: int) -> SquareClips:
     """One affine sampling grid a clip; its T x C planes are the channels that grid_sample moves together."""
     batch, time, channels = clips.shape[:3]
     zero = torch.zeros_like(side)
@@ -61,7 +62,7 @@ def _grey(clips: Tensor) -> Tensor:
     return (clips * weights).sum(dim=2, keepdim=True)
 
 
-def _colours(clips: Tensor, draws: Tensor, config: AugmentConfig) -> Tensor:
+def _colours(clips: Clips, draws: Draws, config: AugmentConfig) -> Clips:
     """Brightness, contrast, saturation by a factor in 1 +- strength; hue by +- `hue` turns; grey with its probability."""
 
     def factor(column: int, strength: float) -> Tensor:
@@ -83,7 +84,7 @@ def _colours(clips: Tensor, draws: Tensor, config: AugmentConfig) -> Tensor:
     return clips
 
 
-def _turn_hue(clips: Tensor, turns: Tensor) -> Tensor:
+def _turn_hue(clips: Clips, turns: Rows) -> Clips:
     """Adds `turns` (B,) to the HSV hue, keeping saturation and value."""
     red, green, blue = clips.unbind(dim=2)
     value, least = clips.amax(dim=2), clips.amin(dim=2)
@@ -103,7 +104,7 @@ def _turn_hue(clips: Tensor, turns: Tensor) -> Tensor:
     return torch.stack(planes, dim=2)
 
 
-def _erase(clips: Tensor, draws: Tensor, config: AugmentConfig) -> Tensor:
+def _erase(clips: Clips, draws: Draws, config: AugmentConfig) -> Clips:
     """Blacks out `erasures` rectangles, each with probability `erase`, at the same place in all frames of a clip."""
     if not config.erase or not config.erasures:
         return clips

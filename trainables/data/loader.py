@@ -78,7 +78,7 @@ class TrainingClips(_Seeded):
         return _sample(video.frames(clip_indices(len(video), self.clip, position)), item, draws, sample.index)
 
 
-class TestClips(_Seeded):
+class EvaluationClips(_Seeded):
     """All test clips of a video one after another on the time axis: T = test_clips x frames; every video once."""
 
     def __getitem__(self, sample: SampleId) -> dict[str, Tensor]:

@@ -22,6 +22,9 @@ except ImportError:  # pragma: no cover - no wheel for this platform
 DECODER = "decord" if decord is not None else "pyav"
 Frames = NDArray[np.uint8]
 
+# decord 0.6 fails to copy out frames of just these widths ("from_size == to_size"): PyAV reads those.
+_NOT_BY_DECORD = frozenset({4, 6, 8, 12, 16, 24, 48, 72})
+
 
 def count_frames(path: Path) -> int:
     """Number of frames that can be decoded. Raises DataError for a file that is no whole video."""
@@ -44,7 +47,8 @@ class VideoFile:
         self._whole = _CACHE.get((path, size))
         if self._whole is not None:
             return
-        self._reader = _open(path, size) if decord is not None else _decode_all(path, size)
+        self._by_decord = decord is not None and size not in _NOT_BY_DECORD
+        self._reader = _open(path, size) if self._by_decord else _decode_all(path, size)
         if size is not None and len(self._reader) * size * size * 3 <= _SMALL_BYTES:
             self._whole = self._read(range(len(self._reader)))
             _CACHE.put((path, size), self._whole)
@@ -57,7 +61,7 @@ class VideoFile:
         return self._read(indices) if self._whole is None else self._whole[list(indices)]
 
     def _read(self, indices: Sequence[int]) -> Frames:
-        if decord is None:
+        if not self._by_decord:
             return self._reader[list(indices)]
         try:
             return self._reader.get_batch(list(indices)).asnumpy()

@@ -129,4 +129,4 @@ def _stage(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 
-NARROW = {"encoder": NarrowEncoder, "pretrained_settings": {}, "params": {"out_channels": (3, 16, 32, 64, 128, 128)}}
+NARROW = {"encoder": NarrowEncoder, "pretrained_settings": {}, "params": {"out_channels": (3, 32, 32, 64, 128, 128)}}

@@ -8,22 +8,24 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from trainables.shapes import Clips, Frames
 
-def frames_of(clips: Tensor) -> Tensor:
+
+def frames_of(clips: Clips) -> Frames:
     """(B, T, C, H, W) -> ((B T), C, H, W): frame t of clip b is at index b * T + t."""
     if clips.dim() != 5 or clips.shape[2] != 3:
         raise ValueError(f"expected RGB clips (B, T, 3, H, W), got shape {tuple(clips.shape)}")
     return clips.flatten(0, 1)
 
 
-def clips_of(frames: Tensor, batch: int) -> Tensor:
+def clips_of(frames: Frames, batch: int) -> Clips:
     """((B T), C, H, W) -> (B, T, C, H, W), the inverse of `frames_of`."""
     if frames.dim() != 4 or frames.shape[1] != 3 or frames.shape[0] % batch:
         raise ValueError(f"expected RGB frames (B * T, 3, H, W) of {batch} clips, got shape {tuple(frames.shape)}")
     return frames.unflatten(0, (batch, -1))
 
 
-def channels_first(clips: Tensor) -> Tensor:
+def channels_first(clips: Clips) -> Tensor:
     """(B, T, C, H, W) -> (B, C, T, H, W), the layout of 3D convolutions."""
     if clips.dim() != 5 or clips.shape[2] != 3:
         raise ValueError(f"expected RGB clips (B, T, 3, H, W), got shape {tuple(clips.shape)}")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from trainables.config import ClipConfig
 from trainables.data.items import Video
-from trainables.data.loader import Loader, TestClips, TrainingClips
+from trainables.data.loader import Loader, EvaluationClips, TrainingClips
 from trainables.losses import rms_distortion
 from trainables.metrics import chance_top1, topk_accuracy
 from trainables.models.action import build_action_classifier
@@ -70,7 +70,7 @@ def run(context: StageContext) -> Outcome:
 
 def _test_loader(context: StageContext, items: tuple[Video, ...], clip: ClipConfig) -> Loader:
     batch_size = max(1, context.config.evaluate_action.batch_size // clip.test_clips)
-    return context.loader(TestClips(items, clip, context.seed("test")), batch_size, shuffle=False)
+    return context.loader(EvaluationClips(items, clip, context.seed("test")), batch_size, shuffle=False)
 
 
 @torch.no_grad()
@@ -103,7 +103,7 @@ def _picture(context: StageContext, anonymizer: Anonymizer) -> bytes:
     items = context.data.action_evaluation.test
     chosen = items[:: max(1, len(items) // _PICTURED_VIDEOS)][:_PICTURED_VIDEOS]
     clip = context.config.clip.model_copy(update={"test_clips": 1, "frames": 1})
-    batch = next(context.to_device(context.loader(TestClips(chosen, clip, 0), len(chosen), shuffle=False).epoch(0)))
+    batch = next(context.to_device(context.loader(EvaluationClips(chosen, clip, 0), len(chosen), shuffle=False).epoch(0)))
     view = context.test_view(batch)
     rows = torch.stack([view, anonymize_clips(anonymizer, view).clamp(0.0, 1.0)])[:, :, 0]  # (2, N, C, H, W)
     factor = max(1, _PICTURE_SIDE // view.shape[-1])

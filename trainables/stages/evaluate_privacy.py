@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LinearLR, ReduceLROnPlateau
 
 from trainables.config import ClipConfig
 from trainables.data.items import DataError
-from trainables.data.loader import Batch, Loader, Stills, TestClips, TrainingClips
+from trainables.data.loader import Batch, Loader, Stills, EvaluationClips, TrainingClips
 from trainables.metrics import Leakage, leakage_of
 from trainables.models.anonymizers import anonymize_clips
 from trainables.models.axes import frames_of
@@ -48,8 +48,8 @@ def run_on_clips(context: StageContext) -> Outcome:
     once = validation_clip(clip)
     loaders = [
         context.loader(TrainingClips(splits.train, clip, context.seed("train")), videos, shuffle=True),
-        context.loader(TestClips(splits.validation, once, context.seed("test")), videos, shuffle=False),
-        context.loader(TestClips(splits.test, clip, context.seed("test")), videos, shuffle=False),
+        context.loader(EvaluationClips(splits.validation, once, context.seed("test")), videos, shuffle=False),
+        context.loader(EvaluationClips(splits.test, clip, context.seed("test")), videos, shuffle=False),
     ]
     return _attack(context, splits.name, splits.attributes, *loaders, prefix=CLIP)
 
