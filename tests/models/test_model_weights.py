@@ -2,6 +2,7 @@ import io
 import logging
 import os
 import pickle
+import re
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -126,7 +127,8 @@ def test_another_architecture_is_refused_in_one_line(tmp_path: Path) -> None:
         action(source=file)
     message = str(caught.value)
     assert "\n" not in message
-    assert message.startswith(f"weights = '{file}': does not fit narrow3d: 4 of another shape (backbone.stages.0.0.weight, ")
+    assert message.startswith(f"weights = '{file}': does not fit narrow3d: ")
+    assert re.search(r"\d+ of another shape \(backbone\.stages\.0\.0\.weight, .*\)", message)
     assert message.endswith("give a file with weights=FILE, or weights=null to start from scratch")
 
 
@@ -168,7 +170,7 @@ class Malicious:
         return os.mkdir, (str(self.proof),)
 
 
-@pytest.mark.parametrize("save", [torch.save, lambda content, file: file.write_bytes(pickle.dumps(content))])
+@pytest.mark.parametrize("save", [torch.save, lambda content, file: file.write_bytes(pickle.dumps(content, protocol=2))])
 def test_a_file_that_would_run_code_is_refused(tmp_path: Path, save) -> None:
     file, proof = tmp_path / "weights.pt", tmp_path / "it_ran"
     save({"state_dict": Malicious(proof)}, file)

@@ -6,12 +6,11 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 
-import torch
 from torch import Tensor, nn
 
 from trainables.config import ClipConfig, ConfigError, NetworkConfig
 from trainables.models.axes import channels_first
-from trainables.models.classifier import RGB, Backbone, Classifier
+from trainables.models.classifier import RGB, Backbone, Classifier, standardised
 from trainables.models.weights import initialise
 from trainables.registry import Registry
 
@@ -151,8 +150,10 @@ def _c3d(clip: ClipConfig) -> Backbone:
 class Narrow3d(nn.Module):
     """Three convolutions over 3 frames each, for small clips on a CPU.
 
-    The first one already spans time, before the picture shrinks: motion of a pixel or two is gone after it. The strongest
-    answer anywhere in a frame counts, averaged over time: a small moving figure is lost in a mean over the frame.
+    Each clip is standardised by its own mean and deviation, colour by colour: an anonymizer may leave little contrast, and
+    without this the network needs several times as many steps to find it, or never does. The first convolution spans time
+    before the picture shrinks: motion of a pixel or two is gone after it. The strongest answer anywhere in a frame counts,
+    averaged over time: a small moving figure is lost in a mean over the frame.
     """
 
     def __init__(self) -> None:
@@ -165,7 +166,7 @@ class Narrow3d(nn.Module):
         self.fc = nn.Linear(64, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc(self.stages(x).amax((3, 4)).mean(2))
+        return self.fc(self.stages(standardised(x)).amax((3, 4)).mean(2))
 
 
 class Narrow2Plus1d(Narrow3d):

@@ -11,6 +11,9 @@ RGB = tuple[float, float, float]
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
+FLAT = 0.02  # added to a deviation before dividing by it: a flat picture's noise must not be blown up to a picture
+
+
 class Normalize(nn.Module):
     """(x - mean) / std per colour of (..., 3, H, W), inside the model so that every caller passes plain [0, 1] RGB.
 
@@ -27,6 +30,13 @@ class Normalize(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         return (pixels - self.mean) / self.std
+
+
+def standardised(pixels: Tensor) -> Tensor:
+    """Each clip (N, C, T, H, W) or frame (N, C, H, W) with mean 0 and deviation near 1 in each colour."""
+    axes = tuple(range(2, pixels.dim()))
+    deviation = pixels.std(axes, correction=0, keepdim=True)
+    return (pixels - pixels.mean(axes, keepdim=True)) / (deviation + FLAT)
 
 
 @dataclass(frozen=True)

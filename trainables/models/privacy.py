@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from trainables.config import NetworkConfig
-from trainables.models.classifier import IMAGENET_MEAN, IMAGENET_STD, Backbone, Classifier
+from trainables.models.classifier import IMAGENET_MEAN, IMAGENET_STD, Backbone, Classifier, standardised
 from trainables.models.weights import initialise
 from trainables.registry import Registry
 
@@ -62,16 +63,20 @@ for _name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"):
 
 
 class Narrow2d(nn.Module):
-    """Four convolutions, each halving the sides, for small frames on a CPU."""
+    """Four convolutions, each halving the sides, for small frames on a CPU.
+
+    They see each frame twice: as it is, and standardised by its own mean and deviation, so that little contrast does not
+    hide what is there. The strongest answer anywhere counts: a small figure is lost in a mean over the frame.
+    """
 
     def __init__(self, widths: tuple[int, ...] = (16, 32, 64, 128)) -> None:
         super().__init__()
-        inputs = (3, *widths)
+        inputs = (6, *widths)
         self.stages = nn.Sequential(*(_conv2d(a, b) for a, b in zip(inputs, widths, strict=False)))
         self.fc = nn.Linear(widths[-1], 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc(self.stages(x).amax((2, 3)))  # a small figure is lost in a mean over the frame
+        return self.fc(self.stages(torch.cat((x, standardised(x)), dim=1)).amax((2, 3)))
 
 
 def _conv2d(inputs: int, outputs: int) -> nn.Sequential:

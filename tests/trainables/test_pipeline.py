@@ -1,0 +1,214 @@
+"""One trial: resumes bit for bit, shares stages, stops on NaN, and is the same from the command line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from trainables.config import ConfigError, Runtime, TrialConfig, with_values
+from trainables.data.items import DataError
+from trainables.pipeline import TrialRecord, run_trial
+from trainables.plan import TrialData, plan_trial
+from trainables.stages.loop import Diverged, Stopped
+from trainables.store import Outcome
+
+
+class Listener:
+    """Counts epochs; `limit` makes `stop` true after that many."""
+
+    def __init__(self, limit: int = 10**6) -> None:
+        self.epochs: list[tuple[str, int]] = []
+        self.reused: list[str] = []
+        self.limit = limit
+
+    def epoch(self, stage: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+        self.epochs.append((stage, epoch))
+
+    def waiting(self, stage: str, holder: str) -> None: ...
+
+    def finished(self, stage: object, outcome: Outcome, reused: bool) -> None:
+        if reused:
+            self.reused.append(stage.name)  # type: ignore[attr-defined]
+
+    def stop(self) -> bool:
+        return len(self.epochs) >= self.limit
+
+
+def run(
+    config: TrialConfig, data: Path, storage: Path, limit: int = 10**6, workers: int = 0
+) -> tuple[TrialRecord, dict[str, Outcome], Listener]:
+    listener = Listener(limit)
+    runtime = Runtime(data_root=str(data), storage=str(storage), device="cpu", workers=workers)
+    record, outcomes = run_trial(config, runtime, listener, listener.stop)
+    return record, outcomes, listener
+
+
+def equal(a: object, b: object) -> bool:
+    """Tensors bit for bit, whatever they are nested in."""
+    if isinstance(a, torch.Tensor):
+        return isinstance(b, torch.Tensor) and torch.equal(a, b)
+    if isinstance(a, Mapping):
+        return isinstance(b, Mapping) and a.keys() == b.keys() and all(equal(a[k], b[k]) for k in a)
+    return a == b
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    tiny_config: TrialConfig, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[TrialRecord, dict[str, Outcome]]:
+    record, outcomes, _ = run(tiny_config, tiny_data, tmp_path_factory.mktemp("undisturbed"))
+    return record, outcomes
+
+
+def test_a_trial_ends_with_the_figures_of_the_schema(undisturbed: tuple[TrialRecord, dict[str, Outcome]]) -> None:
+    record, outcomes = undisturbed
+    wanted = {"top1", "top5", "cmap", "macro_f1", "chance_cmap", "leakage", "rms_distortion", "penalty_active", "clip_leakage"}
+    assert wanted <= record.metrics.keys()
+    assert {"ap.warm", "ap_chance.warm", "clip_ap.warm"} <= record.metrics.keys()
+    assert outcomes["evaluate_action"].files["frames.png"].startswith(b"\x89PNG")
+    assert [len(outcome.history) for outcome in outcomes.values()] == [2] * 6
+    assert {"loss_anonymizer", "loss_action", "loss_privacy", "penalty", "rms_distortion"} <= outcomes["minimax"].history[0].keys()
+
+
+def test_an_interrupted_trial_ends_in_the_same_numbers_bit_for_bit(
+    undisturbed: tuple[TrialRecord, dict[str, Outcome]], tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path
+) -> None:
+    """Stopped after every single epoch that is not the last of its stage."""
+    record, outcomes = undisturbed
+    stops = 0
+    while True:
+        try:
+            again, found, _ = run(tiny_config, tiny_data, tmp_path, limit=1)
+            break
+        except Stopped:
+            stops += 1
+            assert stops < 20
+    assert stops == 6, "each of the six stages was stopped between its two epochs"
+    assert again.metrics == record.metrics
+    assert again.key == record.key
+    for name, outcome in outcomes.items():
+        assert equal(outcome.state, found[name].state), name
+        assert outcome.history == found[name].history
+
+
+def test_a_damaged_checkpoint_starts_the_stage_over_and_ends_the_same(
+    undisturbed: tuple[TrialRecord, dict[str, Outcome]], tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(Stopped):
+        run(tiny_config, tiny_data, tmp_path, limit=1)
+    [checkpoint] = tmp_path.glob("stages/reconstruct/*.work/checkpoint.pt")
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    assert run(tiny_config, tiny_data, tmp_path)[0].metrics == undisturbed[0].metrics
+
+
+def test_the_number_of_workers_changes_nothing(
+    undisturbed: tuple[TrialRecord, dict[str, Outcome]], tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path
+) -> None:
+    raw = tiny_config.model_copy(update={"method": "raw"})
+    alone, _, _ = run(raw, tiny_data, tmp_path / "alone")
+    helped, _, _ = run(raw, tiny_data, tmp_path / "helped", workers=2)
+    assert alone.metrics == helped.metrics
+    assert alone.metrics["rms_distortion"] == 0.0
+
+
+def test_trials_share_the_stages_they_have_in_common(tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path) -> None:
+    data = TrialData(tiny_config, tiny_data)
+    base = plan_trial(tiny_config, data)
+    other_budget = plan_trial(with_values(tiny_config, {"minimax.distortion_budget": 0.9}), data)
+    other_judge = plan_trial(with_values(tiny_config, {"evaluate_action.epochs": 3}), data)
+
+    def shared(a: object, b: object) -> list[str]:
+        return [x.name for x, y in zip(a.stages, b.stages, strict=True) if x.key == y.key]  # type: ignore[attr-defined]
+
+    assert shared(base, other_budget) == ["reconstruct", "warm_up"]
+    assert shared(base, other_judge) == ["reconstruct", "warm_up", "minimax", "evaluate_privacy", "evaluate_clip_privacy"]
+    assert len({base.key, other_budget.key, other_judge.key}) == 3
+    first = run(tiny_config, tiny_data, tmp_path)[2]
+    second = run(with_values(tiny_config, {"evaluate_action.epochs": 1}), tiny_data, tmp_path)[2]
+    assert first.reused == []
+    assert second.reused == ["reconstruct", "warm_up", "minimax", "evaluate_privacy", "evaluate_clip_privacy"]
+    assert second.epochs == [("evaluate_action", 0)]
+
+
+def test_keys_depend_on_the_data_and_not_on_where_they_are(tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path) -> None:
+    import shutil
+
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(tiny_data, moved)
+    key = plan_trial(tiny_config, TrialData(tiny_config, tiny_data)).key
+    assert plan_trial(tiny_config, TrialData(tiny_config, moved)).key == key
+    labels = moved / "clip_attributes.csv"
+    text = labels.read_text().splitlines()
+    flipped = text[1].replace(",0", ",x").replace(",1", ",0").replace(",x", ",1")
+    labels.write_text("\n".join([text[0], flipped, *text[2:]]) + "\n")
+    assert plan_trial(tiny_config, TrialData(tiny_config, moved)).key != key
+
+
+def test_weights_are_part_of_the_key_by_their_content(tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path) -> None:
+    data = TrialData(tiny_config, tiny_data)
+    keys = []
+    for name, content in (("a.pt", b"1"), ("b.pt", b"1"), ("c.pt", b"2")):
+        (tmp_path / name).write_bytes(content)
+        keys.append(plan_trial(with_values(tiny_config, {"action_classifier.weights": str(tmp_path / name)}), data).key)
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_a_nan_loss_stops_the_trial_with_step_loss_and_config(tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path) -> None:
+    config = with_values(tiny_config, {"minimax.learning_rate_anonymizer": 1e30, "minimax.epochs": 5})
+    with pytest.raises(Diverged, match=r"minimax: \w+ = (nan|inf|-inf) at step \d+ of epoch \d+ .*B 0.3.*lambda 1.0.*seed 0"):
+        run(config, tiny_data, tmp_path)
+
+
+def test_unknown_names_and_unusable_data_end_before_training(tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no method named 'penalti' .nearest: penalty.; there are: penalty, raw"):
+        run(tiny_config.model_copy(update={"method": "penalti"}), tiny_data, tmp_path)
+    with pytest.raises(ConfigError, match="no action data set named 'ucf' .nearest: "):
+        run(with_values(tiny_config, {"data.action.name": "ucf"}), tiny_data, tmp_path)
+    with pytest.raises(DataError):
+        run(tiny_config, tmp_path / "nowhere", tmp_path)
+
+
+def command(arguments: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "trainables", *arguments], capture_output=True, text=True, timeout=240, cwd=cwd, check=False
+    )
+
+
+def test_from_the_command_line(
+    undisturbed: tuple[TrialRecord, dict[str, Outcome]], tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "trial.yaml").write_text(yaml.safe_dump(tiny_config.model_dump(mode="json")))
+    arguments = ["--config", "trial.yaml", "--out", "out", "--data-root", str(tiny_data), "--device", "cpu"]
+    found = command(arguments, tmp_path)
+    assert found.returncode == 0, found.stderr
+    record = json.loads((tmp_path / "out" / "record.json").read_text())
+    assert record["metrics"] == pytest.approx(dict(undisturbed[0].metrics))
+    assert (tmp_path / "out" / "frames.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "minimax.epoch=3"], "unknown setting 'minimax.epoch'; did you mean minimax.epochs"),
+        (["--set", "minimax.epochs=-1"], "minimax.epochs = -1"),
+        (["--set", "minimax.epochs=many"], "minimax.epochs = 'many'"),
+        (["--set", "minimax.epochs"], "write KEY=VALUE"),
+        (["--set", "action_classifier.weights=nowhere.pt"], "nowhere.pt"),
+    ],
+)
+def test_bad_settings_are_one_clear_line(
+    tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    (tmp_path / "trial.yaml").write_text(yaml.safe_dump(tiny_config.model_dump(mode="json")))
+    found = command(["--config", "trial.yaml", "--out", "out", "--data-root", str(tiny_data), *arguments], tmp_path)
+    assert found.returncode == 2
+    assert message in found.stderr
+    assert found.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
