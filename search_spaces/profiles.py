@@ -26,7 +26,8 @@ class Profile:
 _NARROW: dict[str, Any] = {
     "anonymizer.encoder": "narrow",
     "anonymizer.depth": 2,
-    "anonymizer.decoder_channels": (16, 8),
+    "anonymizer.decoder_channels": (16, 16),
+    "anonymizer.decoder_norm": "identity",
     "action_classifier.name": "narrow3d",
     "action_classifier.weights": None,
     "privacy_encoder.name": "narrow2d",

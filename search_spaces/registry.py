@@ -60,8 +60,10 @@ def grid(axes: Mapping[str, Sequence[Any]]) -> tuple[Values, ...]:
 def label_of(values: Values) -> str:
     """The name of a setting: `B=0.3 lambda=1`, `raw`."""
     named = {key: value for key, value in values.items() if key != "method"}
-    words = [f"{SYMBOLS.get(key, key)}={value:g}" if isinstance(value, float | int) else f"{SYMBOLS.get(key, key)}={value}"
-             for key, value in named.items()]
+    words = [
+        f"{SYMBOLS.get(key, key)}={value:g}" if isinstance(value, float | int) else f"{SYMBOLS.get(key, key)}={value}"
+        for key, value in named.items()
+    ]
     method = values.get("method", "penalty")
     return " ".join([method, *words] if method != "penalty" or not words else words)
 

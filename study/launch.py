@@ -39,13 +39,19 @@ class Launch:
     ) -> Launch:
         """Raises ConfigError for what cannot be: no data root, one for generated data, resources below zero."""
         if generated and data_root is not None:
-            raise ConfigError(f"--profile {plan.profile} makes its own data; leave out --data-root {data_root}, or --profile small")
+            raise ConfigError(
+                f"--profile {plan.profile} makes its own data; leave out --data-root {data_root}, or --profile small"
+            )
         if not generated and data_root is None:
-            raise ConfigError(f"--profile {plan.profile} needs data: give --data-root DIR, or --profile generated to try without")
+            raise ConfigError(
+                f"--profile {plan.profile} needs data: give --data-root DIR, or --profile generated to try without"
+            )
         if data_root is not None and not Path(data_root).is_dir():
             raise ConfigError(f"--data-root {data_root}: no such directory")
         if cpus <= 0 or gpus < 0 or (gpus > 1 and gpus != int(gpus)):
-            raise ConfigError(f"{cpus:g} CPUs and {gpus:g} GPUs a trial: give some CPU, and a fraction or a whole number of GPUs")
+            raise ConfigError(
+                f"{cpus:g} CPUs and {gpus:g} GPUs a trial: give some CPU, and a fraction or a whole number of GPUs"
+            )
         if max_concurrent is not None and max_concurrent < 1:
             raise ConfigError(f"--max-concurrent {max_concurrent}: give at least 1")
         where = Path(storage).absolute()
@@ -157,9 +163,7 @@ def _check_weights(plan: StudyPlan) -> None:
             check_weights(config)
 
 
-def _job(
-    plan: StudyPlan, trial: StudyTrial, staged: TrialPlan, where: Launch, data_root: Path, experiment_id: str
-) -> TrialJob:
+def _job(plan: StudyPlan, trial: StudyTrial, staged: TrialPlan, where: Launch, data_root: Path, experiment_id: str) -> TrialJob:
     return TrialJob(
         name=trial.name,
         key=staged.key,

@@ -55,7 +55,9 @@ def plan_study(space: str, profile: str, seeds: Sequence[int], overrides: Mappin
     small = {} if profile == "paper" else dict(found.small_defaults)
     base = with_values(with_values(TrialConfig(), {**chosen.values, **small}), overrides)
     trials = tuple(
-        StudyTrial(label_of(values), values, with_values(base, {**values, "seed": seed})) for seed in seeds for values in settings
+        StudyTrial(label_of(values), values, with_values(base, {**values, "seed": seed}))
+        for seed in seeds
+        for values in settings
     )
     return StudyPlan(space, profile, trials)
 

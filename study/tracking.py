@@ -49,7 +49,9 @@ def open_study(plan: StudyPlan, tracking_uri: str, artifacts: Path) -> str:
         return experiment.experiment_id
     except MlflowException as error:
         reason = " ".join(str(error).split())[:200]
-        raise ConfigError(f"--tracking-uri {tracking_uri}: MLflow does not answer ({reason}); start it or give another") from None
+        raise ConfigError(
+            f"--tracking-uri {tracking_uri}: MLflow does not answer ({reason}); start it or give another"
+        ) from None
 
 
 def finished_trials(tracking_uri: str, experiment_id: str) -> set[str]:

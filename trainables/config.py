@@ -6,6 +6,7 @@ Every field in `TrialConfig` means something for the numbers; where a trial runs
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
@@ -113,6 +114,7 @@ class AnonymizerConfig(Frozen):
     encoder: str = "resnet18"
     depth: Annotated[int, Field(ge=2, le=5)] = 4
     decoder_channels: tuple[int, ...] = (256, 128, 64, 32)
+    decoder_norm: Literal["batchnorm", "layernorm", "instancenorm", "identity"] = "batchnorm"
     output: Literal["linear", "sigmoid"] = "sigmoid"
     encoder_weights: str | None = Field(default=None, description="None, 'imagenet', or a file of a state dict")
     weights: str | None = Field(default=None, description="file of a trained anonymizer to start from")
@@ -277,10 +279,8 @@ def parse_setting(text: str) -> tuple[str, Any]:
     except yaml.YAMLError:
         parsed = value
     if isinstance(parsed, str):  # YAML 1.1 reads 1e-4 as text
-        try:
+        with contextlib.suppress(ValueError):
             parsed = float(parsed)
-        except ValueError:
-            pass
     return key.strip(), parsed
 
 

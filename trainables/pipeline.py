@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -15,6 +16,7 @@ import torch
 from trainables.config import Runtime, TrialConfig
 from trainables.plan import PlannedStage, TrialData, TrialPlan, plan_trial
 from trainables.stages.context import StageContext
+from trainables.stages.loop import Stopped
 from trainables.store import Outcome, StageStore
 
 log = logging.getLogger(__name__)
@@ -68,7 +70,7 @@ def run_trial(
     for planned in plan.stages:
         outcome = store.read(planned.name, planned.key)
         if outcome is None:
-            with store.claim(planned.name, planned.key, lambda holder, name=planned.name: reporter.waiting(name, holder)):
+            with store.claim(planned.name, planned.key, partial(_wait, planned.name, reporter, stop)):
                 outcome = store.read(planned.name, planned.key)  # another worker may have finished it meanwhile
                 if outcome is None:
                     outcome = _compute(planned, plan, runtime, data, store, outcomes, reporter, stop)
@@ -79,6 +81,12 @@ def run_trial(
         outcomes[planned.name] = outcome
         reporter.finished(planned, outcome, planned.name in reused)
     return _record(plan, data, outcomes, reused), outcomes
+
+
+def _wait(stage: str, reporter: Reporter, stop: Callable[[], bool], holder: str) -> None:
+    reporter.waiting(stage, holder)
+    if stop():
+        raise Stopped(f"{stage}: stopped while {holder} computes it")
 
 
 def _compute(
@@ -105,9 +113,7 @@ def _compute(
     )
     start = time.monotonic()
     outcome: Outcome = run(context)
-    outcome = Outcome(
-        outcome.metrics, outcome.history, outcome.state, outcome.files, outcome.notes, time.monotonic() - start
-    )
+    outcome = Outcome(outcome.metrics, outcome.history, outcome.state, outcome.files, outcome.notes, time.monotonic() - start)
     store.write(planned.name, planned.key, outcome, planned.depends_on)
     return outcome
 

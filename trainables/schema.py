@@ -48,7 +48,12 @@ TAG_TRIAL_KEY, TAG_SPACE, TAG_PROFILE = "trial_key", "space", "profile"
 TAG_METHOD, TAG_SETTING, TAG_SEED, TAG_STAGES_REUSED, TAG_REASON = "method", "setting", "seed", "stages_reused", "reason"
 
 # Artifacts of a trial's MLflow run.
-ARTIFACT_CONFIG, ARTIFACT_FRAMES, ARTIFACT_RECORD, ARTIFACT_ANONYMIZER = "config.yaml", "frames.png", "record.json", "anonymizer"
+ARTIFACT_CONFIG, ARTIFACT_FRAMES, ARTIFACT_RECORD, ARTIFACT_ANONYMIZER = (
+    "config.yaml",
+    "frames.png",
+    "record.json",
+    "anonymizer",
+)
 
 
 def experiment_name(space: str, profile: str) -> str:

@@ -16,12 +16,12 @@ NOTHING = AugmentConfig(
 )
 
 
-@pytest.fixture()
+@pytest.fixture
 def clips() -> Tensor:
     return torch.randint(0, 256, (4, 3, 3, 12, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.fixture()
+@pytest.fixture
 def draws() -> Tensor:
     return torch.rand(4, DRAWS, generator=torch.Generator().manual_seed(1))
 

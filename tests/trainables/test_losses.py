@@ -12,7 +12,7 @@ from torch import Tensor
 from trainables.losses import anonymizer_loss, distortion_penalty, nt_xent, reconstruction_loss, rms_distortion
 
 
-@pytest.fixture()
+@pytest.fixture
 def clips() -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
     return torch.rand(3, 4, 3, 5, 6, generator=generator), torch.rand(3, 4, 3, 5, 6, generator=generator)

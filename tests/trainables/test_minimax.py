@@ -13,13 +13,12 @@ from trainables.config import Runtime, TrialConfig
 from trainables.losses import distortion_penalty, rms_distortion
 from trainables.models.anonymizers import anonymize_clips
 from trainables.plan import TrialData
-from trainables.stages import minimax
+from trainables.stages import minimax, reconstruct, warm_up
 from trainables.stages.context import StageContext
 from trainables.store import Outcome
-from trainables.stages import reconstruct, warm_up
 
 
-@pytest.fixture()
+@pytest.fixture
 def context(tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path) -> StageContext:
     """The minimax stage of a trial whose networks have not been trained."""
     config = tiny_config.model_copy(
@@ -31,14 +30,16 @@ def context(tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path) -> StageC
     runtime = Runtime(data_root=str(tiny_data), storage=str(tmp_path), device="cpu")
 
     def at(stage: str, inputs: dict[str, Outcome]) -> StageContext:
-        return StageContext(stage, config, runtime, TrialData(config, tiny_data), inputs, tmp_path / stage, print, lambda: False)
+        return StageContext(
+            stage, config, runtime, TrialData(config, tiny_data), inputs, tmp_path / stage, print, lambda: False
+        )
 
     inputs = {"reconstruct": reconstruct.run(at("reconstruct", {}))}
     inputs["warm_up"] = warm_up.run(at("warm_up", inputs))
     return at("minimax", inputs)
 
 
-@pytest.fixture()
+@pytest.fixture
 def batch() -> tuple[Tensor, Tensor, list[Tensor]]:
     generator = torch.Generator().manual_seed(0)
     clips = torch.rand(4, 4, 3, 16, 16, generator=generator)
@@ -54,9 +55,7 @@ def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     return all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_each_step_moves_exactly_its_own_networks(
-    context: StageContext, batch: tuple[Tensor, Tensor, list[Tensor]]
-) -> None:
+def test_each_step_moves_exactly_its_own_networks(context: StageContext, batch: tuple[Tensor, Tensor, list[Tensor]]) -> None:
     """Weights and batch-norm statistics alike."""
     players = minimax._players(context)
     networks = (players.anonymizer, players.action, players.privacy)
@@ -73,9 +72,16 @@ def test_each_step_moves_exactly_its_own_networks(
 def test_the_steps_descend_what_they_should(context: StageContext, batch: tuple[Tensor, Tensor, list[Tensor]]) -> None:
     """f_A ascends L_B while f_B descends it."""
     settings = context.config.minimax.model_copy(
-        update={"penalty_weight": 0.0, "learning_rate_anonymizer": 1e-3, "learning_rate_privacy": 1e-3, "learning_rate_action": 1e-3}
+        update={
+            "penalty_weight": 0.0,
+            "learning_rate_anonymizer": 1e-3,
+            "learning_rate_privacy": 1e-3,
+            "learning_rate_action": 1e-3,
+        }
     )
-    players = minimax._players(context.__class__(**{**vars(context), "config": context.config.model_copy(update={"minimax": settings})}))
+    players = minimax._players(
+        context.__class__(**{**vars(context), "config": context.config.model_copy(update={"minimax": settings})})
+    )
     first = [minimax.step_anonymizer(players, *batch, settings, context)["loss_anonymizer"].item() for _ in range(12)]
     assert first[-1] < first[0]
     second = [minimax.step_judges(players, *batch, settings, context) for _ in range(12)]

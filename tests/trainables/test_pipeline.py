@@ -74,7 +74,9 @@ def test_a_trial_ends_with_the_figures_of_the_schema(undisturbed: tuple[TrialRec
     assert {"ap.warm", "ap_chance.warm", "clip_ap.warm"} <= record.metrics.keys()
     assert outcomes["evaluate_action"].files["frames.png"].startswith(b"\x89PNG")
     assert [len(outcome.history) for outcome in outcomes.values()] == [2] * 6
-    assert {"loss_anonymizer", "loss_action", "loss_privacy", "penalty", "rms_distortion"} <= outcomes["minimax"].history[0].keys()
+    assert {"loss_anonymizer", "loss_action", "loss_privacy", "penalty", "rms_distortion"} <= outcomes["minimax"].history[
+        0
+    ].keys()
 
 
 def test_an_interrupted_trial_ends_in_the_same_numbers_bit_for_bit(
@@ -160,16 +162,18 @@ def test_weights_are_part_of_the_key_by_their_content(tiny_config: TrialConfig, 
     assert keys[0] == keys[1] != keys[2]
 
 
-def test_a_nan_loss_stops_the_trial_with_step_loss_and_config(tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path) -> None:
+def test_a_nan_loss_stops_the_trial_with_step_loss_and_config(
+    tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path
+) -> None:
     config = with_values(tiny_config, {"minimax.learning_rate_anonymizer": 1e30, "minimax.epochs": 5})
     with pytest.raises(Diverged, match=r"minimax: \w+ = (nan|inf|-inf) at step \d+ of epoch \d+ .*B 0.3.*lambda 1.0.*seed 0"):
         run(config, tiny_data, tmp_path)
 
 
 def test_unknown_names_and_unusable_data_end_before_training(tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no method named 'penalti' .nearest: penalty.; there are: penalty, raw"):
+    with pytest.raises(ConfigError, match=r"no method named 'penalti' .nearest: penalty.; there are: penalty, raw"):
         run(tiny_config.model_copy(update={"method": "penalti"}), tiny_data, tmp_path)
-    with pytest.raises(ConfigError, match="no action data set named 'ucf' .nearest: "):
+    with pytest.raises(ConfigError, match=r"no action data set named 'ucf' .nearest: "):
         run(with_values(tiny_config, {"data.action.name": "ucf"}), tiny_data, tmp_path)
     with pytest.raises(DataError):
         run(tiny_config, tmp_path / "nowhere", tmp_path)

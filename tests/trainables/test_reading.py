@@ -15,9 +15,10 @@ from PIL import Image
 from trainables.config import ClipConfig
 from trainables.data import reading
 from trainables.data.items import DataError, Still, Video
-from trainables.data.loader import FramePairs, Loader, SampleId, Stills, EvaluationClips, TrainingClips
+from trainables.data.loader import EvaluationClips, FramePairs, Loader, SampleId, Stills, TrainingClips
 from trainables.data.reading import VideoFile, count_frames, read_frames, read_image
-from trainables.data.sampling import clip_indices, fitting_skip, pair_indices, test_positions as positions_for_test
+from trainables.data.sampling import clip_indices, fitting_skip, pair_indices
+from trainables.data.sampling import test_positions as positions_for_test
 from trainables.models.axes import clips_of, frames_of
 
 
@@ -57,7 +58,7 @@ def test_frames_given_to_the_anonymizer_are_the_video_s(tmp_path: Path) -> None:
     clip = ClipConfig(frames=4, skip=3, size=32, decode_size=32)
     loader = Loader(TrainingClips([video(path)], clip, seed=5), batch_size=1, shuffle=True)
     batch = next(loader.epoch(2))
-    position = TrainingClips([video(path)], clip, seed=5).draw(SampleId(2, 0))[0]
+    position = TrainingClips([video(path)], clip, seed=5).draw(SampleId(epoch=2, item=0))[0]
     expected = frames[clip_indices(20, clip, position)].transpose(0, 3, 1, 2)
     given_to_anonymizer = frames_of(batch["clips"].float())
     assert np.array_equal(given_to_anonymizer.numpy(), expected.astype(np.float32))
@@ -157,7 +158,7 @@ def test_clip_indices_are_inside_the_video_and_evenly_spaced(length: int, frames
     assert used <= skip
     if length >= frames:
         assert indices == list(range(indices[0], indices[0] + frames * used, used))
-    if 1 < frames and length > (frames - 1) * skip:
+    if frames > 1 and length > (frames - 1) * skip:
         assert used == skip
 
 
@@ -219,7 +220,9 @@ def test_an_epoch_holds_every_video_once_and_its_last_batch_is_kept(videos: list
     loader = Loader(TrainingClips(videos, CLIP, seed=3), batch_size=3, shuffle=True)
     for epoch in (0, 1):
         assert sorted(i for batch in loader.epoch(epoch) for i in batch["index"].tolist()) == list(range(7))
-    assert [i for b in loader.epoch(0) for i in b["index"].tolist()] != [i for b in loader.epoch(1) for i in b["index"].tolist()]
+    assert [i for b in loader.epoch(0) for i in b["index"].tolist()] != [
+        i for b in loader.epoch(1) for i in b["index"].tolist()
+    ]
 
 
 def test_two_epochs_and_two_seeds_draw_differently(videos: list[Video]) -> None:

@@ -210,7 +210,7 @@ class _Look:
         """(T, 2) centres in [0, 1] -> (T, size, size, 3) frames; the figure wraps around the edges."""
         texture = np.random.default_rng(self.texture)
         axis = (np.arange(size) + 0.5) / size
-        room = np.array(self.room) + texture.uniform(-0.05, 0.05, (size, size, 1))
+        room = np.array(self.room) + texture.uniform(-0.02, 0.02, (size, size, 1))
         room = np.broadcast_to(room, (size, size, 3)).copy()
         if self.domain == "novel" and self.labels[1]:
             room[(np.add.outer(axis * 5 // 1, axis * 5 // 1) % 2) == 0] -= 0.12
@@ -227,8 +227,8 @@ class _Look:
 def _palette(domain: str, labels: Sequence[int]) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Colour of the body and of the room."""
     if domain == "known":
-        return ((0.85, 0.45, 0.25) if labels[0] else (0.25, 0.5, 0.85)), ((0.62,) * 3 if labels[1] else (0.35,) * 3)
-    return ((0.65, 0.3, 0.8) if labels[0] else (0.3, 0.7, 0.35)), (0.5, 0.48, 0.44)
+        return ((0.95, 0.4, 0.1) if labels[0] else (0.1, 0.4, 0.95)), ((0.78,) * 3 if labels[1] else (0.22,) * 3)
+    return ((0.7, 0.1, 0.9) if labels[0] else (0.1, 0.75, 0.2)), (0.5, 0.48, 0.44)
 
 
 def _shift(colour: tuple[float, float, float], by: Array) -> tuple[float, float, float]:
@@ -236,9 +236,10 @@ def _shift(colour: tuple[float, float, float], by: Array) -> tuple[float, float,
     return red, green, blue
 
 
-def _layers(
-    domain: str, labels: Sequence[int], x: Array, y: Array
-) -> list[tuple[NDArray[np.bool_], tuple[float, float, float] | None]]:
+_Layers = list[tuple[NDArray[np.bool_], tuple[float, float, float] | None]]
+
+
+def _layers(domain: str, labels: Sequence[int], x: Array, y: Array) -> _Layers:
     """The figure from back to front: masks (T, H, W) and their colours (None: the body's own)."""
     radius = np.hypot(x, y)
     light, dark = (0.95, 0.95, 0.9), (0.08, 0.08, 0.1)
@@ -246,7 +247,7 @@ def _layers(
         _, _, tall, striped, belted, badge = labels
         # equal areas, so that size does not give the shape away
         body = (np.hypot(x / 0.15, y / 0.294) < 1.0) if tall else (radius < 0.21)
-        layers = [(body, None)]
+        layers: _Layers = [(body, None)]
         if striped:
             layers.append((body & ((y * 16 + 0.5) % 2 < 0.8), light))
         if belted:

@@ -6,8 +6,9 @@ Workers decode and return uint8; every random decision of a sample is drawn with
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol, TypedDict, cast
+from typing import NamedTuple, TypedDict, cast
 
 import numpy as np
 import torch
@@ -33,14 +34,7 @@ class Batch(TypedDict):
 
 class SampleId(NamedTuple):
     epoch: int
-    index: int
-
-
-class Samples(Protocol):
-    """A data set addressed by (epoch, index)."""
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, sample: SampleId) -> dict[str, Tensor]: ...
+    item: int
 
 
 def _sample(frames: np.ndarray, item: Video | Still, draws: np.ndarray, index: int) -> dict[str, Tensor]:
@@ -63,7 +57,7 @@ class _Seeded(Dataset[dict[str, Tensor]]):
 
     def draw(self, sample: SampleId) -> tuple[float, np.ndarray]:
         """A position in time and `views` rows of uniforms, from (seed, epoch, index) alone."""
-        generator = np.random.default_rng([self.seed, sample.epoch, sample.index])
+        generator = np.random.default_rng([self.seed, sample.epoch, sample.item])
         values = generator.random(1 + self.views * DRAWS, dtype=np.float32)
         return float(values[0]), values[1:].reshape(self.views, DRAWS)
 
@@ -72,20 +66,20 @@ class TrainingClips(_Seeded):
     """One clip a video with a random start."""
 
     def __getitem__(self, sample: SampleId) -> dict[str, Tensor]:
-        item = cast(Video, self.items[sample.index])
+        item = cast(Video, self.items[sample.item])
         position, draws = self.draw(sample)
         video = VideoFile(item.path, self.clip.decode_size)
-        return _sample(video.frames(clip_indices(len(video), self.clip, position)), item, draws, sample.index)
+        return _sample(video.frames(clip_indices(len(video), self.clip, position)), item, draws, sample.item)
 
 
 class EvaluationClips(_Seeded):
     """All test clips of a video one after another on the time axis: T = test_clips x frames; every video once."""
 
     def __getitem__(self, sample: SampleId) -> dict[str, Tensor]:
-        item = cast(Video, self.items[sample.index])
+        item = cast(Video, self.items[sample.item])
         video = VideoFile(item.path, self.clip.decode_size)
         indices = [i for position in test_positions(self.clip) for i in clip_indices(len(video), self.clip, position)]
-        return _sample(video.frames(indices), item, self.draw(sample)[1], sample.index)
+        return _sample(video.frames(indices), item, self.draw(sample)[1], sample.item)
 
 
 class FramePairs(_Seeded):
@@ -96,22 +90,22 @@ class FramePairs(_Seeded):
         self.distance = distance
 
     def __getitem__(self, sample: SampleId) -> dict[str, Tensor]:
-        item = cast(Video, self.items[sample.index])
+        item = cast(Video, self.items[sample.item])
         position, draws = self.draw(sample)
         video = VideoFile(item.path, self.clip.decode_size)
-        return _sample(video.frames(pair_indices(len(video), self.distance, position)), item, draws, sample.index)
+        return _sample(video.frames(pair_indices(len(video), self.distance, position)), item, draws, sample.item)
 
 
 class Stills(_Seeded):
     """One image, T = 1; a still that is a frame of a video is decoded from it."""
 
     def __getitem__(self, sample: SampleId) -> dict[str, Tensor]:
-        item = cast(Still, self.items[sample.index])
+        item = cast(Still, self.items[sample.item])
         if item.frame is None:
             frames = read_image(item.path, self.clip.decode_size)[None]
         else:
             frames = VideoFile(item.path, self.clip.decode_size).frames([item.frame])
-        return _sample(frames, item, self.draw(sample)[1], sample.index)
+        return _sample(frames, item, self.draw(sample)[1], sample.item)
 
 
 class _Schedule:
@@ -138,7 +132,7 @@ class Loader:
         self._schedule = _Schedule()
         self._loader: DataLoader[dict[str, Tensor]] = DataLoader(
             samples,
-            batch_sampler=self._schedule,  # type: ignore[arg-type]
+            batch_sampler=self._schedule,
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=pin,
@@ -147,7 +141,7 @@ class Loader:
 
     def __len__(self) -> int:
         """Batches an epoch."""
-        return -(-len(self.samples) // self.batch_size)
+        return math.ceil(len(self.samples) / self.batch_size)
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """All samples once."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +49,7 @@ class VideoFile:
         if self._whole is not None:
             return
         self._by_decord = decord is not None and size not in _NOT_BY_DECORD
-        self._reader = _open(path, size) if self._by_decord else _decode_all(path, size)
+        self._reader: Any = _open(path, size) if self._by_decord else _decode_all(path, size)
         if size is not None and len(self._reader) * size * size * 3 <= _SMALL_BYTES:
             self._whole = self._read(range(len(self._reader)))
             _CACHE.put((path, size), self._whole)
@@ -144,8 +145,7 @@ def _decode_all(path: Path, size: int | None) -> Frames:
         raise DataError(f"{path}: {'empty' if path.is_file() else 'no such'} video file; replace it")
     try:
         with av.open(str(path.absolute())) as container:
-            shape = {"width": size, "height": size} if size else {}
-            frames = [frame.to_ndarray(format="rgb24", **shape) for frame in container.decode(video=0)]
+            frames = [f.reformat(size, size, "rgb24").to_ndarray() for f in container.decode(video=0)]
     except (av.FFmpegError, IndexError) as error:
         raise DataError(f"{path}: not a readable video ({_short(error)}); replace the file") from None
     _refuse_truncated(path, len(frames))

@@ -13,7 +13,7 @@ ANONYMIZER = "anonymizer"  # as an input: whichever stage of the method leaves t
 
 @dataclass(frozen=True)
 class Stage:
-    """`fields`: dotted names in TrialConfig; `data`: members of TrialData; `inputs`: names of stages; `run`: module:function."""
+    """`run`: module:function; `fields`: dotted names in TrialConfig; `data`: members of TrialData; `inputs`: stages."""
 
     name: str
     run: str

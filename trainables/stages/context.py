@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainables.config import ClipConfig, Runtime, TrialConfig
 from trainables.data.augment import augment_clips, centre_crop
 from trainables.data.items import Video
-from trainables.data.loader import Batch, Loader, _Seeded
+from trainables.data.loader import Batch, Loader, TrainingClips, _Seeded
 from trainables.models.anonymizers import Anonymizer, build_anonymizer
 from trainables.plan import TrialData
 from trainables.store import Outcome
@@ -52,6 +53,16 @@ class StageContext:
 
     def loader(self, samples: _Seeded, batch_size: int, shuffle: bool) -> Loader:
         return Loader(samples, batch_size, shuffle, self.runtime.workers, pin=self.device.type == "cuda")
+
+    def training_clips(self, batch_size: int) -> Loader:
+        """The clips that train the anonymizer, shuffled."""
+        samples = TrainingClips(self.data.action.train, self.config.clip, self.seed("clips"))
+        return self.loader(samples, batch_size, shuffle=True)
+
+    def paired(self, clips: Loader, others: Loader, epoch: int) -> Iterator[tuple[Batch, Batch]]:
+        """One epoch of `clips`, each batch beside the next one of the endless stream of `others`, on the device."""
+        stream = others.stretch(epoch * len(clips), len(clips))
+        yield from zip(self.to_device(clips.epoch(epoch)), self.to_device(stream), strict=True)
 
     def to_device(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         for batch in batches:
@@ -91,14 +102,28 @@ def with_attributes(items: Sequence[Video]) -> bool:
 
 
 @contextlib.contextmanager
-def frozen(*modules: nn.Module) -> Iterator[None]:
-    """Eval mode and no gradients for parameters, so that neither weights nor batch-norm statistics can move."""
+def frozen(*modules: nn.Module, batch_statistics: bool = False) -> Iterator[None]:
+    """No gradients for parameters, and eval mode: neither weights nor batch-norm statistics can move.
+
+    With `batch_statistics` batch norm normalises by the batch in hand, as it does while its network is trained, and still
+    keeps nothing of it. An anonymizer that plays against running statistics finds it easiest to shift colours away from
+    them: that blinds the frozen copy of the judge and not the judge.
+    """
     states = [(module, module.training, [p.requires_grad for p in module.parameters()]) for module in modules]
+    norms = [layer for module in modules for layer in module.modules() if isinstance(layer, _BatchNorm)]
+    kept = [(layer, layer.momentum, layer.num_batches_tracked) for layer in norms]
     for module in modules:
         module.eval().requires_grad_(False)
+    if batch_statistics:
+        for layer in norms:
+            layer.train()
+            layer.momentum = 0.0  # the running statistics are left as they are
+            layer.num_batches_tracked = None
     try:
         yield
     finally:
+        for layer, momentum, batches in kept:
+            layer.momentum, layer.num_batches_tracked = momentum, batches
         for module, training, gradients in states:
             module.train(training)
             for parameter, wanted in zip(module.parameters(), gradients, strict=True):

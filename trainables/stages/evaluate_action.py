@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from trainables.config import ClipConfig
 from trainables.data.items import Video
-from trainables.data.loader import Loader, EvaluationClips, TrainingClips
+from trainables.data.loader import EvaluationClips, Loader, TrainingClips
 from trainables.losses import rms_distortion
 from trainables.metrics import chance_top1, topk_accuracy
 from trainables.models.action import build_action_classifier
@@ -32,9 +32,7 @@ def run(context: StageContext) -> Outcome:
     anonymizer = context.anonymizer("anonymizer")
     classifier = build_action_classifier(settings.classifier, len(splits.classes), config.clip).to(context.device)
     optimizer = torch.optim.Adam(classifier.parameters(), lr=settings.learning_rate)
-    clips = context.loader(
-        TrainingClips(splits.train, config.clip, context.seed("clips")), settings.batch_size, shuffle=True
-    )
+    clips = context.loader(TrainingClips(splits.train, config.clip, context.seed("clips")), settings.batch_size, shuffle=True)
     validation = _test_loader(context, splits.validation, validation_clip(config.clip))
 
     def epoch(number: int) -> dict[str, float]:

@@ -12,14 +12,14 @@ from torch.optim.lr_scheduler import LinearLR, ReduceLROnPlateau
 
 from trainables.config import ClipConfig
 from trainables.data.items import DataError
-from trainables.data.loader import Batch, Loader, Stills, EvaluationClips, TrainingClips
+from trainables.data.loader import Batch, EvaluationClips, Loader, Stills, TrainingClips
 from trainables.metrics import Leakage, leakage_of
 from trainables.models.anonymizers import anonymize_clips
 from trainables.models.axes import frames_of
 from trainables.models.privacy import build_privacy_classifier
 from trainables.schema import AP, AP_CHANCE, CLIP
 from trainables.stages.context import StageContext, validation_clip
-from trainables.stages.loop import Best, Meter, run_epochs
+from trainables.stages.loop import Best, Meter, Stateful, run_epochs
 from trainables.store import Outcome
 
 
@@ -27,12 +27,12 @@ def run_on_images(context: StageContext) -> Outcome:
     """Leakage on the privacy set."""
     clip, settings = context.config.clip, context.config.evaluate_privacy
     splits = context.data.privacy_evaluation
-    loaders = [
+    loaders = (
         context.loader(Stills(splits.train, clip, context.seed("train")), settings.batch_size, shuffle=True),
         context.loader(Stills(splits.validation, clip, context.seed("test")), settings.batch_size, shuffle=False),
         context.loader(Stills(splits.test, clip, context.seed("test")), settings.batch_size, shuffle=False),
-    ]
-    return _attack(context, splits.name, splits.attributes, *loaders, prefix="")
+    )
+    return _attack(context, splits.name, splits.attributes, loaders, prefix="")
 
 
 def run_on_clips(context: StageContext) -> Outcome:
@@ -46,12 +46,12 @@ def run_on_clips(context: StageContext) -> Outcome:
             raise DataError(f"{splits.name}: {len(missing)} {split} videos have no attributes, first {missing[0]}; label them")
     videos = max(1, settings.batch_size // clip.frames)
     once = validation_clip(clip)
-    loaders = [
+    loaders = (
         context.loader(TrainingClips(splits.train, clip, context.seed("train")), videos, shuffle=True),
         context.loader(EvaluationClips(splits.validation, once, context.seed("test")), videos, shuffle=False),
         context.loader(EvaluationClips(splits.test, clip, context.seed("test")), videos, shuffle=False),
-    ]
-    return _attack(context, splits.name, splits.attributes, *loaders, prefix=CLIP)
+    )
+    return _attack(context, splits.name, splits.attributes, loaders, prefix=CLIP)
 
 
 def attacked_clip(clip: ClipConfig, frames: int) -> ClipConfig:
@@ -61,9 +61,11 @@ def attacked_clip(clip: ClipConfig, frames: int) -> ClipConfig:
 
 
 def _attack(
-    context: StageContext, name: str, attributes: Sequence[str], train: Loader, validation: Loader, test: Loader, prefix: str
+    context: StageContext, name: str, attributes: Sequence[str], loaders: tuple[Loader, Loader, Loader], prefix: str
 ) -> Outcome:
-    config, settings = context.config, context.config.evaluate_privacy
+    """Trains on the first loader, chooses the epoch on the second, tests once on the third."""
+    train, validation, test = loaders
+    settings = context.config.evaluate_privacy
     torch.manual_seed(context.seed("weights"))
     anonymizer = context.anonymizer("anonymizer")
     classifier = build_privacy_classifier(settings.classifier, len(attributes)).to(context.device)
@@ -94,7 +96,7 @@ def _attack(
         return metrics
 
     best = Best("validation_cmap", ("classifier",))
-    parts = {"classifier": classifier, "optimizer": optimizer, "schedule": schedule}
+    parts: dict[str, Stateful] = {"classifier": classifier, "optimizer": optimizer, "schedule": schedule}
     history = run_epochs(context, parts, settings.epochs, epoch, best)
     probabilities, labels = _predict(context, classifier, logits, test)
     found = _leakage(probabilities, labels, attributes, name)

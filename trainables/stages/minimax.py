@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer
 
 from trainables.config import MinimaxConfig
-from trainables.data.loader import TrainingClips
 from trainables.losses import anonymizer_loss, distortion_penalty, nt_xent, rms_distortion
 from trainables.models.action import ActionClassifier, build_action_classifier
 from trainables.models.anonymizers import Anonymizer, anonymize_clips, build_anonymizer
@@ -49,7 +48,7 @@ def step_anonymizer(
     clips: (B, T, C, H, W); labels: (B,); views: two of (N, 1, C, H, W). Returns the scalars of the step.
     """
     players.anonymizer.train()
-    with frozen(players.action, players.privacy), context.autocast():
+    with frozen(players.action, players.privacy, batch_statistics=True), context.autocast():
         anonymized = anonymize_clips(players.anonymizer, clips)
         action_loss = F.cross_entropy(players.action(anonymized), labels)
         hidden = [anonymize_clips(players.anonymizer, view) for view in views]
@@ -87,21 +86,23 @@ def step_judges(
 
 
 def run(context: StageContext) -> Outcome:
-    config, settings = context.config, context.config.minimax
+    settings = context.config.minimax
     torch.manual_seed(context.seed("training"))
     players = _players(context)
-    clips = context.loader(
-        TrainingClips(context.data.action.train, config.clip, context.seed("clips")), settings.batch_size, shuffle=True
-    )
+    clips = context.training_clips(settings.batch_size)
     pairs = pair_loader(context, settings.batch_size)
 
     def epoch(number: int) -> dict[str, float]:
         first = Meter(context, number)
         second = first if settings.alternate == "steps" else Meter(context, number)
-        batches = zip(clips.epoch(number), pairs.stretch(number * len(clips), len(clips)), strict=True)
-        for index, (clip_batch, pair_batch) in enumerate(batches):
-            (clip_batch, pair_batch) = context.to_device(iter((clip_batch, pair_batch)))
-            inputs = (context.training_view(clip_batch), clip_batch["label"], pair_views(context, pair_batch), settings, context)
+        for index, (clip_batch, pair_batch) in enumerate(context.paired(clips, pairs, number)):
+            inputs = (
+                context.training_view(clip_batch),
+                clip_batch["label"],
+                pair_views(context, pair_batch),
+                settings,
+                context,
+            )
             if settings.alternate == "steps":
                 first.add(**step_anonymizer(players, *inputs), **step_judges(players, *inputs))
             elif index % 2 == 0:
@@ -124,7 +125,9 @@ def _players(context: StageContext) -> Players:
     warm = context.inputs["warm_up"].state
     without_weights = {"weights": None}  # their weights are in the warm-up's outcome already
     classes = len(context.data.action.classes)
-    action = build_action_classifier(config.action_classifier.model_copy(update=without_weights), classes, config.clip).to(device)
+    action = build_action_classifier(config.action_classifier.model_copy(update=without_weights), classes, config.clip).to(
+        device
+    )
     privacy = build_privacy_encoder(config.privacy_encoder.model_copy(update=without_weights)).to(device)
     action.load_state_dict(warm["action_classifier"])
     privacy.load_state_dict(warm["privacy_encoder"])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from trainables.data.loader import Stills, TrainingClips
+from trainables.data.loader import Stills
 from trainables.losses import reconstruction_loss
 from trainables.models.anonymizers import anonymize_clips, build_anonymizer
 from trainables.stages.context import StageContext
-from trainables.stages.loop import Meter, run_epochs
+from trainables.stages.loop import Meter, Stateful, run_epochs
 from trainables.store import Outcome
 
 
@@ -18,9 +18,7 @@ def run(context: StageContext) -> Outcome:
     torch.manual_seed(context.seed("weights"))
     anonymizer = build_anonymizer(config.anonymizer).to(context.device)
     optimizer = torch.optim.Adam(anonymizer.parameters(), lr=settings.learning_rate)
-    clips = context.loader(
-        TrainingClips(context.data.action.train, config.clip, context.seed("clips")), settings.batch_size, shuffle=True
-    )
+    clips = context.training_clips(settings.batch_size)
     images = context.loader(
         Stills(context.data.privacy.train, config.clip, context.seed("images")), settings.batch_size, shuffle=True
     )
@@ -28,11 +26,9 @@ def run(context: StageContext) -> Outcome:
     def epoch(number: int) -> dict[str, float]:
         anonymizer.train()
         meter = Meter(context, number)
-        pairs = zip(clips.epoch(number), images.stretch(number * len(clips), len(clips)), strict=True)
-        for clip_batch, image_batch in pairs:
-            (clip_batch, image_batch) = context.to_device(iter((clip_batch, image_batch)))
+        for pair in context.paired(clips, images, number):
             losses = []
-            for batch in (clip_batch, image_batch):
+            for batch in pair:
                 view = context.training_view(batch)
                 with context.autocast():
                     losses.append(reconstruction_loss(anonymize_clips(anonymizer, view), view))
@@ -43,7 +39,7 @@ def run(context: StageContext) -> Outcome:
             meter.add(l1_clips=losses[0], l1_images=losses[1])
         return meter.means()
 
-    parts = {"anonymizer": anonymizer, "optimizer": optimizer}
+    parts: dict[str, Stateful] = {"anonymizer": anonymizer, "optimizer": optimizer}
     history = run_epochs(context, parts, settings.epochs, epoch)
     final = {"reconstruction_l1": history[-1]["l1_clips"]} if history else {}
     return Outcome(final, history, {"anonymizer": anonymizer.state_dict()})

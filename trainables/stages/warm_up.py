@@ -8,13 +8,12 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from trainables.data.loader import TrainingClips
 from trainables.losses import nt_xent
 from trainables.models.action import build_action_classifier
 from trainables.models.anonymizers import anonymize_clips
 from trainables.models.privacy import build_privacy_encoder
 from trainables.stages.context import StageContext
-from trainables.stages.loop import Meter, run_epochs
+from trainables.stages.loop import Meter, Stateful, run_epochs
 from trainables.stages.pairs import pair_loader, pair_views, project
 from trainables.store import Outcome
 
@@ -32,18 +31,14 @@ def run(context: StageContext) -> Outcome:
         return Outcome({}, [], state)
 
     optimizer = torch.optim.Adam([*action.parameters(), *privacy.parameters()], lr=settings.learning_rate)
-    clips = context.loader(
-        TrainingClips(context.data.action.train, config.clip, context.seed("clips")), settings.batch_size, shuffle=True
-    )
+    clips = context.training_clips(settings.batch_size)
     pairs = pair_loader(context, settings.batch_size)
 
     def epoch(number: int) -> dict[str, float]:
         action.train(not given["action"])
         privacy.train(not given["privacy"])
         meter = Meter(context, number)
-        batches = zip(clips.epoch(number), pairs.stretch(number * len(clips), len(clips)), strict=True)
-        for clip_batch, pair_batch in batches:
-            (clip_batch, pair_batch) = context.to_device(iter((clip_batch, pair_batch)))
+        for clip_batch, pair_batch in context.paired(clips, pairs, number):
             losses = {}
             with context.autocast():
                 if not given["action"]:
@@ -60,6 +55,6 @@ def run(context: StageContext) -> Outcome:
             meter.add(**losses)
         return meter.means()
 
-    parts = {"action_classifier": action, "privacy_encoder": privacy, "optimizer": optimizer}
+    parts: dict[str, Stateful] = {"action_classifier": action, "privacy_encoder": privacy, "optimizer": optimizer}
     history = run_epochs(context, parts, settings.epochs, epoch)
     return Outcome({}, history, {"action_classifier": action.state_dict(), "privacy_encoder": privacy.state_dict()})

@@ -1,0 +1,43 @@
+# Two commands do all the set-up: `make demo` and `make test`.
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+DEMO := demo
+export RAY_USAGE_STATS_ENABLED := 0
+export PYTHONWARNINGS := ignore::FutureWarning
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo test check env tradeoff lock clean
+
+env: $(VENV)/.stamp
+
+# uv is taken as it is found, otherwise from the registry through pip.
+$(VENV)/.stamp: requirements.txt pyproject.toml
+	@command -v uv >/dev/null 2>&1 || python3 -m pip install --quiet --user uv || python3 -m pip install --quiet --break-system-packages uv
+	@uv="$$(command -v uv || echo 'python3 -m uv')"; \
+	$$uv venv --quiet --allow-existing --python 3.11 $(VENV) && \
+	$$uv pip install --quiet --python $(PYTHON) --requirement requirements.txt && \
+	$$uv pip install --quiet --python $(PYTHON) --no-deps --editable .
+	@touch $@
+
+# The main job on generated data: local Ray, MLflow on SQLite, the report at the end.
+demo: env
+	$(PYTHON) study/run.py --space demo --profile generated --storage $(DEMO)
+
+# The trade-off on data with known truth, three seeds (the table of the README).
+tradeoff: env
+	$(PYTHON) study/run.py --space tradeoff --profile generated --seeds 3 --storage results
+
+test: env
+	$(PYTHON) -m pytest -n 2 --dist loadfile
+
+check: env
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+# After a change of the dependencies in pyproject.toml: pins all of them again.
+lock:
+	uv pip compile --quiet --python-version 3.11 --extra dev --no-annotate --no-header --no-emit-index-url pyproject.toml --output-file requirements.txt
+
+clean:
+	rm -rf $(VENV) $(DEMO)
