@@ -1,19 +1,42 @@
-"""`python -m trainables.data check ROOT`: which data sets are there, and can they be used?"""
+"""`python -m trainables.data check ROOT`: which data sets are there, and can they be used? `generate ROOT`: makes one."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
 
+from trainables.config import ConfigError
 from trainables.data import check
+from trainables.data.generated import MOTIONS, GeneratedSpec, ensure
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m trainables.data", description="The data sets on this machine.")
     commands = parser.add_subparsers(dest="command", required=True)
     check.add_arguments(commands.add_parser("check", help="look through the data sets under a data root"))
-    return check.run(parser.parse_args(argv))
+    _add_generate(commands.add_parser("generate", help="make a data set with known truth; prints its data root"))
+    options = parser.parse_args(argv)
+    return check.run(options) if options.command == "check" else _generate(options)
+
+
+def _add_generate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("root", type=Path, help="where; the same parameters are made only once")
+    for field in fields(GeneratedSpec):
+        kind = {"type": int} if isinstance(field.default, int) else {"choices": sorted(MOTIONS)}
+        parser.add_argument(f"--{field.name.replace('_', '-')}", default=field.default, help=f"default: {field.default}", **kind)
+
+
+def _generate(options: argparse.Namespace) -> int:
+    try:
+        spec = GeneratedSpec(**{field.name: getattr(options, field.name) for field in fields(GeneratedSpec)})
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(ensure(options.root.absolute(), spec))
+    return 0
 
 
 if __name__ == "__main__":

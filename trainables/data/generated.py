@@ -46,10 +46,10 @@ class GeneratedSpec:
     domain: Literal["known", "novel"] = "known"
 
     def __post_init__(self) -> None:
-        least = CLIPS_PER_SOURCE * len(MOTIONS[self.domain])
-        for name in ("train_clips", "test_clips"):
+        a_source_each = CLIPS_PER_SOURCE * len(MOTIONS[self.domain])
+        for name, least in (("train_clips", 2 * a_source_each), ("test_clips", a_source_each)):
             if getattr(self, name) < least:
-                raise ConfigError(f"generated data: {name} = {getattr(self, name)}; give at least {least} (one source a class)")
+                raise ConfigError(f"generated data: {name} = {getattr(self, name)}; give at least {least}")
         if self.size < 16 or self.frames < 8:
             raise ConfigError(f"generated data: size {self.size}, frames {self.frames}; give at least 16 pixels and 8 frames")
 

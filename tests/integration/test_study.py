@@ -1,0 +1,152 @@
+"""A real study: real Ray, a real MLflow database, real (small) videos; run twice, and with a worker killed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = (
+    "clip.size=32", "clip.decode_size=32", "clip.frames=4", "reconstruct.epochs=1", "warm_up.epochs=1", "minimax.epochs=2",
+    "evaluate_action.epochs=2", "evaluate_privacy.epochs=2",
+)  # fmt: skip
+
+
+def start(storage: Path, data: Path, *arguments: str) -> subprocess.Popen[str]:
+    settings = [part for value in SMALL for part in ("--set", value)]
+    command = [
+        sys.executable, str(ROOT / "study" / "run.py"), "--space", "demo", "--profile", "small", "--data-root", str(data),
+        "--storage", str(storage), *settings, *arguments,
+    ]  # fmt: skip
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("ANONYMIZATION", "MLFLOW", "RAY_"))}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=storage.parent, env=env)
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    """Its output; ends it and all that it started if it takes too long."""
+    try:
+        return process.communicate(timeout=280)[0]
+    except subprocess.TimeoutExpired:
+        for child in psutil.Process(process.pid).children(recursive=True):
+            child.kill()
+        process.kill()
+        raise
+
+
+def runs_of(storage: Path, experiment: str = "demo.small") -> list[Run]:
+    client = MlflowClient(f"sqlite:///{storage}/mlflow.db")
+    found = client.get_experiment_by_name(experiment)
+    assert found is not None
+    return list(client.search_runs([found.experiment_id]))
+
+
+@pytest.fixture(scope="module")
+def study(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A study during which one worker was killed with signal 9."""
+    storage = tmp_path_factory.mktemp("study") / "storage"
+    process = start(storage, tiny_data)
+    deadline = time.monotonic() + 120
+    victim = None
+    while victim is None and time.monotonic() < deadline and process.poll() is None:
+        working = list(storage.glob("stages/*/*.lease"))
+        workers = [p for p in psutil.Process(process.pid).children(recursive=True) if "run_job" in p.name() or "ray::" in p.name()]
+        holders = {int(lease.read_text().split()[1]) for lease in working if lease.exists()}
+        victim = next((p for p in workers if p.pid in holders), None)
+        time.sleep(0.05)
+    assert victim is not None, finish(process)
+    victim.kill()
+    output = finish(process)
+    assert process.returncode == 0, output
+    return storage, output
+
+
+def test_every_trial_is_recorded_once_though_a_worker_was_killed(study: tuple[Path, str]) -> None:
+    storage, output = study
+    assert "its worker was lost" in output
+    runs = runs_of(storage)
+    assert [run.info.status for run in runs] == ["FINISHED"] * 5
+    assert len({run.data.tags["trial_key"] for run in runs}) == 5
+    assert {run.data.tags["setting"] for run in runs} >= {"raw", "lambda=0"}
+    for run in runs:
+        assert {"top1", "top5", "cmap", "macro_f1", "chance_cmap", "leakage", "rms_distortion", "seconds"} <= run.data.metrics.keys()
+        assert run.data.metrics["clip_leakage"] <= 1.0
+        assert run.data.params["clip.frames"] == "4"
+
+
+def test_no_point_of_a_curve_is_missing_or_doubled(study: tuple[Path, str]) -> None:
+    storage, _ = study
+    client = MlflowClient(f"sqlite:///{storage}/mlflow.db")
+    for run in runs_of(storage):
+        expected = {"evaluate_action/loss": 2, "evaluate_privacy/validation_cmap": 2, "evaluate_clip_privacy/loss": 2}
+        if run.data.tags["method"] == "penalty":
+            expected |= {"reconstruct/l1_clips": 1, "warm_up/loss_action": 1, "minimax/loss_anonymizer": 2, "minimax/penalty": 2}
+        for name, epochs in expected.items():
+            assert [p.step for p in client.get_metric_history(run.info.run_id, name)] == list(range(epochs)), name
+
+
+def test_the_artifacts_of_a_trial(study: tuple[Path, str], tmp_path: Path) -> None:
+    import torch
+
+    storage, _ = study
+    client = MlflowClient(f"sqlite:///{storage}/mlflow.db")
+    for run in runs_of(storage):
+        names = {item.path for item in client.list_artifacts(run.info.run_id)}
+        wanted = {"config.yaml", "frames.png", "record.json"} | ({"anonymizer"} if run.data.tags["method"] == "penalty" else set())
+        assert wanted <= names
+    path = client.download_artifacts(run.info.run_id, "config.yaml", str(tmp_path))
+    assert "distortion_budget" in Path(path).read_text()
+    learned = next(run for run in runs_of(storage) if run.data.tags["method"] == "penalty")
+    file = client.download_artifacts(learned.info.run_id, "anonymizer/anonymizer.pt", str(tmp_path))
+    assert set(torch.load(file, weights_only=True)) == {"config", "state_dict"}
+
+
+def test_shared_stages_were_computed_once(study: tuple[Path, str]) -> None:
+    storage, _ = study
+    count = {stage.name: len([p for p in stage.iterdir() if p.is_dir()]) for stage in (storage / "stages").iterdir()}
+    assert count == {
+        "reconstruct": 1, "warm_up": 1, "minimax": 4, "evaluate_action": 5, "evaluate_privacy": 5, "evaluate_clip_privacy": 5,
+    }  # fmt: skip
+
+
+def test_the_report_is_there(study: tuple[Path, str]) -> None:
+    storage, output = study
+    page = storage / "reports" / "demo.small" / "report.html"
+    assert str(page) in output
+    assert "lambda=0" in page.read_text()
+
+
+def test_the_same_command_finds_everything_done(study: tuple[Path, str], tiny_data: Path) -> None:
+    storage, _ = study
+    process = start(storage, tiny_data)
+    output = finish(process)
+    assert process.returncode == 0, output
+    assert "5 trials, 5 done before, 0 to run" in output
+    assert len(runs_of(storage)) == 5
+
+
+def test_more_gpus_than_there_are_is_one_clear_line(tiny_data: Path, tmp_path: Path) -> None:
+    process = start(tmp_path / "storage", tiny_data, "--gpus-per-trial", "1")
+    output = finish(process)
+    assert process.returncode == 2
+    assert "a trial asks for 1 CPUs and 1 GPUs, but the nodes have" in output
+
+
+def test_a_trial_that_diverges_fails_once_with_its_reason_and_the_study_goes_on(tiny_data: Path, tmp_path: Path) -> None:
+    process = start(tmp_path / "storage", tiny_data, "--set", "minimax.learning_rate_anonymizer=1e30")
+    output = finish(process)
+    assert process.returncode == 1, output
+    assert "1 done, 4 failed, 0 lost" in output
+    runs = runs_of(tmp_path / "storage")
+    assert sorted(run.info.status for run in runs) == ["FAILED"] * 4 + ["FINISHED"]
+    for run in runs:
+        if run.info.status == "FAILED":
+            assert "minimax: " in run.data.tags["reason"]
+            assert "at step" in run.data.tags["reason"]

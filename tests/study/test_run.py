@@ -1,0 +1,70 @@
+"""The command line of a study, up to where Ray would start."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """As a user types it, from anywhere."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("ANONYMIZATION", "MLFLOW"))} | environment
+    command = [sys.executable, str(ROOT / "study" / "run.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env, timeout=280, check=False)
+
+
+def test_list_names_every_space_with_its_source(tmp_path: Path) -> None:
+    found = run("--list", cwd=tmp_path)
+    assert found.returncode == 0
+    assert "ablation_B" in found.stdout
+    assert "Figure 3" in found.stdout
+    assert "--profile generated" in found.stdout
+
+
+def test_dry_run_shows_trials_resources_and_shared_stages(tmp_path: Path, tiny_data: Path) -> None:
+    found = run("--space", "ablation_B", "--profile", "small", "--dry-run", cwd=tmp_path, ANONYMIZATION_DATA_ROOT=str(tiny_data))
+    assert found.returncode == 0, found.stderr
+    assert "8 trials, each on 1 CPUs and 0 GPUs" in found.stdout
+    assert "minimax.distortion_budget=0.3  minimax.penalty_weight=1.0" in found.stdout
+    # 7 x 6 + 3 stages; reconstruction and warm-up are the same for all seven budgets
+    assert "45 asked for, 33 different ones to compute, 0 of them already stored" in found.stdout
+    assert list(tmp_path.iterdir()) == [], "a dry run leaves nothing behind"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--space: give the name of a space"),
+        (["--space", "nothing"], "no space named 'nothing'"),
+        (["--space", "demo"], "--profile paper needs data: give --data-root DIR"),
+        (["--space", "demo", "--profile", "generated", "--data-root", "."], "makes its own data"),
+        (["--space", "demo", "--data-root", "nowhere"], "--data-root nowhere: no such directory"),
+        (["--space", "demo", "--profile", "small", "--data-root", "."], "UCF"),
+        (["--space", "demo", "--profile", "small", "--data-root", ".", "--gpus-per-trial", "1.5"], "a fraction or a whole number"),
+        (["--space", "demo", "--profile", "small", "--data-root", ".", "--max-concurrent", "0"], "give at least 1"),
+        (["--space", "demo", "--set", "minimax.lr=1"], "unknown setting 'minimax.lr'"),
+    ],
+)
+def test_what_cannot_run_ends_in_one_clear_line(tmp_path: Path, arguments: list[str], message: str) -> None:
+    found = run(*arguments, cwd=tmp_path)
+    assert found.returncode == 2
+    assert message in found.stderr
+    assert found.stderr.startswith("error: ")
+    assert found.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pretrained_weights_that_are_not_there_are_said_before_anything_starts(tmp_path: Path, tiny_data: Path) -> None:
+    found = run(
+        "--space", "demo", "--profile", "small", "--data-root", str(tiny_data), "--storage", "s",
+        "--set", "evaluate_action.classifier.weights=nowhere.pt", cwd=tmp_path,
+    )  # fmt: skip
+    assert found.returncode == 2
+    assert "nowhere.pt" in found.stderr
+    assert not (tmp_path / "s").exists()
