@@ -10,8 +10,15 @@ SPACES.register("demo")(
             RAW,
             {"minimax.distortion_budget": 0.0, "minimax.penalty_weight": 10.0},
             {"minimax.distortion_budget": 0.1, "minimax.penalty_weight": 10.0},
-            {"minimax.distortion_budget": 0.3, "minimax.penalty_weight": 10.0},
+            {"minimax.distortion_budget": 0.2, "minimax.penalty_weight": 10.0},
             {"minimax.penalty_weight": 0.0},
         ),
+        small_defaults={
+            "reconstruct.epochs": 6,
+            "warm_up.epochs": 6,
+            "minimax.epochs": 5,
+            "evaluate_action.epochs": 10,
+            "evaluate_privacy.epochs": 10,
+        },
     )
 )

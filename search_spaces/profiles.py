@@ -49,7 +49,7 @@ _NARROW: dict[str, Any] = {
     "minimax.learning_rate_anonymizer": 1e-3,
     "minimax.learning_rate_action": 1e-3,
     "minimax.learning_rate_privacy": 1e-3,
-    "evaluate_action.epochs": 12,
+    "evaluate_action.epochs": 16,
     "evaluate_action.batch_size": 8,
     "evaluate_action.learning_rate": 3e-3,
     "evaluate_privacy.epochs": 14,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from trainables.plan import PlannedStage
     from trainables.store import Outcome
 
-log = logging.getLogger(__name__)
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it tells of every table it makes
 
 _BATCH = 900  # MLflow takes at most 1,000 metrics a call
 _PARAM_LENGTH = 500

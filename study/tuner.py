@@ -15,14 +15,19 @@ from typing import Any
 from trainables.config import ConfigError
 from trainables.trial import DONE, EPOCH, EPOCHS, FAILED, PROGRESS, REASON, STAGE, STATUS, TrialJob, run_job
 
-# Read when Ray is imported or a Tuner made; the user's own settings win.
-for _name, _value in {
+JOINS_CLUSTER = "RAY_ADDRESS" in os.environ  # set for every submitted job
+
+# Read when Ray is imported or a Tuner made; what the user has set wins.
+_SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # MLflow holds the records
-    "TUNE_GLOBAL_CHECKPOINT_S": "30",
-    "RAY_AUTH_MODE": "disabled" if "RAY_ADDRESS" not in os.environ else os.environ.get("RAY_AUTH_MODE", "token"),
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}.items():
+    "RAY_worker_niceness": "0",  # by default every other process of the machine goes first
+    "RAY_AIR_NEW_OUTPUT": "0",  # `StudyProgress` prints
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # MLflow holds the records
+}
+if not JOINS_CLUSTER:
+    _SETTINGS["RAY_AUTH_MODE"] = "disabled"  # this machine's loopback only; otherwise a token is written to the home
+for _name, _value in _SETTINGS.items():
     os.environ.setdefault(_name, _value)
 
 import ray
@@ -31,8 +36,6 @@ from ray.tune import Callback
 
 ROOT = Path(__file__).resolve().parents[1]
 MAX_WORKER_LOSSES = 3  # of one trial; what a retry cannot cure never comes back as a lost worker
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -57,25 +60,27 @@ class StudyEnd:
 def start_ray(resources: Resources) -> None:
     """Joins the cluster of the job this runs in, or starts Ray on this machine.
 
-    Raises ConfigError if no node could ever hold one trial: Tune would wait for it for ever.
+    Raises ConfigError if this machine could not hold one trial: Tune would wait for ever.
     """
     job_has_code = "working_dir" in json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")).get("runtime_env", {})
     runtime_env: dict[str, Any] = {} if job_has_code else {"env_vars": {"PYTHONPATH": str(ROOT)}}
-    joined = "RAY_ADDRESS" in os.environ
+    if JOINS_CLUSTER:
+        ray.init(runtime_env=runtime_env, log_to_driver=False, logging_level=logging.ERROR)
+        return  # its autoscaler may bring nodes that are not there yet
     ray.init(
-        address=None if joined else "local",
+        address="local",
         runtime_env=runtime_env,
-        include_dashboard=None if joined else False,
+        include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.ERROR,
+        _node_ip_address="127.0.0.1",
     )
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    if not any(node.get("CPU", 0) >= resources.cpus and node.get("GPU", 0) >= min(1, resources.gpus) for node in nodes):
-        best = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
+    has = ray.cluster_resources()
+    if has.get("CPU", 0) < resources.cpus or has.get("GPU", 0) < resources.gpus:
         ray.shutdown()
         raise ConfigError(
-            f"a trial asks for {resources.cpus:g} CPUs and {resources.gpus:g} GPUs, but the nodes have {best};"
-            " change --cpus-per-trial, --gpus-per-trial or --profile"
+            f"a trial asks for {resources.cpus:g} CPUs and {resources.gpus:g} GPUs, but this machine has"
+            f" {has.get('CPU', 0):g} and {has.get('GPU', 0):g}; change --cpus-per-trial, --gpus-per-trial or --profile"
         )
 
 

@@ -57,7 +57,9 @@ def study(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     victim = None
     while victim is None and time.monotonic() < deadline and process.poll() is None:
         working = list(storage.glob("stages/*/*.lease"))
-        workers = [p for p in psutil.Process(process.pid).children(recursive=True) if "run_job" in p.name() or "ray::" in p.name()]
+        workers = [
+            p for p in psutil.Process(process.pid).children(recursive=True) if "run_job" in p.name() or "ray::" in p.name()
+        ]
         holders = {int(lease.read_text().split()[1]) for lease in working if lease.exists()}
         victim = next((p for p in workers if p.pid in holders), None)
         time.sleep(0.05)
@@ -76,7 +78,16 @@ def test_every_trial_is_recorded_once_though_a_worker_was_killed(study: tuple[Pa
     assert len({run.data.tags["trial_key"] for run in runs}) == 5
     assert {run.data.tags["setting"] for run in runs} >= {"raw", "lambda=0"}
     for run in runs:
-        assert {"top1", "top5", "cmap", "macro_f1", "chance_cmap", "leakage", "rms_distortion", "seconds"} <= run.data.metrics.keys()
+        assert {
+            "top1",
+            "top5",
+            "cmap",
+            "macro_f1",
+            "chance_cmap",
+            "leakage",
+            "rms_distortion",
+            "seconds",
+        } <= run.data.metrics.keys()
         assert run.data.metrics["clip_leakage"] <= 1.0
         assert run.data.params["clip.frames"] == "4"
 
@@ -87,7 +98,12 @@ def test_no_point_of_a_curve_is_missing_or_doubled(study: tuple[Path, str]) -> N
     for run in runs_of(storage):
         expected = {"evaluate_action/loss": 2, "evaluate_privacy/validation_cmap": 2, "evaluate_clip_privacy/loss": 2}
         if run.data.tags["method"] == "penalty":
-            expected |= {"reconstruct/l1_clips": 1, "warm_up/loss_action": 1, "minimax/loss_anonymizer": 2, "minimax/penalty": 2}
+            expected |= {
+                "reconstruct/l1_clips": 1,
+                "warm_up/loss_action": 1,
+                "minimax/loss_anonymizer": 2,
+                "minimax/penalty": 2,
+            }
         for name, epochs in expected.items():
             assert [p.step for p in client.get_metric_history(run.info.run_id, name)] == list(range(epochs)), name
 
@@ -99,7 +115,9 @@ def test_the_artifacts_of_a_trial(study: tuple[Path, str], tmp_path: Path) -> No
     client = MlflowClient(f"sqlite:///{storage}/mlflow.db")
     for run in runs_of(storage):
         names = {item.path for item in client.list_artifacts(run.info.run_id)}
-        wanted = {"config.yaml", "frames.png", "record.json"} | ({"anonymizer"} if run.data.tags["method"] == "penalty" else set())
+        wanted = {"config.yaml", "frames.png", "record.json"} | (
+            {"anonymizer"} if run.data.tags["method"] == "penalty" else set()
+        )
         assert wanted <= names
     path = client.download_artifacts(run.info.run_id, "config.yaml", str(tmp_path))
     assert "distortion_budget" in Path(path).read_text()
@@ -136,7 +154,7 @@ def test_more_gpus_than_there_are_is_one_clear_line(tiny_data: Path, tmp_path: P
     process = start(tmp_path / "storage", tiny_data, "--gpus-per-trial", "1")
     output = finish(process)
     assert process.returncode == 2
-    assert "a trial asks for 1 CPUs and 1 GPUs, but the nodes have" in output
+    assert "a trial asks for 1 CPUs and 1 GPUs, but this machine has" in output
 
 
 def test_a_trial_that_diverges_fails_once_with_its_reason_and_the_study_goes_on(tiny_data: Path, tmp_path: Path) -> None:

@@ -75,9 +75,7 @@ def test_a_space_is_registered_once() -> None:
         ("demo", "small", {"minimax.epochs": "x"}, "minimax.epochs = 'x'"),
     ],
 )
-def test_what_cannot_be_planned_is_one_clear_line(
-    space: str, profile: str, overrides: dict[str, object], message: str
-) -> None:
+def test_what_cannot_be_planned_is_one_clear_line(space: str, profile: str, overrides: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         plan_study(space, profile, [0], overrides)
 

@@ -28,7 +28,9 @@ def test_list_names_every_space_with_its_source(tmp_path: Path) -> None:
 
 
 def test_dry_run_shows_trials_resources_and_shared_stages(tmp_path: Path, tiny_data: Path) -> None:
-    found = run("--space", "ablation_B", "--profile", "small", "--dry-run", cwd=tmp_path, ANONYMIZATION_DATA_ROOT=str(tiny_data))
+    found = run(
+        "--space", "ablation_B", "--profile", "small", "--dry-run", cwd=tmp_path, ANONYMIZATION_DATA_ROOT=str(tiny_data)
+    )
     assert found.returncode == 0, found.stderr
     assert "8 trials, each on 1 CPUs and 0 GPUs" in found.stdout
     assert "minimax.distortion_budget=0.3  minimax.penalty_weight=1.0" in found.stdout
@@ -46,7 +48,10 @@ def test_dry_run_shows_trials_resources_and_shared_stages(tmp_path: Path, tiny_d
         (["--space", "demo", "--profile", "generated", "--data-root", "."], "makes its own data"),
         (["--space", "demo", "--data-root", "nowhere"], "--data-root nowhere: no such directory"),
         (["--space", "demo", "--profile", "small", "--data-root", "."], "UCF"),
-        (["--space", "demo", "--profile", "small", "--data-root", ".", "--gpus-per-trial", "1.5"], "a fraction or a whole number"),
+        (
+            ["--space", "demo", "--profile", "small", "--data-root", ".", "--gpus-per-trial", "1.5"],
+            "a fraction or a whole number",
+        ),
         (["--space", "demo", "--profile", "small", "--data-root", ".", "--max-concurrent", "0"], "give at least 1"),
         (["--space", "demo", "--set", "minimax.lr=1"], "unknown setting 'minimax.lr'"),
     ],

@@ -26,7 +26,9 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("root", type=Path, help="where; the same parameters are made only once")
     for field in fields(GeneratedSpec):
         kind = {"type": int} if isinstance(field.default, int) else {"choices": sorted(MOTIONS)}
-        parser.add_argument(f"--{field.name.replace('_', '-')}", default=field.default, help=f"default: {field.default}", **kind)
+        parser.add_argument(
+            f"--{field.name.replace('_', '-')}", default=field.default, help=f"default: {field.default}", **kind
+        )
 
 
 def _generate(options: argparse.Namespace) -> int:
