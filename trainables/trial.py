@@ -80,13 +80,16 @@ class _Progress:
             epochs[stage.name] = getattr(getattr(config, stage.name, None), "epochs", 1)
         self._epochs = {name: max(1, count) for name, count in epochs.items()}
         self._done = dict.fromkeys(self._epochs, 0)
+        self._waits_for = ""
 
     def epoch(self, stage: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
         self._done[stage] = epoch + 1
         self._report(stage, epoch + 1, epochs)
 
     def waiting(self, stage: str, holder: str) -> None:
-        pass
+        if self._waits_for != stage:
+            self._waits_for = stage
+            self._report(f"waiting for {stage}", 0, self._epochs.get(stage, 1))
 
     def finished(self, stage: PlannedStage, outcome: Outcome, reused: bool) -> None:
         self._done[stage.name] = self._epochs.get(stage.name, 1)

@@ -162,6 +162,37 @@ def test_weights_are_part_of_the_key_by_their_content(tiny_config: TrialConfig, 
     assert keys[0] == keys[1] != keys[2]
 
 
+def test_a_network_whose_weights_are_given_is_not_warmed_up(
+    undisturbed: tuple[TrialRecord, dict[str, Outcome]], tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path
+) -> None:
+    """Kinetics and SimCLR weights, in miniature."""
+    trained = undisturbed[1]["warm_up"].state
+    given = {}
+    for name in ("action_classifier", "privacy_encoder"):
+        torch.save(trained[name], tmp_path / f"{name}.pt")
+        given[f"{name}.weights"] = str(tmp_path / f"{name}.pt")
+    both = run(with_values(tiny_config, {**given, "minimax.epochs": 1}), tiny_data, tmp_path / "both")[1]["warm_up"]
+    assert both.history == []
+    assert equal(both.state, trained)
+    one = {"action_classifier.weights": given["action_classifier.weights"], "minimax.epochs": 1}
+    half = run(with_values(tiny_config, one), tiny_data, tmp_path / "half")[1]["warm_up"]
+    assert [set(row) for row in half.history] == [{"loss_privacy"}] * 2
+    assert equal(half.state["action_classifier"], trained["action_classifier"])
+
+
+def test_bfloat16_autocast_runs_every_stage(tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path) -> None:
+    """On a GPU it is the default; on a CPU it can be asked for."""
+    runtime = Runtime(data_root=str(tiny_data), storage=str(tmp_path), device="cpu", precision="bfloat16")
+    record, outcomes = run_trial(tiny_config, runtime, Listener())
+    assert 0.0 <= record.metrics["top1"] <= 1.0
+    assert all(tensor.dtype != torch.bfloat16 for tensor in outcomes["minimax"].state["anonymizer"].values())
+
+
+def test_pairs_of_two_frames_of_a_clip(tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path) -> None:
+    config = with_values(tiny_config, {"minimax.pair": "frames", "minimax.epochs": 1, "warm_up.epochs": 1})
+    assert run(config, tiny_data, tmp_path)[1]["minimax"].history[0]["loss_privacy"] > 0
+
+
 def test_a_nan_loss_stops_the_trial_with_step_loss_and_config(
     tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path
 ) -> None:

@@ -231,6 +231,15 @@ def test_two_epochs_and_two_seeds_draw_differently(videos: list[Video]) -> None:
     assert not np.array_equal(samples.draw(SampleId(0, 0))[1], TrainingClips(videos, CLIP, seed=4).draw(SampleId(0, 0))[1])
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_broken_video_among_good_ones_is_named(videos: list[Video], tmp_path: Path, workers: int) -> None:
+    path = tmp_path / "broken.avi"
+    path.write_text("no video")
+    loader = Loader(TrainingClips([*videos, video(path)], CLIP, seed=3), batch_size=2, shuffle=True, workers=workers)
+    with pytest.raises(DataError, match=r"^\S*broken.avi: not a readable video [^\n]*$"):
+        list(loader.epoch(0))
+
+
 def test_every_test_video_counts_once_with_all_its_clips(videos: list[Video]) -> None:
     loader = Loader(EvaluationClips(videos, CLIP, seed=0), batch_size=2, shuffle=False)
     batches = list(loader.epoch(0))

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from trainables.config import ClipConfig
 from trainables.data.augment import DRAWS
-from trainables.data.items import Still, Video
+from trainables.data.items import DataError, Still, Video
 from trainables.data.reading import VideoFile, read_image
 from trainables.data.sampling import clip_indices, pair_indices, test_positions
 
@@ -157,7 +157,10 @@ class Loader:
             chosen = order[number * self.batch_size : (number + 1) * self.batch_size]
             batches.append([SampleId(epoch, index) for index in chosen])
         self._schedule.batches = batches
-        return cast(Iterator[Batch], iter(self._loader))
+        try:
+            yield from cast(Iterator[Batch], self._loader)
+        except DataError as error:  # from a worker it comes with the worker's traceback; its last line is the message
+            raise DataError(str(error).strip().splitlines()[-1].split("DataError: ")[-1]) from None
 
     def _order(self, epoch: int) -> list[int]:
         if not self.shuffle:
