@@ -56,8 +56,8 @@ def step_anonymizer(
         rms = rms_distortion(clips, anonymized, settings.penalty_scope, settings.penalty_norm)
         penalty = distortion_penalty(rms, settings.distortion_budget)
         loss = anonymizer_loss(action_loss, privacy_loss, penalty, settings.penalty_weight, settings.privacy_weight)
-        players.anonymizer_optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+    players.anonymizer_optimizer.zero_grad(set_to_none=True)
+    loss.backward()
     players.anonymizer_optimizer.step()
     return {
         "loss_anonymizer": loss,
@@ -79,8 +79,8 @@ def step_judges(
             hidden = [anonymize_clips(players.anonymizer, view) for view in views]
         action_loss = F.cross_entropy(players.action(anonymized), labels)
         privacy_loss = nt_xent(*project(players.privacy, hidden), settings.temperature)
-        players.judges_optimizer.zero_grad(set_to_none=True)
-        (action_loss + privacy_loss).backward()  # no parameter is shared: each loss reaches its own network only
+    players.judges_optimizer.zero_grad(set_to_none=True)
+    (action_loss + privacy_loss).backward()  # no parameter is shared: each loss reaches its own network only
     players.judges_optimizer.step()
     return {"loss_action": action_loss, "loss_privacy": privacy_loss}
 
