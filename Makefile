@@ -16,7 +16,7 @@ $(VENV)/.stamp: requirements.txt pyproject.toml
 	@uv="$$(command -v uv || echo 'python3 -m uv')"; \
 	$$uv venv --quiet --allow-existing --python 3.11 $(VENV) && \
 	$$uv pip install --quiet --python $(PYTHON) --requirement requirements.txt && \
-	$$uv pip install --quiet --python $(PYTHON) --no-deps --editable .
+	$$uv pip install --quiet --python $(PYTHON) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # The main job on generated data: local Ray, MLflow on SQLite, the report at the end.
