@@ -68,6 +68,12 @@ PROFILES.register("small")(
             **_NARROW,
             "clip.size": 48,
             "clip.decode_size": 48,
+            # a small set has few batches an epoch
+            "reconstruct.epochs": 24,
+            "warm_up.epochs": 24,
+            "minimax.epochs": 20,
+            "evaluate_action.epochs": 40,
+            "evaluate_privacy.epochs": 30,
             "data.action.validation_fraction": 0.2,
             "data.privacy.validation_fraction": 0.2,
         },
