@@ -12,11 +12,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # started as a scr
 
 from search_spaces.profiles import PROFILES
 from search_spaces.registry import load_spaces
-from study.plan import StudyPlan, parse_seeds, plan_study
-from trainables.config import ConfigError, parse_setting
+from study.plan import parse_seeds, plan_study
+from trainables.config import DATA_ROOT_VARIABLE, STORAGE_VARIABLE, ConfigError, parse_setting
 from trainables.data.items import DataError
 
-DATA_ROOT, STORAGE, TRACKING_URI = "ANONYMIZATION_DATA_ROOT", "ANONYMIZATION_STORAGE", "MLFLOW_TRACKING_URI"
+TRACKING_URI_VARIABLE = "MLFLOW_TRACKING_URI"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,9 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = Launch.of(
             plan,
             generated=profile.generated,
-            data_root=options.data_root or os.environ.get(DATA_ROOT),
-            storage=options.storage or os.environ.get(STORAGE) or "results",
-            tracking_uri=options.tracking_uri or os.environ.get(TRACKING_URI),
+            data_root=options.data_root or os.environ.get(DATA_ROOT_VARIABLE),
+            storage=options.storage or os.environ.get(STORAGE_VARIABLE) or "results",
+            tracking_uri=options.tracking_uri or os.environ.get(TRACKING_URI_VARIABLE),
             cpus=profile.cpus if options.cpus_per_trial is None else options.cpus_per_trial,
             gpus=profile.gpus if options.gpus_per_trial is None else options.gpus_per_trial,
             max_concurrent=options.max_concurrent,
@@ -56,9 +56,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--profile", default="paper", help="paper: the published recipe; small: for CPUs; generated: the same on generated data"
     )
-    parser.add_argument("--data-root", metavar="DIR", help=f"directory of the data sets (or {DATA_ROOT})")
-    parser.add_argument("--storage", metavar="DIR", help=f"artifacts, shared by all workers (or {STORAGE}; default: results)")
-    parser.add_argument("--tracking-uri", metavar="URI", help=f"MLflow (or {TRACKING_URI}; default: SQLite in the storage)")
+    parser.add_argument("--data-root", metavar="DIR", help=f"directory of the data sets (or {DATA_ROOT_VARIABLE})")
+    parser.add_argument(
+        "--storage", metavar="DIR", help=f"artifacts, shared by all workers (or {STORAGE_VARIABLE}; default: results)"
+    )
+    parser.add_argument(
+        "--tracking-uri", metavar="URI", help=f"MLflow (or {TRACKING_URI_VARIABLE}; default: SQLite in the storage)"
+    )
     parser.add_argument("--seeds", default="1", metavar="N|LIST", help="how many seeds, or a list such as 0,3,5 (default: 1)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one field of every trial")
     parser.add_argument("--cpus-per-trial", type=float, metavar="N")
@@ -76,8 +80,6 @@ def _list_spaces() -> None:
     for name in PROFILES:
         print(f"--profile {name:14} {PROFILES[name].meaning}")
 
-
-__all__ = ["StudyPlan", "main"]
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -7,7 +7,8 @@ import subprocess
 from pathlib import Path
 
 from search_spaces.registry import load_spaces
-from study.run import DATA_ROOT, STORAGE, TRACKING_URI, _parser
+from study.run import TRACKING_URI_VARIABLE, _parser
+from trainables.config import DATA_ROOT_VARIABLE, STORAGE_VARIABLE
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -21,7 +22,7 @@ def test_every_space_and_option_exists() -> None:
     block = README.split("## A study of your own")[1].split("## Data")[0]
     for option in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", block)) - {"--out", "--config"}:
         assert option in options, option
-    assert {DATA_ROOT, STORAGE, TRACKING_URI} <= set(re.findall(r"`([A-Z_]+)`", README))
+    assert {DATA_ROOT_VARIABLE, STORAGE_VARIABLE, TRACKING_URI_VARIABLE} <= set(re.findall(r"`([A-Z_]+)`", README))
 
 
 def test_every_make_target_exists() -> None:

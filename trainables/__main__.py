@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
 
-from trainables.config import ConfigError, Runtime, load_trial, parse_setting, with_values
+from trainables.config import DATA_ROOT_VARIABLE, ConfigError, Runtime, load_trial, parse_setting, with_values
+from trainables.data.generated import GeneratedSpec, ensure
 from trainables.data.items import DataError
 
 
@@ -18,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m trainables", description="Runs one trial and writes its record.")
     parser.add_argument("--config", required=True, help="YAML file of a trial; what it leaves out is the paper's recipe")
     parser.add_argument("--out", required=True, help="directory for the record and the stages; run again to continue")
-    parser.add_argument("--data-root", required=True, help="directory that holds the data sets")
+    parser.add_argument("--data-root", help=f"directory of the data sets (or {DATA_ROOT_VARIABLE}; default: generated data)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
@@ -36,8 +38,12 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     config = with_values(load_trial(options.config), dict(parse_setting(text) for text in options.set))
     out = Path(options.out).absolute()
+    data_root = options.data_root or os.environ.get(DATA_ROOT_VARIABLE)
+    if data_root is None:
+        data_root = ensure(out / "generated", GeneratedSpec())
+        print(f"no --data-root: on generated data, {data_root}", flush=True)
     runtime = Runtime(
-        data_root=str(Path(options.data_root).absolute()),
+        data_root=str(Path(data_root).absolute()),
         storage=str(out),
         device=options.device,
         precision=options.precision,

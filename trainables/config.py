@@ -22,6 +22,9 @@ Count = Annotated[int, Field(ge=1)]
 Epochs = Annotated[int, Field(ge=0)]
 
 
+DATA_ROOT_VARIABLE, STORAGE_VARIABLE = "ANONYMIZATION_DATA_ROOT", "ANONYMIZATION_STORAGE"
+
+
 class ConfigError(ValueError):
     """A configuration that cannot be run; the message is one line that says what, where and what to do."""
 

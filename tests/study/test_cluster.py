@@ -15,5 +15,5 @@ def test_cluster_yaml_is_what_ray_accepts() -> None:
 
     config = yaml.safe_load((ROOT / "cluster.yaml").read_text())
     validate_config(prepare_config(config))
-    with pytest.raises(Exception, match="head_node_typo|unexpected|Additional"):
+    with pytest.raises(Exception, match=r"head_node_typo|unexpected|Additional"):
         validate_config({**config, "head_node_typo": "head"})

@@ -228,6 +228,28 @@ def test_from_the_command_line(
     assert (tmp_path / "out" / "frames.png").is_file()
 
 
+def test_without_a_data_root_it_says_that_the_data_are_generated(tiny_config: TrialConfig, tmp_path: Path) -> None:
+    raw = with_values(
+        tiny_config.model_copy(update={"method": "raw"}), {"evaluate_action.epochs": 1, "evaluate_privacy.epochs": 1}
+    )
+    (tmp_path / "trial.yaml").write_text(yaml.safe_dump(raw.model_dump(mode="json")))
+    found = command(["--config", "trial.yaml", "--out", "out"], tmp_path)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.startswith("no --data-root: on generated data, ")
+
+
+def test_it_needs_neither_ray_nor_mlflow(tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path) -> None:
+    raw = tiny_config.model_copy(update={"method": "raw"})
+    (tmp_path / "trial.yaml").write_text(yaml.safe_dump(raw.model_dump(mode="json")))
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(['ray', 'mlflow', 'optuna', 'matplotlib']));"
+        "from trainables.__main__ import main;"
+        f"sys.exit(main(['--config', 'trial.yaml', '--out', 'out', '--data-root', {str(tiny_data)!r}]))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert found.returncode == 0, found.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
