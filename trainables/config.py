@@ -176,6 +176,9 @@ class MinimaxConfig(Frozen):
         default="images", description="NT-Xent pairs: two augmentations of an image, or two frames of a clip"
     )
     pair_distance: Count = Field(default=4, description="frames of the file between the two of a pair")
+    judge_statistics: Literal["batch", "running"] = Field(
+        default="batch", description="what batch norm of the frozen judges uses in step 1; running: as the released code"
+    )
     alternate: Literal["steps", "batches"] = Field(
         default="steps", description="steps: both steps on every batch (Algorithm 1); batches: as the released code"
     )

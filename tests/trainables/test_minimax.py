@@ -55,15 +55,19 @@ def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     return all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_each_step_moves_exactly_its_own_networks(context: StageContext, batch: tuple[Tensor, Tensor, list[Tensor]]) -> None:
+@pytest.mark.parametrize("statistics", ["batch", "running"])
+def test_each_step_moves_exactly_its_own_networks(
+    context: StageContext, batch: tuple[Tensor, Tensor, list[Tensor]], statistics: str
+) -> None:
     """Weights and batch-norm statistics alike."""
+    settings = context.config.minimax.model_copy(update={"judge_statistics": statistics})
     players = minimax._players(context)
     networks = (players.anonymizer, players.action, players.privacy)
     start = snapshot(*networks)
-    minimax.step_anonymizer(players, *batch, context.config.minimax, context)
+    minimax.step_anonymizer(players, *batch, settings, context)
     middle = snapshot(*networks)
     assert [equal(a, b) for a, b in zip(start, middle, strict=True)] == [False, True, True]
-    minimax.step_judges(players, *batch, context.config.minimax, context)
+    minimax.step_judges(players, *batch, settings, context)
     end = snapshot(*networks)
     assert [equal(a, b) for a, b in zip(middle, end, strict=True)] == [True, False, False]
     assert all(p.requires_grad for network in networks for p in network.parameters())

@@ -106,8 +106,8 @@ def frozen(*modules: nn.Module, batch_statistics: bool = False) -> Iterator[None
     """No gradients for parameters, and eval mode: neither weights nor batch-norm statistics can move.
 
     With `batch_statistics` batch norm normalises by the batch in hand, as it does while its network is trained, and still
-    keeps nothing of it. An anonymizer that plays against running statistics finds it easiest to shift colours away from
-    them: that blinds the frozen copy of the judge and not the judge.
+    keeps nothing of it. Running statistics lag behind an anonymizer that moves: what then blinds the frozen copy of a judge
+    is a shift away from them, which the judge itself, in its own step, does not even see.
     """
     states = [(module, module.training, [p.requires_grad for p in module.parameters()]) for module in modules]
     norms = [layer for module in modules for layer in module.modules() if isinstance(layer, _BatchNorm)]

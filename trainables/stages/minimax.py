@@ -48,7 +48,8 @@ def step_anonymizer(
     clips: (B, T, C, H, W); labels: (B,); views: two of (N, 1, C, H, W). Returns the scalars of the step.
     """
     players.anonymizer.train()
-    with frozen(players.action, players.privacy, batch_statistics=True), context.autocast():
+    of_batch = settings.judge_statistics == "batch"
+    with frozen(players.action, players.privacy, batch_statistics=of_batch), context.autocast():
         anonymized = anonymize_clips(players.anonymizer, clips)
         action_loss = F.cross_entropy(players.action(anonymized), labels)
         hidden = [anonymize_clips(players.anonymizer, view) for view in views]
