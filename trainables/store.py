@@ -122,8 +122,9 @@ class StageStore:
         lease.parent.mkdir(parents=True, exist_ok=True)
         me = f"{socket.gethostname()} {os.getpid()} {uuid.uuid4().hex}"
         while not _take(lease, me):
-            waiting(_holder(lease))
-            time.sleep(HEARTBEAT_SECONDS / 4)
+            if holder := _holder(lease):  # otherwise it has just become free
+                waiting(holder)
+                time.sleep(HEARTBEAT_SECONDS / 4)
         done = threading.Event()
         heart = threading.Thread(target=_beat, args=(lease, me, done), daemon=True)
         heart.start()
