@@ -10,6 +10,7 @@ SPACES.register("tradeoff")(
             RAW,
             {"minimax.distortion_budget": 0.0, "minimax.penalty_weight": 10.0},
             {"minimax.distortion_budget": 0.05, "minimax.penalty_weight": 10.0},
+            {"minimax.distortion_budget": 0.1, "minimax.penalty_weight": 10.0},
             {"minimax.distortion_budget": 0.2, "minimax.penalty_weight": 10.0},
             {"minimax.penalty_weight": 0.0},
         ),
