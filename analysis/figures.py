@@ -169,9 +169,14 @@ def sweep_figures(settings: pd.DataFrame, param: str) -> list[tuple[str, Figure]
     swept = swept.dropna(subset=[param])
     if swept[param].nunique() < 2:
         return []
-    # What else differs between settings of equal B makes another line; what B decides (a weights file, say) does not.
+    # What else differs between settings of equal B makes another line; what B decides (a weights file, say) does not. Another
+    # lambda always does: the one setting without a penalty is no further point on the line of those with one.
     others = [name for name in map(str, swept) if name.startswith(PARAM) and name != param]
-    others = [name for name in others if swept.groupby(param)[name].nunique(dropna=False).max() > 1]
+    others = [
+        name
+        for name in others
+        if swept.groupby(param)[name].nunique(dropna=False).max() > 1 or (name in SYMBOLS and swept[name].nunique() > 1)
+    ]
     swept["rest"] = [
         " ".join(f"{SYMBOLS.get(name, name.rpartition('.')[2])}={_plain(row[name])}" for name in others)
         for _, row in swept.iterrows()

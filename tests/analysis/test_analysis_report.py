@@ -235,6 +235,22 @@ def test_sweep_lines_part_by_what_else_varies(make_study: Maker) -> None:
     assert figures.sweep_figures(settings, "params.minimax.none") == []
 
 
+def test_a_setting_without_penalty_is_no_point_on_the_line_of_those_with_one(make_study: Maker) -> None:
+    """As in the demo: lambda = 0 carries the default B, which no other setting has."""
+    trials = [
+        FakeTrial(
+            f"B={budget:g} lambda={weight:g}",
+            metrics=metrics(0.9, 0.5),
+            values={"minimax.distortion_budget": budget, "minimax.penalty_weight": weight},
+        )
+        for budget, weight in ((0.0, 10.0), (0.1, 10.0), (0.3, 0.0))
+    ]
+    settings = settings_table(make_study(trials).trials)
+    (_, figure), *_ = figures.sweep_figures(settings, "params.minimax.distortion_budget")
+    lines = [container.lines[0].get_xdata().tolist() for container in figure.axes[0].containers]
+    assert lines == [[0.0, 0.1]]
+
+
 def test_loss_curves_show_the_mean_over_seeds(study: Study) -> None:
     runs = [str(run) for run in study.trials.index[study.trials["label"] == "B=0.3 lambda=1"]]
     (title, figure), *others = figures.loss_figures(read_curves(study, figures.LOSSES, runs))
