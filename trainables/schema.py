@@ -31,7 +31,13 @@ FINAL_METRICS: dict[str, Metric] = {
         Metric("clip_chance_cmap", "cMAP on clips at chance", "neither", True, "mean prevalence in the test clips"),
         Metric("clip_macro_f1", "macro F1 on clips", "lower", False, "macro_f1 measured on the anonymized action clips"),
         Metric("clip_leakage", "leakage on clips", "lower", True, "leakage measured on the anonymized action clips"),
-        Metric("rms_distortion", "RMS distortion", "neither", False, "per test clip, Eq. 4, in the trial's norm"),
+        Metric(
+            "rms_distortion",
+            "RMS distortion",
+            "neither",
+            False,
+            "per test clip, Eq. 4, in units of the pixel range whatever the penalty's norm",
+        ),
         Metric("penalty_active", "penalty active", "neither", True, "share of minimax steps in which rms > B"),
         Metric("seconds", "seconds", "lower", False, "wall time of the trial's own stages, reused ones not counted"),
     )
@@ -41,7 +47,6 @@ FINAL_METRICS: dict[str, Metric] = {
 AP, AP_CHANCE, CLIP = "ap.", "ap_chance.", "clip_"
 
 # Curves are logged once an epoch as `<stage>/<name>`, with step = epoch (0-based).
-STAGES = ("reconstruct", "warm_up", "minimax", "evaluate_action", "evaluate_privacy", "evaluate_clip_privacy")
 
 # Tags of a trial's MLflow run. `setting` is the run without its seed: runs with equal setting are repetitions.
 TAG_TRIAL_KEY, TAG_SPACE, TAG_PROFILE = "trial_key", "space", "profile"

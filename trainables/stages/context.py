@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainables.config import ClipConfig, Runtime, TrialConfig
 from trainables.data.augment import augment_clips, centre_crop
-from trainables.data.items import Video
 from trainables.data.loader import Batch, Loader, TrainingClips, _Seeded
 from trainables.models.anonymizers import Anonymizer, build_anonymizer
 from trainables.plan import TrialData
@@ -95,10 +94,6 @@ def device_of(runtime: Runtime) -> torch.device:
 def validation_clip(clip: ClipConfig) -> ClipConfig:
     """One clip a video, from its middle: enough to choose an epoch."""
     return clip.model_copy(update={"test_clips": 1})
-
-
-def with_attributes(items: Sequence[Video]) -> bool:
-    return all(item.attributes is not None for item in items)
 
 
 @contextlib.contextmanager

@@ -17,11 +17,11 @@ from trainables.losses import rms_distortion
 from trainables.metrics import chance_top1, topk_accuracy
 from trainables.models.action import build_action_classifier
 from trainables.models.anonymizers import Anonymizer, anonymize_clips
+from trainables.schema import ARTIFACT_FRAMES
 from trainables.stages.context import StageContext, validation_clip
 from trainables.stages.loop import Best, Meter, run_epochs
 from trainables.store import Outcome
 
-FRAMES_FILE = "frames.png"
 _PICTURED_VIDEOS, _PICTURE_SIDE = 6, 112
 
 
@@ -63,7 +63,7 @@ def run(context: StageContext) -> Outcome:
         "best_epoch": float(best.epoch),
     }
     state = {"classifier": classifier.state_dict(), "test": {name: torch.from_numpy(value) for name, value in test.items()}}
-    return Outcome(metrics, history, state, {FRAMES_FILE: _picture(context, anonymizer)})
+    return Outcome(metrics, history, state, {ARTIFACT_FRAMES: _picture(context, anonymizer)})
 
 
 def _test_loader(context: StageContext, items: tuple[Video, ...], clip: ClipConfig) -> Loader:
