@@ -10,5 +10,6 @@ SPACES.register("ablation_lambda")(
             RAW,
             *grid({"minimax.distortion_budget": (0.3,), "minimax.penalty_weight": (0.0, 0.1, 0.3, 0.5, 0.7, 1.0)}),
         ),
+        table=3,
     )
 )

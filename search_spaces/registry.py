@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from search_spaces.protocols import KNOWN_UCF101, Protocol
 from trainables.registry import Registry
 
 Values = Mapping[str, Any]
@@ -24,7 +25,9 @@ SYMBOLS = {
     "minimax.distortion_budget": "B",
     "minimax.penalty_weight": "lambda",
     "evaluate_action.classifier.name": "f_T'",
+    "evaluate_action.classifier.weights": "from",
     "evaluate_privacy.classifier.name": "f_B'",
+    "evaluate_privacy.classifier.weights": "from",
     "anonymizer.output": "output",
     "minimax.penalty_norm": "norm",
     "minimax.penalty_scope": "scope",
@@ -35,8 +38,10 @@ SYMBOLS = {
 class Space:
     """`settings`: dotted keys of TrialConfig and their values, one mapping a trial; every other field is the profile's.
 
-    `small_settings` takes their place in the profiles for CPUs where a value, such as a backbone, must be another one
-    there; `small_defaults` changes what those profiles set.
+    With several `protocols` every setting is a trial under each of them. `small_settings` takes the settings' place in the
+    profiles for CPUs where a value, such as a backbone, must be another one there; `small_defaults` changes what those
+    profiles set, `generated` the sizes of the generated data (fields of `GeneratedSpec`). `table` is the paper's, if it
+    makes one.
     """
 
     source: str
@@ -44,6 +49,9 @@ class Space:
     settings: tuple[Values, ...]
     small_settings: tuple[Values, ...] | None = None
     small_defaults: Values = field(default_factory=dict)
+    generated: Values = field(default_factory=dict)
+    protocols: tuple[Protocol, ...] = (KNOWN_UCF101,)
+    table: int | None = None
 
     def settings_for(self, profile: str) -> tuple[Values, ...]:
         return self.settings if profile == "paper" or self.small_settings is None else self.small_settings
@@ -59,13 +67,17 @@ def grid(axes: Mapping[str, Sequence[Any]]) -> tuple[Values, ...]:
 
 def label_of(values: Values) -> str:
     """The name of a setting: `B=0.3 lambda=1`, `raw`."""
-    named = {key: value for key, value in values.items() if key != "method"}
-    words = [
-        f"{SYMBOLS.get(key, key)}={value:g}" if isinstance(value, float | int) else f"{SYMBOLS.get(key, key)}={value}"
-        for key, value in named.items()
-    ]
+    words = [_word(SYMBOLS.get(key, key), value) for key, value in values.items() if key != "method"]
     method = values.get("method", "penalty")
     return " ".join([method, *words] if method != "penalty" or not words else words)
+
+
+def _word(name: str, value: Any) -> str:
+    if value is True:
+        return name.rpartition(".")[-1]
+    if value is None:
+        return f"{name}=scratch"
+    return f"{name}={value:g}" if isinstance(value, float | int) else f"{name}={value}"
 
 
 def load_spaces() -> Registry[Space]:

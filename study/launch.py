@@ -9,7 +9,7 @@ from pathlib import Path
 from study.plan import StudyPlan, StudyTrial
 from trainables import schema
 from trainables.config import ConfigError, Runtime
-from trainables.data.generated import GeneratedSpec, ensure
+from trainables.data.generated import DOMAINS, GeneratedSpec, ensure
 from trainables.plan import TrialData, TrialPlan, plan_trial
 from trainables.store import StageStore
 from trainables.trial import TrialJob
@@ -64,9 +64,17 @@ class Launch:
             max_concurrent=max_concurrent,
         )
 
-    def data(self) -> Path:
-        """The data root; generated data are made now if they are not there (seconds)."""
-        return self.data_root or ensure(self.storage / "generated", GeneratedSpec())
+    def data(self, plan: StudyPlan) -> Path:
+        """The data root; generated data, of the domains the plan names, are made now if they are not there (seconds)."""
+        if self.data_root is not None:
+            return self.data_root
+        wanted = {data.folder for trial in plan.trials for data in trial.config.data.all()}
+        made = [
+            ensure(self.storage / "generated", GeneratedSpec(**plan.generated or {}, domain=domain))
+            for domain in DOMAINS
+            if domain in wanted
+        ]
+        return made[0].parent
 
     def runtime(self, data_root: Path) -> Runtime:
         """CPUs decode where a GPU computes; without one they compute."""
@@ -89,7 +97,7 @@ def dry_run(plan: StudyPlan, where: Launch) -> int:
     if where.data_root is None and not (where.storage / "generated").is_dir():
         print("stages: known once the generated data are made, at the first run")
         return 0
-    plans = _plan_stages(plan, where.data())
+    plans = _plan_stages(plan, where.data(plan))
     stages = {(stage.name, stage.key) for trial in plans for stage in trial.stages}
     asked = sum(len(trial.stages) for trial in plans)
     store = StageStore(where.storage)
@@ -100,7 +108,7 @@ def dry_run(plan: StudyPlan, where: Launch) -> int:
 
 def launch(plan: StudyPlan, where: Launch) -> int:
     """Runs the study and writes its report. Returns 0 if every trial is done, 1 if one is not."""
-    data_root = where.data()
+    data_root = where.data(plan)
     plans = _plan_stages(plan, data_root)
     _check_weights(plan)
     from study.tracking import end_unfinished, finished_trials, open_study
@@ -174,6 +182,7 @@ def _job(plan: StudyPlan, trial: StudyTrial, staged: TrialPlan, where: Launch, d
         tags={
             schema.TAG_SPACE: plan.space,
             schema.TAG_PROFILE: plan.profile,
+            schema.TAG_PROTOCOL: trial.protocol,
             schema.TAG_METHOD: trial.config.method,
             schema.TAG_SETTING: trial.setting,
             schema.TAG_SEED: str(trial.config.seed),

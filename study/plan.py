@@ -9,6 +9,7 @@ from typing import Any
 from search_spaces.profiles import PROFILES, Profile
 from search_spaces.registry import Space, Values, label_of, load_spaces
 from trainables.config import ConfigError, TrialConfig, with_values
+from trainables.methods import METHODS, resolved
 from trainables.schema import experiment_name
 
 
@@ -18,6 +19,7 @@ class StudyTrial:
 
     setting: str
     varied: Values
+    protocol: str
     config: TrialConfig
 
     @property
@@ -27,9 +29,12 @@ class StudyTrial:
 
 @dataclass(frozen=True)
 class StudyPlan:
+    """`generated`: sizes of the data it makes itself (fields of `GeneratedSpec`); None: on given data."""
+
     space: str
     profile: str
     trials: tuple[StudyTrial, ...]
+    generated: Values | None = None
 
     @property
     def experiment(self) -> str:
@@ -40,8 +45,9 @@ class StudyPlan:
 def plan_study(space: str, profile: str, seeds: Sequence[int], overrides: Mapping[str, Any]) -> StudyPlan:
     """The trials of `space`, those of the first seed first.
 
-    Recipe < profile < space's defaults for small profiles < `overrides` < setting. Raises ConfigError for unknown names,
-    values out of range, or an override of what the space varies (it would have no effect).
+    Recipe < the method's own recipe < profile < protocol < space's defaults for small profiles < `overrides` < setting <
+    what the method fixes. Raises ConfigError for unknown names, values out of range, or an override of what the space
+    varies (it would have no effect).
     """
     found: Space = load_spaces()[space]
     chosen: Profile = PROFILES[profile]
@@ -53,13 +59,17 @@ def plan_study(space: str, profile: str, seeds: Sequence[int], overrides: Mappin
         if key == "seed":
             raise ConfigError("--set seed: give --seeds instead")
     small = {} if profile == "paper" else dict(found.small_defaults)
-    base = with_values(with_values(TrialConfig(), {**chosen.values, **small}), overrides)
-    trials = tuple(
-        StudyTrial(label_of(values), values, with_values(base, {**values, "seed": seed}))
-        for seed in seeds
-        for values in settings
-    )
-    return StudyPlan(space, profile, trials)
+    trials = []
+    for seed in seeds:
+        for protocol in found.protocols:
+            data = protocol.generated if chosen.generated else protocol.values
+            for values in settings:
+                recipe = METHODS[values.get("method", TrialConfig().method)].recipe
+                base = with_values(TrialConfig(), {**recipe, **chosen.values, **data, **small})
+                config = resolved(with_values(with_values(base, overrides), {**values, "seed": seed}))
+                where = f" [{protocol.name}]" if len(found.protocols) > 1 else ""
+                trials.append(StudyTrial(label_of(values) + where, values, protocol.name, config))
+    return StudyPlan(space, profile, tuple(trials), found.generated if chosen.generated else None)
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

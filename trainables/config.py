@@ -42,6 +42,10 @@ class ActionData(Frozen):
     attributes: tuple[str, ...] | None = Field(
         default=None, description="names of the columns of a VP label file; None = the order measured against PA-HMDB51"
     )
+    folder: str | None = Field(default=None, description="sub-folder of the data root, where two sets share a layout")
+    with_pa_hmdb51: bool = Field(
+        default=False, description="keep the test videos of PA-HMDB51 in HMDB51's training split, as the released code does"
+    )
 
 
 class PrivacyData(Frozen):
@@ -59,15 +63,55 @@ class PrivacyData(Frozen):
     group_pattern: str | None = Field(
         default=None, description="regular expression; its first group, found in an image's id, names the image's source"
     )
+    folder: str | None = Field(default=None, description="sub-folder of the data root, where two sets share a layout")
+
+
+class TestPrivacyData(PrivacyData):
+    """Images, or frames of videos, that f_B' is tested on and not trained on.
+
+    `attribute_map`: `face=a9_face_complete+a10_face_partial` tests the answer for the attribute `face` of this set by the
+    larger of f_B's two; empty where both sets name their attributes alike.
+    """
+
+    __test__ = False  # no test class, whatever pytest thinks of the name
+    attribute_map: tuple[str, ...] = ()
+
+    def sources(self, attributes: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+        """Attribute of this set -> the attributes of f_B' that answer for it. Raises ConfigError for a malformed map."""
+        if not self.attribute_map:
+            return {name: (name,) for name in attributes}
+        pairs = [entry.partition("=") for entry in self.attribute_map]
+        for (name, equals, answers), entry in zip(pairs, self.attribute_map, strict=True):
+            if not (name and equals and answers):
+                raise ConfigError(f"data.test_privacy.attribute_map: {entry!r}; write tested=trained or tested=one+other")
+        return {name: tuple(answers.split("+")) for name, _, answers in pairs}
 
 
 class DataConfig(Frozen):
-    """Which data train the anonymizer, and which judge it (None: the same ones)."""
+    """Which data train the anonymizer, and which judge it (None: the same ones).
+
+    `evaluate_action` trains and tests f_T', `evaluate_privacy` trains f_B' and, without `test_privacy`, tests it;
+    `clip_privacy` are the clips on which leakage is measured as well (None: those of `evaluate_action`).
+    """
 
     action: ActionData = ActionData()
     privacy: PrivacyData = PrivacyData()
     evaluate_action: ActionData | None = None
     evaluate_privacy: PrivacyData | None = None
+    test_privacy: TestPrivacyData | None = None
+    clip_privacy: ActionData | None = None
+
+    def all(self) -> tuple[ActionData | PrivacyData, ...]:
+        """Every set that is named."""
+        named = (
+            self.action,
+            self.privacy,
+            self.evaluate_action,
+            self.evaluate_privacy,
+            self.test_privacy,
+            self.clip_privacy,
+        )
+        return tuple(data for data in named if data is not None)
 
     @property
     def action_evaluation(self) -> ActionData:
@@ -76,6 +120,10 @@ class DataConfig(Frozen):
     @property
     def privacy_evaluation(self) -> PrivacyData:
         return self.evaluate_privacy or self.privacy
+
+    @property
+    def clips_with_attributes(self) -> ActionData:
+        return self.clip_privacy or self.action_evaluation
 
 
 class ClipConfig(Frozen):
@@ -207,11 +255,32 @@ class EvaluatePrivacyConfig(Frozen):
     clip_frames: Count = Field(default=4, description="frames of a training clip the attacker learns from in one step")
 
 
+class Departures(Frozen):
+    """What the authors' released code does otherwise than the paper says; all off. Each can be switched on to see what it
+    changes. Others of its departures are values of other fields: see `search_spaces.released_code_departures`.
+    """
+
+    detached_penalty: bool = Field(default=False, description="the penalty is a number without gradient")
+    scrambled_frames: bool = Field(default=False, description="(B, C, T, H, W) reshaped to (-1, 3, H, W) for f_A")
+    bgr_clips: bool = Field(default=False, description="clips in BGR, images in RGB")
+    logit_threshold: bool = Field(default=False, description="F1 at logit 0.5, which is probability 0.62")
+    drop_last: bool = Field(default=False, description="the last partial batch of every training epoch is left out")
+    float16: bool = Field(default=False, description="fp16 autocast without loss scaling")
+
+
 class TrialConfig(Frozen):
-    """One trial: one full pipeline."""
+    """One trial: one full pipeline.
+
+    `options` are the settings of the method beyond these fields; a method declares which it has and their defaults.
+    `selection`: which epoch of f_T' and f_B' is judged: the best on validation data, on the TEST data (as the released
+    code), or the last. `attacker`: f_B' is trained on anonymized images, or on raw ones (Table 6).
+    """
 
     method: str = "penalty"
+    options: Mapping[str, bool | int | float | str] = {}
     seed: Annotated[int, Field(ge=0)] = 0
+    selection: Literal["validation", "test", "last"] = "validation"
+    attacker: Literal["retrained", "raw"] = "retrained"
     data: DataConfig = DataConfig()
     clip: ClipConfig = ClipConfig()
     augment: AugmentConfig = AugmentConfig()
@@ -223,6 +292,7 @@ class TrialConfig(Frozen):
     minimax: MinimaxConfig = MinimaxConfig()
     evaluate_action: EvaluateActionConfig = EvaluateActionConfig()
     evaluate_privacy: EvaluatePrivacyConfig = EvaluatePrivacyConfig()
+    departures: Departures = Departures()
 
 
 class Runtime(Frozen):
@@ -234,6 +304,12 @@ class Runtime(Frozen):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     workers: Annotated[int, Field(ge=0)] = 0
     threads: Count = 1
+
+
+_OPEN_GROUPS = (
+    "options.",
+    *(f"data.{name}." for name in ("evaluate_action", "evaluate_privacy", "test_privacy", "clip_privacy")),
+)
 
 
 def flatten(config: BaseModel | Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -265,8 +341,8 @@ def with_values(config: TrialConfig, values: Mapping[str, Any]) -> TrialConfig:
             node = node[part]
             if depth == len(parents) - 1 and not isinstance(node, dict):
                 raise _unknown(key, config)
-        optional_group = bool(parents) and parents[-1] in ("evaluate_action", "evaluate_privacy") and parents[0] == "data"
-        if not isinstance(node, dict) or (leaf not in node and not optional_group):
+        open_group = key.startswith(_OPEN_GROUPS)  # its fields are checked by the model, or by the method
+        if not isinstance(node, dict) or (leaf not in node and not open_group):
             raise _unknown(key, config)
         node[leaf] = value
     try:

@@ -35,8 +35,8 @@ class Leakage:
     skipped: tuple[str, ...]
 
 
-def leakage_of(probabilities: Array, labels: Array, names: tuple[str, ...]) -> Leakage:
-    """cMAP, its chance level (the mean prevalence), F1 at probability 0.5, and leakage above chance.
+def leakage_of(probabilities: Array, labels: Array, names: tuple[str, ...], threshold: float = 0.5) -> Leakage:
+    """cMAP, its chance level (the mean prevalence), F1 at probability `threshold`, and leakage above chance.
 
     probabilities, labels: (N, A), labels 0 or 1. An attribute with no positive or no negative among the N is left out
     of every mean and named in `skipped`. Raises ValueError if none is left.
@@ -50,7 +50,7 @@ def leakage_of(probabilities: Array, labels: Array, names: tuple[str, ...]) -> L
     return Leakage(
         cmap=cmap,
         chance_cmap=chance,
-        macro_f1=float(np.mean([f1_score(labels[:, a], probabilities[:, a] >= 0.5, zero_division=0.0) for a in kept])),
+        macro_f1=float(np.mean([f1_score(labels[:, a], probabilities[:, a] >= threshold, zero_division=0.0) for a in kept])),
         leakage=(cmap - chance) / (1.0 - chance),
         ap=ap,
         ap_chance=ap_chance,

@@ -15,6 +15,7 @@ import torch
 
 from trainables.config import Runtime, TrialConfig
 from trainables.plan import PlannedStage, TrialData, TrialPlan, plan_trial
+from trainables.stages import EVALUATE_PRIVACY, TEST_PRIVACY
 from trainables.stages.context import StageContext
 from trainables.stages.loop import Stopped
 from trainables.store import Outcome, StageStore
@@ -103,7 +104,7 @@ def _compute(
     run = getattr(importlib.import_module(module), function)
     context = StageContext(
         stage=planned.name,
-        config=plan.config,
+        config=planned.config,
         runtime=runtime,
         data=data,
         inputs={role: outcomes[name] for role, name in planned.inputs.items()},
@@ -122,7 +123,12 @@ def _record(plan: TrialPlan, data: TrialData, outcomes: Mapping[str, Outcome], r
     sets = dict.fromkeys(name for stage in plan.stages for name in stage.stage.data)
     return TrialRecord(
         key=plan.key,
-        metrics={name: value for outcome in outcomes.values() for name, value in outcome.metrics.items()},
+        metrics={
+            name: value
+            for stage, outcome in outcomes.items()
+            if not (stage == EVALUATE_PRIVACY.name and TEST_PRIVACY.name in outcomes)  # then it only trained the attacker
+            for name, value in outcome.metrics.items()
+        },
         stage_keys={stage.name: stage.key for stage in plan.stages},
         reused=tuple(reused),
         notes=tuple(note for outcome in outcomes.values() for note in outcome.notes),

@@ -49,7 +49,7 @@ AP, AP_CHANCE, CLIP = "ap.", "ap_chance.", "clip_"
 # Curves are logged once an epoch as `<stage>/<name>`, with step = epoch (0-based).
 
 # Tags of a trial's MLflow run. `setting` is the run without its seed: runs with equal setting are repetitions.
-TAG_TRIAL_KEY, TAG_SPACE, TAG_PROFILE = "trial_key", "space", "profile"
+TAG_TRIAL_KEY, TAG_SPACE, TAG_PROFILE, TAG_PROTOCOL = "trial_key", "space", "profile", "protocol"
 TAG_METHOD, TAG_SETTING, TAG_SEED, TAG_STAGES_REUSED, TAG_REASON = "method", "setting", "seed", "stages_reused", "reason"
 
 # Artifacts of a trial's MLflow run.

@@ -68,7 +68,7 @@ class _Progress:
     """Tells Tune how far the trial is: the share of its epochs, over all of its stages."""
 
     def __init__(self, config: TrialConfig) -> None:
-        from trainables.methods import METHODS
+        from trainables.methods import method_of
         from trainables.stages import EVALUATE_ACTION, EVALUATE_CLIP_PRIVACY, EVALUATE_PRIVACY
 
         epochs = {
@@ -76,7 +76,7 @@ class _Progress:
             EVALUATE_PRIVACY.name: config.evaluate_privacy.epochs,
             EVALUATE_CLIP_PRIVACY.name: config.evaluate_privacy.epochs if config.evaluate_privacy.clips else 0,
         }
-        for stage in METHODS[config.method].stages:
+        for stage in method_of(config).stages:
             epochs[stage.name] = getattr(getattr(config, stage.name, None), "epochs", 1)
         self._epochs = {name: max(1, count) for name, count in epochs.items()}
         self._done = dict.fromkeys(self._epochs, 0)
@@ -126,9 +126,9 @@ def _anonymizer_file(config: TrialConfig, outcomes: Mapping[str, Outcome]) -> by
     """The trained anonymizer and how to build it, for torch.load(weights_only=True); None for raw frames."""
     import torch
 
-    from trainables.methods import METHODS
+    from trainables.methods import method_of
 
-    source = METHODS[config.method].anonymizer
+    source = method_of(config).anonymizer
     if source is None:
         return None
     buffer = io.BytesIO()

@@ -28,6 +28,7 @@ Array = NDArray[np.float64]
 VERSION = 1  # of the pictures: a change here makes new data
 
 CLIPS_PER_SOURCE = 2
+DOMAINS: tuple[Literal["known", "novel"], ...] = ("known", "novel")
 FRAME_RATE = 15
 
 
@@ -105,16 +106,18 @@ ATTRIBUTES: dict[str, dict[str, float]] = {
 
 
 def ensure(root: Path, spec: GeneratedSpec) -> Path:
-    """The data set of `spec` in `root`, made now if it is not there; returns its own directory.
+    """The data set of `spec` in `root`, made now if it is not there; returns its own directory, <root>/<hash>/<domain>.
 
-    Written aside and renamed: a half-made set is never seen, and two makers at once do no harm.
+    The domains of equal specs lie side by side: their parent is a data root with a folder for each. Written aside and
+    renamed: a half-made set is never seen, and two makers at once do no harm.
     """
-    digest = hashlib.sha256(json.dumps([VERSION, asdict(spec)]).encode()).hexdigest()[:12]
-    target = root / f"{spec.domain}-{digest}"
+    sizes = {name: value for name, value in asdict(spec).items() if name != "domain"}
+    digest = hashlib.sha256(json.dumps([VERSION, sizes]).encode()).hexdigest()[:12]
+    target = root / digest / spec.domain
     if (target / "spec.json").is_file():
         return target
-    root.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=root))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         aside.chmod(0o755)
         _write_clips(aside, spec)

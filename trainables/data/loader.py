@@ -124,11 +124,20 @@ class _Schedule:
 class Loader:
     """Batches of a data set, epoch by epoch or as an endless stream of which any stretch can be had.
 
-    The order of epoch e is the permutation drawn from (seed, e); the last, smaller batch is kept.
+    The order of epoch e is the permutation drawn from (seed, e); the last, smaller batch is kept unless `drop_last`.
     """
 
-    def __init__(self, samples: _Seeded, batch_size: int, shuffle: bool, workers: int = 0, pin: bool = False) -> None:
+    def __init__(
+        self,
+        samples: _Seeded,
+        batch_size: int,
+        shuffle: bool,
+        workers: int = 0,
+        pin: bool = False,
+        drop_last: bool = False,
+    ) -> None:
         self.samples, self.batch_size, self.shuffle = samples, batch_size, shuffle
+        self.drop_last = drop_last and len(samples) >= batch_size
         self._schedule = _Schedule()
         self._loader: DataLoader[dict[str, Tensor]] = DataLoader(
             samples,
@@ -141,7 +150,8 @@ class Loader:
 
     def __len__(self) -> int:
         """Batches an epoch."""
-        return math.ceil(len(self.samples) / self.batch_size)
+        batches = len(self.samples) / self.batch_size
+        return math.floor(batches) if self.drop_last else math.ceil(batches)
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """All samples once."""

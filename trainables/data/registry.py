@@ -20,11 +20,11 @@ def load_videos(data: ActionData, root: str | Path) -> VideoSplits:
     """The labelled videos of `data` under `root`. Raises DataError where they cannot be used."""
     import trainables.data.readers  # noqa: F401  (registers the data sets)
 
-    return VIDEO_SETS[data.name](data, Path(root))
+    return VIDEO_SETS[data.name](data, Path(root) / (data.folder or ""))
 
 
 def load_stills(data: PrivacyData, root: str | Path) -> StillSplits:
     """The labelled images of `data` under `root`. Raises DataError where they cannot be used."""
     import trainables.data.readers  # noqa: F401
 
-    return STILL_SETS[data.name](data, Path(root))
+    return STILL_SETS[data.name](data, Path(root) / (data.folder or ""))

@@ -13,7 +13,10 @@ ANONYMIZER = "anonymizer"  # as an input: whichever stage of the method leaves t
 
 @dataclass(frozen=True)
 class Stage:
-    """`run`: module:function; `fields`: dotted names in TrialConfig; `data`: members of TrialData; `inputs`: stages."""
+    """`run`: module:function; `fields`: dotted names in TrialConfig; `data`: members of TrialData; `inputs`: stages.
+
+    A field `anonymizer` means the network as far as it matters: of a method that trains none, its name alone.
+    """
 
     name: str
     run: str
@@ -23,17 +26,17 @@ class Stage:
     version: int = 1
 
 
-_VIEW = ("seed", "clip.frames", "clip.skip", "clip.size", "clip.decode_size", "augment")
-_TEST_VIEW = (*_VIEW, "clip.test_clips")
+IMAGE_VIEW = ("seed", "clip.size", "clip.decode_size", "augment", "departures.float16", "departures.drop_last")
+VIEW = (*IMAGE_VIEW, "clip.frames", "clip.skip", "departures.bgr_clips", "departures.scrambled_frames")
+TEST_VIEW = (*VIEW, "clip.test_clips")
+TRAINING_DATA = ("action", "privacy")
 
-RECONSTRUCT = Stage(
-    "reconstruct", "trainables.stages.reconstruct:run", (*_VIEW, "anonymizer", "reconstruct"), ("action", "privacy")
-)
+RECONSTRUCT = Stage("reconstruct", "trainables.stages.reconstruct:run", (*VIEW, "anonymizer", "reconstruct"), TRAINING_DATA)
 WARM_UP = Stage(
     "warm_up",
     "trainables.stages.warm_up:run",
     (
-        *_VIEW,
+        *VIEW,
         "anonymizer",
         "action_classifier",
         "privacy_encoder",
@@ -42,34 +45,42 @@ WARM_UP = Stage(
         "minimax.pair",
         "minimax.pair_distance",
     ),
-    ("action", "privacy"),
+    TRAINING_DATA,
     ("reconstruct",),
 )
 MINIMAX = Stage(
     "minimax",
     "trainables.stages.minimax:run",
-    (*_VIEW, "anonymizer", "action_classifier", "privacy_encoder", "minimax"),
-    ("action", "privacy"),
+    (*VIEW, "anonymizer", "action_classifier", "privacy_encoder", "minimax", "departures.detached_penalty"),
+    TRAINING_DATA,
     ("reconstruct", "warm_up"),
 )
 EVALUATE_ACTION = Stage(
     "evaluate_action",
     "trainables.stages.evaluate_action:run",
-    (*_TEST_VIEW, "anonymizer", "evaluate_action"),
+    (*TEST_VIEW, "anonymizer", "evaluate_action", "selection"),
     ("action_evaluation",),
     (ANONYMIZER,),
 )
 EVALUATE_PRIVACY = Stage(
     "evaluate_privacy",
     "trainables.stages.evaluate_privacy:run_on_images",
-    ("seed", "clip.size", "clip.decode_size", "augment", "anonymizer", "evaluate_privacy"),
+    (*IMAGE_VIEW, "anonymizer", "evaluate_privacy", "selection", "departures.logit_threshold"),
     ("privacy_evaluation",),
     (ANONYMIZER,),
+)
+# f_B' on images it was not trained for: another set, or anonymized ones after training on raw ones (Table 6).
+TEST_PRIVACY = Stage(
+    "test_privacy",
+    "trainables.stages.evaluate_privacy:test_on_others",
+    (*IMAGE_VIEW, "anonymizer", "evaluate_privacy", "data.test_privacy.attribute_map", "departures.logit_threshold"),
+    ("privacy_evaluation", "privacy_test"),
+    (ANONYMIZER, EVALUATE_PRIVACY.name),
 )
 EVALUATE_CLIP_PRIVACY = Stage(
     "evaluate_clip_privacy",
     "trainables.stages.evaluate_privacy:run_on_clips",
-    (*_TEST_VIEW, "anonymizer", "evaluate_privacy"),
-    ("action_evaluation",),
+    (*TEST_VIEW, "anonymizer", "evaluate_privacy", "selection", "departures.logit_threshold"),
+    ("clips_with_attributes",),
     (ANONYMIZER,),
 )

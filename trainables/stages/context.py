@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from trainables.config import ClipConfig, Runtime, TrialConfig
 from trainables.data.augment import augment_clips, centre_crop
 from trainables.data.loader import Batch, Loader, TrainingClips, _Seeded
-from trainables.models.anonymizers import Anonymizer, build_anonymizer
+from trainables.models.anonymizers import Anonymizer, anonymize_clips, build_anonymizer
 from trainables.plan import TrialData
 from trainables.store import Outcome
 
@@ -41,6 +41,8 @@ class StageContext:
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """bfloat16 on GPUs that have it (it needs no loss scaling); float32 elsewhere."""
         wanted, device = self.runtime.precision, self.device
+        if self.config.departures.float16:
+            return torch.autocast(device.type, dtype=torch.float16)
         if wanted == "float32" or (wanted == "auto" and not (device.type == "cuda" and torch.cuda.is_bf16_supported())):
             return contextlib.nullcontext()
         return torch.autocast(device.type, dtype=torch.bfloat16)
@@ -51,7 +53,9 @@ class StageContext:
         return int(np.random.SeedSequence([self.config.seed, *words.tolist()]).generate_state(1)[0])
 
     def loader(self, samples: _Seeded, batch_size: int, shuffle: bool) -> Loader:
-        return Loader(samples, batch_size, shuffle, self.runtime.workers, pin=self.device.type == "cuda")
+        """`shuffle` is for training: only there may a partial batch be left out."""
+        drop_last = shuffle and self.config.departures.drop_last
+        return Loader(samples, batch_size, shuffle, self.runtime.workers, self.device.type == "cuda", drop_last)
 
     def training_clips(self, batch_size: int) -> Loader:
         """The clips that train the anonymizer, shuffled."""
@@ -69,20 +73,35 @@ class StageContext:
 
     def training_view(self, batch: Batch, view: int = 0) -> Tensor:
         """(B, T, C, S, S) in [0, 1], augmented by row `view` of the batch's draws."""
-        return augment_clips(batch["clips"], batch["draws"][:, view], self.config.augment, self.config.clip.size)
+        return self._colours(
+            batch, augment_clips(batch["clips"], batch["draws"][:, view], self.config.augment, self.config.clip.size)
+        )
 
-    def test_view(self, batch: Batch) -> Tensor:
-        """(B, T, C, S, S) in [0, 1], central crop."""
-        return centre_crop(batch["clips"], self.config.augment, self.config.clip.size)
+    def test_view(self, batch: Batch, clips: int = 1) -> Tensor:
+        """((B clips), T, C, S, S) in [0, 1], central crop; `clips` lie one after another on the batch's time axis."""
+        view = self._colours(batch, centre_crop(batch["clips"], self.config.augment, self.config.clip.size))
+        return view.unflatten(1, (clips, view.shape[1] // clips)).flatten(0, 1)
+
+    def _colours(self, batch: Batch, view: Tensor) -> Tensor:
+        of_videos = bool((batch["label"] >= 0).all())
+        return view.flip(2) if self.config.departures.bgr_clips and of_videos else view
 
     def anonymizer(self, source: str) -> Anonymizer:
-        """The anonymizer that stage `source` trained, in eval mode and frozen; the identity if there is no such input."""
+        """The anonymizer that stage `source` trained, in eval mode and frozen; without such an input, one that needs no
+        training.
+        """
+        anonymizer = build_anonymizer(self.config.anonymizer)
         if source in self.inputs:
-            anonymizer = build_anonymizer(self.config.anonymizer)
             anonymizer.load_state_dict(self.inputs[source].state["anonymizer"])
-        else:
-            anonymizer = build_anonymizer(self.config.anonymizer.model_copy(update={"name": "identity", "weights": None}))
         return anonymizer.to(self.device).eval().requires_grad_(False)
+
+    def anonymize(self, anonymizer: Anonymizer, view: Tensor) -> Tensor:
+        """f_A of (B, T, C, H, W), frame by frame, or with the axes mixed up as in the released code."""
+        if not self.config.departures.scrambled_frames:
+            return anonymize_clips(anonymizer, view)
+        planes = view.transpose(1, 2)  # (B, C, T, H, W): a "frame" is one colour at three times, the inverse hides it
+        mixed = anonymizer(planes.reshape(-1, 3, *view.shape[-2:]))
+        return mixed.reshape(planes.shape).transpose(1, 2)
 
 
 def device_of(runtime: Runtime) -> torch.device:

@@ -16,7 +16,7 @@ from trainables.data.loader import EvaluationClips, Loader, TrainingClips
 from trainables.losses import rms_distortion
 from trainables.metrics import chance_top1, topk_accuracy
 from trainables.models.action import build_action_classifier
-from trainables.models.anonymizers import Anonymizer, anonymize_clips
+from trainables.models.anonymizers import Anonymizer
 from trainables.schema import ARTIFACT_FRAMES
 from trainables.stages.context import StageContext, validation_clip
 from trainables.stages.loop import Best, Meter, run_epochs
@@ -33,7 +33,8 @@ def run(context: StageContext) -> Outcome:
     classifier = build_action_classifier(settings.classifier, len(splits.classes), config.clip).to(context.device)
     optimizer = torch.optim.Adam(classifier.parameters(), lr=settings.learning_rate)
     clips = context.loader(TrainingClips(splits.train, config.clip, context.seed("clips")), settings.batch_size, shuffle=True)
-    validation = _test_loader(context, splits.validation, validation_clip(config.clip))
+    choosing = splits.test if config.selection == "test" else splits.validation
+    validation = _test_loader(context, choosing, validation_clip(config.clip))
 
     def epoch(number: int) -> dict[str, float]:
         classifier.train()
@@ -41,7 +42,7 @@ def run(context: StageContext) -> Outcome:
         for batch in context.to_device(clips.epoch(number)):
             with context.autocast():
                 with torch.no_grad():
-                    anonymized = anonymize_clips(anonymizer, context.training_view(batch))
+                    anonymized = context.anonymize(anonymizer, context.training_view(batch))
                 loss = F.cross_entropy(classifier(anonymized), batch["label"])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -50,7 +51,7 @@ def run(context: StageContext) -> Outcome:
         judged = _predict(context, classifier, anonymizer, validation, validation_clip(config.clip))
         return meter.means() | {"validation_top1": topk_accuracy(judged["probabilities"], judged["labels"], 1)}
 
-    best = Best("validation_top1", ("classifier",))
+    best = Best("validation_top1", ("classifier",), last=config.selection == "last")
     history = run_epochs(context, {"classifier": classifier, "optimizer": optimizer}, settings.epochs, epoch, best)
     test = _predict(context, classifier, anonymizer, _test_loader(context, splits.test, config.clip), config.clip)
     metrics = {
@@ -80,9 +81,9 @@ def _predict(
     found: dict[str, list[Tensor]] = {"probabilities": [], "labels": [], "rms": [], "rms_relative": []}
     for batch in context.to_device(loader.epoch(0)):
         videos = len(batch["label"])
-        view = context.test_view(batch).unflatten(1, (clip.test_clips, clip.frames)).flatten(0, 1)  # ((B V), T, C, H, W)
+        view = context.test_view(batch, clip.test_clips)
         with context.autocast():
-            anonymized = anonymize_clips(anonymizer, view)
+            anonymized = context.anonymize(anonymizer, view)
             logits = classifier(anonymized)
         rows = {
             "probabilities": logits.float().softmax(dim=1),
@@ -103,7 +104,7 @@ def _picture(context: StageContext, anonymizer: Anonymizer) -> bytes:
     clip = context.config.clip.model_copy(update={"test_clips": 1, "frames": 1})
     batch = next(context.to_device(context.loader(EvaluationClips(chosen, clip, 0), len(chosen), shuffle=False).epoch(0)))
     view = context.test_view(batch)
-    rows = torch.stack([view, anonymize_clips(anonymizer, view).clamp(0.0, 1.0)])[:, :, 0]  # (2, N, C, H, W)
+    rows = torch.stack([view, context.anonymize(anonymizer, view).clamp(0.0, 1.0)])[:, :, 0]  # (2, N, C, H, W)
     factor = max(1, _PICTURE_SIDE // view.shape[-1])
     pixels = rows.repeat_interleave(factor, dim=-1).repeat_interleave(factor, dim=-2)
     height, width = pixels.shape[-2:]

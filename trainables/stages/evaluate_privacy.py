@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,13 +13,14 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LinearLR, ReduceLROnPlateau
 
 from trainables.config import ClipConfig
-from trainables.data.items import DataError
+from trainables.data.items import DataError, Still
 from trainables.data.loader import Batch, EvaluationClips, Loader, Stills, TrainingClips
 from trainables.metrics import Leakage, leakage_of
-from trainables.models.anonymizers import anonymize_clips
+from trainables.models.anonymizers import Anonymizer
 from trainables.models.axes import frames_of
 from trainables.models.privacy import build_privacy_classifier
 from trainables.schema import AP, AP_CHANCE, CLIP
+from trainables.stages import EVALUATE_PRIVACY
 from trainables.stages.context import StageContext, validation_clip
 from trainables.stages.loop import Best, Meter, Stateful, run_epochs
 from trainables.store import Outcome
@@ -29,26 +32,46 @@ def run_on_images(context: StageContext) -> Outcome:
     splits = context.data.privacy_evaluation
     loaders = (
         context.loader(Stills(splits.train, clip, context.seed("train")), settings.batch_size, shuffle=True),
-        context.loader(Stills(splits.validation, clip, context.seed("test")), settings.batch_size, shuffle=False),
-        context.loader(Stills(splits.test, clip, context.seed("test")), settings.batch_size, shuffle=False),
+        _stills(context, splits.test if context.config.selection == "test" else splits.validation),
+        _stills(context, splits.test) if splits.test else None,
     )
     return _attack(context, splits.name, splits.attributes, loaders, prefix="")
+
+
+def test_on_others(context: StageContext) -> Outcome:
+    """The f_B' that stage `evaluate_privacy` trained, tested on the anonymized images of `data.test_privacy`."""
+    config, splits = context.config, context.data.privacy_test
+    trained_for = context.data.privacy_evaluation.attributes
+    anonymizer = context.anonymizer("anonymizer")
+    classifier = build_privacy_classifier(
+        config.evaluate_privacy.classifier.model_copy(update={"weights": None}), len(trained_for)
+    ).to(context.device)
+    classifier.load_state_dict(context.inputs[EVALUATE_PRIVACY.name].state["classifier"])
+    answers, labels = _predict(context, classifier, _logits(context, anonymizer, classifier), _stills(context, splits.test))
+    other = config.data.test_privacy
+    sources = other.sources(splits.attributes) if other is not None else {name: (name,) for name in splits.attributes}
+    probabilities = np.stack(
+        [answers[:, [trained_for.index(name) for name in names]].max(axis=1) for names in sources.values()], axis=1
+    )
+    asked = labels[:, [splits.attributes.index(name) for name in sources]]
+    return _tested(context, probabilities, asked, tuple(sources), splits.name, prefix="")
 
 
 def run_on_clips(context: StageContext) -> Outcome:
     """Leakage on the action clips: the attacker sees single frames and averages its answers over a video."""
     settings = context.config.evaluate_privacy
     clip = attacked_clip(context.config.clip, settings.clip_frames)
-    splits = context.data.action_evaluation
+    splits = context.data.clips_with_attributes
     for split in ("train", "validation", "test"):
         missing = [item.name for item in getattr(splits, split) if item.attributes is None]
         if missing:
             raise DataError(f"{splits.name}: {len(missing)} {split} videos have no attributes, first {missing[0]}; label them")
     videos = max(1, settings.batch_size // clip.frames)
+    choosing = splits.test if context.config.selection == "test" else splits.validation
     once = validation_clip(clip)
     loaders = (
         context.loader(TrainingClips(splits.train, clip, context.seed("train")), videos, shuffle=True),
-        context.loader(EvaluationClips(splits.validation, once, context.seed("test")), videos, shuffle=False),
+        context.loader(EvaluationClips(choosing, once, context.seed("test")), videos, shuffle=False),
         context.loader(EvaluationClips(splits.test, clip, context.seed("test")), videos, shuffle=False),
     )
     return _attack(context, splits.name, splits.attributes, loaders, prefix=CLIP)
@@ -61,9 +84,9 @@ def attacked_clip(clip: ClipConfig, frames: int) -> ClipConfig:
 
 
 def _attack(
-    context: StageContext, name: str, attributes: Sequence[str], loaders: tuple[Loader, Loader, Loader], prefix: str
+    context: StageContext, name: str, attributes: Sequence[str], loaders: tuple[Loader, Loader, Loader | None], prefix: str
 ) -> Outcome:
-    """Trains on the first loader, chooses the epoch on the second, tests once on the third."""
+    """Trains on the first loader, chooses the epoch on the second, tests once on the third if there is one."""
     train, validation, test = loaders
     settings = context.config.evaluate_privacy
     torch.manual_seed(context.seed("weights"))
@@ -71,12 +94,7 @@ def _attack(
     classifier = build_privacy_classifier(settings.classifier, len(attributes)).to(context.device)
     optimizer = torch.optim.Adam(classifier.parameters(), lr=settings.learning_rate)
     schedule = _Schedule(optimizer, settings.warm_up_epochs, settings.plateau_factor, settings.plateau_patience)
-
-    def logits(view: Tensor) -> Tensor:
-        """(B, T, C, H, W) -> (B, T, A)"""
-        with torch.no_grad():
-            frames = frames_of(anonymize_clips(anonymizer, view))
-        return classifier(frames).unflatten(0, view.shape[:2])
+    logits = _logits(context, anonymizer, classifier)
 
     def epoch(number: int) -> dict[str, float]:
         classifier.train()
@@ -91,27 +109,58 @@ def _attack(
             optimizer.step()
             meter.add(loss=loss)
         judged = _predict(context, classifier, logits, validation)
-        metrics = meter.means() | {"validation_cmap": _leakage(*judged, attributes, name).cmap}
+        metrics = meter.means() | {"validation_cmap": _leakage(context, *judged, attributes, name).cmap}
         schedule.step(metrics["loss"])
         return metrics
 
-    best = Best("validation_cmap", ("classifier",))
+    best = Best("validation_cmap", ("classifier",), last=context.config.selection == "last")
     parts: dict[str, Stateful] = {"classifier": classifier, "optimizer": optimizer, "schedule": schedule}
     history = run_epochs(context, parts, settings.epochs, epoch, best)
+    state: dict[str, Any] = {"classifier": classifier.state_dict()}
+    if test is None:
+        return Outcome({prefix + "validation_cmap": best.value}, history, state)
     probabilities, labels = _predict(context, classifier, logits, test)
-    found = _leakage(probabilities, labels, attributes, name)
+    tested = _tested(context, probabilities, labels, attributes, name, prefix)
+    metrics = {**tested.metrics, prefix + "validation_cmap": best.value}
+    return Outcome(metrics, history, {**state, **tested.state}, notes=tested.notes)
+
+
+def _tested(
+    context: StageContext,
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    attributes: Sequence[str],
+    name: str,
+    prefix: str,
+) -> Outcome:
+    """The figures of (N, A) answers to the test items."""
+    found = _leakage(context, probabilities, labels, attributes, name)
     metrics = {
         prefix + "cmap": found.cmap,
         prefix + "chance_cmap": found.chance_cmap,
         prefix + "macro_f1": found.macro_f1,
         prefix + "leakage": found.leakage,
-        prefix + "validation_cmap": best.value,
         **{prefix + AP + attribute: value for attribute, value in found.ap.items()},
         **{prefix + AP_CHANCE + attribute: value for attribute, value in found.ap_chance.items()},
     }
     notes = (f"{name}: no average precision for {', '.join(found.skipped)}: one value only in test",) if found.skipped else ()
     test_state = {"probabilities": torch.from_numpy(probabilities), "labels": torch.from_numpy(labels)}
-    return Outcome(metrics, history, {"classifier": classifier.state_dict(), "test": test_state}, notes=notes)
+    return Outcome(metrics, [], {"test": test_state}, notes=notes)
+
+
+def _stills(context: StageContext, items: Sequence[Still]) -> Loader:
+    samples = Stills(items, context.config.clip, context.seed("test"))
+    return context.loader(samples, context.config.evaluate_privacy.batch_size, shuffle=False)
+
+
+def _logits(context: StageContext, anonymizer: Anonymizer, classifier: nn.Module) -> Callable[[Tensor], Tensor]:
+    def logits(view: Tensor) -> Tensor:
+        """(B, T, C, H, W) -> (B, T, A)"""
+        with torch.no_grad():
+            frames = frames_of(context.anonymize(anonymizer, view))
+        return classifier(frames).unflatten(0, view.shape[:2])
+
+    return logits
 
 
 class _Schedule:
@@ -156,8 +205,12 @@ def _predict(
     return torch.cat(probabilities).numpy(), torch.cat(labels).numpy()
 
 
-def _leakage(probabilities: np.ndarray, labels: np.ndarray, attributes: Sequence[str], name: str) -> Leakage:
+def _leakage(
+    context: StageContext, probabilities: np.ndarray, labels: np.ndarray, attributes: Sequence[str], name: str
+) -> Leakage:
+    # the released code compares raw logits with 0.5
+    threshold = 1.0 / (1.0 + math.exp(-0.5)) if context.config.departures.logit_threshold else 0.5
     try:
-        return leakage_of(probabilities, labels, tuple(attributes))
+        return leakage_of(probabilities, labels, tuple(attributes), threshold)
     except ValueError as error:
         raise DataError(f"{name}: {error}; leakage cannot be measured on such a split") from None

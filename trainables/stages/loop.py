@@ -35,10 +35,11 @@ class Stateful(Protocol):
 
 @dataclass
 class Best:
-    """The epoch with the largest `metric`, the first of equals, and the state of `parts` then."""
+    """The epoch with the largest `metric`, the first of equals, and the state of `parts` then; with `last`, the last one."""
 
     metric: str
     parts: tuple[str, ...]
+    last: bool = False
     value: float = float("-inf")
     epoch: int = -1
     state: dict[str, Any] = field(default_factory=dict)
@@ -70,7 +71,7 @@ def run_epochs(
     for epoch in range(len(history), epochs):
         metrics = run_epoch(epoch)
         history.append(metrics)
-        if best is not None and metrics[best.metric] > best.value:
+        if best is not None and (best.last or metrics[best.metric] > best.value):
             best.value, best.epoch = metrics[best.metric], epoch
             best.state = {name: copy.deepcopy(parts[name].state_dict()) for name in best.parts}
         buffer = io.BytesIO()

@@ -12,7 +12,7 @@ from torch.optim import Adam, Optimizer
 from trainables.config import MinimaxConfig
 from trainables.losses import anonymizer_loss, distortion_penalty, nt_xent, rms_distortion
 from trainables.models.action import ActionClassifier, build_action_classifier
-from trainables.models.anonymizers import Anonymizer, anonymize_clips, build_anonymizer
+from trainables.models.anonymizers import Anonymizer, build_anonymizer
 from trainables.models.privacy import PrivacyEncoder, build_privacy_encoder
 from trainables.stages.context import StageContext, frozen
 from trainables.stages.loop import Meter, Stateful, run_epochs
@@ -50,12 +50,14 @@ def step_anonymizer(
     players.anonymizer.train()
     of_batch = settings.judge_statistics == "batch"
     with frozen(players.action, players.privacy, batch_statistics=of_batch), context.autocast():
-        anonymized = anonymize_clips(players.anonymizer, clips)
+        anonymized = context.anonymize(players.anonymizer, clips)
         action_loss = F.cross_entropy(players.action(anonymized), labels)
-        hidden = [anonymize_clips(players.anonymizer, view) for view in views]
+        hidden = [context.anonymize(players.anonymizer, view) for view in views]
         privacy_loss = nt_xent(*project(players.privacy, hidden), settings.temperature)
         rms = rms_distortion(clips, anonymized, settings.penalty_scope, settings.penalty_norm)
         penalty = distortion_penalty(rms, settings.distortion_budget)
+        if context.config.departures.detached_penalty:
+            penalty = penalty.detach()
         loss = anonymizer_loss(action_loss, privacy_loss, penalty, settings.penalty_weight, settings.privacy_weight)
     players.anonymizer_optimizer.zero_grad(set_to_none=True)
     loss.backward()
@@ -76,8 +78,8 @@ def step_judges(
     players.privacy.train()
     with frozen(players.anonymizer), context.autocast():
         with torch.no_grad():
-            anonymized = anonymize_clips(players.anonymizer, clips)
-            hidden = [anonymize_clips(players.anonymizer, view) for view in views]
+            anonymized = context.anonymize(players.anonymizer, clips)
+            hidden = [context.anonymize(players.anonymizer, view) for view in views]
         action_loss = F.cross_entropy(players.action(anonymized), labels)
         privacy_loss = nt_xent(*project(players.privacy, hidden), settings.temperature)
     players.judges_optimizer.zero_grad(set_to_none=True)

@@ -6,7 +6,7 @@ import torch
 
 from trainables.data.loader import Stills
 from trainables.losses import reconstruction_loss
-from trainables.models.anonymizers import anonymize_clips, build_anonymizer
+from trainables.models.anonymizers import build_anonymizer
 from trainables.stages.context import StageContext
 from trainables.stages.loop import Meter, Stateful, run_epochs
 from trainables.store import Outcome
@@ -31,7 +31,7 @@ def run(context: StageContext) -> Outcome:
             for batch in pair:
                 view = context.training_view(batch)
                 with context.autocast():
-                    losses.append(reconstruction_loss(anonymize_clips(anonymizer, view), view))
+                    losses.append(reconstruction_loss(context.anonymize(anonymizer, view), view))
             loss = losses[0] + losses[1]
             optimizer.zero_grad(set_to_none=True)
             loss.backward()

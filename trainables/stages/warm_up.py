@@ -10,7 +10,6 @@ import torch.nn.functional as F
 
 from trainables.losses import nt_xent
 from trainables.models.action import build_action_classifier
-from trainables.models.anonymizers import anonymize_clips
 from trainables.models.privacy import build_privacy_encoder
 from trainables.stages.context import StageContext
 from trainables.stages.loop import Meter, Stateful, run_epochs
@@ -43,11 +42,11 @@ def run(context: StageContext) -> Outcome:
             with context.autocast():
                 if not given["action"]:
                     with torch.no_grad():
-                        anonymized = anonymize_clips(anonymizer, context.training_view(clip_batch))
+                        anonymized = context.anonymize(anonymizer, context.training_view(clip_batch))
                     losses["loss_action"] = F.cross_entropy(action(anonymized), clip_batch["label"])
                 if not given["privacy"]:
                     with torch.no_grad():
-                        views = [anonymize_clips(anonymizer, view) for view in pair_views(context, pair_batch)]
+                        views = [context.anonymize(anonymizer, view) for view in pair_views(context, pair_batch)]
                     losses["loss_privacy"] = nt_xent(*project(privacy, views), config.minimax.temperature)
             optimizer.zero_grad(set_to_none=True)
             torch.stack(list(losses.values())).sum().backward()

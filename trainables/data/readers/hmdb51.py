@@ -4,7 +4,8 @@
     testTrainMulti_7030_splits/<class>_test_split{1,2,3}.txt  (also inside the video folder): `name.avi 1 `;
                                    1 = train, 2 = test, 0 = unused in this split
 
-Where PA-HMDB51's label files are under the root, its videos, which are there to be tested on, never train.
+Where PA-HMDB51's label files are under the root, its videos, which are there to be tested on, do not train, unless
+`with_pa_hmdb51` asks for the overlap of the released code.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def read_splits(config: ActionData, root: Path) -> VideoSplits:
             else:
                 malformed.append(f"{line.where}: {line.name!r} is not `name.avi` and 0, 1 or 2")
     refuse(malformed, "correct the list")
-    held_back = annotated_names(root)
+    held_back = frozenset() if config.with_pa_hmdb51 else annotated_names(root)
     train = [entry for entry in listed["1"] if entry.name not in held_back]
     for part, entries in (("training", train), ("test", listed["2"])):
         if not entries:
