@@ -53,6 +53,32 @@ class Identity(Anonymizer):
         return frames
 
 
+class Downsample(Anonymizer):
+    """Area-resizes by `factor` and back; a side that the factor does not divide shrinks to the next whole pixel.
+
+    Back by bilinear interpolation: nearest would hold no more of the picture, and add the edges of its blocks to it.
+    """
+
+    def __init__(self, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, frames: Tensor) -> Tensor:
+        height, width = frames.shape[-2:]
+        small = functional.interpolate(frames, (-(-height // self.factor), -(-width // self.factor)), mode="area")
+        return functional.interpolate(small, (height, width), mode="bilinear", align_corners=False)
+
+
+@ANONYMIZERS.register("downsample_2x")
+def _downsample_2x(config: AnonymizerConfig) -> Downsample:
+    return Downsample(2)
+
+
+@ANONYMIZERS.register("downsample_4x")
+def _downsample_4x(config: AnonymizerConfig) -> Downsample:
+    return Downsample(4)
+
+
 @ANONYMIZERS.register("unetpp")
 class UnetPlusPlus(Anonymizer):
     """UNet++, https://arxiv.org/abs/1807.10165, of segmentation_models_pytorch.
