@@ -2,7 +2,8 @@
 
 The action is only in the motion: a figure appears at a place and in a look that do not depend on the action and moves,
 wrapping around the edges, so that no single frame tells the action. The private attributes are only in the appearance,
-each an independent coin of known bias. Both label the clips (`clip_attributes.csv`) as well as the images.
+each an independent coin of known bias. Both label the clips (`clip_attributes.csv`) as well as the images. `boxes.csv` says
+where the figure is in every frame and image.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ from PIL import Image
 from trainables.config import ConfigError
 
 Array = NDArray[np.float64]
-VERSION = 1  # of the pictures: a change here makes new data
+Painted = tuple[NDArray[np.uint8], NDArray[np.bool_]]
+BoxRow = tuple[str | int | float, ...]  # of BOX_COLUMNS; relative to the sides of the picture
+BOX_COLUMNS = ("filename", "frame", "x0", "y0", "x1", "y1")
+VERSION = 2  # of the pictures: a change here makes new data
 
 CLIPS_PER_SOURCE = 2
 DOMAINS: tuple[Literal["known", "novel"], ...] = ("known", "novel")
@@ -120,8 +124,9 @@ def ensure(root: Path, spec: GeneratedSpec) -> Path:
     aside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         aside.chmod(0o755)
-        _write_clips(aside, spec)
-        _write_images(aside, spec)
+        boxes = [*_write_clips(aside, spec), *_write_images(aside, spec)]
+        with (aside / "boxes.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([BOX_COLUMNS, *boxes])
         (aside / "spec.json").write_text(json.dumps(asdict(spec), indent=1))
         os.rename(aside, target)
     except OSError:
@@ -132,13 +137,15 @@ def ensure(root: Path, spec: GeneratedSpec) -> Path:
     return target
 
 
-def _write_clips(root: Path, spec: GeneratedSpec) -> None:
+def _write_clips(root: Path, spec: GeneratedSpec) -> list[BoxRow]:
+    """Returns where the figure is, frame by frame."""
     classes = sorted(MOTIONS[spec.domain])
     lists = root / "ucfTrainTestlist"
     lists.mkdir()
     (lists / "classInd.txt").write_text("".join(f"{i} {name}\n" for i, name in enumerate(classes, start=1)))
     names: dict[str, list[str]] = {"train": [], "test": []}
     rows: list[list[str | int]] = []
+    boxes: list[BoxRow] = []
     first_source = 1
     for split, count in (("test", spec.test_clips), ("train", spec.train_clips)):
         per_class = [count // len(classes) + (i < count % len(classes)) for i in range(len(classes))]
@@ -151,7 +158,9 @@ def _write_clips(root: Path, spec: GeneratedSpec) -> None:
                 look = _Look.draw(rng, spec.domain)  # one person a source: its clips share the look
                 name = f"{motion}/v_{motion}_g{first_source + source:02d}_c{part + 1:02d}.avi"
                 clip_rng = np.random.default_rng([spec.seed, 2, first_source + source, label, part])
-                _write_video(root / "UCF-101" / name, _clip(clip_rng, look, MOTIONS[spec.domain][motion], spec))
+                frames, figure = _clip(clip_rng, look, MOTIONS[spec.domain][motion], spec)
+                _write_video(root / "UCF-101" / name, frames)
+                boxes += _box_rows(name, figure)
                 names[split].append(name)
                 rows.append([name, *look.labels])
         first_source += sources
@@ -162,9 +171,12 @@ def _write_clips(root: Path, spec: GeneratedSpec) -> None:
         writer = csv.writer(file)
         writer.writerow(["filename", *ATTRIBUTES[spec.domain]])
         writer.writerows(rows)
+    return boxes
 
 
-def _write_images(root: Path, spec: GeneratedSpec) -> None:
+def _write_images(root: Path, spec: GeneratedSpec) -> list[BoxRow]:
+    """Returns where the figure is in each image."""
+    boxes: list[BoxRow] = []
     vispr = root / "VISPR"
     vispr.mkdir()
     (vispr / "attributes.txt").write_text("".join(f"{name}\n" for name in ATTRIBUTES[spec.domain]))
@@ -177,16 +189,40 @@ def _write_images(root: Path, spec: GeneratedSpec) -> None:
             rng = np.random.default_rng([spec.seed, 3, number, index])
             look = _Look.draw(rng, spec.domain)
             stem = f"2017_{number}{index:07d}"
-            picture = look.paint(rng.random(2)[None], spec.size)[0]
-            Image.fromarray(picture).save(vispr / "images" / split / f"{stem}.jpg", quality=95, subsampling=0)
+            pictures, figure = look.paint(rng.random(2)[None], spec.size)
+            boxes += _box_rows(f"images/{split}/{stem}.jpg", figure)
+            Image.fromarray(pictures[0]).save(vispr / "images" / split / f"{stem}.jpg", quality=95, subsampling=0)
             labels = [name for name, on in zip(ATTRIBUTES[spec.domain], look.labels, strict=True) if on]
             annotation = {"image_path": f"images/{split}/{stem}.jpg", "labels": labels}
             (vispr / "annotations" / split / f"{stem}.json").write_text(json.dumps(annotation))
             lines.append(f"annotations/{split}/{stem}.json\n")
         (vispr / f"{split}.txt").write_text("".join(lines))
+    return boxes
 
 
-def _clip(rng: np.random.Generator, look: _Look, motion: Motion, spec: GeneratedSpec) -> NDArray[np.uint8]:
+def _box_rows(name: str, figure: NDArray[np.bool_]) -> list[BoxRow]:
+    """The rows of `boxes.csv` for one file, from the pixels (T, H, W) of the figure: one box for each part of it that the
+    edges of the frame cut off.
+    """
+    rows: list[BoxRow] = []
+    for frame, pixels in enumerate(figure):
+        for top, bottom in _runs(pixels.any(axis=1)):
+            for left, right in _runs(pixels.any(axis=0)):
+                part = pixels[top:bottom, left:right]
+                if part.any():
+                    ys, xs = (np.flatnonzero(part.any(axis=axis)) for axis in (1, 0))
+                    box = (left + xs[0], top + ys[0], left + xs[-1] + 1, top + ys[-1] + 1)
+                    rows.append((name, frame, *(float(pixel) / len(pixels) for pixel in box)))
+    return rows
+
+
+def _runs(line: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """[first, last + 1] of every unbroken run of True."""
+    steps = np.flatnonzero(np.diff(line, prepend=False, append=False)).tolist()
+    return list(zip(steps[::2], steps[1::2], strict=True))
+
+
+def _clip(rng: np.random.Generator, look: _Look, motion: Motion, spec: GeneratedSpec) -> Painted:
     start, pace, phase, side = rng.random(2), rng.uniform(0.85, 1.15), rng.random(), int(rng.choice([-1, 1]))
     t = pace * np.arange(spec.frames) / spec.frames + phase
     return look.paint((start + motion(t, side)) % 1.0, spec.size)
@@ -209,8 +245,11 @@ class _Look:
         body, room = _palette(domain, labels)
         return _Look(domain, labels, _shift(body, jitter[:3]), _shift(room, jitter[3:]), int(rng.integers(2**31)))
 
-    def paint(self, centres: Array, size: int) -> NDArray[np.uint8]:
-        """(T, 2) centres in [0, 1] -> (T, size, size, 3) frames; the figure wraps around the edges."""
+    def paint(self, centres: Array, size: int) -> Painted:
+        """(T, 2) centres in [0, 1] -> (T, size, size, 3) frames, and which of their pixels are the figure's (T, size, size).
+
+        The figure wraps around the edges.
+        """
         texture = np.random.default_rng(self.texture)
         axis = (np.arange(size) + 0.5) / size
         room = np.array(self.room) + texture.uniform(-0.02, 0.02, (size, size, 1))
@@ -222,9 +261,11 @@ class _Look:
         y = (axis[None, :] - centres[:, 1, None] + 0.5) % 1.0 - 0.5
         x, y = np.broadcast_arrays(x[:, None, :], y[:, :, None])
         frames = np.broadcast_to(room, (len(centres), size, size, 3)).copy()
+        figure = np.zeros(frames.shape[:3], dtype=np.bool_)
         for mask, colour in _layers(self.domain, self.labels, x, y):
             frames[mask] = np.array(self.tint if colour is None else colour)
-        return (frames.clip(0.0, 1.0) * 255).round().astype(np.uint8)
+            figure |= mask
+        return (frames.clip(0.0, 1.0) * 255).round().astype(np.uint8), figure
 
 
 def _palette(domain: str, labels: Sequence[int]) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
