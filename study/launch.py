@@ -17,10 +17,15 @@ from trainables.trial import TrialJob
 
 @dataclass(frozen=True)
 class Launch:
-    """Where a study runs. All paths are absolute: a Ray worker has a working directory of its own."""
+    """Where a study runs. All paths are absolute: a Ray worker has a working directory of its own.
+
+    `stages` is where all workers keep the stages: a directory, or a URI of an object store. `storage` is a directory in any
+    case, for what the driver writes: the same one, or `results` in the working directory.
+    """
 
     data_root: Path | None  # None: generated data, made in the storage when they are needed
     storage: Path
+    stages: str
     tracking_uri: str
     cpus: float
     gpus: float
@@ -37,7 +42,9 @@ class Launch:
         gpus: float,
         max_concurrent: int | None,
     ) -> Launch:
-        """Raises ConfigError for what cannot be: no data root, one for generated data, resources below zero."""
+        """Raises ConfigError for what cannot be: no data root, one for generated data, resources below zero, a storage that
+        no worker can reach, or one where MLflow's database cannot be.
+        """
         if generated and data_root is not None:
             raise ConfigError(
                 f"--profile {plan.profile} makes its own data; leave out --data-root {data_root}, or --profile small"
@@ -54,10 +61,16 @@ class Launch:
             )
         if max_concurrent is not None and max_concurrent < 1:
             raise ConfigError(f"--max-concurrent {max_concurrent}: give at least 1")
-        where = Path(storage).absolute()
+        directory = StageStore(storage).directory
+        if storage.startswith("memory:"):
+            raise ConfigError(f"--storage {storage}: each worker has a memory of its own; give a directory or s3://bucket/path")
+        if directory is None and not tracking_uri:
+            raise ConfigError(f"--storage {storage}: SQLite cannot live there; give --tracking-uri, a server or a database")
+        where = directory or Path("results").absolute()
         return Launch(
             data_root=None if data_root is None else Path(data_root).absolute(),
             storage=where,
+            stages=storage if directory is None else str(directory),
             tracking_uri=tracking_uri or f"sqlite:///{where}/mlflow.db",
             cpus=cpus,
             gpus=gpus,
@@ -81,7 +94,7 @@ class Launch:
         whole = max(1, int(self.cpus))
         return Runtime(
             data_root=str(data_root),
-            storage=str(self.storage),
+            storage=self.stages,
             device="cuda" if self.gpus else "cpu",
             workers=max(0, whole - 1) if self.gpus else 0,
             threads=whole,
@@ -100,8 +113,10 @@ def dry_run(plan: StudyPlan, where: Launch) -> int:
     plans = _plan_stages(plan, where.data(plan))
     stages = {(stage.name, stage.key) for trial in plans for stage in trial.stages}
     asked = sum(len(trial.stages) for trial in plans)
-    store = StageStore(where.storage)
-    done = sum(store.path(name, key).is_dir() for name, key in stages)
+    store = StageStore(where.stages)
+    if store.directory is None:
+        store.require()
+    done = sum(store.has(name, key) for name, key in stages)
     print(f"stages: {asked} asked for, {len(stages)} different ones to compute, {done} of them already stored")
     return 0
 
@@ -111,6 +126,7 @@ def launch(plan: StudyPlan, where: Launch) -> int:
     data_root = where.data(plan)
     plans = _plan_stages(plan, data_root)
     _check_weights(plan)
+    StageStore(where.stages).require()
     from study.tracking import end_unfinished, finished_trials, open_study
 
     where.storage.mkdir(parents=True, exist_ok=True)
@@ -118,7 +134,7 @@ def launch(plan: StudyPlan, where: Launch) -> int:
     already = finished_trials(where.tracking_uri, experiment_id)
     todo = [(trial, staged) for trial, staged in zip(plan.trials, plans, strict=True) if staged.key not in already]
     print(f"{plan.experiment}: {len(plan.trials)} trials, {len(plan.trials) - len(todo)} done before, {len(todo)} to run")
-    print(f"data {data_root}\nstorage {where.storage}\nMLflow {where.tracking_uri}", flush=True)
+    print(f"data {data_root}\nstorage {where.stages}\nresults {where.storage}\nMLflow {where.tracking_uri}", flush=True)
     problems = False
     if todo:
         from study.tuner import Resources, run_trials, start_ray, stop_ray

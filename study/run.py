@@ -58,7 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--data-root", metavar="DIR", help=f"directory of the data sets (or {DATA_ROOT_VARIABLE})")
     parser.add_argument(
-        "--storage", metavar="DIR", help=f"artifacts, shared by all workers (or {STORAGE_VARIABLE}; default: results)"
+        "--storage",
+        metavar="DIR|URI",
+        help=f"stages, shared by all workers: a directory, s3://, gs:// (or {STORAGE_VARIABLE}; default: results)",
     )
     parser.add_argument(
         "--tracking-uri", metavar="URI", help=f"MLflow (or {TRACKING_URI_VARIABLE}; default: SQLite in the storage)"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from mlflow.entities import Metric, Param, RunStatus
+from mlflow.entities import Metric, Param, Run, RunStatus
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
@@ -57,13 +58,53 @@ def open_study(plan: StudyPlan, tracking_uri: str, artifacts: Path) -> str:
 def finished_trials(tracking_uri: str, experiment_id: str) -> set[str]:
     """Keys of the trials whose record is complete."""
     client = MlflowClient(tracking_uri)
-    token, keys = None, set()
+    found = _pages(lambda **page: client.search_runs([experiment_id], "attributes.status = 'FINISHED'", **page))
+    return {run.data.tags.get(schema.TAG_TRIAL_KEY, "") for run in found}
+
+
+def stages_in_use(tracking_uri: str) -> set[tuple[str, str]]:
+    """Stage and key of everything that a run of any experiment was made of, finished or not.
+
+    Raises ConfigError if the records cannot be read, or one that must have stages does not say which.
+    """
+    database = tracking_uri.removeprefix("sqlite:///")
+    if database != tracking_uri and not Path(database).is_file():
+        raise ConfigError(f"{tracking_uri}: no such file; give the tracking URI of the studies that use these stages")
+    used: set[tuple[str, str]] = set()
+    try:
+        client = MlflowClient(tracking_uri)
+        experiments = [found.experiment_id for found in _pages(client.search_experiments)]
+        for run in _pages(lambda **page: client.search_runs(experiments, **page)) if experiments else ():
+            used |= _stages_of(client, run)
+    except (MlflowException, OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(f"{tracking_uri}: cannot tell which stages are in use ({reason})") from None
+    return used
+
+
+def _stages_of(client: MlflowClient, run: Run) -> set[tuple[str, str]]:
+    tag = run.data.tags.get(schema.TAG_STAGE_KEYS)
+    if tag is not None:
+        return {(name, key) for name, _, key in (pair.partition("=") for pair in tag.split())}
+    if run.info.status != RunStatus.to_string(RunStatus.FINISHED) or schema.TAG_TRIAL_KEY not in run.data.tags:
+        return set()
+    with tempfile.TemporaryDirectory() as directory:  # a record from before there was the tag
+        path = client.download_artifacts(run.info.run_id, schema.ARTIFACT_RECORD, directory)
+        return set(json.loads(Path(path).read_text())["stage_keys"].items())
+
+
+def _pages(search: Callable[..., Any]) -> Iterator[Any]:
+    token = None
     while True:
-        page = client.search_runs([experiment_id], "attributes.status = 'FINISHED'", max_results=1000, page_token=token)
-        keys |= {run.data.tags.get(schema.TAG_TRIAL_KEY, "") for run in page}
+        page = search(max_results=1000, page_token=token)
+        yield from page
         token = page.token
         if not token:
-            return keys
+            return
+
+
+def _pairs(stage_keys: Mapping[str, str]) -> str:
+    return " ".join(f"{name}={key}" for name, key in stage_keys.items())
 
 
 class TrialRun:
@@ -84,6 +125,7 @@ class TrialRun:
             params = [Param(field, str(value)[:_PARAM_LENGTH]) for field, value in flatten(config).items()]
             self._client.log_batch(self.run_id, params=params)
         self._logged: dict[str, set[int]] = {}
+        self._stage_keys: dict[str, str] = {}
         self._log_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), schema.ARTIFACT_CONFIG)
 
     def epoch(self, stage: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
@@ -94,6 +136,8 @@ class TrialRun:
 
     def finished(self, stage: PlannedStage, outcome: Outcome, reused: bool) -> None:
         """What a reused stage did long ago belongs to this trial's curves as well."""
+        self._stage_keys[stage.name] = stage.key  # known from now on: an unfinished trial needs its stages too
+        self._client.set_tag(self.run_id, schema.TAG_STAGE_KEYS, _pairs(self._stage_keys))
         self._log_curves(stage.name, dict(enumerate(outcome.history)))
         for name, content in outcome.files.items():
             self._log_bytes(content, name)
@@ -101,9 +145,10 @@ class TrialRun:
     def complete(self, record: TrialRecord, anonymizer: bytes | None) -> None:
         """The final figures, the record and the anonymizer; the run is FINISHED after this and not before."""
         now = int(time.time() * 1000)
-        values = {**record.metrics, "seconds": record.seconds}
+        values = {**record.metrics, "seconds": record.seconds, "pipeline_seconds": record.pipeline_seconds}
         self._client.log_batch(self.run_id, [Metric(name, float(value), now, 0) for name, value in values.items()])
         self._client.set_tag(self.run_id, schema.TAG_STAGES_REUSED, " ".join(record.reused))
+        self._client.set_tag(self.run_id, schema.TAG_STAGE_KEYS, _pairs(record.stage_keys))
         self._log_text(record.to_json(), schema.ARTIFACT_RECORD)
         if anonymizer is not None:
             self._log_bytes(anonymizer, "anonymizer.pt", schema.ARTIFACT_ANONYMIZER)

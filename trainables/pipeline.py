@@ -7,7 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Protocol
 
@@ -33,21 +33,28 @@ class Reporter(Protocol):
         """Another worker computes this stage; `holder` names it."""
 
     def finished(self, stage: PlannedStage, outcome: Outcome, reused: bool) -> None:
-        """A stage is there; `reused` if it had been computed before."""
+        """A stage is there; `reused` if another call or worker computed it. In the order in which they come, not planned."""
 
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """The final figures of a trial. `seconds` counts its own stages, `reused` names those it found done."""
+    """The final figures of a trial.
+
+    `computed` and `reused` name its stages: those this call computed, and those it found done. `seconds` counts the computed
+    ones, `pipeline_seconds` all of them, the reused ones with what they took when they were computed; `stage_seconds` has
+    each. What many trials computed together is the sum of `stage_seconds` over different `stage_keys`.
+    """
 
     key: str
     metrics: Mapping[str, float]
     stage_keys: Mapping[str, str]
+    computed: tuple[str, ...]
     reused: tuple[str, ...]
     notes: tuple[str, ...]
     fingerprints: Mapping[str, str]
     seconds: float
-    stage_seconds: Mapping[str, float] = field(default_factory=dict)
+    pipeline_seconds: float
+    stage_seconds: Mapping[str, float]
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1)
@@ -58,36 +65,59 @@ def run_trial(
 ) -> tuple[TrialRecord, dict[str, Outcome]]:
     """Runs one full pipeline; returns its record and the outcome of every stage.
 
+    Each stage is computed by one worker at a time, whoever else needs it. While another one computes a stage, this one does
+    what else of its trial is ready; when nothing is, it waits, and takes over if the other one dies. The record and the
+    outcomes are those of the plan's order, whatever the order of the work.
+
     Raises ConfigError or DataError before any training when the config or the data cannot be used, Diverged on a NaN
-    loss, Stopped after a saved epoch when `stop()` says so. A second call goes on where the first one ended.
+    loss, Stopped after a saved epoch or while waiting when `stop()` says so. A second call goes on where the first one ended.
     """
     torch.set_num_threads(runtime.threads)
     data = TrialData(config, runtime.data_root)
     data.require()
     plan = plan_trial(config, data)
     store = StageStore(runtime.storage)
-    outcomes: dict[str, Outcome] = {}
-    reused: list[str] = []
-    for planned in plan.stages:
-        outcome = store.read(planned.name, planned.key)
-        if outcome is None:
-            with store.claim(planned.name, planned.key, partial(_wait, planned.name, reporter, stop)):
-                outcome = store.read(planned.name, planned.key)  # another worker may have finished it meanwhile
-                if outcome is None:
-                    outcome = _compute(planned, plan, runtime, data, store, outcomes, reporter, stop)
-                else:
-                    reused.append(planned.name)
+    done: dict[str, Outcome] = {}
+    computed: set[str] = set()
+    while len(done) < len(plan.stages):
+        ready = [stage for stage in plan.stages if stage.name not in done and done.keys() >= set(stage.inputs.values())]
+        for planned in ready:
+            compute = partial(_compute, planned, plan, runtime, data, store, done, reporter, stop)
+            outcome, own = _obtain(planned, store, compute)
+            if outcome is not None:
+                break
         else:
-            reused.append(planned.name)
-        outcomes[planned.name] = outcome
-        reporter.finished(planned, outcome, planned.name in reused)
-    return _record(plan, data, outcomes, reused), outcomes
+            _wait(ready[0], store, reporter, stop)
+            continue
+        done[planned.name] = outcome
+        if own:
+            computed.add(planned.name)
+        reporter.finished(planned, outcome, not own)
+    outcomes = {stage.name: done[stage.name] for stage in plan.stages}
+    return _record(plan, data, outcomes, computed), outcomes
 
 
-def _wait(stage: str, reporter: Reporter, stop: Callable[[], bool], holder: str) -> None:
-    reporter.waiting(stage, holder)
+def _obtain(planned: PlannedStage, store: StageStore, compute: Callable[[], Outcome]) -> tuple[Outcome | None, bool]:
+    """The outcome of a stage and whether it was computed now; None while another worker computes it."""
+    outcome = store.read(planned.name, planned.key)
+    if outcome is not None:
+        return outcome, False
+    lease = store.try_claim(planned.name, planned.key)
+    if lease is None:
+        return None, False
+    with lease:
+        outcome = store.read(planned.name, planned.key)  # another worker may have finished it meanwhile
+        return (compute(), True) if outcome is None else (outcome, False)
+
+
+def _wait(planned: PlannedStage, store: StageStore, reporter: Reporter, stop: Callable[[], bool]) -> None:
+    holder = store.holder(planned.name, planned.key)
+    if not holder:
+        return  # free since a moment ago
+    reporter.waiting(planned.name, holder)
     if stop():
-        raise Stopped(f"{stage}: stopped while {holder} computes it")
+        raise Stopped(f"{planned.name}: stopped while {holder} computes it")
+    time.sleep(store.poll_seconds)
 
 
 def _compute(
@@ -119,7 +149,7 @@ def _compute(
     return outcome
 
 
-def _record(plan: TrialPlan, data: TrialData, outcomes: Mapping[str, Outcome], reused: list[str]) -> TrialRecord:
+def _record(plan: TrialPlan, data: TrialData, outcomes: Mapping[str, Outcome], computed: set[str]) -> TrialRecord:
     sets = dict.fromkeys(name for stage in plan.stages for name in stage.stage.data)
     return TrialRecord(
         key=plan.key,
@@ -130,9 +160,11 @@ def _record(plan: TrialPlan, data: TrialData, outcomes: Mapping[str, Outcome], r
             for name, value in outcome.metrics.items()
         },
         stage_keys={stage.name: stage.key for stage in plan.stages},
-        reused=tuple(reused),
+        computed=tuple(name for name in outcomes if name in computed),
+        reused=tuple(name for name in outcomes if name not in computed),
         notes=tuple(note for outcome in outcomes.values() for note in outcome.notes),
         fingerprints={name: getattr(data, name).fingerprint for name in sets},
-        seconds=sum(outcome.seconds for name, outcome in outcomes.items() if name not in reused),
+        seconds=sum(outcome.seconds for name, outcome in outcomes.items() if name in computed),
+        pipeline_seconds=sum(outcome.seconds for outcome in outcomes.values()),
         stage_seconds={name: outcome.seconds for name, outcome in outcomes.items()},
     )

@@ -40,6 +40,13 @@ FINAL_METRICS: dict[str, Metric] = {
         ),
         Metric("penalty_active", "penalty active", "neither", True, "share of minimax steps in which rms > B"),
         Metric("seconds", "seconds", "lower", False, "wall time of the trial's own stages, reused ones not counted"),
+        Metric(
+            "pipeline_seconds",
+            "seconds of a full pipeline",
+            "neither",
+            False,
+            "wall time of all stages of the trial, reused ones with what they took when they were computed",
+        ),
     )
 }
 
@@ -51,6 +58,7 @@ AP, AP_CHANCE, CLIP = "ap.", "ap_chance.", "clip_"
 # Tags of a trial's MLflow run. `setting` is the run without its seed: runs with equal setting are repetitions.
 TAG_TRIAL_KEY, TAG_SPACE, TAG_PROFILE, TAG_PROTOCOL = "trial_key", "space", "profile", "protocol"
 TAG_METHOD, TAG_SETTING, TAG_SEED, TAG_STAGES_REUSED, TAG_REASON = "method", "setting", "seed", "stages_reused", "reason"
+TAG_STAGE_KEYS = "stage_keys"  # "stage=key stage=key ...": what the trial has in the stage store, from its first stage on
 
 # Artifacts of a trial's MLflow run.
 ARTIFACT_CONFIG, ARTIFACT_FRAMES, ARTIFACT_RECORD, ARTIFACT_ANONYMIZER = (

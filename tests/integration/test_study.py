@@ -56,7 +56,7 @@ def study(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     deadline = time.monotonic() + 120
     victim = None
     while victim is None and time.monotonic() < deadline and process.poll() is None:
-        working = list(storage.glob("stages/*/*.lease"))
+        working = list(storage.glob("stages/*/*.lease.*"))
         workers = [
             p for p in psutil.Process(process.pid).children(recursive=True) if "run_job" in p.name() or "ray::" in p.name()
         ]
@@ -87,6 +87,7 @@ def test_every_trial_is_recorded_once_though_a_worker_was_killed(study: tuple[Pa
             "leakage",
             "rms_distortion",
             "seconds",
+            "pipeline_seconds",
         } <= run.data.metrics.keys()
         assert run.data.metrics["clip_leakage"] <= 1.0
         assert run.data.params["clip.frames"] == "4"

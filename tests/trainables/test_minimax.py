@@ -15,7 +15,7 @@ from trainables.models.anonymizers import anonymize_clips
 from trainables.plan import TrialData
 from trainables.stages import minimax, reconstruct, warm_up
 from trainables.stages.context import StageContext
-from trainables.store import Outcome
+from trainables.store import Outcome, StageStore
 
 
 @pytest.fixture
@@ -31,7 +31,14 @@ def context(tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path) -> StageC
 
     def at(stage: str, inputs: dict[str, Outcome]) -> StageContext:
         return StageContext(
-            stage, config, runtime, TrialData(config, tiny_data), inputs, tmp_path / stage, print, lambda: False
+            stage,
+            config,
+            runtime,
+            TrialData(config, tiny_data),
+            inputs,
+            StageStore(tmp_path).work(stage, "k"),
+            print,
+            lambda: False,
         )
 
     inputs = {"reconstruct": reconstruct.run(at("reconstruct", {}))}
@@ -133,5 +140,9 @@ def test_alternating_batches_train_each_side_on_half_of_them(context: StageConte
         settings = context.config.minimax.model_copy(update={"alternate": alternate, "epochs": 1, "batch_size": 5})
         config = context.config.model_copy(update={"minimax": settings})
         assert len(context.data.action.train) == 24, "five batches of five, the last one smaller"
-        minimax.run(StageContext(**{**vars(context), "config": config, "work": context.work / alternate}))
+        minimax.run(
+            StageContext(
+                **{**vars(context), "config": config, "work": StageStore(context.runtime.storage).work("minimax", alternate)}
+            )
+        )
         assert (calls["step_anonymizer"], calls["step_judges"]) == expected

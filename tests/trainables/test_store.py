@@ -1,4 +1,4 @@
-"""Artifacts: all or nothing, verified when read, computed by one worker at a time."""
+"""Artifacts: all or nothing, verified when read, computed by one worker at a time; on a directory and on an object store."""
 
 from __future__ import annotations
 
@@ -7,20 +7,56 @@ import multiprocessing
 import os
 import signal
 import time
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from fsspec.registry import known_implementations
 
-from trainables.store import Outcome, StageStore
+from trainables.config import ConfigError
+from trainables.store import Lease, Outcome, StageStore, leases
 
 OUTCOME = Outcome({"top1": 0.5}, [{"loss": 1.0}], {"w": torch.arange(3.0)}, {"a.png": b"picture"}, ("a note",), 2.0)
+ELSEWHERE = b"another-host 1 abc"
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
-    store = StageStore(tmp_path)
+@pytest.fixture(params=["directory", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StageStore]:
+    if request.param == "directory":
+        yield StageStore(tmp_path)
+        return
+    store = StageStore(f"memory://test-{uuid.uuid4().hex}/storage")
+    yield store
+    store.files.remove_tree("stages")
+
+
+@pytest.fixture
+def short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "LEASE_SECONDS", 0.2)
+    monkeypatch.setattr(leases, "HEARTBEAT_SECONDS", 0.02)
+
+
+def stored(store: StageStore) -> dict[str, str]:
+    """Paths of all files by their name."""
+    return {file.path.rpartition("/")[2]: file.path for file in store.files.tree("stages")}
+
+
+def wait_for_claim(store: StageStore, stage: str = "minimax", key: str = "k") -> Lease:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if lease := store.try_claim(stage, key):
+            return lease
+        time.sleep(0.02)
+    raise AssertionError("the claim was never free")
+
+
+def test_what_is_written_is_read(store: StageStore) -> None:
     assert store.read("minimax", "k") is None
+    assert not store.has("minimax", "k")
     store.write("minimax", "k", OUTCOME, {"seed": 0})
+    assert store.has("minimax", "k")
     found = store.read("minimax", "k")
     assert found is not None
     assert (found.metrics, found.history, found.files, found.notes) == (
@@ -29,63 +65,194 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert torch.equal(found.state["w"], torch.arange(3.0))
 
 
-def test_writing_twice_keeps_one(tmp_path: Path) -> None:
-    store = StageStore(tmp_path)
+def test_a_uri_of_a_directory_is_that_directory(tmp_path: Path) -> None:
+    StageStore(f"file://{tmp_path}").write("minimax", "k", OUTCOME, {})
+    assert (tmp_path / "stages" / "minimax" / "k" / "record.json").is_file()
+    assert StageStore(tmp_path).read("minimax", "k") is not None
+
+
+def test_writing_twice_keeps_the_first_and_leaves_nothing_else(store: StageStore) -> None:
+    store.work("minimax", "k").write(b"checkpoint")
     store.write("minimax", "k", OUTCOME, {})
+    record = store.files.read(stored(store)["record.json"])
+    store.work("minimax", "k").write(b"of one who was taken over and did not notice")
     store.write("minimax", "k", OUTCOME, {})
-    assert [p.name for p in (tmp_path / "stages" / "minimax").iterdir()] == ["k"]
+    assert sorted(stored(store)) == ["a.png", "record.json", "state.pt"]
+    assert len(store.files.tree("stages")) == 3
+    assert store.files.read(stored(store)["record.json"]) == record
+
+
+def test_a_writer_that_died_before_its_record_is_not_seen(store: StageStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    replace = store.files.replace
+
+    def dies_at_the_second(path: str, content: bytes) -> None:
+        written.append(path)
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        replace(path, content)
+
+    monkeypatch.setattr(store.files, "replace", dies_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        store.write("minimax", "k", OUTCOME, {})
+    assert store.read("minimax", "k") is None
+    monkeypatch.undo()
+    store.write("minimax", "k", OUTCOME, {})
+    assert store.read("minimax", "k") is not None
 
 
 @pytest.mark.parametrize("name", ["state.pt", "a.png", "record.json"])
 @pytest.mark.parametrize("damage", ["cut", "gone"])
 def test_a_damaged_artifact_is_said_and_computed_again(
-    tmp_path: Path, name: str, damage: str, caplog: pytest.LogCaptureFixture
+    store: StageStore, name: str, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store = StageStore(tmp_path)
     store.write("minimax", "k", OUTCOME, {})
-    path = store.path("minimax", "k") / name
+    path = stored(store)[name]
+    content = store.files.read(path)
+    assert content is not None
+    store.files.remove(path)
     if damage == "cut":
-        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    else:
-        path.unlink()
+        store.files.replace(path, content[: len(content) // 2])
     with caplog.at_level(logging.WARNING):
         assert store.read("minimax", "k") is None
-    assert "damaged" in caplog.text
+    never_committed = (damage, name) == ("gone", "record.json") and store.directory is None
+    assert ("damaged" in caplog.text) is not never_committed
     store.write("minimax", "k", OUTCOME, {})
+    assert store.read("minimax", "k") is not None
+    if store.directory is None:
+        assert len(store.files.tree("stages")) == 3, "what was damaged is gone"
+    else:
+        assert len(list(store.directory.glob("stages/minimax/k.damaged-*"))) == 1
+
+
+def test_what_another_one_has_computed_anew_is_not_set_aside(store: StageStore) -> None:
+    store.write("minimax", "k", OUTCOME, {})
+    store._set_aside("minimax", "k", b"the record that was damaged", "")
     assert store.read("minimax", "k") is not None
 
 
+def test_a_checkpoint_is_found_by_another_worker(store: StageStore) -> None:
+    assert store.work("minimax", "k").read() is None
+    store.work("minimax", "k").write(b"1")
+    store.work("minimax", "k").write(b"2")
+    assert StageStore(store.files.storage).work("minimax", "k").read() == b"2"
+
+
+def test_one_claims_and_the_others_do_not(store: StageStore) -> None:
+    other = StageStore(store.files.storage)
+    lease = store.try_claim("minimax", "k")
+    assert lease is not None
+    with lease:
+        assert other.try_claim("minimax", "k") is None
+        assert other.holder("minimax", "k").split()[1] == str(os.getpid())
+        assert other.try_claim("minimax", "another") is not None
+    assert other.holder("minimax", "k") == ""
+    with wait_for_claim(other):
+        pass
+    assert not [name for name in stored(store) if name.startswith("k.lease")]
+
+
+def test_a_claim_is_free_after_an_error(store: StageStore) -> None:
+    with pytest.raises(ArithmeticError), wait_for_claim(store):
+        raise ArithmeticError
+    assert store.try_claim("minimax", "k") is not None
+
+
+def test_a_heartbeat_keeps_a_claim(store: StageStore, short_lease: None) -> None:
+    other = StageStore(store.files.storage)
+    with wait_for_claim(store):
+        end = time.monotonic() + 1.0
+        while time.monotonic() < end:
+            assert other.try_claim("minimax", "k") is None
+            time.sleep(0.02)
+        assert other.beats("minimax", "k")
+
+
+def test_a_holder_on_another_host_is_dead_when_its_heartbeat_has_stopped(store: StageStore, short_lease: None) -> None:
+    """Whatever the clocks of the two hosts say; an old file alone is no proof."""
+    store.files.replace("stages/minimax/k.lease.1", ELSEWHERE + b" 7")
+    assert store.try_claim("minimax", "k") is None
+    start = time.monotonic()
+    with wait_for_claim(store) as lease:
+        assert time.monotonic() - start > 0.15
+        assert lease.path.endswith("k.lease.2")
+    assert stored(store) == {}, "the lease of the dead goes with that of its successor"
+
+
+def test_only_one_of_several_takes_over(store: StageStore, short_lease: None) -> None:
+    store.files.replace("stages/minimax/k.lease.3", ELSEWHERE)
+    others = [StageStore(store.files.storage) for _ in range(3)]
+    assert [other.try_claim("minimax", "k") for other in others] == [None] * 3
+    time.sleep(0.3)
+    assert sum(other.try_claim("minimax", "k") is not None for other in others) == 1
+
+
+def test_one_that_was_taken_over_disturbs_nobody(store: StageStore, short_lease: None) -> None:
+    """It slept: its heartbeat stopped, another took over, finished or not. Then it wakes up, and ends."""
+    sleeper = store.try_claim("minimax", "k")
+    assert sleeper is not None
+    asleep = StageStore(store.files.storage)
+    store.files.replace("stages/minimax/k.lease.1", ELSEWHERE)
+    with wait_for_claim(asleep) as lease:
+        with sleeper:
+            pass
+        assert store.try_claim("minimax", "k") is None
+        assert store.files.read(lease.path) is not None
+
+
+def test_a_lease_taken_by_an_old_listing_is_given_back(store: StageStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It saw no lease, but meanwhile there was a first and a second one, and the first is gone."""
+    store.files.replace("stages/minimax/k.lease.2", ELSEWHERE)
+    monkeypatch.setattr(store._leases, "_current", lambda folder, key: (0, b""))
+    assert store.try_claim("minimax", "k") is None
+    assert list(stored(store)) == ["k.lease.2"]
+
+
 def _hold(root: Path, held: multiprocessing.synchronize.Event) -> None:
-    with StageStore(root).claim("minimax", "k"):
+    with wait_for_claim(StageStore(root)):
         held.set()
         time.sleep(60)
 
 
-def test_a_claim_waits_for_a_live_holder_and_takes_over_from_a_killed_one(tmp_path: Path) -> None:
+def test_a_killed_holder_on_this_host_is_replaced_at_once(tmp_path: Path) -> None:
     context = multiprocessing.get_context("forkserver")
     held = context.Event()
     holder = context.Process(target=_hold, args=(tmp_path, held))
     holder.start()
     assert held.wait(60)
-    waits = 0
-
-    def waiting(who: str) -> None:
-        nonlocal waits
-        waits += 1
-        assert str(holder.pid) in who
-        if waits == 2:
-            os.kill(holder.pid, signal.SIGKILL)  # type: ignore[arg-type]
-            holder.join()
-
-    with StageStore(tmp_path).claim("minimax", "k", waiting):
-        assert waits >= 2
-    assert not list((tmp_path / "stages" / "minimax").glob("*.lease"))
-
-
-def test_a_holder_on_another_host_is_dead_when_its_lease_runs_out(tmp_path: Path) -> None:
-    lease = tmp_path / "stages" / "minimax" / "k.lease"
-    lease.parent.mkdir(parents=True)
-    lease.write_text("another-host 1 abc")
-    os.utime(lease, (time.time() - 3600, time.time() - 3600))
-    with StageStore(tmp_path).claim("minimax", "k", lambda who: None):
+    store = StageStore(tmp_path)
+    assert store.try_claim("minimax", "k") is None
+    assert str(holder.pid) in store.holder("minimax", "k")
+    assert holder.pid is not None
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.join()
+    lease = store.try_claim("minimax", "k")
+    assert lease is not None
+    with lease:
         pass
+    assert not list((tmp_path / "stages" / "minimax").glob("*.lease*"))
+
+
+def test_a_protocol_that_cannot_be_used_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match=r"^storage sss://a/b: .*give a directory, or a URI such as s3://bucket/path$"):
+        StageStore("sss://a/b")
+    missing = {"class": "no_such_package.FileSystem", "err": "Install no_such_package to access it"}
+    monkeypatch.setitem(known_implementations, "nosuch", missing)
+    with pytest.raises(ConfigError, match=r"^storage nosuch://a/b: .*no_such_package.*install it"):
+        StageStore("nosuch://a/b")
+
+
+def test_a_storage_that_cannot_be_written_or_not_exclusively_is_said(store: StageStore, tmp_path: Path) -> None:
+    store.require()
+    assert store.files.tree("") == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        StageStore(tmp_path / "file" / "storage").require()
+
+
+def test_a_storage_that_overwrites_instead_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = StageStore("memory://overwrites")
+    pipe = type(store.files._fs).pipe_file
+    monkeypatch.setattr(store.files._fs, "pipe_file", lambda path, content, mode="": pipe(store.files._fs, path, content))
+    with pytest.raises(ConfigError, match="cannot create files exclusively"):
+        store.require()

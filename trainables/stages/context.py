@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from trainables.data.augment import augment_clips, centre_crop
 from trainables.data.loader import Batch, Loader, TrainingClips, _Seeded
 from trainables.models.anonymizers import Anonymizer, anonymize_clips, build_anonymizer
 from trainables.plan import TrialData
-from trainables.store import Outcome
+from trainables.store import Outcome, Work
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class StageContext:
     runtime: Runtime
     data: TrialData
     inputs: Mapping[str, Outcome]
-    work: Path
+    work: Work
     report: Callable[[int, int, Mapping[str, float]], None]
     stop: Callable[[], bool]
 

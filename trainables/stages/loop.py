@@ -8,14 +8,13 @@ import logging
 import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from trainables.stages.context import StageContext
-from trainables.store import write_file
+from trainables.store import Work
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +56,7 @@ def run_epochs(
     Starts after the last saved epoch if there is one. Leaves `best.parts` at their best epoch if `best` is given.
     Raises Stopped after a saved epoch when the context asks for it.
     """
-    path = context.work / "checkpoint.pt"
-    saved = _load(path, context.stage)
+    saved = _load(context.work, context.stage)
     history: list[dict[str, float]] = []
     if saved is not None:
         for name, part in parts.items():
@@ -82,7 +80,7 @@ def run_epochs(
             "best": None if best is None else (best.value, best.epoch, best.state),
         }
         torch.save(checkpoint, buffer)
-        write_file(path, buffer.getvalue())
+        context.work.write(buffer.getvalue())
         context.report(epoch, epochs, metrics)
         if context.stop() and epoch + 1 < epochs:
             raise Stopped(f"{context.stage}: stopped after epoch {epoch} of {epochs}; saved")
@@ -92,14 +90,15 @@ def run_epochs(
     return history
 
 
-def _load(path: Path, stage: str) -> dict[str, Any] | None:
+def _load(work: Work, stage: str) -> dict[str, Any] | None:
     """The last checkpoint; None if there is none, or if it is damaged, which is said: then the stage starts over."""
-    if not path.exists():
+    content = work.read()
+    if content is None:
         return None
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
-        log.warning("%s: checkpoint %s is damaged (%s); the stage starts over", stage, path, str(error).splitlines()[0])
+        log.warning("%s: checkpoint %s is damaged (%s); the stage starts over", stage, work.path, str(error).splitlines()[0])
         return None
 
 

@@ -1,0 +1,13 @@
+"""What stages leave behind, under the hash of what they depend on: shared by all workers, on any storage fsspec knows.
+
+    <storage>/stages/<stage>/<key>/        record.json, state.pt and files; an artifact exists when its record does
+    <storage>/stages/<stage>/<key>.work/   the checkpoint of the one who computes it now
+    <storage>/stages/<stage>/<key>.lease.N who that is; the highest N counts, and its heartbeat moves while it lives
+
+`python -m trainables.store` lists, sizes and prunes them.
+"""
+
+from trainables.store.artifacts import Outcome, StageStore, Work, digest
+from trainables.store.leases import Lease
+
+__all__ = ["Lease", "Outcome", "StageStore", "Work", "digest"]

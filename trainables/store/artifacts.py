@@ -1,0 +1,215 @@
+"""Artifacts of stages: committed all or nothing, verified when read, computed by one worker at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import logging
+import os
+import socket
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trainables.store import leases
+from trainables.store.files import Files
+from trainables.store.leases import Lease, Leases
+
+log = logging.getLogger(__name__)
+
+STAGES = "stages"
+RECORD, _STATE = "record.json", "state.pt"
+
+
+def digest(value: object) -> str:
+    """Hash of anything JSON can hold; keys of mappings in any order."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:20]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a stage leaves behind. `state` is what torch.save can hold; `history` has one row of metrics an epoch."""
+
+    metrics: Mapping[str, float]
+    history: list[dict[str, float]] = field(default_factory=list)
+    state: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+class Work:
+    """The checkpoint of a stage that is being computed. Any worker that takes over the stage finds it."""
+
+    def __init__(self, files: Files, folder: str) -> None:
+        self._files, self.path = files, f"{folder}/checkpoint.pt"
+
+    def read(self) -> bytes | None:
+        """The last checkpoint that was written; None if there is none."""
+        return self._files.read(self.path)
+
+    def write(self, content: bytes) -> None:
+        """Replaces the checkpoint: a reader, or who comes after a crash, sees the old one or the new one."""
+        self._files.replace(self.path, content)
+
+
+class StageStore:
+    """The stages of a storage: a directory, or a URI of an object store. One per worker; not for several threads.
+
+    Raises ConfigError for a protocol that is unknown or whose package is not installed.
+    """
+
+    def __init__(self, storage: str | Path) -> None:
+        self.files = Files(storage)
+        self._leases = Leases(self.files)
+
+    @property
+    def directory(self) -> Path | None:
+        """The storage, if it is a directory."""
+        return self.files.directory
+
+    def require(self) -> None:
+        """Raises ConfigError unless files can be made in the storage, and made exclusively."""
+        self.files.require()
+
+    @property
+    def poll_seconds(self) -> float:
+        """How long to wait before asking again for a stage that another holds; requests to an object store cost."""
+        return leases.HEARTBEAT_SECONDS / (1 if self.directory is None else 4)
+
+    def has(self, stage: str, key: str) -> bool:
+        """Whether an outcome is stored; it has not been verified."""
+        return self.files.exists(f"{_path(stage, key)}/{RECORD}")
+
+    def work(self, stage: str, key: str) -> Work:
+        """Where the one who computes this stage keeps its checkpoint."""
+        return Work(self.files, f"{_path(stage, key)}.work")
+
+    def try_claim(self, stage: str, key: str) -> Lease | None:
+        """The right to compute a stage, to be held by `with`; None while another live worker has it.
+
+        Ask again, with this object, until its heartbeat has stopped for LEASE_SECONDS: then the claim passes on. One whose
+        process is gone from this host gives way at once. Ask for the outcome again once the claim is held: the one before
+        may have finished it.
+        """
+        return self._leases.take(f"{STAGES}/{stage}", key)
+
+    def holder(self, stage: str, key: str) -> str:
+        """Host and process of the live worker that has claimed a stage; empty if nobody has."""
+        return self._leases.holder(f"{STAGES}/{stage}", key)
+
+    def beats(self, stage: str, key: str) -> bool:
+        """Whether this object, in asking for the holder again and again, has seen a heartbeat move."""
+        return self._leases.moved(f"{STAGES}/{stage}", key)
+
+    def remove(self, stage: str, key: str) -> None:
+        """Deletes a stored outcome; a reader sees all of it or none. For one who has claimed the stage."""
+        path = _path(stage, key)
+        if self.directory is None:
+            self.files.remove(f"{path}/{RECORD}")
+            self.files.remove_tree(path)
+        else:
+            aside = f"{STAGES}/{stage}/.{key}.{uuid.uuid4().hex[:12]}"
+            if self.files.rename(path, aside):
+                self.files.remove_tree(aside)
+
+    def read(self, stage: str, key: str) -> Outcome | None:
+        """The stored outcome; None if there is none.
+
+        None as well if a file is missing or fails its checksum. That is said, and the artifact is set aside, or deleted
+        where there is no renaming.
+        """
+        import torch
+
+        path = _path(stage, key)
+        raw = self.files.read(f"{path}/{RECORD}")
+        if raw is None and (self.directory is None or not self.files.exists(path)):
+            return None
+        try:
+            record = json.loads(_present(raw, RECORD))
+            at = f"{path}/{record.get('at', '')}"
+            files = {name: _present(self.files.read(at + name), name) for name in record["files"]}
+            for name, checksum in record["files"].items():
+                if _checksum(files[name]) != checksum:
+                    raise ValueError(f"{name} fails its checksum")
+            state = torch.load(io.BytesIO(files.pop(_STATE)), map_location="cpu", weights_only=True)
+            return Outcome(record["metrics"], record["history"], state, files, tuple(record["notes"]), record["seconds"])
+        except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, EOFError) as error:
+            self._set_aside(stage, key, raw, str(error))
+        return None
+
+    def write(self, stage: str, key: str, outcome: Outcome, depends_on: Mapping[str, Any]) -> None:
+        """Stores an outcome under its key, all or nothing, and drops its checkpoint.
+
+        Of several who write the same key the first one wins: the same key is the same outcome.
+        """
+        import torch
+
+        buffer = io.BytesIO()
+        torch.save(dict(outcome.state), buffer)
+        files = {_STATE: buffer.getvalue(), **outcome.files}
+        attempt = uuid.uuid4().hex[:12]
+        record = {
+            "stage": stage,
+            "key": key,
+            "depends_on": depends_on,
+            "metrics": dict(outcome.metrics),
+            "history": outcome.history,
+            "notes": list(outcome.notes),
+            "seconds": outcome.seconds,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "at": "" if self.directory else f"{attempt}/",  # where its files are, beside this record
+            "files": {name: _checksum(content) for name, content in files.items()},
+        }
+        commit = self._commit_by_rename if self.directory else self._commit_by_record
+        commit(_path(stage, key), attempt, files, json.dumps(record, indent=1).encode())
+        self.files.remove_tree(f"{_path(stage, key)}.work")
+
+    def _commit_by_rename(self, path: str, attempt: str, files: Mapping[str, bytes], record: bytes) -> None:
+        folder, _, key = path.rpartition("/")
+        aside = f"{folder}/.{key}.{attempt}"
+        for name, content in {**files, RECORD: record}.items():
+            self.files.replace(f"{aside}/{name}", content)
+        if not self.files.rename(aside, path):
+            self.files.remove_tree(aside)
+
+    def _commit_by_record(self, path: str, attempt: str, files: Mapping[str, bytes], record: bytes) -> None:
+        for name, content in files.items():
+            self.files.replace(f"{path}/{attempt}/{name}", content)
+        if not self.files.create(f"{path}/{RECORD}", record):
+            self.files.remove_tree(f"{path}/{attempt}")
+            return
+        for name in self.files.names(path):  # what others left who died before their record, or will come too late
+            if name not in (RECORD, attempt):
+                self.files.remove_tree(f"{path}/{name}")
+
+    def _set_aside(self, stage: str, key: str, record: bytes | None, problem: str) -> None:
+        path = _path(stage, key)
+        if self.files.read(f"{path}/{RECORD}") != record:
+            return  # another worker has set it aside, or even computed it anew
+        log.warning("%s %s: stored artifact is damaged (%s); it is set aside and computed again", stage, key, problem)
+        if self.directory is not None:
+            self.files.rename(path, f"{path}.damaged-{uuid.uuid4().hex[:8]}")
+            return
+        self.files.remove(f"{path}/{RECORD}")
+        with contextlib.suppress(ValueError, KeyError, TypeError):  # otherwise its files go with the next commit
+            self.files.remove_tree(f"{path}/{json.loads(record or b'')['at']}".rstrip("/"))
+
+
+def _path(stage: str, key: str) -> str:
+    return f"{STAGES}/{stage}/{key}"
+
+
+def _present(content: bytes | None, name: str) -> bytes:
+    if content is None:
+        raise ValueError(f"{name} is missing")
+    return content
+
+
+def _checksum(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,183 @@
+"""Files of a store, on a directory or an object store: whole or not at all, and exclusive where that is asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+from trainables.config import ConfigError
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """A file below the root, with its size in bytes and when it was last written (seconds since 1970)."""
+
+    path: str
+    size: int
+    modified: float
+
+
+class Files:
+    """Paths are relative to `storage`: a directory, or a URI that fsspec knows.
+
+    Needs a rename that is atomic on directories; elsewhere single objects that are written whole and
+    `pipe_file(mode="create")` that is exclusive, as on S3 and Google Cloud Storage.
+    Raises ConfigError when the protocol is unknown or its package is not installed.
+    """
+
+    def __init__(self, storage: str | Path) -> None:
+        self.storage = str(storage)
+        where = self.storage if "://" in self.storage else str(Path(storage).absolute())
+        try:
+            # other workers write here too: what was listed a moment ago is no answer
+            self._fs, self._root = url_to_fs(where, use_listings_cache=False)
+        except ImportError as error:
+            reason = " ".join(str(error).split())
+            raise ConfigError(
+                f"storage {self.storage}: a package is missing ({reason}); install it, or give a directory"
+            ) from None
+        except ValueError as error:
+            raise ConfigError(f"storage {self.storage}: {error}; give a directory, or a URI such as s3://bucket/path") from None
+        self._root = self._root.rstrip("/")
+
+    @property
+    def directory(self) -> Path | None:
+        """Where the files are, if that is a directory."""
+        return Path(self._root) if isinstance(self._fs, LocalFileSystem) else None
+
+    def read(self, path: str) -> bytes | None:
+        """None if there is no such file."""
+        try:
+            content: bytes = self._fs.cat_file(self._at(path))
+        except FileNotFoundError:
+            return None
+        return content
+
+    def exists(self, path: str) -> bool:
+        return bool(self._fs.exists(self._at(path)))
+
+    def names(self, folder: str) -> list[str]:
+        """What lies in a folder; nothing if it is not there."""
+        try:
+            if self.directory is not None:  # fsspec asks for the size of each, and fails on one that has just gone
+                return os.listdir(self._at(folder))
+            return [name.rstrip("/").rpartition("/")[2] for name in self._fs.ls(self._at(folder), detail=False)]
+        except FileNotFoundError:
+            return []
+
+    def tree(self, folder: str) -> list[FileInfo]:
+        """Every file below a folder, as far as it is still there when its turn comes."""
+        if self.directory is not None:
+            return list(_walk(self.directory, folder))
+        found: Mapping[str, Mapping[str, Any]] = self._fs.find(self._at(folder), detail=True)
+        return [FileInfo(name[len(self._root) + 1 :], info["size"] or 0, _modified(info)) for name, info in found.items()]
+
+    def create(self, path: str, content: bytes) -> bool:
+        """Writes a new file, with its content from the first moment on; False if there is one already.
+
+        `content` must be the caller's own: the answer to a request that was sent twice is found by it.
+        """
+        if self.directory is not None:
+            aside = _write_aside(Path(self._at(path)), content)
+            try:
+                os.link(aside, self._at(path))
+                return True
+            except FileExistsError:
+                return False
+            finally:
+                aside.unlink()
+        try:
+            self._fs.pipe_file(self._at(path), content, mode="create")
+            return True
+        except OSError as error:  # the backends say "exists" in several ways
+            found = self.read(path)
+            if found is None and not isinstance(error, FileExistsError):
+                raise
+            return found == content
+
+    def replace(self, path: str, content: bytes) -> None:
+        """A reader sees the old file or the new one."""
+        if self.directory is not None:
+            os.replace(_write_aside(Path(self._at(path)), content), self._at(path))
+        else:
+            self._fs.pipe_file(self._at(path), content)
+
+    def rename(self, source: str, target: str) -> bool:
+        """Moves a folder, on directories only; False if the target is there already, or the source no longer."""
+        try:
+            os.rename(self._at(source), self._at(target))
+            return True
+        except (FileNotFoundError, FileExistsError):
+            return False
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+            return False
+
+    def remove(self, path: str) -> None:
+        """A file, if it is there."""
+        with contextlib.suppress(FileNotFoundError):
+            self._fs.rm_file(self._at(path))
+
+    def remove_tree(self, path: str) -> None:
+        """A folder with all that is in it, or a file, if it is there."""
+        if self.directory is not None and not Path(self._at(path)).is_file():
+            shutil.rmtree(self._at(path), ignore_errors=True)
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                self._fs.rm(self._at(path), recursive=True)
+
+    def require(self) -> None:
+        """Raises ConfigError unless files can be made here, and made exclusively."""
+        probe = f".probe-{uuid.uuid4().hex[:8]}"
+        try:
+            exclusive = self.create(probe, b"1") and not self.create(probe, b"2")
+            self.remove(probe)
+        except Exception as error:  # each backend has errors of its own
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            raise ConfigError(
+                f"storage {self.storage}: cannot be written ({reason}); check the place and your rights"
+            ) from None
+        if not exclusive:
+            raise ConfigError(f"storage {self.storage}: cannot create files exclusively; give a directory, s3:// or gs://")
+
+    def _at(self, path: str) -> str:
+        return f"{self._root}/{path}"
+
+
+def _write_aside(path: Path, content: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    with aside.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    return aside
+
+
+def _walk(root: Path, folder: str) -> Iterator[FileInfo]:
+    for parent, _, names in os.walk(root / folder):
+        for name in names:
+            path = Path(parent, name)
+            with contextlib.suppress(FileNotFoundError):
+                status = path.stat()
+                yield FileInfo(path.relative_to(root).as_posix(), status.st_size, status.st_mtime)
+
+
+def _modified(info: Mapping[str, Any]) -> float:
+    """Every backend has a name of its own for it."""
+    value = next((info[name] for name in ("mtime", "LastModified", "updated", "created") if name in info), 0.0)
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    return value.timestamp() if isinstance(value, datetime) else float(value)

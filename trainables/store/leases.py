@@ -1,0 +1,147 @@
+"""Who computes a stage now: one live worker at a time, and the next one when that has died.
+
+A lease is a file `<key>.lease.<N>`. To take over from the holder of N is to create N + 1, which only one can. So nobody
+ever removes or rewrites the lease of another, and no two clocks are compared: whoever waits watches the heartbeat in the
+file and calls the holder dead when it has not moved for LEASE_SECONDS of its own clock.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+
+from trainables.store.files import Files
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_SECONDS = 2.0
+LEASE_SECONDS = 30.0  # whose heartbeat has not moved for so long is dead
+
+
+class Lease:
+    """The right to compute a stage, from `with` on until its end. Its heartbeat goes on in a thread of its own."""
+
+    def __init__(self, files: Files, folder: str, key: str, generation: int) -> None:
+        self._files, self._folder, self._key, self._generation = files, folder, key, generation
+        self._me = f"{socket.gethostname()} {os.getpid()} {uuid.uuid4().hex[:12]}"
+        self._done = threading.Event()
+        self._heart = threading.Thread(target=self._beat, daemon=True)
+
+    @property
+    def path(self) -> str:
+        return _path(self._folder, self._key, self._generation)
+
+    def __enter__(self) -> Lease:
+        self._heart.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._done.set()
+        self._heart.join()
+        if not self._mine():
+            return  # taken over and released by another
+        for generation in _generations(self._files, self._folder, self._key):
+            if generation < self._generation:
+                self._files.remove(_path(self._folder, self._key, generation))
+        self._files.remove(self.path)  # last: as long as it is there, nobody starts again from 1
+
+    def create(self) -> bool:
+        """Whether this worker was the first to create it."""
+        return self._files.create(self.path, f"{self._me} 0".encode())
+
+    def _mine(self) -> bool:
+        return (self._files.read(self.path) or b"").startswith(self._me.encode())
+
+    def _beat(self) -> None:
+        beats = 0
+        while not self._done.wait(HEARTBEAT_SECONDS):
+            beats += 1
+            try:
+                if not self._mine():
+                    return
+                self._files.replace(self.path, f"{self._me} {beats}".encode())
+            except Exception as error:  # a network that fails for a moment must not end the heartbeat
+                log.warning("%s: heartbeat failed (%s)", self.path, error)
+
+
+class Leases:
+    """The leases of a store, as one worker sees them: it remembers since when a heartbeat has not moved."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        self._seen: dict[str, tuple[int, bytes, float]] = {}
+        self._moved: set[str] = set()
+
+    def take(self, folder: str, key: str) -> Lease | None:
+        """The lease of a stage that nobody alive holds; None if somebody does, or was faster."""
+        generation, content = self._current(folder, key)
+        if generation and not self._dead(f"{folder}/{key}", generation, content):
+            return None
+        lease = Lease(self._files, folder, key, generation + 1)
+        if not lease.create():
+            return None
+        if max(_generations(self._files, folder, key)) > generation + 1:  # a listing that was already old
+            self._files.remove(lease.path)
+            return None
+        if generation:
+            log.warning("%s/%s: taken over from %s, which has died", folder, key, _name(content))
+        return lease
+
+    def holder(self, folder: str, key: str) -> str:
+        """Host and process of the live worker that holds a stage; empty if there is none."""
+        generation, content = self._current(folder, key)
+        return _name(content) if generation and not self._dead(f"{folder}/{key}", generation, content) else ""
+
+    def moved(self, folder: str, key: str) -> bool:
+        """Whether this worker has seen a heartbeat move."""
+        return f"{folder}/{key}" in self._moved
+
+    def _current(self, folder: str, key: str) -> tuple[int, bytes]:
+        generation = max(_generations(self._files, folder, key), default=0)
+        if generation == 0:
+            return 0, b""
+        content = self._files.read(_path(folder, key, generation))
+        return (0, b"") if content is None else (generation, content)  # None: just released
+
+    def _dead(self, stage: str, generation: int, content: bytes) -> bool:
+        if _died_here(content):
+            return True
+        now = time.monotonic()
+        seen = self._seen.get(stage)
+        if seen is None or seen[:2] != (generation, content):
+            if seen is not None:
+                self._moved.add(stage)
+            self._seen[stage] = generation, content, now
+            return False
+        return now - seen[2] > LEASE_SECONDS
+
+
+def _path(folder: str, key: str, generation: int) -> str:
+    return f"{folder}/{key}.lease.{generation}"
+
+
+def _generations(files: Files, folder: str, key: str) -> list[int]:
+    start = f"{key}.lease."
+    return [int(name.removeprefix(start)) for name in files.names(folder) if name.startswith(start)]
+
+
+def _name(content: bytes) -> str:
+    return " ".join(content.decode().split()[:2])
+
+
+def _died_here(content: bytes) -> bool:
+    """Whether the holder ran on this host and its process is gone: no need to watch its heartbeat."""
+    host, _, rest = content.decode().partition(" ")
+    if host != socket.gethostname():
+        return False
+    try:
+        os.kill(int(rest.split()[0]), 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, ValueError, IndexError):
+        return False
+    return False
