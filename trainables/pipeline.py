@@ -145,8 +145,12 @@ def _compute(
     start = time.monotonic()
     outcome: Outcome = run(context)
     outcome = Outcome(outcome.metrics, outcome.history, outcome.state, outcome.files, outcome.notes, time.monotonic() - start)
-    store.write(planned.name, planned.key, outcome, planned.depends_on)
+    store.write(planned.name, planned.key, outcome, planned.depends_on, {"device": _device_name(context.device)})
     return outcome
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
 
 
 def _record(plan: TrialPlan, data: TrialData, outcomes: Mapping[str, Outcome], computed: set[str]) -> TrialRecord:

@@ -172,7 +172,7 @@ def test_a_stage_that_another_one_finishes_meanwhile_is_reused(raw: TrialConfig,
 
     def finish(what: str, stage: str) -> None:
         if what == "waiting":
-            StageStore(tmp_path / "storage").write("evaluate_action", key, outcomes["evaluate_action"], {})
+            StageStore(tmp_path / "storage").write("evaluate_action", key, outcomes["evaluate_action"], {}, {})
             held.close()
 
     record, _, events = run(raw, tiny_data, tmp_path / "storage", Events(finish))

@@ -55,7 +55,7 @@ def wait_for_claim(store: StageStore, stage: str = "minimax", key: str = "k") ->
 def test_what_is_written_is_read(store: StageStore) -> None:
     assert store.read("minimax", "k") is None
     assert not store.has("minimax", "k")
-    store.write("minimax", "k", OUTCOME, {"seed": 0})
+    store.write("minimax", "k", OUTCOME, {"seed": 0}, {})
     assert store.has("minimax", "k")
     found = store.read("minimax", "k")
     assert found is not None
@@ -65,18 +65,27 @@ def test_what_is_written_is_read(store: StageStore) -> None:
     assert torch.equal(found.state["w"], torch.arange(3.0))
 
 
+def test_the_records_of_a_stage_say_how_it_was_computed(store: StageStore) -> None:
+    store.write("minimax", "a", OUTCOME, {"seed": 0}, {"device": "CPU"})
+    store.write("minimax", "b", OUTCOME, {"seed": 1}, {"device": "H200"})
+    store.write("warm_up", "c", OUTCOME, {}, {})
+    store.work("minimax", "d").write(b"checkpoint")
+    found = {record["key"]: (record["device"], record["seconds"]) for record in store.records("minimax")}
+    assert found == {"a": ("CPU", 2.0), "b": ("H200", 2.0)}
+
+
 def test_a_uri_of_a_directory_is_that_directory(tmp_path: Path) -> None:
-    StageStore(f"file://{tmp_path}").write("minimax", "k", OUTCOME, {})
+    StageStore(f"file://{tmp_path}").write("minimax", "k", OUTCOME, {}, {})
     assert (tmp_path / "stages" / "minimax" / "k" / "record.json").is_file()
     assert StageStore(tmp_path).read("minimax", "k") is not None
 
 
 def test_writing_twice_keeps_the_first_and_leaves_nothing_else(store: StageStore) -> None:
     store.work("minimax", "k").write(b"checkpoint")
-    store.write("minimax", "k", OUTCOME, {})
+    store.write("minimax", "k", OUTCOME, {}, {})
     record = store.files.read(stored(store)["record.json"])
     store.work("minimax", "k").write(b"of one who was taken over and did not notice")
-    store.write("minimax", "k", OUTCOME, {})
+    store.write("minimax", "k", OUTCOME, {}, {})
     assert sorted(stored(store)) == ["a.png", "record.json", "state.pt"]
     assert len(store.files.tree("stages")) == 3
     assert store.files.read(stored(store)["record.json"]) == record
@@ -94,10 +103,10 @@ def test_a_writer_that_died_before_its_record_is_not_seen(store: StageStore, mon
 
     monkeypatch.setattr(store.files, "replace", dies_at_the_second)
     with pytest.raises(KeyboardInterrupt):
-        store.write("minimax", "k", OUTCOME, {})
+        store.write("minimax", "k", OUTCOME, {}, {})
     assert store.read("minimax", "k") is None
     monkeypatch.undo()
-    store.write("minimax", "k", OUTCOME, {})
+    store.write("minimax", "k", OUTCOME, {}, {})
     assert store.read("minimax", "k") is not None
 
 
@@ -106,7 +115,7 @@ def test_a_writer_that_died_before_its_record_is_not_seen(store: StageStore, mon
 def test_a_damaged_artifact_is_said_and_computed_again(
     store: StageStore, name: str, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store.write("minimax", "k", OUTCOME, {})
+    store.write("minimax", "k", OUTCOME, {}, {})
     path = stored(store)[name]
     content = store.files.read(path)
     assert content is not None
@@ -117,7 +126,7 @@ def test_a_damaged_artifact_is_said_and_computed_again(
         assert store.read("minimax", "k") is None
     never_committed = (damage, name) == ("gone", "record.json") and store.directory is None
     assert ("damaged" in caplog.text) is not never_committed
-    store.write("minimax", "k", OUTCOME, {})
+    store.write("minimax", "k", OUTCOME, {}, {})
     assert store.read("minimax", "k") is not None
     if store.directory is None:
         assert len(store.files.tree("stages")) == 3, "what was damaged is gone"
@@ -126,7 +135,7 @@ def test_a_damaged_artifact_is_said_and_computed_again(
 
 
 def test_what_another_one_has_computed_anew_is_not_set_aside(store: StageStore) -> None:
-    store.write("minimax", "k", OUTCOME, {})
+    store.write("minimax", "k", OUTCOME, {}, {})
     store._set_aside("minimax", "k", b"the record that was damaged", "")
     assert store.read("minimax", "k") is not None
 

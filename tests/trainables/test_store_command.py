@@ -30,11 +30,11 @@ def fast_leases(monkeypatch: pytest.MonkeyPatch) -> None:
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StageStore]:
     """One stage done, one half done by nobody, one half done by a worker of another host that has died, one damaged."""
     store = StageStore(tmp_path / "storage" if request.param == "directory" else f"memory://test-{uuid.uuid4().hex}")
-    store.write("minimax", "done", OUTCOME, {})
+    store.write("minimax", "done", OUTCOME, {}, {})
     store.work("minimax", "stopped").write(b"checkpoint")
     store.files.replace("stages/minimax/died.lease.1", b"another-host 1 abc 5")
     store.files.replace("stages/minimax/died.work/checkpoint.pt", b"checkpoint")
-    store.write("warm_up", "other", OUTCOME, {})
+    store.write("warm_up", "other", OUTCOME, {}, {})
     if store.directory is not None:
         store.files.replace("stages/warm_up/broken.damaged-abc/state.pt", b"half")
     yield store
@@ -156,7 +156,7 @@ def test_bad_input_is_one_clear_line(
 ) -> None:
     monkeypatch.delenv("ANONYMIZATION_STORAGE", raising=False)
     monkeypatch.chdir(tmp_path)
-    StageStore(tmp_path / "store").write("minimax", "k", OUTCOME, {})
+    StageStore(tmp_path / "store").write("minimax", "k", OUTCOME, {}, {})
     assert main([str(tmp_path / "store") if part == "STORE" else part for part in arguments]) == 2
     said = capsys.readouterr().err
     assert message in said
@@ -164,7 +164,7 @@ def test_bad_input_is_one_clear_line(
 
 
 def test_from_the_command_line_without_torch(tmp_path: Path) -> None:
-    StageStore(tmp_path).write("minimax", "k", OUTCOME, {})
+    StageStore(tmp_path).write("minimax", "k", OUTCOME, {}, {})
     code = (
         "import runpy, sys; sys.modules['torch'] = None;"
         f"sys.argv[1:] = ['list', '--storage', {str(tmp_path)!r}]; runpy.run_module('trainables.store', run_name='__main__')"

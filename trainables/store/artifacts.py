@@ -10,7 +10,7 @@ import logging
 import os
 import socket
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,14 @@ class StageStore:
         """Whether an outcome is stored; it has not been verified."""
         return self.files.exists(f"{_path(stage, key)}/{RECORD}")
 
+    def records(self, stage: str) -> Iterator[Mapping[str, Any]]:
+        """The records of all stored outcomes of a stage, with `depends_on`, `seconds`, `device`, ...; not verified."""
+        for name in self.files.names(f"{STAGES}/{stage}"):
+            content = self.files.read(f"{_path(stage, name)}/{RECORD}") if "." not in name else None
+            with contextlib.suppress(ValueError):  # a damaged one is found out when it is read
+                if content is not None:
+                    yield json.loads(content)
+
     def work(self, stage: str, key: str) -> Work:
         """Where the one who computes this stage keeps its checkpoint."""
         return Work(self.files, f"{_path(stage, key)}.work")
@@ -142,9 +150,12 @@ class StageStore:
             self._set_aside(stage, key, raw, str(error))
         return None
 
-    def write(self, stage: str, key: str, outcome: Outcome, depends_on: Mapping[str, Any]) -> None:
+    def write(
+        self, stage: str, key: str, outcome: Outcome, depends_on: Mapping[str, Any], circumstances: Mapping[str, Any]
+    ) -> None:
         """Stores an outcome under its key, all or nothing, and drops its checkpoint.
 
+        `circumstances`, such as the device, go into its record; they are no part of the key.
         Of several who write the same key the first one wins: the same key is the same outcome.
         """
         import torch
@@ -163,6 +174,7 @@ class StageStore:
             "seconds": outcome.seconds,
             "host": socket.gethostname(),
             "pid": os.getpid(),
+            **circumstances,
             "at": "" if self.directory else f"{attempt}/",  # where its files are, beside this record
             "files": {name: _checksum(content) for name, content in files.items()},
         }
