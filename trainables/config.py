@@ -253,6 +253,7 @@ class EvaluatePrivacyConfig(Frozen):
     plateau_patience: Count = 5
     clips: bool = Field(default=True, description="measure leakage on the action clips too, where they carry labels")
     clip_frames: Count = Field(default=4, description="frames of a training clip the attacker learns from in one step")
+    attackers: Count = Field(default=1, description="f_B' is trained this often from other seeds; the worst one counts")
 
 
 class Departures(Frozen):

@@ -68,7 +68,7 @@ def test_each_step_moves_exactly_its_own_networks(
 ) -> None:
     """Weights and batch-norm statistics alike."""
     settings = context.config.minimax.model_copy(update={"judge_statistics": statistics})
-    players = minimax._players(context)
+    players = minimax.players_of(context, context.config.minimax.learning_rate_anonymizer)
     networks = (players.anonymizer, players.action, players.privacy)
     start = snapshot(*networks)
     minimax.step_anonymizer(players, *batch, settings, context)
@@ -90,8 +90,8 @@ def test_the_steps_descend_what_they_should(context: StageContext, batch: tuple[
             "learning_rate_action": 1e-3,
         }
     )
-    players = minimax._players(
-        context.__class__(**{**vars(context), "config": context.config.model_copy(update={"minimax": settings})})
+    players = minimax.players_of(
+        context.__class__(**{**vars(context), "config": context.config.model_copy(update={"minimax": settings})}), 1e-3
     )
     first = [minimax.step_anonymizer(players, *batch, settings, context)["loss_anonymizer"].item() for _ in range(12)]
     assert first[-1] < first[0]
@@ -104,7 +104,7 @@ def test_the_steps_descend_what_they_should(context: StageContext, batch: tuple[
 def test_the_penalty_reaches_the_anonymizer_alone_and_only_above_the_budget(
     context: StageContext, batch: tuple[Tensor, Tensor, list[Tensor]], budget: float, reaches: bool
 ) -> None:
-    players = minimax._players(context)
+    players = minimax.players_of(context, context.config.minimax.learning_rate_anonymizer)
     clips, _, _ = batch
     anonymized = anonymize_clips(players.anonymizer, clips)
     players.action(anonymized)
@@ -119,7 +119,7 @@ def test_the_penalty_weight_changes_what_f_a_learns(context: StageContext, batch
     states = []
     for weight in (0.0, 100.0):
         settings = context.config.minimax.model_copy(update={"penalty_weight": weight, "distortion_budget": 0.0})
-        players = minimax._players(context)
+        players = minimax.players_of(context, context.config.minimax.learning_rate_anonymizer)
         minimax.step_anonymizer(players, *batch, settings, context)
         states.append(snapshot(players.anonymizer)[0])
     assert not equal(*states)

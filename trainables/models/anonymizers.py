@@ -22,6 +22,10 @@ class Anonymizer(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         raise NotImplementedError
 
+    def clips(self, clips: Tensor) -> Tensor:
+        """(B, T, C, H, W) -> the same shape, frame by frame; one that sees time does otherwise."""
+        return clips_of(self(frames_of(clips)), batch=clips.shape[0])
+
 
 ANONYMIZERS: Registry[Callable[[AnonymizerConfig], Anonymizer]] = Registry("anonymizer")
 
@@ -38,8 +42,8 @@ def build_anonymizer(config: AnonymizerConfig) -> Anonymizer:
 
 
 def anonymize_clips(anonymizer: Anonymizer, clips: Tensor) -> Tensor:
-    """(B, T, C, H, W) -> (B, T, C, H, W), frame by frame: f_A never sees time."""
-    return clips_of(anonymizer(frames_of(clips)), batch=clips.shape[0])
+    """(B, T, C, H, W) -> (B, T, C, H, W). An image is a clip of one frame."""
+    return anonymizer.clips(clips)
 
 
 @ANONYMIZERS.register("identity")
@@ -158,3 +162,10 @@ def _stage(inputs: int, outputs: int) -> nn.Sequential:
 
 
 NARROW = {"encoder": NarrowEncoder, "pretrained_settings": {}, "params": {"out_channels": (3, 32, 32, 64, 128, 128)}}
+
+
+@ANONYMIZERS.register("tubelets")
+def _tubelets(config: AnonymizerConfig) -> Anonymizer:
+    from trainables.models.tubelets import Tubelets
+
+    return Tubelets(config)

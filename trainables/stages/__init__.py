@@ -30,7 +30,15 @@ IMAGE_VIEW = ("seed", "clip.size", "clip.decode_size", "augment", "departures.fl
 VIEW = (*IMAGE_VIEW, "clip.frames", "clip.skip", "departures.bgr_clips", "departures.scrambled_frames")
 TEST_VIEW = (*VIEW, "clip.test_clips")
 TRAINING_DATA = ("action", "privacy")
+JUDGED_DATA = ("action_evaluation", "privacy_evaluation", "privacy_test", "clips_with_attributes")
 
+# Only where `obfuscation.detector` is named: otherwise the boxes of people come from a file.
+DETECT = Stage(
+    "detect",
+    "trainables.stages.detect:run",
+    ("obfuscation.detector", "obfuscation.detector_weights", "obfuscation.score", "obfuscation.every"),
+    JUDGED_DATA,
+)
 RECONSTRUCT = Stage("reconstruct", "trainables.stages.reconstruct:run", (*VIEW, "anonymizer", "reconstruct"), TRAINING_DATA)
 WARM_UP = Stage(
     "warm_up",
@@ -54,6 +62,25 @@ MINIMAX = Stage(
     (*VIEW, "anonymizer", "action_classifier", "privacy_encoder", "minimax", "departures.detached_penalty"),
     TRAINING_DATA,
     ("reconstruct", "warm_up"),
+)
+# What a minimax against classifiers with labels depends on, whatever its loss: `trainables.stages.supervised`.
+SUPERVISED_FIELDS = (
+    *VIEW,
+    "anonymizer",
+    "action_classifier",
+    "privacy_encoder",
+    *(
+        f"minimax.{name}"
+        for name in (
+            "epochs",
+            "batch_size",
+            "learning_rate_anonymizer",
+            "learning_rate_action",
+            "learning_rate_privacy",
+            "judge_statistics",
+        )
+    ),
+    "options",
 )
 EVALUATE_ACTION = Stage(
     "evaluate_action",

@@ -52,16 +52,13 @@ def step_anonymizer(
     with frozen(players.action, players.privacy, batch_statistics=of_batch), context.autocast():
         anonymized = context.anonymize(players.anonymizer, clips)
         action_loss = F.cross_entropy(players.action(anonymized), labels)
-        hidden = [context.anonymize(players.anonymizer, view) for view in views]
-        privacy_loss = nt_xent(*project(players.privacy, hidden), settings.temperature)
+        privacy_loss = pair_loss(players, views, settings, context)
         rms = rms_distortion(clips, anonymized, settings.penalty_scope, settings.penalty_norm)
         penalty = distortion_penalty(rms, settings.distortion_budget)
         if context.config.departures.detached_penalty:
             penalty = penalty.detach()
         loss = anonymizer_loss(action_loss, privacy_loss, penalty, settings.penalty_weight, settings.privacy_weight)
-    players.anonymizer_optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    players.anonymizer_optimizer.step()
+    descend(players.anonymizer_optimizer, loss)
     return {
         "loss_anonymizer": loss,
         "penalty": penalty,
@@ -79,19 +76,30 @@ def step_judges(
     with frozen(players.anonymizer), context.autocast():
         with torch.no_grad():
             anonymized = context.anonymize(players.anonymizer, clips)
-            hidden = [context.anonymize(players.anonymizer, view) for view in views]
         action_loss = F.cross_entropy(players.action(anonymized), labels)
-        privacy_loss = nt_xent(*project(players.privacy, hidden), settings.temperature)
-    players.judges_optimizer.zero_grad(set_to_none=True)
-    (action_loss + privacy_loss).backward()  # no parameter is shared: each loss reaches its own network only
-    players.judges_optimizer.step()
+        privacy_loss = pair_loss(players, views, settings, context)
+    # no parameter is shared: each loss reaches its own network only
+    descend(players.judges_optimizer, action_loss + privacy_loss)
     return {"loss_action": action_loss, "loss_privacy": privacy_loss}
+
+
+def pair_loss(players: Players, views: list[Tensor], settings: MinimaxConfig, context: StageContext) -> Tensor:
+    """Eq. 6 of two anonymized views, each (N, 1, C, H, W). Returns a scalar; its gradient reaches who is not frozen."""
+    hidden = [context.anonymize(players.anonymizer, view) for view in views]
+    return nt_xent(*project(players.privacy, hidden), settings.temperature)
+
+
+def descend(optimizer: Optimizer, loss: Tensor) -> None:
+    """One step of `optimizer` down the gradient of a scalar."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
 
 
 def run(context: StageContext) -> Outcome:
     settings = context.config.minimax
     torch.manual_seed(context.seed("training"))
-    players = _players(context)
+    players = players_of(context, settings.learning_rate_anonymizer)
     clips = context.training_clips(settings.batch_size)
     pairs = pair_loader(context, settings.batch_size)
 
@@ -120,26 +128,38 @@ def run(context: StageContext) -> Outcome:
     return Outcome({"penalty_active": sum(active) / len(active)} if active else {}, history, state)
 
 
-def _players(context: StageContext) -> Players:
-    """f_A from its reconstruction, f_T and f_B from their warm-up."""
-    config, device = context.config, context.device
-    anonymizer = build_anonymizer(config.anonymizer).to(device)
+def trained_anonymizer(context: StageContext) -> Anonymizer:
+    """f_A as stage `reconstruct` left it."""
+    anonymizer = build_anonymizer(context.config.anonymizer).to(context.device)
     anonymizer.load_state_dict(context.inputs["reconstruct"].state["anonymizer"])
-    warm = context.inputs["warm_up"].state
-    without_weights = {"weights": None}  # their weights are in the warm-up's outcome already
-    classes = len(context.data.action.classes)
-    action = build_action_classifier(config.action_classifier.model_copy(update=without_weights), classes, config.clip).to(
-        device
-    )
-    privacy = build_privacy_encoder(config.privacy_encoder.model_copy(update=without_weights)).to(device)
-    action.load_state_dict(warm["action_classifier"])
-    privacy.load_state_dict(warm["privacy_encoder"])
-    settings = config.minimax
+    return anonymizer
+
+
+def trained_action_classifier(context: StageContext) -> ActionClassifier:
+    """f_T as stage `warm_up` left it; weights of its own it has had there already."""
+    network = context.config.action_classifier.model_copy(update={"weights": None})
+    action = build_action_classifier(network, len(context.data.action.classes), context.config.clip).to(context.device)
+    action.load_state_dict(context.inputs["warm_up"].state["action_classifier"])
+    return action
+
+
+def trained_privacy_encoder(context: StageContext) -> PrivacyEncoder:
+    """f_B as stage `warm_up` left it."""
+    privacy = build_privacy_encoder(context.config.privacy_encoder.model_copy(update={"weights": None})).to(context.device)
+    privacy.load_state_dict(context.inputs["warm_up"].state["privacy_encoder"])
+    return privacy
+
+
+def players_of(context: StageContext, anonymizer_rate: float) -> Players:
+    """f_A from its reconstruction, f_T and f_B from their warm-up. `anonymizer_rate` is the learning rate of f_A."""
+    settings = context.config.minimax
+    anonymizer, action = trained_anonymizer(context), trained_action_classifier(context)
+    privacy = trained_privacy_encoder(context)
     return Players(
         anonymizer,
         action,
         privacy,
-        Adam(anonymizer.parameters(), lr=settings.learning_rate_anonymizer),
+        Adam(anonymizer.parameters(), lr=anonymizer_rate),
         Adam(
             [
                 {"params": list(action.parameters()), "lr": settings.learning_rate_action},

@@ -1,0 +1,280 @@
+"""What the methods with privacy labels share: f_A against an ensemble of classifiers that read the attributes of images.
+
+Each iteration: f_A descends the method's own loss; f_T descends cross-entropy on what f_A makes now; every member of the
+ensemble descends binary cross-entropy on what f_A makes of labelled images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from trainables.config import NetworkConfig
+from trainables.data.loader import Batch, Loader, Stills
+from trainables.models.action import ActionClassifier
+from trainables.models.anonymizers import Anonymizer
+from trainables.models.axes import frames_of
+from trainables.models.privacy import PrivacyClassifier, build_privacy_classifier
+from trainables.stages.context import StageContext, frozen
+from trainables.stages.loop import Meter, Stateful, run_epochs
+from trainables.stages.minimax import descend, trained_action_classifier, trained_anonymizer
+from trainables.store import Outcome
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How often who learns. `restart_every` and `action_target` 0: never restarted, f_T learns once an iteration.
+
+    f_T learns from up to `action_steps` batches an iteration and stops after one of which it knew the share `action_target`.
+    The ensemble learns from `privacy_steps` batches an iteration, and from `retrain_steps` more before the first one and
+    after each restart.
+    """
+
+    members: int = 1
+    privacy_steps: int = 1
+    retrain_steps: int = 0
+    restart_every: int = 0
+    action_steps: int = 1
+    action_target: float = 0.0
+
+    def restarts(self, iteration: int) -> bool:
+        return iteration > 0 and self.restart_every > 0 and iteration % self.restart_every == 0
+
+    def image_batches(self, iteration: int) -> int:
+        """Batches of labelled images that iteration number `iteration` of the stage uses: one for f_A, the others for f_B."""
+        return 1 + self.privacy_steps + (self.retrain_steps if iteration == 0 or self.restarts(iteration) else 0)
+
+    def first_image_batch(self, iteration: int) -> int:
+        """Where the images of an iteration begin in the endless stream."""
+        retrained = 0 if iteration == 0 else 1 + ((iteration - 1) // self.restart_every if self.restart_every else 0)
+        return iteration * (1 + self.privacy_steps) + retrained * self.retrain_steps
+
+
+class Ensemble:
+    """Privacy classifiers of one architecture that differ in where they start, and one optimizer for all.
+
+    `weights` of the network are the start of every member but for its head.
+    """
+
+    def __init__(self, context: StageContext, network: NetworkConfig, attributes: int, members: int, rate: float) -> None:
+        self._context, self._network, self._attributes, self._rate = context, network, attributes, rate
+        self.networks = nn.ModuleList(self._fresh(0, member) for member in range(members)).to(context.device)
+        self.optimizer: Optimizer = self._fresh_optimizer()
+        self.restarts = 0
+
+    def restart(self) -> None:
+        """Every member forgets what it has learned, and the optimizer what it remembers of it."""
+        self.restarts += 1
+        for member, network in enumerate(self.networks):
+            network.load_state_dict(self._fresh(self.restarts, member).state_dict())
+        self.optimizer = self._fresh_optimizer()
+
+    def logits(self, frames: Tensor) -> list[Tensor]:
+        """(N, C, H, W) -> (N, A) of each member."""
+        return [network(frames) for network in self.networks]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "networks": self.networks.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "restarts": self.restarts,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.networks.load_state_dict(state["networks"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.restarts = state["restarts"]
+
+    def _fresh(self, start: int, member: int) -> PrivacyClassifier:
+        with torch.random.fork_rng(devices=[]):  # the stage's own stream of random numbers goes on as if nothing was drawn
+            torch.manual_seed(self._context.seed(f"member {member} start {start}"))
+            return build_privacy_classifier(self._network, self._attributes)
+
+    def _fresh_optimizer(self) -> Optimizer:
+        return Adam(self.networks.parameters(), lr=self._rate)
+
+
+@dataclass(frozen=True)
+class Supervised:
+    """f_A, f_T and the ensemble, each with its optimizer."""
+
+    anonymizer: Anonymizer
+    action: ActionClassifier
+    ensemble: Ensemble
+    anonymizer_optimizer: Optimizer
+    action_optimizer: Optimizer
+
+    def parts(self) -> dict[str, Stateful]:
+        return {
+            "anonymizer": self.anonymizer,
+            "action_classifier": self.action,
+            "ensemble": self.ensemble,
+            "anonymizer_optimizer": self.anonymizer_optimizer,
+            "action_optimizer": self.action_optimizer,
+        }
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What the loss of f_A is computed from: one batch of clips and one of labelled images, as they are and anonymized.
+
+    clips, anonymized: (B, T, C, H, W); labels: (B,); images, hidden: (N, 1, C, H, W); attributes: (N, A). The judges'
+    answers are computed when first asked for: action_logits (B, K), privacy_logits (N, A) of each member.
+    """
+
+    players: Supervised
+    clips: Tensor
+    labels: Tensor
+    images: Tensor
+    attributes: Tensor
+    anonymized: Tensor
+    hidden: Tensor
+
+    @cached_property
+    def action_features(self) -> Tensor:
+        return self.players.action.features(self.anonymized)
+
+    @cached_property
+    def action_loss(self) -> Tensor:
+        return F.cross_entropy(self.players.action.head(self.action_features), self.labels)
+
+    @cached_property
+    def privacy_logits(self) -> list[Tensor]:
+        return self.players.ensemble.logits(frames_of(self.hidden))
+
+
+# The loss of f_A under the name `loss_anonymizer`, and whatever else is to be seen in the curves.
+AnonymizerLosses = Callable[[Sight], dict[str, Tensor]]
+
+
+def step_anonymizer(
+    players: Supervised, clips: Batch, images: Batch, losses: AnonymizerLosses, context: StageContext
+) -> dict[str, Tensor]:
+    """f_A descends `loss_anonymizer` of what `losses` returns; f_T and the ensemble are frozen."""
+    players.anonymizer.train()
+    of_batch = context.config.minimax.judge_statistics == "batch"
+    with frozen(players.action, players.ensemble.networks, batch_statistics=of_batch), context.autocast():
+        views = context.training_view(clips), context.training_view(images)
+        anonymized, hidden = (context.anonymize(players.anonymizer, view) for view in views)
+        seen = Sight(players, views[0], clips["label"], views[1], images["attributes"], anonymized, hidden)
+        found = losses(seen)
+    descend(players.anonymizer_optimizer, found["loss_anonymizer"])
+    return found
+
+
+def step_action(players: Supervised, clips: Batch, context: StageContext) -> tuple[Tensor, Tensor]:
+    """f_T descends cross-entropy; f_A is frozen. Returns the loss, and the share of the batch that f_T knew before."""
+    players.action.train()
+    with frozen(players.anonymizer), context.autocast():
+        with torch.no_grad():
+            anonymized = context.anonymize(players.anonymizer, context.training_view(clips))
+        logits = players.action(anonymized)
+        loss = F.cross_entropy(logits, clips["label"])
+    descend(players.action_optimizer, loss)
+    return loss, (logits.argmax(dim=1) == clips["label"]).float().mean()
+
+
+def step_privacy(players: Supervised, images: Batch, context: StageContext) -> Tensor:
+    """Every member of the ensemble descends binary cross-entropy; f_A is frozen. Returns the mean loss over the members."""
+    ensemble = players.ensemble
+    ensemble.networks.train()
+    with frozen(players.anonymizer), context.autocast():
+        with torch.no_grad():
+            hidden = frames_of(context.anonymize(players.anonymizer, context.training_view(images)))
+        answers = ensemble.logits(hidden)
+        losses = torch.stack([F.binary_cross_entropy_with_logits(logits, images["attributes"]) for logits in answers])
+    descend(ensemble.optimizer, losses.sum())  # no parameter is shared: each loss reaches its own member only
+    return losses.mean()
+
+
+def prepare(context: StageContext, members: int) -> Supervised:
+    """f_A from its reconstruction, f_T from its warm-up, a fresh ensemble."""
+    config, settings = context.config, context.config.minimax
+    anonymizer, action = trained_anonymizer(context), trained_action_classifier(context)
+    attributes = len(context.data.privacy.attributes)
+    return Supervised(
+        anonymizer,
+        action,
+        Ensemble(context, config.privacy_encoder, attributes, members, settings.learning_rate_privacy),
+        Adam(anonymizer.parameters(), lr=settings.learning_rate_anonymizer),
+        Adam(action.parameters(), lr=settings.learning_rate_action),
+    )
+
+
+def train(context: StageContext, players: Supervised, losses: AnonymizerLosses, rules: Rules) -> Outcome:
+    """`minimax.epochs` epochs of the action clips. The outcome holds the anonymizer and f_T."""
+    settings = context.config.minimax
+    clips = context.training_clips(settings.batch_size)
+    images = labelled_images(context, settings.batch_size)
+    more = _Stream(context, context.training_clips(settings.batch_size))
+
+    def iterate(iteration: int, clip_batch: Batch, image_batches: Iterator[Batch]) -> dict[str, Tensor]:
+        if rules.restarts(iteration):
+            players.ensemble.restart()
+        for _ in range(rules.image_batches(iteration) - 1 - rules.privacy_steps):
+            step_privacy(players, next(image_batches), context)
+        found = step_anonymizer(players, clip_batch, next(image_batches), losses, context)
+        loss_action, known = step_action(players, clip_batch, context)
+        for _ in range(rules.action_steps - 1):
+            if float(known) >= rules.action_target:
+                break
+            loss_action, known = step_action(players, more.next(), context)
+        for _ in range(rules.privacy_steps):
+            loss_privacy = step_privacy(players, next(image_batches), context)
+        return found | {"loss_action": loss_action, "loss_privacy": loss_privacy}
+
+    def epoch(number: int) -> dict[str, float]:
+        meter = Meter(context, number)
+        first, last = number * len(clips), (number + 1) * len(clips)
+        start, end = rules.first_image_batch(first), rules.first_image_batch(last)
+        stream = context.to_device(images.stretch(start, end - start))
+        for iteration, clip_batch in zip(range(first, last), context.to_device(clips.epoch(number)), strict=True):
+            meter.add(**iterate(iteration, clip_batch, stream))
+        more.rest()
+        return meter.means()
+
+    history = run_epochs(context, {**players.parts(), "more_clips": more}, settings.epochs, epoch)
+    state = {"anonymizer": players.anonymizer.state_dict(), "action_classifier": players.action.state_dict()}
+    return Outcome({}, history, state)
+
+
+def labelled_images(context: StageContext, batch_size: int) -> Loader:
+    """The images of the privacy set with their attributes, shuffled."""
+    samples = Stills(context.data.privacy.train, context.config.clip, context.seed("images"))
+    return context.loader(samples, batch_size, shuffle=True)
+
+
+class _Stream:
+    """An endless stream of batches that remembers, over epochs and checkpoints, how many were taken."""
+
+    def __init__(self, context: StageContext, loader: Loader) -> None:
+        self._context, self._loader = context, loader
+        self._taken = 0
+        self._batches: Iterator[Batch] | None = None
+
+    def next(self) -> Batch:
+        while True:
+            if self._batches is None:
+                self._batches = self._context.to_device(self._loader.stretch(self._taken, len(self._loader)))
+            batch = next(self._batches, None)
+            if batch is not None:
+                self._taken += 1
+                return batch
+            self._batches = None
+
+    def rest(self) -> None:
+        """Lets go of what was loaded ahead."""
+        self._batches = None
+
+    def state_dict(self) -> dict[str, int]:
+        return {"taken": self._taken}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self._taken = state["taken"]
