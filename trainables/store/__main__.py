@@ -73,7 +73,8 @@ def _prune(store: StageStore, found: list[Entry], options: argparse.Namespace) -
         and (entry.state != "done" or not options.damaged)
     ]
     if not options.yes:
-        _print(_listed(chosen))
+        if chosen:
+            _print(_listed(chosen))
         print(f"would delete {_amount(chosen)}; add --yes to do it")
     else:
         deleted = [entry for entry in chosen if delete(store, entry)]
