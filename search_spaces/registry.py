@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from search_spaces.protocols import KNOWN_UCF101, Protocol
+from trainables.methods import METHODS
 from trainables.registry import Registry
 
 Values = Mapping[str, Any]
@@ -66,9 +67,11 @@ def grid(axes: Mapping[str, Sequence[Any]]) -> tuple[Values, ...]:
 
 
 def label_of(values: Values) -> str:
-    """The name of a setting: `B=0.3 lambda=1`, `raw`."""
+    """The name of a setting: `B=0.3 lambda=1`, `raw`; `stprivacy (approximate)` where not all of a method is known."""
     words = [_word(SYMBOLS.get(key, key), value) for key, value in values.items() if key != "method"]
     method = values.get("method", "penalty")
+    if method in METHODS and METHODS[method].approximate:
+        method = f"{method} (approximate)"
     return " ".join([method, *words] if method != "penalty" or not words else words)
 
 

@@ -172,7 +172,7 @@ class AnonymizerConfig(Frozen):
 
     @model_validator(mode="after")
     def _depth(self) -> AnonymizerConfig:
-        if self.name == "unetpp" and len(self.decoder_channels) != self.depth:
+        if self.name in ("unet", "unetpp") and len(self.decoder_channels) != self.depth:
             raise ValueError(
                 f"{len(self.decoder_channels)} decoder channels {self.decoder_channels} for an encoder of depth {self.depth};"
                 " give one number per level"

@@ -83,7 +83,7 @@ class _Progress:
         self._waits_for = ""
 
     def epoch(self, stage: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
-        self._done[stage] = epoch + 1
+        self._epochs[stage], self._done[stage] = epochs, epoch + 1
         self._report(stage, epoch + 1, epochs)
 
     def waiting(self, stage: str, holder: str) -> None:

@@ -1,16 +1,16 @@
 """STPrivacy, video-level anonymization by a transformer that drops tubelets (arXiv 2301.03046). Approximate."""
 
 from trainables.methods import METHODS, Method
-from trainables.stages import RECONSTRUCT, SUPERVISED_FIELDS, TRAINING_DATA, WARM_UP, Stage
+from trainables.stages import MINIMAX_FIELDS, RECONSTRUCT, TRAINING_DATA, WARM_UP, Stage
 
-STPRIVACY = Stage("stprivacy", "trainables.stages.stprivacy:run", SUPERVISED_FIELDS, TRAINING_DATA, ("reconstruct", "warm_up"))
+STPRIVACY = Stage("stprivacy", "trainables.stages.stprivacy:run", MINIMAX_FIELDS, TRAINING_DATA, ("reconstruct", "warm_up"))
 
 METHODS.register("stprivacy")(
     Method(
         source="Li et al., arXiv 2301.03046",
         stages=(RECONSTRUCT, WARM_UP, STPRIVACY),
         anonymizer=STPRIVACY.name,
-        fixed={"anonymizer.name": "tubelets"},
+        fixed={"anonymizer.name": "tubelets", "minimax.penalty_weight": 0.0},
         options={
             "keep": 0.7,  # share of tubelets kept in every time slice
             "keep_weight": 2.0,  # of (share kept in training - keep)^2

@@ -5,10 +5,11 @@
 """
 
 from trainables.methods import METHODS, Method
-from trainables.stages import RECONSTRUCT, SUPERVISED_FIELDS, TRAINING_DATA, WARM_UP, Stage
+from trainables.stages import MINIMAX_FIELDS, RECONSTRUCT, TRAINING_DATA, WARM_UP, Stage
 
-VITA = Stage("vita", "trainables.stages.vita:run", SUPERVISED_FIELDS, TRAINING_DATA, ("reconstruct", "warm_up"))
+VITA = Stage("vita", "trainables.stages.vita:run", MINIMAX_FIELDS, TRAINING_DATA, ("reconstruct", "warm_up"))
 
+_NO_PENALTY = {"minimax.penalty_weight": 0.0}
 _OPTIONS = {
     "ensemble": 4,  # M, privacy classifiers
     "gamma": 0.5,
@@ -24,6 +25,7 @@ METHODS.register("vita")(
         source="Wu et al., arXiv 1906.05675, and the released code for PA-HMDB51",
         stages=(RECONSTRUCT, WARM_UP, VITA),
         anonymizer=VITA.name,
+        fixed=_NO_PENALTY,
         options=_OPTIONS,
     )
 )
@@ -32,6 +34,7 @@ METHODS.register("vita_published")(
         source="Wu et al., arXiv 1906.05675: residual f_A, C3D, ten attackers",
         stages=(RECONSTRUCT, WARM_UP, VITA),
         anonymizer=VITA.name,
+        fixed=_NO_PENALTY,
         recipe={
             "anonymizer.name": "residual",
             "clip.size": 112,

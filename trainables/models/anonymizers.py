@@ -83,19 +83,20 @@ def _downsample_4x(config: AnonymizerConfig) -> Downsample:
     return Downsample(4)
 
 
-@ANONYMIZERS.register("unetpp")
-class UnetPlusPlus(Anonymizer):
-    """UNet++, https://arxiv.org/abs/1807.10165, of segmentation_models_pytorch.
+class EncoderDecoder(Anonymizer):
+    """An encoder-decoder of segmentation_models_pytorch, named by `architecture`.
 
     Sides that 2^depth does not divide are padded by repeating the border, and the result is cropped back.
     """
+
+    architecture: str
 
     def __init__(self, config: AnonymizerConfig) -> None:
         super().__init__()
         self.multiple = 2**config.depth
         self.bounded = config.output == "sigmoid"
         self.normalize = Normalize(IMAGENET_MEAN, IMAGENET_STD)
-        self.network: Any = _unetpp(config)
+        self.network: Any = _encoder_decoder(self.architecture, config)
         load_encoder_weights(self.network.encoder, config)
         self.to(memory_format=torch.channels_last)  # twice as fast on CPUs for narrow networks; tensor cores want it too
 
@@ -109,12 +110,26 @@ class UnetPlusPlus(Anonymizer):
         return output.sigmoid() if self.bounded else output
 
 
-def _unetpp(config: AnonymizerConfig) -> Any:
+@ANONYMIZERS.register("unetpp")
+class UnetPlusPlus(EncoderDecoder):
+    """UNet++, https://arxiv.org/abs/1807.10165."""
+
+    architecture = "UnetPlusPlus"
+
+
+@ANONYMIZERS.register("unet")
+class Unet(EncoderDecoder):
+    """UNet, https://arxiv.org/abs/1505.04597."""
+
+    architecture = "Unet"
+
+
+def _encoder_decoder(architecture: str, config: AnonymizerConfig) -> Any:
     import segmentation_models_pytorch as smp
 
     smp.encoders.encoders.setdefault("narrow", NARROW)
     try:
-        return smp.UnetPlusPlus(
+        return getattr(smp, architecture)(
             encoder_name=config.encoder,
             encoder_depth=config.depth,
             encoder_weights=None,
@@ -162,6 +177,13 @@ def _stage(inputs: int, outputs: int) -> nn.Sequential:
 
 
 NARROW = {"encoder": NarrowEncoder, "pretrained_settings": {}, "params": {"out_channels": (3, 32, 32, 64, 128, 128)}}
+
+
+@ANONYMIZERS.register("residual")
+def _residual(config: AnonymizerConfig) -> Anonymizer:
+    from trainables.models.residual import Residual
+
+    return Residual(config)
 
 
 @ANONYMIZERS.register("tubelets")

@@ -240,7 +240,7 @@ def _check_network(part: str, network: NetworkConfig, clip: ClipConfig) -> None:
 def _check_anonymizer(config: AnonymizerConfig) -> None:
     if config.weights is None and config.encoder_weights is None:
         return
-    from trainables.models.anonymizers import UnetPlusPlus, build_anonymizer
+    from trainables.models.anonymizers import EncoderDecoder, build_anonymizer
 
     with torch.device("meta"):
         anonymizer = build_anonymizer(config.model_copy(update={"weights": None, "encoder_weights": None}))
@@ -250,7 +250,7 @@ def _check_anonymizer(config: AnonymizerConfig) -> None:
     if config.encoder_weights is None:
         return
     field, source, name = "anonymizer.encoder_weights", config.encoder_weights, f"encoder {config.encoder}"
-    if not isinstance(anonymizer, UnetPlusPlus):
+    if not isinstance(anonymizer, EncoderDecoder):
         raise ConfigError(f"{field} = {source!r}: {config.name} has no encoder; set {field}=null")
     if source == "imagenet":
         _require_encoder_available(config.encoder)

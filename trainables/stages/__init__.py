@@ -56,31 +56,14 @@ WARM_UP = Stage(
     TRAINING_DATA,
     ("reconstruct",),
 )
+# What every minimax depends on; the stage of a method with settings of its own.
+MINIMAX_FIELDS = (*VIEW, "anonymizer", "action_classifier", "privacy_encoder", "minimax", "options")
 MINIMAX = Stage(
     "minimax",
     "trainables.stages.minimax:run",
     (*VIEW, "anonymizer", "action_classifier", "privacy_encoder", "minimax", "departures.detached_penalty"),
     TRAINING_DATA,
     ("reconstruct", "warm_up"),
-)
-# What a minimax against classifiers with labels depends on, whatever its loss: `trainables.stages.supervised`.
-SUPERVISED_FIELDS = (
-    *VIEW,
-    "anonymizer",
-    "action_classifier",
-    "privacy_encoder",
-    *(
-        f"minimax.{name}"
-        for name in (
-            "epochs",
-            "batch_size",
-            "learning_rate_anonymizer",
-            "learning_rate_action",
-            "learning_rate_privacy",
-            "judge_statistics",
-        )
-    ),
-    "options",
 )
 EVALUATE_ACTION = Stage(
     "evaluate_action",

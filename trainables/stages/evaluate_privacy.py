@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -46,15 +47,19 @@ def test_on_others(context: StageContext) -> Outcome:
     classifier = build_privacy_classifier(
         config.evaluate_privacy.classifier.model_copy(update={"weights": None}), len(trained_for)
     ).to(context.device)
-    classifier.load_state_dict(context.inputs[EVALUATE_PRIVACY.name].state["classifier"])
-    answers, labels = _predict(context, classifier, _logits(context, anonymizer, classifier), _stills(context, splits.test))
     other = config.data.test_privacy
     sources = other.sources(splits.attributes) if other is not None else {name: (name,) for name in splits.attributes}
-    probabilities = np.stack(
-        [answers[:, [trained_for.index(name) for name in names]].max(axis=1) for names in sources.values()], axis=1
-    )
-    asked = labels[:, [splits.attributes.index(name) for name in sources]]
-    return _tested(context, probabilities, asked, tuple(sources), splits.name, prefix="")
+    tested = []
+    for state in _attackers(context.inputs[EVALUATE_PRIVACY.name]):
+        classifier.load_state_dict(state)
+        logits = _logits(context, anonymizer, classifier)
+        answers, labels = _predict(context, classifier, logits, _stills(context, splits.test))
+        probabilities = np.stack(
+            [answers[:, [trained_for.index(name) for name in names]].max(axis=1) for names in sources.values()], axis=1
+        )
+        asked = labels[:, [splits.attributes.index(name) for name in sources]]
+        tested.append(_tested(context, probabilities, asked, tuple(sources), splits.name, prefix=""))
+    return _worst(tested, splits.name, prefix="")
 
 
 def run_on_clips(context: StageContext) -> Outcome:
@@ -86,10 +91,49 @@ def attacked_clip(clip: ClipConfig, frames: int) -> ClipConfig:
 def _attack(
     context: StageContext, name: str, attributes: Sequence[str], loaders: tuple[Loader, Loader, Loader | None], prefix: str
 ) -> Outcome:
+    """Trains `attackers` classifiers; the one that reads most in test counts. Each has a checkpoint of its own."""
+    count, epochs = context.config.evaluate_privacy.attackers, context.config.evaluate_privacy.epochs
+    trained = []
+    for number in range(count):
+
+        def report(epoch: int, _: int, metrics: Mapping[str, float], first: int = number * epochs) -> None:
+            context.report(first + epoch, count * epochs, metrics)
+
+        work = context.work.part(f"attacker{number}") if number else context.work
+        part = replace(context, work=work, report=report)
+        trained.append(_attacker(part, number, name, attributes, loaders, prefix))
+    worst = _worst(trained, name, prefix)
+    state = {**worst.state, "attackers": [outcome.state["classifier"] for outcome in trained]} if count > 1 else worst.state
+    return replace(worst, state=state, history=[row for outcome in trained for row in outcome.history])
+
+
+def _attackers(trained: Outcome) -> list[Any]:
+    """The states of the classifiers that a stage has trained."""
+    return trained.state.get("attackers", [trained.state["classifier"]])
+
+
+def _worst(tested: Sequence[Outcome], name: str, prefix: str) -> Outcome:
+    """The outcome with the largest leakage, the first of equals, with a note of how many there were."""
+    leakages = [outcome.metrics.get(f"{prefix}leakage", 0.0) for outcome in tested]
+    worst = tested[leakages.index(max(leakages))]
+    if len(tested) == 1 or f"{prefix}leakage" not in worst.metrics:
+        return worst
+    note = f"{name}: the worst of {len(tested)} attackers counts; their leakage is {min(leakages):.3f} to {max(leakages):.3f}"
+    return replace(worst, notes=(*worst.notes, note))
+
+
+def _attacker(
+    context: StageContext,
+    attacker: int,
+    name: str,
+    attributes: Sequence[str],
+    loaders: tuple[Loader, Loader, Loader | None],
+    prefix: str,
+) -> Outcome:
     """Trains on the first loader, chooses the epoch on the second, tests once on the third if there is one."""
     train, validation, test = loaders
     settings = context.config.evaluate_privacy
-    torch.manual_seed(context.seed("weights"))
+    torch.manual_seed(context.seed(f"weights {attacker}" if attacker else "weights"))
     anonymizer = context.anonymizer("anonymizer")
     classifier = build_privacy_classifier(settings.classifier, len(attributes)).to(context.device)
     optimizer = torch.optim.Adam(classifier.parameters(), lr=settings.learning_rate)
@@ -99,7 +143,7 @@ def _attack(
     def epoch(number: int) -> dict[str, float]:
         classifier.train()
         meter = Meter(context, number)
-        for batch in context.to_device(train.epoch(number)):
+        for batch in context.to_device(train.epoch(attacker * settings.epochs + number)):
             with context.autocast():
                 scores = logits(context.training_view(batch))
                 targets = batch["attributes"].unsqueeze(1).expand_as(scores)

@@ -46,7 +46,11 @@ class Work:
     """The checkpoint of a stage that is being computed. Any worker that takes over the stage finds it."""
 
     def __init__(self, files: Files, folder: str) -> None:
-        self._files, self.path = files, f"{folder}/checkpoint.pt"
+        self._files, self._folder, self.path = files, folder, f"{folder}/checkpoint.pt"
+
+    def part(self, name: str) -> Work:
+        """The checkpoint of a part of the stage, dropped with the stage's own."""
+        return Work(self._files, f"{self._folder}/{name}")
 
     def read(self) -> bytes | None:
         """The last checkpoint that was written; None if there is none."""
