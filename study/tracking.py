@@ -62,35 +62,35 @@ def finished_trials(tracking_uri: str, experiment_id: str) -> set[str]:
     return {run.data.tags.get(schema.TAG_TRIAL_KEY, "") for run in found}
 
 
-def stages_in_use(tracking_uri: str) -> set[tuple[str, str]]:
-    """Stage and key of everything that a run of any experiment was made of, finished or not.
+def stage_keys_in_use(tracking_uri: str) -> set[str]:
+    """Keys of all stages that a run of any experiment was made of, finished or not.
 
     Raises ConfigError if the records cannot be read, or one that must have stages does not say which.
     """
     database = tracking_uri.removeprefix("sqlite:///")
     if database != tracking_uri and not Path(database).is_file():
         raise ConfigError(f"{tracking_uri}: no such file; give the tracking URI of the studies that use these stages")
-    used: set[tuple[str, str]] = set()
+    used: set[str] = set()
     try:
         client = MlflowClient(tracking_uri)
         experiments = [found.experiment_id for found in _pages(client.search_experiments)]
         for run in _pages(lambda **page: client.search_runs(experiments, **page)) if experiments else ():
-            used |= _stages_of(client, run)
+            used |= _stage_keys_of(client, run)
     except (MlflowException, OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ConfigError(f"{tracking_uri}: cannot tell which stages are in use ({reason})") from None
     return used
 
 
-def _stages_of(client: MlflowClient, run: Run) -> set[tuple[str, str]]:
+def _stage_keys_of(client: MlflowClient, run: Run) -> set[str]:
     tag = run.data.tags.get(schema.TAG_STAGE_KEYS)
     if tag is not None:
-        return {(name, key) for name, _, key in (pair.partition("=") for pair in tag.split())}
+        return {pair.partition("=")[2] for pair in tag.split()}
     if run.info.status != RunStatus.to_string(RunStatus.FINISHED) or schema.TAG_TRIAL_KEY not in run.data.tags:
         return set()
     with tempfile.TemporaryDirectory() as directory:  # a record from before there was the tag
         path = client.download_artifacts(run.info.run_id, schema.ARTIFACT_RECORD, directory)
-        return set(json.loads(Path(path).read_text())["stage_keys"].items())
+        return set(json.loads(Path(path).read_text())["stage_keys"].values())
 
 
 def _pages(search: Callable[..., Any]) -> Iterator[Any]:

@@ -167,6 +167,24 @@ def test_a_claim_is_free_after_an_error(store: StageStore) -> None:
     assert store.try_claim("minimax", "k") is not None
 
 
+def test_a_storage_that_fails_for_a_moment_ends_neither_heartbeat_nor_stage(
+    store: StageStore, short_lease: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(path: str) -> bytes:
+        raise OSError("no route to host")
+
+    with wait_for_claim(store) as lease:
+        monkeypatch.setattr(store.files, "read", fails)
+        time.sleep(0.1)
+        monkeypatch.undo()
+        before = store.files.read(lease.path)
+        time.sleep(0.5)
+        assert store.files.read(lease.path) != before
+        monkeypatch.setattr(store.files, "read", fails)
+    assert "heartbeat failed (no route to host)" in caplog.text
+    assert "not released (no route to host)" in caplog.text
+
+
 def test_a_heartbeat_keeps_a_claim(store: StageStore, short_lease: None) -> None:
     other = StageStore(store.files.storage)
     with wait_for_claim(store):

@@ -69,7 +69,7 @@ def _prune(store: StageStore, found: list[Entry], options: argparse.Namespace) -
         for entry in found
         if (entry.stage, entry.key) not in working
         and (options.older_than is None or entry.age > options.older_than * _DAY)
-        and (entry.state == "damaged" or (entry.stage, entry.key) not in used)
+        and (entry.state == "damaged" or entry.key not in used)
         and (entry.state != "done" or not options.damaged)
     ]
     if not options.yes:
@@ -85,12 +85,12 @@ def _prune(store: StageStore, found: list[Entry], options: argparse.Namespace) -
         print(f"kept what live workers hold: {', '.join(sorted(f'{stage} {key}' for stage, key in working))}")
 
 
-def _used(tracking_uri: str | None) -> set[tuple[str, str]]:
+def _used(tracking_uri: str | None) -> set[str]:
     if tracking_uri is None:
         return set()
-    from study.tracking import stages_in_use
+    from study.tracking import stage_keys_in_use
 
-    used = stages_in_use(tracking_uri)
+    used = stage_keys_in_use(tracking_uri)
     print(f"{tracking_uri}: its runs are made of {len(used)} stages, which are kept")
     return used
 

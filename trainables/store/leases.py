@@ -42,6 +42,12 @@ class Lease:
     def __exit__(self, *error: object) -> None:
         self._done.set()
         self._heart.join()
+        try:
+            self._release()
+        except Exception as problem:  # what was computed is safe, and the lease runs out by itself
+            log.warning("%s: not released (%s)", self.path, problem)
+
+    def _release(self) -> None:
         if not self._mine():
             return  # taken over and released by another
         for generation in _generations(self._files, self._folder, self._key):
