@@ -103,10 +103,6 @@ def _pages(search: Callable[..., Any]) -> Iterator[Any]:
             return
 
 
-def _pairs(stage_keys: Mapping[str, str]) -> str:
-    return " ".join(f"{name}={key}" for name, key in stage_keys.items())
-
-
 class TrialRun:
     """The MLflow run of one trial, as a `trainables.pipeline.Reporter`."""
 
@@ -125,7 +121,7 @@ class TrialRun:
             params = [Param(field, str(value)[:_PARAM_LENGTH]) for field, value in flatten(config).items()]
             self._client.log_batch(self.run_id, params=params)
         self._logged: dict[str, set[int]] = {}
-        self._stage_keys: dict[str, str] = {}
+        self._stages: dict[str, str] = {}  # names by key
         self._log_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), schema.ARTIFACT_CONFIG)
 
     def epoch(self, stage: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
@@ -136,8 +132,9 @@ class TrialRun:
 
     def finished(self, stage: PlannedStage, outcome: Outcome, reused: bool) -> None:
         """What a reused stage did long ago belongs to this trial's curves as well."""
-        self._stage_keys[stage.name] = stage.key  # known from now on: an unfinished trial needs its stages too
-        self._client.set_tag(self.run_id, schema.TAG_STAGE_KEYS, _pairs(self._stage_keys))
+        self._stages[stage.key] = stage.name  # known from now on: an unfinished trial needs its stages too
+        pairs = " ".join(f"{name}={key}" for key, name in self._stages.items())
+        self._client.set_tag(self.run_id, schema.TAG_STAGE_KEYS, pairs)
         self._log_curves(stage.name, dict(enumerate(outcome.history)))
         for name, content in outcome.files.items():
             self._log_bytes(content, name)
@@ -148,7 +145,8 @@ class TrialRun:
         values = {**record.metrics, "seconds": record.seconds, "pipeline_seconds": record.pipeline_seconds}
         self._client.log_batch(self.run_id, [Metric(name, float(value), now, 0) for name, value in values.items()])
         self._client.set_tag(self.run_id, schema.TAG_STAGES_REUSED, " ".join(record.reused))
-        self._client.set_tag(self.run_id, schema.TAG_STAGE_KEYS, _pairs(record.stage_keys))
+        pairs = " ".join(f"{name}={key}" for name, key in record.stage_keys.items())
+        self._client.set_tag(self.run_id, schema.TAG_STAGE_KEYS, pairs)
         self._log_text(record.to_json(), schema.ARTIFACT_RECORD)
         if anonymizer is not None:
             self._log_bytes(anonymizer, "anonymizer.pt", schema.ARTIFACT_ANONYMIZER)
