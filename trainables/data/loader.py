@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, TypedDict, cast
+from typing import NamedTuple, NotRequired, TypedDict, cast
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from trainables.config import ClipConfig
 from trainables.data.augment import DRAWS
 from trainables.data.items import DataError, Still, Video
 from trainables.data.reading import VideoFile, read_image
-from trainables.data.sampling import clip_indices, pair_indices, test_positions
+from trainables.data.sampling import clip_indices, other_clip_indices, pair_indices, test_positions
 
 
 class Batch(TypedDict):
@@ -30,6 +30,7 @@ class Batch(TypedDict):
     attributes: Tensor  # (B, A) float32 of 0/1
     draws: Tensor  # (B, V, DRAWS) float32 in [0, 1): one row a view
     index: Tensor  # (B,) int64: which item of the split
+    two_times: NotRequired[Tensor]  # (B,) bool: see TwoTimes
 
 
 class SampleId(NamedTuple):
@@ -80,6 +81,25 @@ class EvaluationClips(_Seeded):
         video = VideoFile(item.path, self.clip.decode_size)
         indices = [i for position in test_positions(self.clip) for i in clip_indices(len(video), self.clip, position)]
         return _sample(video.frames(indices), item, self.draw(sample)[1], sample.item)
+
+
+class TwoTimes(_Seeded):
+    """A clip with a random start, then one of the same video with another: T = 2 x frames, and three views to draw.
+
+    `two_times` is False for a video that has no other start: its second half repeats the first.
+    """
+
+    def __init__(self, items: Sequence[Video], clip: ClipConfig, seed: int) -> None:
+        super().__init__(items, clip, seed, views=4)  # the fourth row of uniforms holds the other start
+
+    def __getitem__(self, sample: SampleId) -> dict[str, Tensor]:
+        item = cast(Video, self.items[sample.item])
+        position, draws = self.draw(sample)
+        video = VideoFile(item.path, self.clip.decode_size)
+        here = clip_indices(len(video), self.clip, position)
+        there = other_clip_indices(len(video), self.clip, position, float(draws[3, 0]))
+        frames = video.frames([*here, *(there or here)])
+        return _sample(frames, item, draws[:3], sample.item) | {"two_times": torch.tensor(there is not None)}
 
 
 class FramePairs(_Seeded):

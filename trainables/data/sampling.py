@@ -23,6 +23,20 @@ def clip_indices(length: int, clip: ClipConfig, position: float) -> list[int]:
     return [(start + i * skip) % length for i in range(clip.frames)]
 
 
+def other_clip_indices(length: int, clip: ClipConfig, position: float, other: float) -> list[int] | None:
+    """Frame numbers of a clip of the same video that starts elsewhere than the one at `position`; None if there is none.
+
+    `other` in [0, 1) chooses among the other starts, each as likely.
+    """
+    start = clip_indices(length, clip, position)[0]
+    skip = fitting_skip(length, clip)
+    starts = max(0, length - 1 - (clip.frames - 1) * skip) + 1
+    if starts == 1:
+        return None
+    elsewhere = (start + 1 + int(other * (starts - 1))) % starts
+    return [elsewhere + i * skip for i in range(clip.frames)]
+
+
 def test_positions(clip: ClipConfig) -> list[float]:
     """`test_clips` positions spread evenly over the video (one: its middle)."""
     return [0.5] if clip.test_clips == 1 else [float(x) for x in np.linspace(0.0, 1.0, clip.test_clips)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -38,6 +39,10 @@ class Players:
             "anonymizer_optimizer": self.anonymizer_optimizer,
             "judges_optimizer": self.judges_optimizer,
         }
+
+    def state(self) -> dict[str, Any]:
+        """The networks, for the outcome of a stage."""
+        return {name: part.state_dict() for name, part in self.parts().items() if not name.endswith("optimizer")}
 
 
 def step_anonymizer(
@@ -123,9 +128,8 @@ def run(context: StageContext) -> Outcome:
         return first.means() if first is second else first.means() | second.means()
 
     history = run_epochs(context, players.parts(), settings.epochs, epoch)
-    state = {name: part.state_dict() for name, part in players.parts().items() if not name.endswith("optimizer")}
     active = [row["penalty_active"] for row in history]
-    return Outcome({"penalty_active": sum(active) / len(active)} if active else {}, history, state)
+    return Outcome({"penalty_active": sum(active) / len(active)} if active else {}, history, players.state())
 
 
 def trained_anonymizer(context: StageContext) -> Anonymizer:
