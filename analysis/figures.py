@@ -53,7 +53,7 @@ LOSSES = {
 Looks = dict[str, tuple[str, str]]  # colour and marker of a method
 Point = tuple[float, float] | NDArray[np.float64]
 
-_STYLE: Any = {
+STYLE: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Helvetica", "Arial"],
     "font.size": 8.5,
@@ -89,8 +89,8 @@ def front_figure(
     x is a metric where lower is better (`leakage`, `clip_leakage`, `cmap`); y is top1. Returns the figure and, for the
     id of every point in it, the words a reader gets when pointing at it. Without a trial to draw, the figure says so.
     """
-    with matplotlib.rc_context(_STYLE):
-        figure = _canvas(size)
+    with matplotlib.rc_context(STYLE):
+        figure = canvas(size)
         axes = figure.subplots()
         axes.set(xlabel=f"{FINAL_METRICS[x].label} [%]  ← better", ylabel="top-1 accuracy [%]  better →")
         told: dict[str, str] = {}
@@ -115,7 +115,7 @@ def front_figure(
         if len(look) > 2 or (len(look) == 2 and RAW not in look):
             for method, (colour, marker) in look.items():
                 axes.plot([], [], marker, color=colour, label=short(method))
-            _legend_below(figure, 2 if size == NARROW else 4)
+            legend_below(figure, 2 if size == NARROW else 4)
         # Raw and the front first: where room is short, they keep their names.
         first = (named["method"] != RAW).astype(int) * (2 - front[named.index])
         _place_labels(axes, named.loc[first.sort_values(kind="stable").index], trials, x, chance)
@@ -128,31 +128,34 @@ def loss_figures(curves: pd.DataFrame) -> list[tuple[str, Figure]]:
     Bands are 95 % t intervals. `curves` as `records.read_curves` gives them, of at most as many settings as there are colours.
     """
     found = []
+    for name, title in LOSSES.items():
+        if curves[curves["name"] == name]["value"].notna().any():
+            with matplotlib.rc_context(STYLE):
+                figure = canvas(PANEL)
+                draw_loss(figure.subplots(), curves, name)
+                legend_below(figure)
+                found.append((title, figure))
+    return found
+
+
+def draw_loss(axes: Axes, curves: pd.DataFrame, name: str) -> None:
+    """One loss of `LOSSES` over the epochs, a line per setting; a setting keeps its colour from loss to loss."""
     labels = list(dict.fromkeys(curves["label"]))[: len(PALETTE)]
     texts = distinct_part(labels)
-    for name, title in LOSSES.items():
-        here = curves[curves["name"] == name].dropna(subset=["value"])
-        if here.empty:
+    here = curves[curves["name"] == name].dropna(subset=["value"])
+    axes.set(title=LOSSES[name], xlabel="epoch")
+    for label, colour, style in zip(labels, PALETTE, STYLES, strict=False):
+        group = here[here["label"] == label]
+        if group.empty:
             continue
-        with matplotlib.rc_context(_STYLE):
-            figure = _canvas(PANEL)
-            axes = figure.subplots()
-            axes.set(title=title, xlabel="epoch")
-            for label, colour, style in zip(labels, PALETTE, STYLES, strict=False):
-                group = here[here["label"] == label]
-                if group.empty:
-                    continue
-                n = group["seed"].nunique(dropna=False)
-                per_step = group.groupby("step")["value"].agg(estimate)
-                steps, mean = per_step.index.to_numpy(), np.array([value.mean for value in per_step])
-                half = np.array([value.half_width for value in per_step])
-                marker = "o" if len(steps) == 1 else ""
-                axes.plot(steps, mean, color=colour, ls=style, lw=1.5, marker=marker, label=f"{short(texts[label])} (n = {n})")
-                axes.fill_between(steps, mean - half, mean + half, color=colour, alpha=0.15, lw=0)
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            _legend_below(figure)
-            found.append((title, figure))
-    return found
+        n = group["seed"].nunique(dropna=False)
+        per_step = group.groupby("step")["value"].agg(estimate)
+        steps, mean = per_step.index.to_numpy(), np.array([value.mean for value in per_step])
+        half = np.array([value.half_width for value in per_step])
+        marker = "o" if len(steps) == 1 else ""
+        axes.plot(steps, mean, color=colour, ls=style, lw=1.5, marker=marker, label=f"{short(texts[label])} (n = {n})")
+        axes.fill_between(steps, mean - half, mean + half, color=colour, alpha=0.15, lw=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def sweep_figures(settings: pd.DataFrame, param: str) -> list[tuple[str, Figure]]:
@@ -161,9 +164,23 @@ def sweep_figures(settings: pd.DataFrame, param: str) -> list[tuple[str, Figure]
     A line per combination of the other things that vary among the settings of the penalty method, where the parameter has
     two values or more; nothing where it has not. With several raw settings (other classifiers) the first one's line is drawn.
     """
-    if param not in settings:
+    found = []
+    for metric in ("top1", "leakage", "clip_leakage"):
+        groups = sweep_groups(settings, param, metric)
+        if groups:
+            with matplotlib.rc_context(STYLE):
+                figure = canvas(PANEL)
+                axes = figure.subplots()
+                draw_sweep(axes, settings, groups, param, metric)
+                legend_below(figure)
+                found.append((axes.get_title(loc="left"), figure))
+    return found
+
+
+def sweep_groups(settings: pd.DataFrame, param: str, metric: str) -> list[tuple[str, pd.DataFrame]]:
+    """The lines of a sweep: what their settings share besides the parameter, and those settings in its order."""
+    if param not in settings or metric not in settings:
         return []
-    symbol = SYMBOLS[param]
     swept = settings[settings["method"] == "penalty"].copy()
     swept[param] = pd.to_numeric(swept[param], errors="coerce")
     swept = swept.dropna(subset=[param])
@@ -181,51 +198,46 @@ def sweep_figures(settings: pd.DataFrame, param: str) -> list[tuple[str, Figure]
         " ".join(f"{SYMBOLS.get(name, name.rpartition('.')[2])}={_plain(row[name])}" for name in others)
         for _, row in swept.iterrows()
     ]
-    found = []
-    for metric in ("top1", "leakage", "clip_leakage"):
-        lines = swept.dropna(subset=[metric]).groupby("rest") if metric in swept else ()
-        groups = [(rest, group.sort_values(param)) for rest, group in lines if group[param].nunique() > 1][: len(PALETTE)]
-        if not groups:
-            continue
-        with matplotlib.rc_context(_STYLE):
-            figure = _canvas(PANEL)
-            axes = figure.subplots()
-            better = "higher" if FINAL_METRICS[metric].better == "higher" else "lower"
-            title = f"{FINAL_METRICS[metric].label} against {symbol}"
-            axes.set(title=title, xlabel=f"{symbol} ({param.removeprefix(PARAM)})", ylabel=f"[%], {better} is better")
-            for (rest, group), colour, style, marker in zip(groups, PALETTE, STYLES, MARKERS, strict=False):
-                half = 100 * group[f"{metric}_half_width"].fillna(0)
-                ns = sorted(set(group[f"{metric}_n"]))
-                name = f"{short(str(rest)) or 'penalty'} (n = {ns[0]}{f' to {ns[-1]}' if len(ns) > 1 else ''})"
-                axes.errorbar(
-                    group[param],
-                    100 * group[metric],
-                    half,
-                    color=colour,
-                    ls=style,
-                    marker=marker,
-                    ms=5,
-                    capsize=3,
-                    lw=1.3,
-                    label=name,
-                )
-            low, high = axes.get_ylim()
-            points = 100 * pd.concat([group[metric] for _, group in groups])
-            margin = 0.6 * (points.max() - points.min()) + 5
-            low, high = max(low, points.min() - margin), min(high, points.max() + margin)
-            raw = settings[settings["method"] == RAW].dropna(subset=[metric])
-            for _, row in raw.head(1).iterrows():
-                value = 100 * row[metric]
-                axes.axhline(value, color=BLACK, lw=1, ls=(0, (6, 2)), label=f"raw (n = {of(row, metric).n})")
-                low, high = min(low, value), max(high, value)
-            for value in _chance(settings, metric):
-                axes.axhline(value, color=GREY, lw=1, ls=":", label="chance")
-                low, high = min(low, value), max(high, value)
-            pad = 0.05 * (high - low)
-            axes.set_ylim(low - pad, high + pad)
-            _legend_below(figure)
-            found.append((title, figure))
-    return found
+    lines = swept.dropna(subset=[metric]).groupby("rest")
+    return [(str(rest), group.sort_values(param)) for rest, group in lines if group[param].nunique() > 1][: len(PALETTE)]
+
+
+def draw_sweep(
+    axes: Axes,
+    settings: pd.DataFrame,
+    groups: Sequence[tuple[str, pd.DataFrame]],
+    param: str,
+    metric: str,
+    published: Sequence[tuple[float, float]] = (),
+) -> None:
+    """A metric against a parameter with intervals, raw and chance as level lines, the paper's fractions as hollow points."""
+    better = "higher" if FINAL_METRICS[metric].better == "higher" else "lower"
+    title = f"{FINAL_METRICS[metric].label} against {SYMBOLS[param]}"
+    axes.set(title=title, xlabel=f"{SYMBOLS[param]} ({param.removeprefix(PARAM)})", ylabel=f"[%], {better} is better")
+    for (rest, group), colour, style, marker in zip(groups, PALETTE, STYLES, MARKERS, strict=False):
+        half = 100 * group[f"{metric}_half_width"].fillna(0)
+        ns = sorted(set(group[f"{metric}_n"]))
+        name = f"{short(rest) or 'penalty'} (n = {ns[0]}{f' to {ns[-1]}' if len(ns) > 1 else ''})"
+        look: Any = {"color": colour, "ls": style, "marker": marker, "ms": 5, "capsize": 3, "lw": 1.3}
+        axes.errorbar(group[param], 100 * group[metric], half, label=name, **look)
+    low, high = axes.get_ylim()
+    points = 100 * pd.concat([group[metric] for _, group in groups])
+    margin = 0.6 * (points.max() - points.min()) + 5
+    low, high = max(low, points.min() - margin), min(high, points.max() + margin)
+    levels = []
+    if published:
+        x, y = zip(*published, strict=True)
+        axes.plot(x, [100 * value for value in y], "D", ms=6, mfc="none", mec=DARK, mew=1.2, label="the paper")
+        levels += [100 * value for value in y]
+    for _, row in settings[settings["method"] == RAW].dropna(subset=[metric]).head(1).iterrows():
+        axes.axhline(100 * row[metric], color=BLACK, lw=1, ls=(0, (6, 2)), label=f"raw (n = {of(row, metric).n})")
+        levels.append(100 * row[metric])
+    for value in _chance(settings, metric):
+        axes.axhline(value, color=GREY, lw=1, ls=":", label="chance")
+        levels.append(value)
+    low, high = min([low, *levels]), max([high, *levels])
+    pad = 0.05 * (high - low)
+    axes.set_ylim(low - pad, high + pad)
 
 
 def attribute_figure(trials: pd.DataFrame, settings: pd.DataFrame, prefix: str = "") -> Figure | None:
@@ -238,8 +250,8 @@ def attribute_figure(trials: pd.DataFrame, settings: pd.DataFrame, prefix: str =
         return None
     colours = [BLACK if row["method"] == RAW else None for _, row in settings.iterrows()]
     fresh = iter(PALETTE)
-    with matplotlib.rc_context(_STYLE):
-        figure = _canvas((4.4, 1.2 + 0.12 * len(names) * (len(settings) + 1)))
+    with matplotlib.rc_context(STYLE):
+        figure = canvas((4.4, 1.2 + 0.12 * len(names) * (len(settings) + 1)))
         axes = figure.subplots()
         thickness = 0.8 / len(settings)
         for number, ((setting, row), colour) in enumerate(zip(settings.iterrows(), colours, strict=True)):
@@ -258,12 +270,12 @@ def attribute_figure(trials: pd.DataFrame, settings: pd.DataFrame, prefix: str =
         axes.invert_yaxis()
         axes.axvline(0, color=GREY, lw=1)
         axes.set_xlabel("average precision above chance [points]  ← better")
-        _legend_below(figure)
+        legend_below(figure)
         return figure
 
 
 def save_png(figure: Figure, path: str | FilePath) -> None:
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure.savefig(path, dpi=160)
 
 
@@ -300,12 +312,13 @@ def _unsized(match: re.Match[str]) -> str:
 
 def _svg(figure: Figure, salt: str) -> str:
     out = io.StringIO()
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": salt}):
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": salt}):
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
     return out.getvalue()
 
 
-def _canvas(size: tuple[float, float]) -> Figure:
+def canvas(size: tuple[float, float]) -> Figure:
+    """An empty figure that draws without a display; size in inches."""
     figure = Figure(figsize=size)
     FigureCanvasAgg(figure)
     return figure
@@ -471,5 +484,6 @@ def _pixels(axes: Axes, at: Point, margin: float, end: Point | None = None) -> B
     return Bbox.from_extents(x0, y0, x1, y1)
 
 
-def _legend_below(figure: Figure, columns: int = 2) -> None:
+def legend_below(figure: Figure, columns: int = 2) -> None:
+    """The legend of all axes under them, where it covers nothing."""
     figure.legend(loc="outside lower left", frameon=False, ncols=columns, fontsize=8, handlelength=2.4, columnspacing=1)

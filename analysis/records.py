@@ -6,10 +6,13 @@ The names are those of `trainables.schema`; nothing here needs torch or ray.
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import sqlite3
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +28,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from trainables.schema import (
     AP,
     AP_CHANCE,
+    ARTIFACT_RECORD,
     CLIP,
     FINAL_METRICS,
     TAG_METHOD,
     TAG_PROFILE,
+    TAG_PROTOCOL,
     TAG_REASON,
     TAG_SEED,
     TAG_SETTING,
@@ -42,11 +47,13 @@ from trainables.schema import (
 FRONT_METRICS = ("top1", "leakage")
 RAW = "raw"  # the method tag of the trial that leaves the data as they are
 PARAM = "params."  # prefix of the columns that hold a trial's configuration
+PIPELINE_SECONDS = "pipeline_seconds"  # all stages of a trial, also those it found done; older runs lack it
 
 _INFINITE = 1e300  # MLflow stores inf as 1.8e308
 _PAGE = 1000  # runs fetched by one call
 _ATTRIBUTE_PREFIXES = tuple(clip + name for clip in ("", CLIP) for name in (AP, AP_CHANCE))
-_RUN_COLUMNS = ("name", "label", "method", "setting", "seed", "trial_key", "status", "reason", "stages_reused")
+_FINAL = tuple(dict.fromkeys((*FINAL_METRICS, PIPELINE_SECONDS)))
+_RUN_COLUMNS = ("name", "label", "method", "setting", "seed", "trial_key", "status", "reason", "stages_reused", "protocol_tag")
 _UNFINISHED_COLUMNS = ("state", "reason", "name", "method", "setting", "label", "seed", "trial_key", "run_id", "started")
 _NO_REASON = {
     "failed": "no reason recorded",
@@ -66,7 +73,8 @@ class Study:
 
     `trials`: a row per FINISHED run, indexed by run id. Metrics are float64 columns under the names of the schema
     (fractions; NaN where absent or infinite), `ap.<attribute>` and its kin likewise, the configuration lies in typed
-    columns `params.<dotted key>`. `setting` is equal for repetitions; `label` is its readable name.
+    columns `params.<dotted key>`. `setting` is equal for repetitions; `label` is its readable name, `protocol_tag` the
+    protocol it was measured under ("" in runs of before there were several).
 
     `unfinished`: a row per run that carries no usable result, with `state` (failed, killed, running, scheduled,
     incomplete = finished without its front metrics, superseded = an older run of the same setting and seed) and `reason`.
@@ -93,18 +101,11 @@ def read_study(space: str, profile: str | None = None, tracking_uri: str | None 
     `profile` None stands for the only one there is. `tracking_uri` None stands for MLFLOW_TRACKING_URI.
     Raises AnalysisError when the store cannot be opened, the study is not there, or the profile is ambiguous.
     """
-    uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
-    if not uri:
-        raise AnalysisError(
-            "no MLflow store given: set MLFLOW_TRACKING_URI or pass --tracking-uri, e.g. sqlite:////abs/mlflow.db"
-        )
-    _check_sqlite(uri)
-    try:
+    uri = _store(tracking_uri)
+    with _reading(uri):
         client = MlflowClient(tracking_uri=uri)
         experiment = _find_experiment(_experiments(client), space, profile, shown_uri(uri))
         runs = _runs(client, experiment.experiment_id)
-    except (MlflowException, SQLAlchemyError) as error:
-        raise AnalysisError(f"MLflow store {shown_uri(uri)} cannot be read: {_first_line(error)}") from None
     trials, unfinished = _tables(runs)
     return Study(
         name=experiment.name,
@@ -115,6 +116,67 @@ def read_study(space: str, profile: str | None = None, tracking_uri: str | None 
         curve_names=tuple(sorted({name for run in runs for name in run.data.metrics if "/" in name})),
         tracking_uri=uri,
     )
+
+
+def list_studies(tracking_uri: str | None = None) -> dict[str, list[str]]:
+    """Space -> the profiles it was run with, of every study in the store. Raises AnalysisError as `read_study` does."""
+    uri = _store(tracking_uri)
+    with _reading(uri):
+        experiments = _experiments(MlflowClient(tracking_uri=uri))
+    found: dict[str, list[str]] = {}
+    for experiment in experiments:
+        space = experiment.tags.get(TAG_SPACE) or experiment.name.rpartition(".")[0]
+        if space:
+            found.setdefault(space, []).append(_profile_of(experiment, space))
+    return {space: sorted(profiles) for space, profiles in sorted(found.items())}
+
+
+@dataclass(frozen=True)
+class StageSeconds:
+    """What the trials of a study computed, against what all their stages would have cost without sharing.
+
+    Only the `known` of `runs` trials count, those with both figures.
+    """
+
+    computed: float = 0.0
+    whole: float = 0.0
+    known: int = 0
+    runs: int = 0
+
+    def __add__(self, other: StageSeconds) -> StageSeconds:
+        pairs = ((getattr(self, name), getattr(other, name)) for name in ("computed", "whole", "known", "runs"))
+        return StageSeconds(*(mine + theirs for mine, theirs in pairs))
+
+    def text(self) -> str:
+        if not self.known:
+            return "stage-seconds: not recorded" if self.runs else "stage-seconds: none, nothing was run"
+        share = f" ({100 * self.computed / self.whole:.0f} %)" if self.whole else ""
+        lacking = f"; not recorded for {self.runs - self.known} of {self.runs} runs" if self.known < self.runs else ""
+        return (
+            f"stage-seconds: computed {self.computed:,.0f} of {self.whole:,.0f}{share} that one full pipeline per cell"
+            f" would take{lacking}"
+        )
+
+
+def stage_seconds(study: Study) -> StageSeconds:
+    """Sums over the finished trials; a run from before the metric existed is asked for its record, one download each."""
+    total = StageSeconds(runs=len(study.trials))
+    for run_id, trial in study.trials.iterrows():
+        whole = trial[PIPELINE_SECONDS]
+        if pd.isna(whole):
+            whole = _recorded_seconds(study, str(run_id))
+        if not (pd.isna(whole) or pd.isna(trial["seconds"])):
+            total += StageSeconds(float(trial["seconds"]), float(whole), known=1)
+    return total
+
+
+def _recorded_seconds(study: Study, run_id: str) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            record = json.loads(fetch_artifact(study, run_id, ARTIFACT_RECORD, folder).read_text(encoding="utf-8"))
+            return float(sum(record["stage_seconds"].values())) if record["stage_seconds"] else float("nan")
+        except (AnalysisError, OSError, ValueError, TypeError, KeyError, AttributeError):
+            return float("nan")
 
 
 def read_curves(study: Study, names: Iterable[str], run_ids: Sequence[str] | None = None) -> pd.DataFrame:
@@ -151,6 +213,24 @@ def shown_uri(uri: str) -> str:
     """A tracking URI fit to print: without user name and password."""
     parts = urlsplit(uri)
     return uri.replace(f"{parts.netloc}", parts.netloc.rpartition("@")[2], 1) if "@" in parts.netloc else uri
+
+
+def _store(tracking_uri: str | None) -> str:
+    uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    if not uri:
+        raise AnalysisError(
+            "no MLflow store given: set MLFLOW_TRACKING_URI or pass --tracking-uri, e.g. sqlite:////abs/mlflow.db"
+        )
+    _check_sqlite(uri)
+    return uri
+
+
+@contextmanager
+def _reading(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError) as error:
+        raise AnalysisError(f"MLflow store {shown_uri(uri)} cannot be read: {_first_line(error)}") from None
 
 
 def _check_sqlite(uri: str) -> None:
@@ -251,7 +331,7 @@ def _record(run: Run) -> dict[str, Any]:
     metrics = {
         name: _finite(value)
         for name, value in run.data.metrics.items()
-        if name in FINAL_METRICS or name.startswith(_ATTRIBUTE_PREFIXES)
+        if name in _FINAL or name.startswith(_ATTRIBUTE_PREFIXES)
     }
     return {
         "run_id": run.info.run_id,
@@ -264,6 +344,7 @@ def _record(run: Run) -> dict[str, Any]:
         "status": run.info.status,
         "reason": tags.get(TAG_REASON, ""),
         "stages_reused": tags.get(TAG_STAGES_REUSED, ""),
+        "protocol_tag": tags.get(TAG_PROTOCOL, ""),
         "started": pd.Timestamp(run.info.start_time or 0, unit="ms", tz="UTC"),
         **metrics,
         **{PARAM + name: text for name, text in params.items()},
@@ -275,9 +356,9 @@ def _typed(rows: list[dict[str, Any]]) -> pd.DataFrame:
     frame["seed"] = pd.to_numeric(frame["seed"], errors="coerce").astype("Int64")
     if not rows:
         frame["started"] = pd.to_datetime(frame["started"], utc=True)
-    absent = [name for name in FINAL_METRICS if name not in frame]
+    absent = [name for name in _FINAL if name not in frame]
     frame = frame.reindex(columns=[*frame.columns, *absent])
-    metrics = [str(name) for name in frame if name in FINAL_METRICS or str(name).startswith(_ATTRIBUTE_PREFIXES)]
+    metrics = [str(name) for name in frame if name in _FINAL or str(name).startswith(_ATTRIBUTE_PREFIXES)]
     frame[metrics] = frame[metrics].astype("float64")
     params = {str(name): _typed_param(frame[name]) for name in frame if str(name).startswith(PARAM)}
     frame = pd.concat([frame.drop(columns=list(params)), pd.DataFrame(params, index=frame.index)], axis=1)

@@ -15,8 +15,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image, UnidentifiedImageError
 
-from analysis import figures, published, tables
+from analysis import cells, figures, tables
 from analysis.pareto import hypervolume
+from analysis.published import Printed
 from analysis.records import PARAM, RAW, AnalysisError, Study, fetch_artifact, read_curves, shown_uri
 from trainables.schema import AP, AP_CHANCE, ARTIFACT_FRAMES, CLIP, FINAL_METRICS
 
@@ -133,7 +134,8 @@ def build_page(study: Study, settings: pd.DataFrame) -> Page:
     narrow, told_narrow = figures.front_figure(trials, settings, size=figures.NARROW)
     losses, losses_note = _losses(study, settings)
     frames, frames_note = _frames(study, settings)
-    beside = _published_table(settings, study.space)
+    blocks = cells.report_blocks(study.space, study.profile, settings)
+    beside = _published_table(blocks)
     return Page(
         study=study,
         store=shown_uri(study.tracking_uri),
@@ -159,7 +161,7 @@ def build_page(study: Study, settings: pd.DataFrame) -> Page:
         frames=frames,
         frames_note=frames_note,
         published=beside,
-        published_note=_published_note(study) if beside else "",
+        published_note=_published_note(study, blocks) if beside else "",
         ran=_ran_table(study),
         unfinished=_unfinished_table(study),
         missing=tables.missing_seeds(study),
@@ -331,54 +333,67 @@ def _embedded(path: Path, label: str, seed: object) -> Picture:
     return Picture(uri, f"Frames of {label}: raw in the upper row, anonymized in the lower row", f"{label}, seed {seed}", small)
 
 
-def _published_table(settings: pd.DataFrame, space: str) -> Table | None:
-    pairs = published.beside(settings, space)
+def _published_table(blocks: Sequence[cells.Block]) -> Table | None:
+    """Lines that the paper prints and this study ran, each against the raw line of its own protocol and judge."""
+    pairs = [(block, line) for block in blocks for line in block.lines if cells.in_both(line)]
     if not pairs:
         return None
-    theirs_raw = next(theirs for theirs, _ in [*pairs, *_raw_only(space)] if theirs["method"] == RAW)
-    rows = []
-    for theirs, ours in pairs:
-        is_raw = theirs["method"] == RAW
-        rows.append(
-            [
-                str(ours["label"]),
-                f"{100 * theirs['top1']:.1f}",
-                tables.of(ours, "top1").text(),
-                "baseline" if is_raw else _signed(theirs["top1"] - theirs_raw["top1"]),
-                "baseline" if is_raw else tables.of(ours, "change_top1").text(signed=True),
-                f"{100 * theirs['cmap']:.1f} (chance {100 * published.CHANCE_CMAP:.1f})",
-                f"{tables.of(ours, 'cmap').text()} (chance {_plain(ours, 'chance_cmap')})",
-                "baseline" if is_raw else _signed(theirs["leakage"] - theirs_raw["leakage"]),
-                "baseline" if is_raw else tables.of(ours, "change_leakage").text(signed=True),
-            ]
-        )
-    number = published.TABLE_OF_SPACE[space]
-    columns = ["setting"]
-    for what in ("top-1 %", "top-1 against raw", "cMAP %", "leakage against raw"):
-        columns += [f"{what}, paper", f"{what}, here"]
-    return Table(f"Table {number} of the paper beside this study. The paper states neither seeds nor intervals.", columns, rows)
+    columns, rows = ["setting"], [[_label(line)] for _, line in pairs]
+    for metric, what, change in (("top1", "top-1", "top-1"), ("cmap", "cMAP", "leakage")):
+        if any(metric in line.cells for _, line in pairs):
+            columns += [f"{name}, {whose}" for name in (f"{what} %", f"{change} against raw") for whose in ("paper", "here")]
+            for row, (block, line) in zip(rows, pairs, strict=True):
+                row.extend(_beside(metric, block, line))
+    caption = f"Table {pairs[0][0].table} of the paper beside this study. The paper states neither seeds nor intervals."
+    return Table(caption, columns, rows)
 
 
-def _raw_only(space: str) -> list[tuple[pd.Series, pd.Series]]:
-    rows = published.published_settings(space)
-    return [(row, row) for _, row in rows.iterrows() if row["method"] == RAW]
+def _label(line: cells.Line) -> str:
+    return line.name if line.ours is None else str(line.ours["label"])
+
+
+def _beside(metric: str, block: cells.Block, line: cells.Line) -> list[str]:
+    """Four cells: the figure in print and here, its change against raw in print and here. cMAP changes as leakage does."""
+    cell = line.cells.get(metric)
+    if cell is None or line.ours is None or (cell.printed is None and not cell.ours.n):
+        return ["–"] * 4
+    name = metric if metric == "top1" else "clip_leakage" if block.protocol.privacy_metric == "clip_cmap" else "leakage"
+    theirs, here = "–" if cell.printed is None else f"{100 * cell.printed.value:.1f}", cell.ours.text()
+    if metric == "cmap":
+        chance = block.chance_of_paper
+        theirs += "" if cell.printed is None else f" (chance {'not known' if chance is None else f'{100 * chance:.1f}'})"
+        here += f" (chance {100 * cell.chance.mean:.1f})" if cell.chance.n else ""
+    if line.row.method == RAW:
+        return [theirs, here, "baseline", "baseline"]
+    raw = next((other.cells[metric].printed for other in block.lines if other.row.method == RAW), None)
+    ours_in_print, raw_in_print = _amount(cell.printed), _amount(raw)
+    change = "–" if ours_in_print is None or raw_in_print is None else _signed(ours_in_print - raw_in_print)
+    return [theirs, here, change, tables.of(line.ours, f"change_{name}").text(signed=True)]
+
+
+def _amount(printed: Printed | None) -> float | None:
+    """What a change is taken of: of cMAP, the leakage above chance."""
+    if printed is None:
+        return None
+    return printed.leakage if printed.metric == "cmap" else printed.value
 
 
 def _signed(value: float) -> str:
     return f"{100 * value:+.1f}".replace("-", "−")
 
 
-def _published_note(study: Study) -> str:
-    note = (
-        "Leakage of the paper is computed from its cMAP and the chance level of the VISPR1 test images,"
-        " which it does not print. Its SPACT row was measured with another action classifier."
-    )
-    if study.profile == "paper":
-        return note
-    return (
-        "Other data, other networks: the paper trains I3D and ResNet-50 on UCF101 and VISPR,"
-        f" this study has profile {study.profile}. Only the direction of a change may be compared, never its size. " + note
-    )
+def _published_note(study: Study, blocks: Sequence[cells.Block]) -> str:
+    """What of the paper's figures is computed or doubtful, and in what the study differs: said once each."""
+    every = [cell for block in blocks for line in block.lines if cells.in_both(line) for cell in line.cells.values()]
+    notes = ["Leakage of the paper is computed from its cMAP and the chance level of its test data, which it does not print."]
+    if study.profile != "paper":
+        notes.insert(
+            0,
+            "Other data, other networks: the paper trains I3D and ResNet-50 on real video and photographs,"
+            f" this study has profile {study.profile}. Only the direction of a change may be compared, never its size.",
+        )
+    differs = dict.fromkeys(text for cell in every if cell.difference is not None for text in (*cell.differs, *cell.notes))
+    return " ".join(notes) + "".join(f" {text[0].upper()}{text[1:]}." for text in differs)
 
 
 def _ran_table(study: Study) -> Table:

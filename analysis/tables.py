@@ -92,7 +92,7 @@ def settings_table(trials: pd.DataFrame) -> pd.DataFrame:
         row: dict[str, Any] = {"setting": setting, "label": first["label"], "method": first["method"], "n": len(group)}
         row["seeds"] = " ".join(str(seed) for seed in sorted(group["seed"].dropna()))
         row["baseline"] = raw_of.get(protocol[setting], "")
-        row |= {"protocol": repr(protocol[setting]), "on_front": False}
+        row |= {"protocol": repr(protocol[setting]), "protocol_tag": first["protocol_tag"], "on_front": False}
         for name in metrics:
             row |= _columns(name, estimate(group[name]))
         for name in changing:
@@ -100,7 +100,9 @@ def settings_table(trials: pd.DataFrame) -> pd.DataFrame:
             row |= _columns(f"change_{name}", change(group[name], baseline))
         rows.append(row | {name: first[name] for name in map(str, trials) if name.startswith(PARAM) and name != PARAM + "seed"})
     if not rows:
-        return pd.DataFrame(columns=["label", "method", "n", "baseline", "protocol", "on_front", *FRONT_METRICS])
+        return pd.DataFrame(
+            columns=["label", "method", "n", "baseline", "protocol", "protocol_tag", "on_front", *FRONT_METRICS]
+        )
     settings = pd.DataFrame(rows).set_index("setting")
     for _, group in settings.groupby("protocol"):
         settings.loc[group.index, "on_front"] = non_dominated(group[["leakage", "top1"]])

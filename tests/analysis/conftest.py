@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # for fake_studies, which pytest's importlib mode does not find
 
-from fake_studies import FakeTrial, sweep_of_budget, write_study
+from fake_studies import FakeTrial, planned_trials, sweep_of_budget, write_study
 from mlflow import MlflowClient
 
 from analysis.records import Study, read_study
@@ -38,6 +38,25 @@ def store(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="session")
 def study(store: str) -> Study:
     return read_study("ablation_B", tracking_uri=store)
+
+
+@pytest.fixture(scope="session")
+def paper_store(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URI of a store with studies of several tables, two profiles, that tests only read."""
+    folder = tmp_path_factory.mktemp("paper")
+    shutil.copy(empty_store, folder / "mlflow.db")
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    for space in (
+        "ablation_lambda",
+        "table1_vphmdb51",
+        "table6_raw_attacker",
+        "table7_privacy_backbones",
+        "table8_privacy_backbones_imagenet",
+    ):
+        write_study(uri, folder / "artifacts", space, "generated", planned_trials(space, "generated"))
+    for space in ("table1_ucf101", "table5_action_backbones"):
+        write_study(uri, folder / "artifacts", space, "paper", planned_trials(space, "paper", seeds=1))
+    return uri
 
 
 @pytest.fixture

@@ -15,7 +15,10 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from PIL import Image
 
+from search_spaces.profiles import PROFILES
+from search_spaces.registry import label_of, load_spaces
 from trainables.config import TrialConfig, flatten, with_values
+from trainables.methods import METHODS
 from trainables.schema import experiment_name
 
 
@@ -35,6 +38,8 @@ class FakeTrial:
     setting: str | None = None
     trial_key: str | None = None
     start: int = 0
+    protocol: str = ""
+    record: str | None = None
 
 
 def metrics(top1: float, leakage: float, **more: float) -> dict[str, float]:
@@ -75,6 +80,36 @@ def frames_png(width: int = 256, height: int = 64) -> bytes:
     return out.getvalue()
 
 
+def planned_trials(
+    space: str, profile: str, seeds: int = 2, methods: tuple[str, ...] = ("raw", "spact", "penalty")
+) -> list[FakeTrial]:
+    """Finished trials of a space as `study.plan` would make them, those of some methods, with figures that rise with B."""
+    found, chosen = load_spaces()[space], PROFILES[profile]
+    trials = []
+    for seed in range(seeds):
+        for protocol in found.protocols:
+            data = protocol.generated if chosen.generated else protocol.values
+            for setting in found.settings_for(profile):
+                method = setting.get("method", "penalty")
+                if method not in methods:
+                    continue
+                small = {} if profile == "paper" else found.small_defaults
+                values = {**chosen.values, **data, **small, **setting, **METHODS[method].fixed}
+                place = setting.get("minimax.distortion_budget", 0.0) / 10 + setting.get("minimax.penalty_weight", 0.0) / 100
+                numbers = metrics(0.9 - place + 0.01 * seed, 0.5 - place + 0.02 * seed, pipeline_seconds=240.0)
+                trials.append(
+                    FakeTrial(
+                        label_of(setting) + (f" [{protocol.name}]" if len(found.protocols) > 1 else ""),
+                        method,
+                        seed,
+                        numbers | on_clips(0.3),
+                        {key: value for key, value in values.items() if key != "method"},
+                        protocol=protocol.name,
+                    )
+                )
+    return trials
+
+
 def write_study(uri: str, artifacts: Path, space: str, profile: str, trials: list[FakeTrial]) -> None:
     """One experiment with a run per trial, as `study.tracking` leaves it."""
     client = MlflowClient(tracking_uri=uri)
@@ -92,6 +127,7 @@ def write_study(uri: str, artifacts: Path, space: str, profile: str, trials: lis
             "setting": trial.setting or trial.label,
             "seed": str(trial.seed),
             "stages_reused": "0",
+            **({"protocol": trial.protocol} if trial.protocol else {}),
             **({"reason": trial.reason} if trial.reason else {}),
         }
         points = [Metric(name, value, started, 0) for name, value in (trial.metrics or {}).items()]
@@ -107,10 +143,11 @@ def write_study(uri: str, artifacts: Path, space: str, profile: str, trials: lis
             params=[Param(name, str(value)) for name, value in flatten(config).items()],
             tags=[RunTag(name, value) for name, value in tags.items()],
         )
-        if trial.frames is not None:
-            target = folder / run / "artifacts"
-            target.mkdir(parents=True)
-            (target / "frames.png").write_bytes(trial.frames)
+        files = {"frames.png": trial.frames, "record.json": trial.record and trial.record.encode()}
+        for name, content in files.items():
+            if content is not None:
+                (folder / run / "artifacts").mkdir(parents=True, exist_ok=True)
+                (folder / run / "artifacts" / name).write_bytes(content)
         if trial.status != "RUNNING":
             client.set_terminated(run, trial.status)
 

@@ -8,7 +8,6 @@ import pytest
 from fake_studies import FakeTrial, metrics, on_clips
 from scipy import stats
 
-from analysis.published import beside, published_settings
 from analysis.records import Study
 from analysis.tables import (
     Estimate,
@@ -179,20 +178,6 @@ def test_lambda_zero_has_no_penalty_to_bind(make_study: Maker) -> None:
 
 def test_missing_seeds(study: Study) -> None:
     assert missing_seeds(study) == ["B=1 lambda=1: no result for seeds 0, 1, 2"]
-
-
-def test_published_numbers() -> None:
-    rows = published_settings("ablation_lambda")
-    assert rows["method"].tolist() == ["raw"] + ["penalty"] * 6
-    assert rows["penalty_weight"].tolist()[1:] == [0.0, 0.1, 0.3, 0.5, 0.7, 1.0]
-    assert rows.iloc[-1][["top1", "cmap"]].tolist() == pytest.approx([0.7826, 0.5756])
-    assert published_settings("something_else").empty
-
-
-def test_published_beside_ours(study: Study) -> None:
-    pairs = beside(settings_table(study.trials), "ablation_B")
-    assert [ours["label"] for _, ours in pairs] == ["raw", "B=0.3 lambda=1", "B=0.5 lambda=1", "B=0.9 lambda=1"]
-    assert [theirs["top1"] for theirs, _ in pairs] == pytest.approx([0.7888, 0.7826, 0.7557, 0.7189])
 
 
 def test_clip_metrics_are_averaged(make_study: Maker) -> None:
