@@ -10,7 +10,7 @@ import itertools
 import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from search_spaces.protocols import KNOWN_UCF101, Protocol
 from trainables.methods import METHODS
@@ -30,9 +30,36 @@ SYMBOLS = {
     "evaluate_privacy.classifier.name": "f_B'",
     "evaluate_privacy.classifier.weights": "from",
     "anonymizer.output": "output",
+    "minimax.learning_rate_anonymizer": "lr f_A",
+    "minimax.learning_rate_action": "lr f_T",
+    "minimax.learning_rate_privacy": "lr f_B",
+    "minimax.privacy_weight": "privacy weight",
+    "minimax.temperature": "temperature",
     "minimax.penalty_norm": "norm",
     "minimax.penalty_scope": "scope",
 }
+
+
+@dataclass(frozen=True)
+class Range:
+    """A number between `low` and `high`, drawn on a logarithmic scale if `log`."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Search:
+    """Beyond a grid: an optimiser draws `trials` points of `axes` (dotted keys), the space's settings being the first.
+
+    `objectives`: metrics and their directions.
+    """
+
+    axes: Mapping[str, Range]
+    trials: int
+    objectives: Mapping[str, Literal["max", "min"]]
+    sampler: str
 
 
 @dataclass(frozen=True)
@@ -53,6 +80,7 @@ class Space:
     generated: Values = field(default_factory=dict)
     protocols: tuple[Protocol, ...] = (KNOWN_UCF101,)
     table: int | None = None
+    search: Search | None = None
 
     def settings_for(self, profile: str) -> tuple[Values, ...]:
         return self.settings if profile == "paper" or self.small_settings is None else self.small_settings

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from search_spaces.registry import Search
 from study.plan import StudyPlan, StudyTrial
 from trainables import schema
 from trainables.config import ConfigError, Runtime
 from trainables.data.generated import DOMAINS, GeneratedSpec, ensure
 from trainables.plan import TrialData, TrialPlan, plan_trial
+from trainables.plugins import Plugin
 from trainables.store import StageStore
 from trainables.trial import TrialJob
+
+if TYPE_CHECKING:
+    from study.tuner import Resources, StudyEnd
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,7 @@ class Launch:
     cpus: float
     gpus: float
     max_concurrent: int | None
+    plugins: tuple[Plugin, ...] = ()
 
     @staticmethod
     def of(
@@ -41,6 +49,7 @@ class Launch:
         cpus: float,
         gpus: float,
         max_concurrent: int | None,
+        plugins: tuple[Plugin, ...] = (),
     ) -> Launch:
         """Raises ConfigError for what cannot be: no data root, one for generated data, resources below zero, a storage that
         no worker can reach, or one where MLflow's database cannot be.
@@ -75,6 +84,7 @@ class Launch:
             cpus=cpus,
             gpus=gpus,
             max_concurrent=max_concurrent,
+            plugins=plugins,
         )
 
     def data(self, plan: StudyPlan) -> Path:
@@ -101,30 +111,10 @@ class Launch:
         )
 
 
-def dry_run(plan: StudyPlan, where: Launch) -> int:
-    """Prints the trials, what each varies, the resources and, if the data are there, which stages are shared or done."""
-    print(f"{plan.experiment}: {len(plan.trials)} trials, each on {where.cpus:g} CPUs and {where.gpus:g} GPUs")
-    for trial in plan.trials:
-        varied = "  ".join(f"{key}={value}" for key, value in trial.varied.items())
-        print(f"  {trial.name:32} {varied}")
-    if where.data_root is None and not (where.storage / "generated").is_dir():
-        print("stages: known once the generated data are made, at the first run")
-        return 0
-    plans = _plan_stages(plan, where.data(plan))
-    stages = {(stage.name, stage.key) for trial in plans for stage in trial.stages}
-    asked = sum(len(trial.stages) for trial in plans)
-    store = StageStore(where.stages)
-    if store.directory is None:
-        store.require()
-    done = sum(store.has(name, key) for name, key in stages)
-    print(f"stages: {asked} asked for, {len(stages)} different ones to compute, {done} of them already stored")
-    return 0
-
-
 def launch(plan: StudyPlan, where: Launch) -> int:
     """Runs the study and writes its report. Returns 0 if every trial is done, 1 if one is not."""
     data_root = where.data(plan)
-    plans = _plan_stages(plan, data_root)
+    plans = plan_stages(plan, data_root)
     _check_weights(plan)
     StageStore(where.stages).require()
     from study.tracking import end_unfinished, finished_trials, open_study
@@ -132,18 +122,20 @@ def launch(plan: StudyPlan, where: Launch) -> int:
     where.storage.mkdir(parents=True, exist_ok=True)
     experiment_id = open_study(plan, where.tracking_uri, where.storage / "mlflow-artifacts")
     already = finished_trials(where.tracking_uri, experiment_id)
-    todo = [(trial, staged) for trial, staged in zip(plan.trials, plans, strict=True) if staged.key not in already]
+    todo = [pair for pair in in_order(plan.trials, plans) if pair[1].key not in already]
     print(f"{plan.experiment}: {len(plan.trials)} trials, {len(plan.trials) - len(todo)} done before, {len(todo)} to run")
     print(f"data {data_root}\nstorage {where.stages}\nresults {where.storage}\nMLflow {where.tracking_uri}", flush=True)
     problems = False
-    if todo:
-        from study.tuner import Resources, run_trials, start_ray, stop_ray
+    if todo or plan.search is not None:
+        from study.tuner import Resources, StudyEnd, run_trials, start_ray, stop_ray
 
         resources = Resources(where.cpus, where.gpus, where.max_concurrent)
         start_ray(resources)
         try:
             jobs = [_job(plan, trial, staged, where, data_root, experiment_id) for trial, staged in todo]
-            end = run_trials(jobs, resources, where.storage, plan.experiment)
+            end = run_trials(jobs, resources, where.storage, plan.experiment) if jobs else StudyEnd()
+            if plan.search is not None and not end.interrupted:
+                end += _search(plan, plan.search, where, resources, data_root, experiment_id)
         finally:
             stop_ray()
         reason = "interrupted; run the same command to continue" if end.interrupted else "its worker was lost too often"
@@ -154,7 +146,45 @@ def launch(plan: StudyPlan, where: Launch) -> int:
     return 1 if problems else 0
 
 
-def _plan_stages(plan: StudyPlan, data_root: Path) -> list[TrialPlan]:
+def _search(
+    plan: StudyPlan, search: Search, where: Launch, resources: Resources, data_root: Path, experiment_id: str
+) -> StudyEnd:
+    """The trials that an optimiser proposes, after what MLflow already has of this study."""
+    from study.search import optimiser, points_of, worst
+    from study.tracking import all_runs
+    from study.tuner import StudyEnd, run_search
+
+    points = points_of(search, all_runs(where.tracking_uri, experiment_id))
+    left = search.trials - sum(point.objectives is not None for point in points)
+    print(f"search with {search.sampler}: {search.trials} points, {search.trials - max(0, left)} done before", flush=True)
+    if left <= 0:
+        return StudyEnd()
+    first = next(trial for trial in plan.trials if trial.config.method == "penalty")
+    template = replace(_job(plan, first, None, where, data_root, experiment_id), name="", failed=worst(search))
+    return run_search(template, optimiser(search, points, first.config.seed), left, resources, where.storage, plan.experiment)
+
+
+def in_order(trials: Sequence[StudyTrial], plans: Sequence[TrialPlan]) -> list[tuple[StudyTrial, TrialPlan]]:
+    """First one trial for each anonymizer, then the others, which find it trained: side by side they would wait for it.
+
+    Of trials that are the same one (equal keys) the first stays; the others are said.
+    """
+    first: list[tuple[StudyTrial, TrialPlan]] = []
+    later: list[tuple[StudyTrial, TrialPlan]] = []
+    anonymizers: set[str] = set()
+    names: dict[str, str] = {}
+    for trial, staged in zip(trials, plans, strict=True):
+        if staged.key in names:
+            print(f"{trial.name}: the same trial as {names[staged.key]}")
+            continue
+        names[staged.key] = trial.name
+        anonymizer = staged.anonymizer_key
+        (later if anonymizer in anonymizers else first).append((trial, staged))
+        anonymizers.add(anonymizer)
+    return first + later
+
+
+def plan_stages(plan: StudyPlan, data_root: Path) -> list[TrialPlan]:
     """Reads the labels of every data set that a trial needs, each once. Raises DataError if one cannot be used."""
     read: dict[str, TrialData] = {}
     plans = []
@@ -181,20 +211,26 @@ def _check_weights(plan: StudyPlan) -> None:
             config.evaluate_action.classifier,
             config.evaluate_privacy.classifier,
             config.clip,
+            config.method,
+            config.obfuscation,
+            tuple(sorted(config.options.items())),
         )
         if networks not in seen:
             seen.add(networks)
             check_weights(config)
 
 
-def _job(plan: StudyPlan, trial: StudyTrial, staged: TrialPlan, where: Launch, data_root: Path, experiment_id: str) -> TrialJob:
+def _job(
+    plan: StudyPlan, trial: StudyTrial, staged: TrialPlan | None, where: Launch, data_root: Path, experiment_id: str
+) -> TrialJob:
     return TrialJob(
         name=trial.name,
-        key=staged.key,
+        key="" if staged is None else staged.key,
         config=trial.config.model_dump(mode="json"),
         runtime=where.runtime(data_root).model_dump(),
         tracking_uri=where.tracking_uri,
         experiment_id=experiment_id,
+        plugins=where.plugins,
         tags={
             schema.TAG_SPACE: plan.space,
             schema.TAG_PROFILE: plan.profile,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from search_spaces.profiles import PROFILES, Profile
-from search_spaces.registry import Space, Values, label_of, load_spaces
+from search_spaces.registry import Search, Space, Values, label_of, load_spaces
 from trainables.config import ConfigError, TrialConfig, with_values
 from trainables.methods import METHODS, resolved
 from trainables.schema import experiment_name
@@ -35,6 +35,7 @@ class StudyPlan:
     profile: str
     trials: tuple[StudyTrial, ...]
     generated: Values | None = None
+    search: Search | None = None
 
     @property
     def experiment(self) -> str:
@@ -59,6 +60,11 @@ def plan_study(space: str, profile: str, seeds: Sequence[int], overrides: Mappin
         if key == "seed":
             raise ConfigError("--set seed: give --seeds instead")
     small = {} if profile == "paper" else dict(found.small_defaults)
+    if found.search is not None:
+        if taken := found.search.axes.keys() & overrides:
+            raise ConfigError(f"--set {min(taken)}: the space {space} searches over it; choose another space or another key")
+        if len(seeds) > 1:
+            raise ConfigError(f"--seeds: the space {space} is searched with one seed; run what it finds again with more")
     trials = []
     for seed in seeds:
         for protocol in found.protocols:
@@ -69,7 +75,7 @@ def plan_study(space: str, profile: str, seeds: Sequence[int], overrides: Mappin
                 config = resolved(with_values(with_values(base, overrides), {**values, "seed": seed}))
                 where = f" [{protocol.name}]" if len(found.protocols) > 1 else ""
                 trials.append(StudyTrial(label_of(values) + where, values, protocol.name, config))
-    return StudyPlan(space, profile, tuple(trials), found.generated if chosen.generated else None)
+    return StudyPlan(space, profile, tuple(trials), found.generated if chosen.generated else None, found.search)
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

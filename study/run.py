@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # started as a script, its sibling packages are not on the path
@@ -15,6 +16,7 @@ from search_spaces.registry import load_spaces
 from study.plan import parse_seeds, plan_study
 from trainables.config import DATA_ROOT_VARIABLE, STORAGE_VARIABLE, ConfigError, parse_setting
 from trainables.data.items import DataError
+from trainables.plugins import load_plugins, read_plugins
 
 TRACKING_URI_VARIABLE = "MLFLOW_TRACKING_URI"
 
@@ -22,6 +24,8 @@ TRACKING_URI_VARIABLE = "MLFLOW_TRACKING_URI"
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
+        plugins = read_plugins(options.plugin)
+        load_plugins(plugins)
         if options.list:
             _list_spaces()
             return 0
@@ -29,7 +33,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ConfigError("--space: give the name of a space; --list shows them")
         overrides = dict(parse_setting(text) for text in options.set)
         plan = plan_study(options.space, options.profile, parse_seeds(options.seeds), overrides)
-        from study.launch import Launch, dry_run, launch
+        if options.sampler is not None or options.trials is not None:
+            from study.search import with_sampler
+
+            if plan.search is None:
+                raise ConfigError(f"--sampler and --trials are for searches; {plan.space} is a grid")
+            plan = replace(plan, search=with_sampler(plan.search, options.sampler, options.trials))
+        from study.dry_run import Prices, dry_run
+        from study.launch import Launch, launch
 
         profile = PROFILES[options.profile]
         where = Launch.of(
@@ -41,8 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             cpus=profile.cpus if options.cpus_per_trial is None else options.cpus_per_trial,
             gpus=profile.gpus if options.gpus_per_trial is None else options.gpus_per_trial,
             max_concurrent=options.max_concurrent,
+            plugins=plugins,
         )
-        return dry_run(plan, where) if options.dry_run else launch(plan, where)
+        return (
+            dry_run(plan, where, Prices.of(options.seconds_per_step, options.price_per_gpu_hour))
+            if options.dry_run
+            else launch(plan, where)
+        )
     except (ConfigError, DataError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -67,6 +83,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seeds", default="1", metavar="N|LIST", help="how many seeds, or a list such as 0,3,5 (default: 1)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one field of every trial")
+    parser.add_argument(
+        "--plugin", action="append", default=[], metavar="FILE.py", help="your own spaces, methods, networks or data sets"
+    )
+    parser.add_argument(
+        "--seconds-per-step", action="append", default=[], metavar="STAGE=S", help="for --dry-run: where nothing was measured"
+    )
+    parser.add_argument("--price-per-gpu-hour", type=float, metavar="P", help="for --dry-run: what it would cost")
+    parser.add_argument("--sampler", metavar="NAME", help="for a search: tpe, nsga2 or random (default: the space's)")
+    parser.add_argument("--trials", type=int, metavar="N", help="for a search: how many points (default: the space's)")
     parser.add_argument("--cpus-per-trial", type=float, metavar="N")
     parser.add_argument("--gpus-per-trial", type=float, metavar="N", help="a fraction lets trials share a GPU")
     parser.add_argument("--max-concurrent", type=int, metavar="N", help="trials at once (default: as many as fit)")

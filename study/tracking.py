@@ -55,11 +55,16 @@ def open_study(plan: StudyPlan, tracking_uri: str, artifacts: Path) -> str:
         ) from None
 
 
+def all_runs(tracking_uri: str, experiment_id: str) -> list[Run]:
+    """Every run of a study, whatever became of it."""
+    client = MlflowClient(tracking_uri)
+    return list(_pages(lambda **page: client.search_runs([experiment_id], **page)))
+
+
 def finished_trials(tracking_uri: str, experiment_id: str) -> set[str]:
     """Keys of the trials whose record is complete."""
-    client = MlflowClient(tracking_uri)
-    found = _pages(lambda **page: client.search_runs([experiment_id], "attributes.status = 'FINISHED'", **page))
-    return {run.data.tags.get(schema.TAG_TRIAL_KEY, "") for run in found}
+    runs = all_runs(tracking_uri, experiment_id)
+    return {run.data.tags.get(schema.TAG_TRIAL_KEY, "") for run in runs if run.info.status == "FINISHED"}
 
 
 def stage_keys_in_use(tracking_uri: str) -> set[str]:
@@ -135,8 +140,8 @@ class TrialRun:
         self._stages[stage.key] = stage.name  # known from now on: an unfinished trial needs its stages too
         pairs = " ".join(f"{name}={key}" for key, name in self._stages.items())
         self._client.set_tag(self.run_id, schema.TAG_STAGE_KEYS, pairs)
-        self._log_curves(stage.name, dict(enumerate(outcome.history)))
-        for name, content in outcome.files.items():
+        self._log_curves(stage.role, dict(enumerate(outcome.history)))
+        for name, content in outcome.files.items() if stage.role == stage.name else ():
             self._log_bytes(content, name)
 
     def complete(self, record: TrialRecord, anonymizer: bytes | None) -> None:

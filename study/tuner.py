@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from search_spaces.registry import label_of
 from trainables.config import ConfigError
 from trainables.trial import DONE, EPOCH, EPOCHS, FAILED, PROGRESS, REASON, STAGE, STATUS, TrialJob, run_job
 
@@ -24,6 +25,7 @@ _SETTINGS = {
     "RAY_worker_niceness": "0",  # by default every other process of the machine goes first
     "RAY_AIR_NEW_OUTPUT": "0",  # `StudyProgress` prints
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # MLflow holds the records
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # objectives are reported once, at the end
 }
 if not JOINS_CLUSTER:
     _SETTINGS["RAY_AUTH_MODE"] = "disabled"  # this machine's loopback only; otherwise a token is written to the home
@@ -33,6 +35,7 @@ for _name, _value in _SETTINGS.items():
 import ray
 from ray import tune
 from ray.tune import Callback
+from ray.tune.search import Searcher
 
 ROOT = Path(__file__).resolve().parents[1]
 MAX_WORKER_LOSSES = 3  # of one trial; what a retry cannot cure never comes back as a lost worker
@@ -51,10 +54,14 @@ class Resources:
 class StudyEnd:
     """How many trials of this launch came to which end. `lost` are those whose worker died too often."""
 
-    done: int
-    failed: int
-    lost: int
-    interrupted: bool
+    done: int = 0
+    failed: int = 0
+    lost: int = 0
+    interrupted: bool = False
+
+    def __add__(self, other: StudyEnd) -> StudyEnd:
+        interrupted = self.interrupted or other.interrupted
+        return StudyEnd(self.done + other.done, self.failed + other.failed, self.lost + other.lost, interrupted)
 
 
 def start_ray(resources: Resources) -> None:
@@ -91,15 +98,29 @@ def stop_ray() -> None:
 
 def run_trials(jobs: Sequence[TrialJob], resources: Resources, storage: Path, name: str) -> StudyEnd:
     """Runs all jobs; returns when each is done, failed or lost, or when Ctrl-C or SIGTERM has stopped them."""
-    progress = StudyProgress(len(jobs))
+    return _fit({"job": tune.grid_search([asdict(job) for job in jobs])}, len(jobs), {}, resources, storage, name)
+
+
+def run_search(template: TrialJob, algorithm: Searcher, count: int, resources: Resources, storage: Path, name: str) -> StudyEnd:
+    """Runs `count` trials of points that `algorithm` proposes: each is `template` with the point's values."""
+    # the sampler learns from what is done: were all trials proposed at once, it would know nothing
+    settings = {"search_alg": algorithm, "num_samples": count}
+    return _fit({"job": asdict(template)}, count, settings, resources, storage, name)
+
+
+def _fit(
+    param_space: dict[str, Any], total: int, settings: dict[str, Any], resources: Resources, storage: Path, name: str
+) -> StudyEnd:
+    progress = StudyProgress(total)
     tuner = tune.Tuner(
         tune.with_resources(_trainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
-        param_space={"job": tune.grid_search([asdict(job) for job in jobs])},
+        param_space=param_space,
         tune_config=tune.TuneConfig(
             max_concurrent_trials=resources.max_concurrent,
             reuse_actors=True,  # the imports of PyTorch are paid once a worker, not once a trial
-            trial_name_creator=lambda trial: trial.config["job"]["name"],
+            trial_name_creator=_trial_name,
             trial_dirname_creator=lambda trial: f"trial-{trial.trial_id}",
+            **settings,
         ),
         run_config=tune.RunConfig(
             name=f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}",
@@ -118,7 +139,17 @@ def run_trials(jobs: Sequence[TrialJob], resources: Resources, storage: Path, na
 
 
 def _trainable(config: dict[str, Any]) -> None:
-    run_job(config["job"])
+    run_job(config["job"], _proposed(config))
+
+
+def _proposed(config: dict[str, Any]) -> dict[str, Any]:
+    """The values of a search's point: dotted keys of TrialConfig."""
+    return {key: value for key, value in config.items() if key != "job"}
+
+
+def _trial_name(trial: Any) -> str:
+    values = _proposed(trial.config)
+    return label_of(values) if values else trial.config["job"]["name"]
 
 
 class StudyProgress(Callback):

@@ -15,7 +15,7 @@ import torch
 
 from trainables.config import Runtime, TrialConfig
 from trainables.plan import PlannedStage, TrialData, TrialPlan, plan_trial
-from trainables.stages import EVALUATE_PRIVACY, TEST_PRIVACY
+from trainables.stages import EVALUATE_PRIVACY, RAW_ACTION, TEST_PRIVACY
 from trainables.stages.context import StageContext
 from trainables.stages.loop import Stopped
 from trainables.store import Outcome, StageStore
@@ -80,7 +80,7 @@ def run_trial(
     done: dict[str, Outcome] = {}
     computed: set[str] = set()
     while len(done) < len(plan.stages):
-        ready = [stage for stage in plan.stages if stage.name not in done and done.keys() >= set(stage.inputs.values())]
+        ready = [stage for stage in plan.stages if stage.role not in done and done.keys() >= set(stage.inputs.values())]
         for planned in ready:
             compute = partial(_compute, planned, plan, runtime, data, store, done, reporter, stop)
             outcome, own = _obtain(planned, store, compute)
@@ -89,11 +89,11 @@ def run_trial(
         else:
             _wait(ready[0], store, reporter, stop)
             continue
-        done[planned.name] = outcome
+        done[planned.role] = outcome
         if own:
-            computed.add(planned.name)
+            computed.add(planned.role)
         reporter.finished(planned, outcome, not own)
-    outcomes = {stage.name: done[stage.name] for stage in plan.stages}
+    outcomes = {stage.role: done[stage.role] for stage in plan.stages}
     return _record(plan, data, outcomes, computed), outcomes
 
 
@@ -114,7 +114,7 @@ def _wait(planned: PlannedStage, store: StageStore, reporter: Reporter, stop: Ca
     holder = store.holder(planned.name, planned.key)
     if not holder:
         return  # free since a moment ago
-    reporter.waiting(planned.name, holder)
+    reporter.waiting(planned.role, holder)
     if stop():
         raise Stopped(f"{planned.name}: stopped while {holder} computes it")
     time.sleep(store.poll_seconds)
@@ -137,15 +137,17 @@ def _compute(
         config=planned.config,
         runtime=runtime,
         data=data,
-        inputs={role: outcomes[name] for role, name in planned.inputs.items()},
+        inputs={name: outcomes[role] for name, role in planned.inputs.items()},
         work=store.work(planned.name, planned.key),
-        report=lambda epoch, epochs, metrics: reporter.epoch(planned.name, epoch, epochs, metrics),
+        report=lambda epoch, epochs, metrics: reporter.epoch(planned.role, epoch, epochs, metrics),
         stop=stop,
     )
     start = time.monotonic()
     outcome: Outcome = run(context)
     outcome = Outcome(outcome.metrics, outcome.history, outcome.state, outcome.files, outcome.notes, time.monotonic() - start)
-    store.write(planned.name, planned.key, outcome, planned.depends_on, {"device": _device_name(context.device)})
+    store.write(
+        planned.name, planned.key, outcome, planned.depends_on, {"device": _device_name(context.device), "steps": planned.steps}
+    )
     return outcome
 
 
@@ -160,10 +162,11 @@ def _record(plan: TrialPlan, data: TrialData, outcomes: Mapping[str, Outcome], c
         metrics={
             name: value
             for stage, outcome in outcomes.items()
-            if not (stage == EVALUATE_PRIVACY.name and TEST_PRIVACY.name in outcomes)  # then it only trained the attacker
+            # what only trained a judge for another stage has no say of its own
+            if stage != RAW_ACTION and not (stage == EVALUATE_PRIVACY.name and TEST_PRIVACY.name in outcomes)
             for name, value in outcome.metrics.items()
         },
-        stage_keys={stage.name: stage.key for stage in plan.stages},
+        stage_keys={stage.role: stage.key for stage in plan.stages},
         computed=tuple(name for name in outcomes if name in computed),
         reused=tuple(name for name in outcomes if name not in computed),
         notes=tuple(note for outcome in outcomes.values() for note in outcome.notes),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from trainables.config import ConfigError
 
@@ -12,20 +13,31 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
+    """Name -> entry. Which module registered a name is remembered: see `origins`."""
+
+    _modules: ClassVar[dict[str, set[str]]] = {}
+
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._entries: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
         """Decorator. Raises ValueError if `name` is taken."""
+        caller = sys._getframe(1).f_globals.get("__name__", "")
 
         def add(entry: T) -> T:
             if name in self._entries:
                 raise ValueError(f"{self.kind} {name!r} is registered twice; choose another name")
             self._entries[name] = entry
+            Registry._modules.setdefault(name, set()).add(caller)
             return entry
 
         return add
+
+    @staticmethod
+    def origins(name: str) -> frozenset[str]:
+        """The modules that registered `name`, in whatever registry."""
+        return frozenset(Registry._modules.get(name, ()))
 
     def __getitem__(self, name: str) -> T:
         if name not in self._entries:

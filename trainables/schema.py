@@ -22,6 +22,13 @@ FINAL_METRICS: dict[str, Metric] = {
     for metric in (
         Metric("top1", "top-1 accuracy", "higher", True, "f_T' retrained on anonymized clips, softmax averaged per video"),
         Metric("top5", "top-5 accuracy", "higher", True, "as top1, among the five most probable classes"),
+        Metric(
+            "deployed_top1",
+            "top-1 of a deployed classifier",
+            "higher",
+            True,
+            "an action classifier trained on raw clips, not trained again, on anonymized ones",
+        ),
         Metric("chance_top1", "top-1 at chance", "neither", True, "share of the most frequent class of the test videos"),
         Metric("cmap", "cMAP", "lower", True, "mean average precision over attributes of f_B' on anonymized images"),
         Metric("chance_cmap", "cMAP at chance", "neither", True, "mean prevalence of the attributes in the test images"),

@@ -6,11 +6,14 @@ import io
 import logging
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from trainables.config import ConfigError, Runtime, TrialConfig
+from search_spaces.registry import label_of
+from trainables import schema
+from trainables.config import ConfigError, Runtime, TrialConfig, with_values
 from trainables.data.items import DataError
+from trainables.plugins import Plugin, load_plugins
 
 if TYPE_CHECKING:
     from trainables.plan import PlannedStage
@@ -25,7 +28,11 @@ DONE, FAILED, RUNNING = "done", "failed", "running"
 
 @dataclass(frozen=True)
 class TrialJob:
-    """What travels to a worker: everything it needs, as plain values."""
+    """What travels to a worker: everything it needs, as plain values.
+
+    `key` and `name` are empty in the template of a search, whose trials come about in the worker. `failed` is what a failed
+    trial reports to the search in place of its objectives.
+    """
 
     name: str
     key: str
@@ -34,10 +41,12 @@ class TrialJob:
     tracking_uri: str
     experiment_id: str
     tags: dict[str, str]
+    plugins: tuple[Plugin, ...] = ()
+    failed: Mapping[str, float] = field(default_factory=dict)
 
 
-def run_job(job: Mapping[str, Any]) -> None:
-    """Runs a TrialJob (as a mapping) inside a Ray worker.
+def run_job(job: Mapping[str, Any], proposed: Mapping[str, Any]) -> None:
+    """Runs a TrialJob (as a mapping), with the values that a search proposes, inside a Ray worker.
 
     What a retry cannot cure (bad config or data, a diverged loss, a bug) ends the trial here, once, with its reason in
     MLflow. A worker that dies does not get here: Tune starts it again and it goes on from what its stages have saved.
@@ -46,22 +55,31 @@ def run_job(job: Mapping[str, Any]) -> None:
 
     from study.tracking import TrialRun
     from trainables.pipeline import run_trial
+    from trainables.plan import TrialData, plan_trial
 
-    config = TrialConfig.model_validate(job["config"])
-    run = TrialRun(job["tracking_uri"], job["experiment_id"], job["key"], job["name"], job["tags"], config)
+    load_plugins([Plugin(**plugin) for plugin in job["plugins"]])
+    config, runtime = TrialConfig.model_validate(job["config"]), Runtime(**job["runtime"])
+    key, name, tags = job["key"], job["name"], dict(job["tags"])
+    if proposed:
+        config = with_values(config, proposed)
+        key = plan_trial(config, TrialData(config, runtime.data_root)).key
+        tags[schema.TAG_SETTING] = label_of(proposed)
+        name = f"{tags[schema.TAG_SETTING]} seed={config.seed}"
+    run = TrialRun(job["tracking_uri"], job["experiment_id"], key, name, tags, config)
     try:
-        record, outcomes = run_trial(config, Runtime(**job["runtime"]), _Both(run, _Progress(config)))
+        record, outcomes = run_trial(config, runtime, _Both(run, _Progress(config)))
         run.complete(record, _anonymizer_file(config, outcomes))
     except (ConfigError, DataError, ArithmeticError) as error:
         reason = str(error)
     except Exception as error:
-        log.exception("trial %s failed", job["name"])
+        log.exception("trial %s failed", name)
         reason = f"{type(error).__name__}: {error} (a bug, or out of memory)\n{traceback.format_exc()}"
     else:
-        tune.report({STATUS: DONE, PROGRESS: 1.0, STAGE: "", EPOCH: 0, EPOCHS: 0})
+        objectives = {metric: record.metrics[metric] for metric in job["failed"]}
+        tune.report({STATUS: DONE, PROGRESS: 1.0, STAGE: "", EPOCH: 0, EPOCHS: 0, **objectives})
         return
     run.fail(reason)
-    tune.report({STATUS: FAILED, REASON: reason, PROGRESS: 1.0, STAGE: "", EPOCH: 0, EPOCHS: 0})
+    tune.report({STATUS: FAILED, REASON: reason, PROGRESS: 1.0, STAGE: "", EPOCH: 0, EPOCHS: 0, **job["failed"]})
 
 
 class _Progress:
@@ -92,9 +110,9 @@ class _Progress:
             self._report(f"waiting for {stage}", 0, self._epochs.get(stage, 1))
 
     def finished(self, stage: PlannedStage, outcome: Outcome, reused: bool) -> None:
-        self._done[stage.name] = self._epochs.get(stage.name, 1)
+        self._done[stage.role] = self._epochs.get(stage.role, 1)
         if reused:
-            self._report(stage.name, len(outcome.history), len(outcome.history))
+            self._report(stage.role, len(outcome.history), len(outcome.history))
 
     def _report(self, stage: str, epoch: int, epochs: int) -> None:
         from ray import tune

@@ -35,7 +35,7 @@ def test_dry_run_shows_trials_resources_and_shared_stages(tmp_path: Path, tiny_d
     assert "8 trials, each on 1 CPUs and 0 GPUs" in found.stdout
     assert "minimax.distortion_budget=0.3  minimax.penalty_weight=1.0" in found.stdout
     # 7 x 6 + 3 stages; reconstruction and warm-up are the same for all seven budgets
-    assert "45 asked for, 33 different ones to compute, 0 of them already stored" in found.stdout
+    assert "stages: 45 needed, 12 of them shared, 0 stored, 33 to compute" in found.stdout
     assert list(tmp_path.iterdir()) == [], "a dry run leaves nothing behind"
 
 

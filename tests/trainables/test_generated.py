@@ -52,7 +52,7 @@ def test_the_same_spec_makes_the_same_data_and_another_seed_other_data(root: Pat
 
 def test_it_is_made_once(root: Path) -> None:
     before = (root / "spec.json").stat().st_mtime_ns
-    assert ensure(root.parent, SPEC) == root
+    assert ensure(root.parent.parent, SPEC) == root
     assert (root / "spec.json").stat().st_mtime_ns == before
     assert [p for p in root.parent.iterdir() if p.name.startswith(".")] == []
 

@@ -1,0 +1,31 @@
+"""A search of the front itself, beyond the paper's grids: Optuna through Tune, accuracy up and leakage down."""
+
+from search_spaces.registry import RAW, SPACES, Range, Search, Space, grid
+from search_spaces.tables import SMALL_DATA, SMALL_STUDY
+
+SPACES.register("pareto_search")(
+    Space(
+        source="none: the front that Figure 3 and Table 3 sample",
+        question="Which B, lambda, loss weights, learning rates and temperature lie on the front?",
+        settings=(
+            RAW,
+            *grid({"minimax.distortion_budget": (0.0, 0.1, 0.3), "minimax.penalty_weight": (1.0, 10.0)}),
+        ),
+        small_defaults=SMALL_STUDY,
+        generated=SMALL_DATA,
+        search=Search(
+            axes={
+                "minimax.distortion_budget": Range(0.0, 1.0),
+                "minimax.penalty_weight": Range(0.1, 100.0, log=True),
+                "minimax.privacy_weight": Range(0.1, 10.0, log=True),
+                "minimax.learning_rate_anonymizer": Range(1e-5, 1e-2, log=True),
+                "minimax.learning_rate_action": Range(1e-5, 1e-2, log=True),
+                "minimax.learning_rate_privacy": Range(1e-5, 1e-2, log=True),
+                "minimax.temperature": Range(0.02, 1.0, log=True),
+            },
+            trials=48,
+            objectives={"top1": "max", "leakage": "min"},
+            sampler="tpe",
+        ),
+    )
+)

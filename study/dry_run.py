@@ -1,0 +1,115 @@
+"""What a study would do and cost: trials, stages needed, shared and stored, GPU hours and money. Starts nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from study.launch import Launch, plan_stages
+from study.plan import StudyPlan
+from trainables.config import ConfigError, flatten
+from trainables.plan import PlannedStage
+from trainables.store import StageStore
+
+# What changes the numbers of a stage, but not what one of its steps costs.
+_FREE_OF_COST = ("seed", "epochs", "rate", "budget", "weight", "temperature", "patience", "factor", "weights", "selection")
+
+
+@dataclass(frozen=True)
+class Prices:
+    """`seconds_per_step`: stage -> seconds, where the user knows them; `gpu_hour`: money."""
+
+    seconds_per_step: Mapping[str, float]
+    gpu_hour: float | None = None
+
+    @staticmethod
+    def of(given: Sequence[str], gpu_hour: float | None) -> Prices:
+        """Raises ConfigError for what is not STAGE=SECONDS or not above zero."""
+        seconds: dict[str, float] = {}
+        for text in given:
+            stage, _, value = text.partition("=")
+            try:
+                seconds[stage.strip()] = float(value)
+            except ValueError:
+                seconds[stage.strip()] = -1.0
+            if seconds[stage.strip()] <= 0:
+                raise ConfigError(f"--seconds-per-step {text!r}: write STAGE=SECONDS, for example minimax=0.35")
+        if gpu_hour is not None and gpu_hour < 0:
+            raise ConfigError(f"--price-per-gpu-hour {gpu_hour}: give a price of at least 0")
+        return Prices(seconds, gpu_hour)
+
+
+def dry_run(plan: StudyPlan, where: Launch, prices: Prices) -> int:
+    """Prints the trials, what each varies, the resources, the stages and what they would cost."""
+    print(f"{plan.experiment}: {len(plan.trials)} trials, each on {where.cpus:g} CPUs and {where.gpus:g} GPUs")
+    for trial in plan.trials:
+        varied = "  ".join(f"{key}={value}" for key, value in trial.varied.items())
+        print(f"  {trial.name:32} {varied}")
+    if plan.search is not None:
+        axes = ", ".join(f"{key} {axis.low:g}..{axis.high:g}" for key, axis in plan.search.axes.items())
+        print(f"then {plan.search.trials} points in all, proposed by {plan.search.sampler}, over {axes}")
+    plans = plan_stages(plan, where.data(plan))
+    needed = [stage for trial in plans for stage in trial.stages]
+    different = {stage.key: stage for stage in needed}
+    store = StageStore(where.stages)
+    new = [stage for stage in different.values() if not store.has(stage.name, stage.key)]
+    if unknown := sorted(prices.seconds_per_step.keys() - {stage.name for stage in needed}):
+        raise ConfigError(f"--seconds-per-step: no stage {unknown[0]!r} here; there are {', '.join(_names(needed))}")
+    shared, stored = len(needed) - len(different), len(different) - len(new)
+    print(f"stages: {len(needed)} needed, {shared} of them shared, {stored} stored, {len(new)} to compute")
+    print(f"  {'stage':24}{'needed':>8}{'shared':>8}{'stored':>8}{'compute':>8}{'steps':>11}{'s/step':>9}  {'hours':>8}")
+    known_hours, unknown_names = 0.0, []
+    for name in _names(needed):
+        mine = [stage for stage in different.values() if stage.name == name]
+        todo = [stage for stage in new if stage.name == name]
+        hours, how = _hours(name, todo, store, prices)
+        count = sum(stage.name == name for stage in needed)
+        steps = sum(stage.steps for stage in todo)
+        rate = "" if hours is None or not steps else f"{hours * 3600 / steps:.3g}"
+        shown = "unknown" if hours is None else f"{hours:.2f}"
+        print(
+            f"  {name:24}{count:8}{count - len(mine):8}{len(mine) - len(todo):8}{len(todo):8}{steps:11,}{rate:>9}"
+            f"  {shown:>8}  {how}"
+        )
+        if hours is None:
+            unknown_names.append(name)
+        else:
+            known_hours += hours
+    _print_total(known_hours, unknown_names, where, prices)
+    return 0
+
+
+def _print_total(hours: float, unknown: Sequence[str], where: Launch, prices: Prices) -> None:
+    unit, count = ("GPU hours", where.gpus) if where.gpus else ("CPU-core hours", where.cpus)
+    money = f", {hours * count * prices.gpu_hour:,.2f} at {prices.gpu_hour:g} each" if prices.gpu_hour is not None else ""
+    print(f"estimate: {hours * count:.2f} {unit}{money}" + (", without what is unknown" if unknown else ""))
+    if unknown:
+        print(f"  never measured in this storage: {', '.join(unknown)}; give --seconds-per-step {unknown[0]}=SECONDS")
+
+
+def _hours(name: str, todo: Sequence[PlannedStage], store: StageStore, prices: Prices) -> tuple[float | None, str]:
+    """Hours for all of `todo`, and where the figure is from; None if one of them is neither given nor measured."""
+    if not todo:
+        return 0.0, ""
+    if name in prices.seconds_per_step:
+        return sum(stage.steps for stage in todo) * prices.seconds_per_step[name] / 3600, "as given"
+    measured = list(store.records(name))
+    seconds = 0.0
+    for stage in todo:
+        alike = [record for record in measured if _cost(record["depends_on"]["config"]) == _cost(stage.depends_on["config"])]
+        if not alike:
+            return None, ""
+        seconds += median(record["seconds"] / max(1, record["steps"]) for record in alike) * max(1, stage.steps)
+    hosts = sorted({record["device"] for record in measured})
+    return seconds / 3600, f"measured here on {', '.join(hosts)}"
+
+
+def _cost(config: Mapping[str, Any]) -> dict[str, Any]:
+    flat = {key: tuple(value) if isinstance(value, list) else value for key, value in flatten(config).items()}
+    return {key: value for key, value in flat.items() if not key.endswith(_FREE_OF_COST) and not key.startswith("departures")}
+
+
+def _names(stages: Iterable[PlannedStage]) -> list[str]:
+    return list(dict.fromkeys(stage.name for stage in stages))

@@ -1,0 +1,33 @@
+"""A method of one's own: keep what changes from frame to frame, draw everything else towards the mean colour."""
+
+import torch
+
+from trainables.methods import METHODS, Method
+from trainables.stages import RECONSTRUCT, TRAINING_DATA, VIEW, Stage
+from trainables.stages.loop import Meter, run_epochs
+from trainables.store import Outcome
+
+FLATTEN = Stage("flatten", "my_method:run", (*VIEW, "anonymizer", "minimax", "options"), TRAINING_DATA, ("reconstruct",))
+METHODS.register("flat")(Method("mine", (RECONSTRUCT, FLATTEN), anonymizer="flatten", options={"pull": 1.0}))
+
+
+def run(context):
+    f_a = context.anonymizer("reconstruct").train().requires_grad_(True)
+    optimizer = torch.optim.Adam(f_a.parameters(), lr=1e-3)
+    clips = context.training_clips(context.config.minimax.batch_size)
+
+    def epoch(number):
+        meter = Meter(context, number)
+        for batch in context.to_device(clips.epoch(number)):
+            view = context.training_view(batch)
+            shown = context.anonymize(f_a, view)
+            moved = (shown.diff(dim=1) - view.diff(dim=1)).abs().mean()
+            flat = (shown - view.mean(dim=(1, 3, 4), keepdim=True)).abs().mean()
+            optimizer.zero_grad()
+            (moved + context.config.options["pull"] * flat).backward()
+            optimizer.step()
+            meter.add(moved=moved, flat=flat)
+        return meter.means()
+
+    history = run_epochs(context, {"anonymizer": f_a, "optimizer": optimizer}, context.config.minimax.epochs, epoch)
+    return Outcome({}, history, {"anonymizer": f_a.state_dict()})
