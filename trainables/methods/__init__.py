@@ -58,6 +58,10 @@ def resolved(config: TrialConfig) -> TrialConfig:
         default = method.options[name]
         if isinstance(value, str) != isinstance(default, str) or isinstance(value, bool) != isinstance(default, bool):
             raise ConfigError(f"options.{name} = {value!r}: give a {type(default).__name__}, such as {default!r}")
+        if isinstance(default, int) and isinstance(value, float) and not value.is_integer():
+            raise ConfigError(f"options.{name} = {value!r}: give a whole number, such as {default!r}")
+        if isinstance(value, int | float) and value < 0:
+            raise ConfigError(f"options.{name} = {value!r}: give a number of at least 0")
     options = {f"options.{name}": value for name, value in {**method.options, **config.options}.items()}
     return with_values(config, {**method.fixed, **options})
 
