@@ -256,6 +256,33 @@ class EvaluatePrivacyConfig(Frozen):
     attackers: Count = Field(default=1, description="f_B' is trained this often from other seeds; the worst one counts")
 
 
+class ObfuscationConfig(Frozen):
+    """Where people are, for the methods that change people only: a file of boxes (see `trainables.data.boxes`), or a detector.
+
+    A detector, where one is named, is used instead of `boxes.csv`.
+    """
+
+    boxes: str = Field(
+        default="auto",
+        description="auto = boxes.csv in the folder of the set or in the data root; or a file (relative: to the root)",
+    )
+    detector: str | None = Field(
+        default=None, description="a detection model of torchvision, such as fasterrcnn_resnet50_fpn_v2"
+    )
+    detector_weights: str | None = Field(default=None, description="'coco', or a file of a state dict")
+    score: Fraction = Field(default=0.5, description="detections below are dropped")
+    every: Count = Field(default=1, description="every n-th frame is looked at; one between has the boxes of the nearest")
+    margin: NonNegative = Field(default=0.0, description="boxes grow by this share of their sides")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> ObfuscationConfig:
+        if self.detector is not None and self.boxes != "auto":
+            raise ValueError(f"boxes {self.boxes!r} and detector {self.detector!r}; give one of them")
+        if self.detector is not None and self.detector_weights is None:
+            raise ValueError(f"detector {self.detector!r} without detector_weights finds nobody; give coco or a file")
+        return self
+
+
 class Departures(Frozen):
     """What the authors' released code does otherwise than the paper says; all off. Each can be switched on to see what it
     changes. Others of its departures are values of other fields: see `search_spaces.released_code_departures`.
@@ -274,7 +301,8 @@ class TrialConfig(Frozen):
 
     `options` are the settings of the method beyond these fields; a method declares which it has and their defaults.
     `selection`: which epoch of f_T' and f_B' is judged: the best on validation data, on the TEST data (as the released
-    code), or the last. `attacker`: f_B' is trained on anonymized images, or on raw ones (Table 6).
+    code), or the last. `attacker`: f_B' is trained on anonymized images, or on raw ones (Table 6). `test_deployed`: an action
+    classifier that was trained on raw clips is tested on anonymized ones as well.
     """
 
     method: str = "penalty"
@@ -282,6 +310,7 @@ class TrialConfig(Frozen):
     seed: Annotated[int, Field(ge=0)] = 0
     selection: Literal["validation", "test", "last"] = "validation"
     attacker: Literal["retrained", "raw"] = "retrained"
+    test_deployed: bool = False
     data: DataConfig = DataConfig()
     clip: ClipConfig = ClipConfig()
     augment: AugmentConfig = AugmentConfig()
@@ -293,6 +322,7 @@ class TrialConfig(Frozen):
     minimax: MinimaxConfig = MinimaxConfig()
     evaluate_action: EvaluateActionConfig = EvaluateActionConfig()
     evaluate_privacy: EvaluatePrivacyConfig = EvaluatePrivacyConfig()
+    obfuscation: ObfuscationConfig = ObfuscationConfig()
     departures: Departures = Departures()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +11,20 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from trainables.config import ActionData, Frozen, MinimaxConfig, PrivacyData, TrialConfig
-from trainables.data.items import DataError, StillSplits, VideoSplits
+from trainables.config import ActionData, Frozen, MinimaxConfig, ObfuscationConfig, PrivacyData, TrialConfig
+from trainables.data.boxes import Boxes, boxes_file, read_boxes
+from trainables.data.items import DataError, Still, StillSplits, Video, VideoSplits
 from trainables.data.registry import load_stills, load_videos
 from trainables.methods import method_of, resolved
+from trainables.plugins import plugin_digests
 from trainables.stages import (
     ANONYMIZER,
+    DETECT,
     EVALUATE_ACTION,
     EVALUATE_CLIP_PRIVACY,
     EVALUATE_PRIVACY,
+    RAW_ACTION,
+    TEST_DEPLOYED,
     TEST_PRIVACY,
     Stage,
 )
@@ -32,6 +38,8 @@ class TrialData:
         self._data, self._root = config.data, Path(root)
         self._videos: dict[ActionData, VideoSplits] = {}
         self._stills: dict[PrivacyData, StillSplits] = {}
+        self._boxes: dict[tuple[Path, int], Boxes] = {}
+        self._complete: set[tuple[str, Path, int]] = set()
 
     @property
     def action(self) -> VideoSplits:
@@ -56,6 +64,25 @@ class TrialData:
     @property
     def clips_with_attributes(self) -> VideoSplits:
         return self._read_videos(self._data.clips_with_attributes)
+
+    def items(self, name: str) -> tuple[Video | Still, ...]:
+        """What the judges look at of the data set `name`."""
+        splits: VideoSplits | StillSplits = getattr(self, name)
+        return splits.test if name == "privacy_test" else (*splits.train, *splits.validation, *splits.test)
+
+    def boxes(self, settings: ObfuscationConfig, name: str) -> Boxes:
+        """The file of people's boxes for the data set `name`. Raises DataError where there is none, or it misses an item."""
+        where: ActionData | PrivacyData = (
+            self._data.test_privacy or self._data.privacy_evaluation if name == "privacy_test" else getattr(self._data, name)
+        )
+        path = boxes_file(settings.boxes, self._root, where.folder)
+        if (path, settings.every) not in self._boxes:
+            self._boxes[path, settings.every] = read_boxes(path, settings.every)
+        boxes = self._boxes[path, settings.every]
+        if (name, path, settings.every) not in self._complete:
+            boxes.require(self.items(name), getattr(self, name).name)
+            self._complete.add((name, path, settings.every))
+        return boxes
 
     def require(self) -> None:
         """Raises DataError if a split that a stage needs is missing or empty, or an attribute has no answer."""
@@ -99,16 +126,18 @@ class TrialData:
 
 @dataclass(frozen=True)
 class PlannedStage:
-    """One stage of a trial. `depends_on` is everything its key is the hash of; `inputs` maps a role to a stage's name.
+    """One stage of a trial. `depends_on` is everything its key is the hash of; `role` is its name within the trial, by which `inputs` and records know it.
 
-    `config` is the trial's, but for a judge that is trained on raw data.
+    `config` is the trial's, but for a judge that is trained on raw data; `steps` are those of its training.
     """
 
+    role: str
     stage: Stage
     key: str
     depends_on: Mapping[str, Any]
     inputs: Mapping[str, str]
     config: TrialConfig
+    steps: int
 
     @property
     def name(self) -> str:
@@ -125,38 +154,71 @@ class TrialPlan:
         """Identity of the trial: equal for equal stages, on any machine."""
         return digest([self.config.method, [stage.key for stage in self.stages]])
 
+    @property
+    def anonymizer_key(self) -> str:
+        """Equal for trials that judge the same anonymizer."""
+        source = method_of(self.config).anonymizer
+        return next((stage.key for stage in self.stages if stage.name == source), self.config.method)
+
 
 def plan_trial(config: TrialConfig, data: TrialData) -> TrialPlan:
     """The stages of `config` in order. Raises ConfigError for an unknown method, DataError for unusable data."""
     config = resolved(config)
     method = method_of(config)
     planned: dict[str, PlannedStage] = {}
-    for stage in (*method.stages, *_judging_stages(config, data)):
-        source = method.anonymizer
-        judged = config
-        if stage == EVALUATE_PRIVACY and config.attacker == "raw":  # the same stage as that of the raw trial
+    detects = config.obfuscation.detector is not None
+    roles = {stage.name: stage for stage in method.stages if stage != DETECT or detects} | _judging_stages(config, data)
+    for role, stage in roles.items():
+        source, judged = method.anonymizer, config
+        if role == RAW_ACTION or (role == EVALUATE_PRIVACY.name and config.attacker == "raw"):
+            # the very stage of the raw trial
             source, judged = None, resolved(config.model_copy(update={"method": "raw", "options": {}}))
         inputs = {role: (source if role == ANONYMIZER else role) for role in stage.inputs}
+        needs_boxes = method_of(judged).boxes and ANONYMIZER in stage.inputs
+        if needs_boxes and detects:
+            inputs[DETECT.name] = DETECT.name
         known = {role: name for role, name in inputs.items() if name is not None}
         trained = stage in method.stages or source is not None
+        values = {field: _semantic(_field(judged, field, trained)) for field in stage.fields}
         depends_on = {
             "stage": stage.name,
             "version": stage.version,
-            "config": {field: _semantic(_field(judged, field, trained)) for field in stage.fields},
+            "config": values,
             "data": {name: getattr(data, name).fingerprint for name in stage.data},
             "inputs": {role: planned[name].key for role, name in known.items()},
         }
-        planned[stage.name] = PlannedStage(stage, digest(depends_on), depends_on, known, judged)
+        if needs_boxes:
+            depends_on["boxes"] = _boxes(config.obfuscation, stage, data)
+        if plugins := plugin_digests(stage.run.partition(":")[0], values):
+            depends_on["plugins"] = plugins
+        planned[role] = PlannedStage(role, stage, digest(depends_on), depends_on, known, judged, _steps(stage, judged, data))
     return TrialPlan(config, tuple(planned.values()))
 
 
-def _judging_stages(config: TrialConfig, data: TrialData) -> list[Stage]:
+def _steps(stage: Stage, config: TrialConfig, data: TrialData) -> int:
+    """Optimizer steps: epochs over the training items of its first data set; 0 for a stage that only tests."""
+    groups = [name for name in stage.fields if hasattr(getattr(config, name, None), "epochs")]
+    if stage == TEST_PRIVACY or not groups:
+        return 0
+    group = getattr(config, stage.name if stage.name in groups else groups[-1])
+    return group.epochs * math.ceil(len(getattr(data, stage.data[0]).train) / getattr(group, "batch_size", 1))
+
+
+def _boxes(settings: ObfuscationConfig, stage: Stage, data: TrialData) -> dict[str, Any]:
+    """What a judge's figures owe to the boxes of people, those of a detector apart."""
+    files = {} if settings.detector is not None else {name: data.boxes(settings, name).fingerprint for name in stage.data}
+    return {"files": files, "every": settings.every, "margin": settings.margin}
+
+
+def _judging_stages(config: TrialConfig, data: TrialData) -> dict[str, Stage]:
+    """Stages by the role they play in a trial: their own name but for another trial's stage."""
     stages = [EVALUATE_ACTION, EVALUATE_PRIVACY]
     if config.data.test_privacy is not None or config.attacker == "raw":
         stages.append(TEST_PRIVACY)
     if config.evaluate_privacy.clips and data.clips_with_attributes.attributes:
         stages.append(EVALUATE_CLIP_PRIVACY)
-    return stages
+    deployed = {RAW_ACTION: EVALUATE_ACTION, TEST_DEPLOYED.name: TEST_DEPLOYED} if config.test_deployed else {}
+    return {stage.name: stage for stage in stages} | deployed
 
 
 def _field(config: TrialConfig, dotted: str, trained: bool) -> Any:
@@ -166,6 +228,8 @@ def _field(config: TrialConfig, dotted: str, trained: bool) -> Any:
     value: Any = config
     for part in dotted.split("."):
         value = None if value is None else getattr(value, part)
+    if dotted.endswith("weights"):
+        return _weights(value)
     if isinstance(value, MinimaxConfig) and value.penalty_weight == 0:
         return value.model_copy(update={"distortion_budget": 0.0, "penalty_scope": "clip", "penalty_norm": "absolute"})
     return value

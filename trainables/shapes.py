@@ -13,6 +13,7 @@ Frames = Float[Tensor, "frames 3 height width"]  # frame t of clip b is number b
 DecodedClips = UInt8[Tensor, "batch time 3 rows columns"]  # as the loader delivers them
 SquareClips = Float[Tensor, "batch time 3 side side"]
 Draws = Float[Tensor, "batch draws"]  # uniform in [0, 1), one row a sample
+PeopleBoxes = Float[Tensor, "batch time people 4"]  # x0 y0 x1 y1 in shares of the frame; NaN where there is no person
 Rows = Float[Tensor, "rows"]
 Scalar = Float[Tensor, ""]
 Projections = Float[Tensor, "pairs width"]

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainables.config import AugmentConfig
-from trainables.shapes import Clips, DecodedClips, Draws, Rows, SquareClips
+from trainables.shapes import Clips, DecodedClips, Draws, PeopleBoxes, Rows, SquareClips
 
 _CROP, _ROW, _COLUMN, _FLIP, _BRIGHTNESS, _CONTRAST, _SATURATION, _HUE, _GREY = range(9)
 _PER_ERASURE = 5
@@ -31,19 +31,52 @@ def augment_clips(clips: DecodedClips, draws: Draws, config: AugmentConfig, size
 
     clips: (B, T, C, H, W) uint8; draws: (B, DRAWS) in [0, 1). Returns (B, T, C, size, size) float32 in [0, 1].
     """
-    side = config.crop_min + draws[:, _CROP] * (config.crop_max - config.crop_min)
-    flip = torch.where(draws[:, _FLIP] < config.flip, -1.0, 1.0)
-    room = 1.0 - side  # the crop's centre moves in [-room, room] of normalised coordinates
-    views = _crop(to_float(clips), side, flip, (draws[:, _COLUMN] * 2 - 1) * room, (draws[:, _ROW] * 2 - 1) * room, size)
+    views = _crop(to_float(clips), *_random_crop(draws, config), size)
     return _erase(_colours(views, draws, config), draws, config)
+
+
+def augment_boxes(boxes: PeopleBoxes, draws: Draws, config: AugmentConfig) -> PeopleBoxes:
+    """Where `augment_clips` with the same draws moves boxes: (B, T, N, 4) x0 y0 x1 y1 in shares of the picture -> of the view.
+
+    Not clipped: a box outside [0, 1] has left the view. Rows of NaN stay NaN.
+    """
+    return _move(boxes, *_random_crop(draws, config))
 
 
 def centre_crop(clips: DecodedClips, config: AugmentConfig, size: int) -> SquareClips:
     """Test view: the central `test_crop` of each frame. (B, T, C, H, W) uint8 -> (B, T, C, size, size) in [0, 1]."""
-    batch = clips.shape[0]
-    side = torch.full((batch,), config.test_crop, device=clips.device)
-    zero = torch.zeros(batch, device=clips.device)
-    return _crop(to_float(clips), side, torch.ones_like(side), zero, zero, size)
+    return _crop(to_float(clips), *_central_crop(clips, config), size)
+
+
+def centre_crop_boxes(boxes: PeopleBoxes, config: AugmentConfig) -> PeopleBoxes:
+    """Where `centre_crop` moves boxes: as `augment_boxes`."""
+    return _move(boxes, *_central_crop(boxes, config))
+
+
+def _random_crop(draws: Draws, config: AugmentConfig) -> tuple[Rows, Rows, Rows, Rows]:
+    """Side, flip (-1 or 1), x and y of the crop's centre, in normalised coordinates [-1, 1], of every sample."""
+    side = config.crop_min + draws[:, _CROP] * (config.crop_max - config.crop_min)
+    flip = torch.where(draws[:, _FLIP] < config.flip, -1.0, 1.0)
+    room = 1.0 - side  # the crop's centre moves in [-room, room]
+    return side, flip, (draws[:, _COLUMN] * 2 - 1) * room, (draws[:, _ROW] * 2 - 1) * room
+
+
+def _central_crop(batch: Tensor, config: AugmentConfig) -> tuple[Rows, Rows, Rows, Rows]:
+    """As `_random_crop`, for every sample of `batch`."""
+    side = torch.full((len(batch),), config.test_crop, device=batch.device)
+    zero = torch.zeros(len(batch), device=batch.device)
+    return side, torch.ones_like(side), zero, zero
+
+
+def _move(boxes: PeopleBoxes, side: Rows, flip: Rows, x: Rows, y: Rows) -> PeopleBoxes:
+    """The inverse of `_crop`'s grid, which sends view coordinate u to side * flip * u + x."""
+
+    def to_view(positions: Tensor, scale: Rows, shift: Rows) -> Tensor:
+        return ((positions * 2 - 1 - shift.view(-1, 1, 1)) / scale.view(-1, 1, 1) + 1) / 2
+
+    left, right = to_view(boxes[..., 0], side * flip, x), to_view(boxes[..., 2], side * flip, x)
+    top, bottom = to_view(boxes[..., 1], side, y), to_view(boxes[..., 3], side, y)
+    return torch.stack([torch.minimum(left, right), top, torch.maximum(left, right), bottom], dim=-1)
 
 
 def _crop(clips: Clips, side: Rows, flip: Rows, x: Rows, y: Rows, size: int) -> SquareClips:

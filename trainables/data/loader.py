@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from trainables.config import ClipConfig
 from trainables.data.augment import DRAWS
+from trainables.data.boxes import Boxes
 from trainables.data.items import DataError, Still, Video
 from trainables.data.reading import VideoFile, read_image
 from trainables.data.sampling import clip_indices, other_clip_indices, pair_indices, test_positions
@@ -30,6 +31,7 @@ class Batch(TypedDict):
     attributes: Tensor  # (B, A) float32 of 0/1
     draws: Tensor  # (B, V, DRAWS) float32 in [0, 1): one row a view
     index: Tensor  # (B,) int64: which item of the split
+    boxes: NotRequired[Tensor]  # (B, T, N, 4) float32: people in shares of the picture, NaN rows for none; where asked for
     two_times: NotRequired[Tensor]  # (B,) bool: see TwoTimes
 
 
@@ -38,9 +40,12 @@ class SampleId(NamedTuple):
     item: int
 
 
-def _sample(frames: np.ndarray, item: Video | Still, draws: np.ndarray, index: int) -> dict[str, Tensor]:
+def _sample(
+    frames: np.ndarray, item: Video | Still, draws: np.ndarray, index: int, boxes: np.ndarray | None = None
+) -> dict[str, Tensor]:
     """`frames` (T, H, W, C) -> the dictionary that the loader batches, with clips as (T, C, H, W)."""
-    return {
+    people = {} if boxes is None else {"boxes": torch.from_numpy(boxes)}
+    return people | {
         "clips": torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 3, 1, 2))),
         "label": torch.tensor(item.label if isinstance(item, Video) else -1),
         "attributes": torch.tensor(item.attributes or (), dtype=torch.float32),
@@ -50,11 +55,22 @@ def _sample(frames: np.ndarray, item: Video | Still, draws: np.ndarray, index: i
 
 
 class _Seeded(Dataset[dict[str, Tensor]]):
-    def __init__(self, items: Sequence[Video] | Sequence[Still], clip: ClipConfig, seed: int, views: int = 1) -> None:
-        self.items, self.clip, self.seed, self.views = items, clip, seed, views
+    def __init__(
+        self,
+        items: Sequence[Video] | Sequence[Still],
+        clip: ClipConfig,
+        seed: int,
+        views: int = 1,
+        boxes: Boxes | None = None,
+    ) -> None:
+        self.items, self.clip, self.seed, self.views, self.boxes = items, clip, seed, views, boxes
 
     def __len__(self) -> int:
         return len(self.items)
+
+    def boxes_at(self, item: Video | Still, indices: Sequence[int]) -> np.ndarray | None:
+        """(T, N, 4) people in frames `indices`; None where no boxes are asked for."""
+        return None if self.boxes is None else self.boxes.at(item, indices)
 
     def draw(self, sample: SampleId) -> tuple[float, np.ndarray]:
         """A position in time and `views` rows of uniforms, from (seed, epoch, index) alone."""
@@ -70,7 +86,8 @@ class TrainingClips(_Seeded):
         item = cast(Video, self.items[sample.item])
         position, draws = self.draw(sample)
         video = VideoFile(item.path, self.clip.decode_size)
-        return _sample(video.frames(clip_indices(len(video), self.clip, position)), item, draws, sample.item)
+        indices = clip_indices(len(video), self.clip, position)
+        return _sample(video.frames(indices), item, draws, sample.item, self.boxes_at(item, indices))
 
 
 class EvaluationClips(_Seeded):
@@ -80,7 +97,7 @@ class EvaluationClips(_Seeded):
         item = cast(Video, self.items[sample.item])
         video = VideoFile(item.path, self.clip.decode_size)
         indices = [i for position in test_positions(self.clip) for i in clip_indices(len(video), self.clip, position)]
-        return _sample(video.frames(indices), item, self.draw(sample)[1], sample.item)
+        return _sample(video.frames(indices), item, self.draw(sample)[1], sample.item, self.boxes_at(item, indices))
 
 
 class TwoTimes(_Seeded):
@@ -125,7 +142,7 @@ class Stills(_Seeded):
             frames = read_image(item.path, self.clip.decode_size)[None]
         else:
             frames = VideoFile(item.path, self.clip.decode_size).frames([item.frame])
-        return _sample(frames, item, self.draw(sample)[1], sample.item)
+        return _sample(frames, item, self.draw(sample)[1], sample.item, self.boxes_at(item, [item.frame or 0]))
 
 
 class _Schedule:

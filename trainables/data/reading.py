@@ -48,7 +48,7 @@ class VideoFile:
         self._whole = _CACHE.get((path, size))
         if self._whole is not None:
             return
-        self._by_decord = decord is not None and size not in _NOT_BY_DECORD
+        self._by_decord = decord is not None and (size or _width(path)) not in _NOT_BY_DECORD
         self._reader: Any = _open(path, size) if self._by_decord else _decode_all(path, size)
         if size is not None and len(self._reader) * size * size * 3 <= _SMALL_BYTES:
             self._whole = self._read(range(len(self._reader)))
@@ -120,6 +120,19 @@ def _open(path: Path, size: int | None) -> decord.VideoReader:
         raise DataError(f"{path}: not a readable video ({_short(error)}); replace the file") from None
     _refuse_truncated(path, len(reader))
     return reader
+
+
+def _width(path: Path) -> int | None:
+    """The frames' own width; None without PyAV, and for a file that the decoder will complain of."""
+    try:
+        import av
+    except ImportError:
+        return None
+    try:
+        with av.open(str(path.absolute())) as container:
+            return container.streams.video[0].width
+    except (av.FFmpegError, IndexError):
+        return None
 
 
 def _refuse_truncated(path: Path, decodable: int) -> None:

@@ -25,7 +25,8 @@ class Method:
 
     `fixed`: dotted fields of TrialConfig that make the method what it is: they win over everything else. `recipe`: fields
     of its own published recipe, over this paper's and under a profile's. `options`: its own settings with their defaults
-    (`options.NAME` of a trial). `approximate` says, for a method that was never fully published, what is not known.
+    (`options.NAME` of a trial). `boxes`: its anonymizer changes people only, so that whoever looks at its output needs their
+    boxes. `approximate` says, for a method that was never fully published, what is not known.
     """
 
     source: str
@@ -34,6 +35,7 @@ class Method:
     fixed: Values = field(default_factory=dict)
     recipe: Values = field(default_factory=dict)
     options: Mapping[str, bool | int | float | str] = field(default_factory=dict)
+    boxes: bool = False
     approximate: str = ""
 
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from trainables.config import AnonymizerConfig, ClipConfig, ConfigError, NetworkConfig, TrialConfig
+from trainables.config import AnonymizerConfig, ClipConfig, ConfigError, NetworkConfig, ObfuscationConfig, TrialConfig
+from trainables.methods import method_of, resolved
 
 if TYPE_CHECKING:
     from trainables.models.classifier import Classifier
@@ -26,10 +27,25 @@ log = logging.getLogger(__name__)
 
 State = dict[str, Tensor]
 
+# Of torchvision, as far as they find people (COCO's class 1) and put boxes around them.
+DETECTORS = (
+    "fasterrcnn_resnet50_fpn",
+    "fasterrcnn_resnet50_fpn_v2",
+    "fasterrcnn_mobilenet_v3_large_fpn",
+    "fasterrcnn_mobilenet_v3_large_320_fpn",
+    "fcos_resnet50_fpn",
+    "retinanet_resnet50_fpn",
+    "retinanet_resnet50_fpn_v2",
+    "ssd300_vgg16",
+    "ssdlite320_mobilenet_v3_large",
+)
+DETECTOR_FIELD = "obfuscation.detector_weights"
+
 # (model, name) -> the entry of torchvision's weights enumeration. V1 is what `pretrained=True` meant when the paper was made.
 TORCHVISION_WEIGHTS = {
     **{(f"resnet{depth}", "imagenet"): "IMAGENET1K_V1" for depth in (18, 34, 50, 101, 152)},
     **{(model, "kinetics400"): "KINETICS400_V1" for model in ("r3d_18", "r2plus1d_18", "mvit_v2_s")},
+    **{(model, "coco"): "COCO_V1" for model in DETECTORS},
 }
 # pytorchvideo.models.hub.resnet.checkpoint_paths["i3d_r50"], written out because importing it takes seconds.
 I3D_URL = "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/I3D_8x8_R50.pyth"
@@ -102,7 +118,7 @@ def read_state_dict(path: str, model: str, field: str) -> State:
     """
     where = f"{field} = {path!r}"
     if not Path(path).is_file():
-        names = [name for name in ("imagenet", "kinetics400") if library_url(model, name)]
+        names = [name for name in ("imagenet", "kinetics400", "coco") if library_url(model, name)]
         library = f" nor a library name of {model} ({', '.join(names)})" if names else f", and {model} has no library weights"
         raise ConfigError(f"{where}: no such file{library}; {_remedy(field)}")
     try:
@@ -215,6 +231,7 @@ def check_weights(config: TrialConfig) -> None:
     _check_network("privacy_encoder", config.privacy_encoder, config.clip)
     _check_network("evaluate_action.classifier", config.evaluate_action.classifier, config.clip)
     _check_network("evaluate_privacy.classifier", config.evaluate_privacy.classifier, config.clip)
+    _check_obfuscation(resolved(config))
 
 
 # The trials of a study ask the same again and again. A failure raises, and so is not cached.
@@ -234,6 +251,31 @@ def _check_network(part: str, network: NetworkConfig, clip: ClipConfig) -> None:
             f" set clip.frames=16 and clip.size=224, or {field}=null"
         )
     _require_available(url, source, field)
+
+
+def _check_obfuscation(config: TrialConfig) -> None:
+    """The options and the detector of a method that changes people only."""
+    from trainables.models.anonymizers import build_anonymizer
+
+    if method_of(config).boxes:
+        build_anonymizer(config.anonymizer, config.options)
+        _check_detector(config.obfuscation)
+
+
+@functools.lru_cache(maxsize=16)
+def _check_detector(settings: ObfuscationConfig) -> None:
+    from trainables.models.detector import new_detector
+
+    name, source = settings.detector, settings.detector_weights
+    if name is None or source is None:
+        return
+    with torch.device("meta"):
+        detector = new_detector(name)
+    url = library_url(name, source)
+    if url is None:
+        match(detector, read_state_dict(source, name, DETECTOR_FIELD), source, name, DETECTOR_FIELD)
+    else:
+        _require_available(url, source, DETECTOR_FIELD)
 
 
 @functools.lru_cache(maxsize=256)
@@ -321,4 +363,6 @@ def _one_line(error: BaseException) -> str:
 
 
 def _remedy(field: str) -> str:
+    if field == DETECTOR_FIELD:  # a detector from scratch finds nobody
+        return f"give the state dict of a model of torchvision with {field}=FILE, or {field}=coco"
     return f"give a file with {field}=FILE, or {field}=null to start from scratch"

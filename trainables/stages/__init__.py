@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+RAW_ACTION = "raw_action"  # as an input: the stage `evaluate_action` of the raw trial
 ANONYMIZER = "anonymizer"  # as an input: whichever stage of the method leaves the trained anonymizer behind
 
 
@@ -31,7 +32,15 @@ VIEW = (*IMAGE_VIEW, "clip.frames", "clip.skip", "departures.bgr_clips", "depart
 TEST_VIEW = (*VIEW, "clip.test_clips")
 TRAINING_DATA = ("action", "privacy")
 JUDGED_DATA = ("action_evaluation", "privacy_evaluation", "privacy_test", "clips_with_attributes")
+JUDGED_DATA = ("action_evaluation", "privacy_evaluation", "privacy_test", "clips_with_attributes")
 
+# Only where `obfuscation.detector` is named: otherwise the boxes of people come from a file.
+DETECT = Stage(
+    "detect",
+    "trainables.stages.detect:run",
+    ("obfuscation.detector", "obfuscation.detector_weights", "obfuscation.score", "obfuscation.every"),
+    JUDGED_DATA,
+)
 # Only where `obfuscation.detector` is named: otherwise the boxes of people come from a file.
 DETECT = Stage(
     "detect",
@@ -71,6 +80,14 @@ EVALUATE_ACTION = Stage(
     (*TEST_VIEW, "anonymizer", "evaluate_action", "selection"),
     ("action_evaluation",),
     (ANONYMIZER,),
+)
+# The classifier that learned from raw clips, on anonymized ones: what a system in use loses before it is trained again.
+TEST_DEPLOYED = Stage(
+    "test_deployed",
+    "trainables.stages.evaluate_action:test_deployed",
+    (*TEST_VIEW, "anonymizer", "evaluate_action"),
+    ("action_evaluation",),
+    (ANONYMIZER, RAW_ACTION),
 )
 EVALUATE_PRIVACY = Stage(
     "evaluate_privacy",

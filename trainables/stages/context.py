@@ -13,10 +13,13 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainables.config import ClipConfig, Runtime, TrialConfig
-from trainables.data.augment import augment_clips, centre_crop
+from trainables.data.augment import augment_boxes, augment_clips, centre_crop, centre_crop_boxes
+from trainables.data.boxes import Boxes
 from trainables.data.loader import Batch, Loader, TrainingClips, _Seeded
-from trainables.models.anonymizers import Anonymizer, anonymize_clips, build_anonymizer
+from trainables.methods import method_of
+from trainables.models.anonymizers import Anonymizer, anonymize_clips, build_anonymizer, obfuscate_clips
 from trainables.plan import TrialData
+from trainables.stages import DETECT
 from trainables.store import Outcome, Work
 
 
@@ -81,6 +84,39 @@ class StageContext:
         view = self._colours(batch, centre_crop(batch["clips"], self.config.augment, self.config.clip.size))
         return view.unflatten(1, (clips, view.shape[1] // clips)).flatten(0, 1)
 
+    @torch.no_grad()
+    def anonymized_view(
+        self, anonymizer: Anonymizer, batch: Batch, training: bool = False, clips: int = 1
+    ) -> tuple[Tensor, Tensor]:
+        """The training view or the test view of a batch, and f_A of it: what the judges see. Both ((B clips), T, C, S, S).
+
+        Boxes of people, where the batch has them, take the way of the pixels.
+        """
+        view = self.training_view(batch) if training else self.test_view(batch, clips)
+        with self.autocast():
+            if "boxes" not in batch:
+                return view, self.anonymize(anonymizer, view)
+            augment = self.config.augment
+            moved = (
+                augment_boxes(batch["boxes"], batch["draws"][:, 0], augment)
+                if training
+                else centre_crop_boxes(batch["boxes"], augment)
+            )
+            return view, obfuscate_clips(anonymizer, view, moved.flatten(0, 1).unflatten(0, view.shape[:2]))
+
+    def boxes(self, name: str) -> Boxes | None:
+        """Where people are in the data set `name` (a member of TrialData); None for a method that does not ask."""
+        if not method_of(self.config).boxes:
+            return None
+        settings = self.config.obfuscation
+        if DETECT.name in self.inputs:
+            kept = self.inputs[DETECT.name].state[name]
+            columns = {column: values.numpy() for column, values in kept["columns"].items()}
+            found = Boxes.of_columns(f"detections of {settings.detector}", settings.every, kept["names"], columns)
+        else:
+            found = self.data.boxes(settings, name)
+        return found.grown(settings.margin)
+
     def _colours(self, batch: Batch, view: Tensor) -> Tensor:
         of_videos = bool((batch["label"] >= 0).all())
         return view.flip(2) if self.config.departures.bgr_clips and of_videos else view
@@ -89,7 +125,7 @@ class StageContext:
         """The anonymizer that stage `source` trained, in eval mode and frozen; without such an input, one that needs no
         training.
         """
-        anonymizer = build_anonymizer(self.config.anonymizer)
+        anonymizer = build_anonymizer(self.config.anonymizer, self.config.options)
         if source in self.inputs:
             anonymizer.load_state_dict(self.inputs[source].state["anonymizer"])
         return anonymizer.to(self.device).eval().requires_grad_(False)

@@ -18,10 +18,12 @@ from trainables.metrics import chance_top1, topk_accuracy
 from trainables.models.action import build_action_classifier
 from trainables.models.anonymizers import Anonymizer
 from trainables.schema import ARTIFACT_FRAMES
+from trainables.stages import RAW_ACTION
 from trainables.stages.context import StageContext, validation_clip
 from trainables.stages.loop import Best, Meter, run_epochs
 from trainables.store import Outcome
 
+_DATA = "action_evaluation"
 _PICTURED_VIDEOS, _PICTURE_SIDE = 6, 112
 
 
@@ -32,7 +34,8 @@ def run(context: StageContext) -> Outcome:
     anonymizer = context.anonymizer("anonymizer")
     classifier = build_action_classifier(settings.classifier, len(splits.classes), config.clip).to(context.device)
     optimizer = torch.optim.Adam(classifier.parameters(), lr=settings.learning_rate)
-    clips = context.loader(TrainingClips(splits.train, config.clip, context.seed("clips")), settings.batch_size, shuffle=True)
+    samples = TrainingClips(splits.train, config.clip, context.seed("clips"), boxes=context.boxes(_DATA))
+    clips = context.loader(samples, settings.batch_size, shuffle=True)
     choosing = splits.test if config.selection == "test" else splits.validation
     validation = _test_loader(context, choosing, validation_clip(config.clip))
 
@@ -41,8 +44,7 @@ def run(context: StageContext) -> Outcome:
         meter = Meter(context, number)
         for batch in context.to_device(clips.epoch(number)):
             with context.autocast():
-                with torch.no_grad():
-                    anonymized = context.anonymize(anonymizer, context.training_view(batch))
+                _, anonymized = context.anonymized_view(anonymizer, batch, training=True)
                 loss = F.cross_entropy(classifier(anonymized), batch["label"])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -67,9 +69,21 @@ def run(context: StageContext) -> Outcome:
     return Outcome(metrics, history, state, {ARTIFACT_FRAMES: _picture(context, anonymizer)})
 
 
+def test_deployed(context: StageContext) -> Outcome:
+    """The f_T' of the raw trial, just as it is, on anonymized test videos."""
+    config, splits = context.config, context.data.action_evaluation
+    network = config.evaluate_action.classifier.model_copy(update={"weights": None})
+    classifier = build_action_classifier(network, len(splits.classes), config.clip).to(context.device)
+    classifier.load_state_dict(context.inputs[RAW_ACTION].state["classifier"])
+    loader = _test_loader(context, splits.test, config.clip)
+    test = _predict(context, classifier, context.anonymizer("anonymizer"), loader, config.clip)
+    return Outcome({"deployed_top1": topk_accuracy(test["probabilities"], test["labels"], 1)})
+
+
 def _test_loader(context: StageContext, items: tuple[Video, ...], clip: ClipConfig) -> Loader:
     batch_size = max(1, context.config.evaluate_action.batch_size // clip.test_clips)
-    return context.loader(EvaluationClips(items, clip, context.seed("test")), batch_size, shuffle=False)
+    samples = EvaluationClips(items, clip, context.seed("test"), boxes=context.boxes(_DATA))
+    return context.loader(samples, batch_size, shuffle=False)
 
 
 @torch.no_grad()
@@ -81,9 +95,8 @@ def _predict(
     found: dict[str, list[Tensor]] = {"probabilities": [], "labels": [], "rms": [], "rms_relative": []}
     for batch in context.to_device(loader.epoch(0)):
         videos = len(batch["label"])
-        view = context.test_view(batch, clip.test_clips)
+        view, anonymized = context.anonymized_view(anonymizer, batch, clips=clip.test_clips)
         with context.autocast():
-            anonymized = context.anonymize(anonymizer, view)
             logits = classifier(anonymized)
         rows = {
             "probabilities": logits.float().softmax(dim=1),
@@ -102,9 +115,10 @@ def _picture(context: StageContext, anonymizer: Anonymizer) -> bytes:
     items = context.data.action_evaluation.test
     chosen = items[:: max(1, len(items) // _PICTURED_VIDEOS)][:_PICTURED_VIDEOS]
     clip = context.config.clip.model_copy(update={"test_clips": 1, "frames": 1})
-    batch = next(context.to_device(context.loader(EvaluationClips(chosen, clip, 0), len(chosen), shuffle=False).epoch(0)))
-    view = context.test_view(batch)
-    rows = torch.stack([view, context.anonymize(anonymizer, view).clamp(0.0, 1.0)])[:, :, 0]  # (2, N, C, H, W)
+    samples = EvaluationClips(chosen, clip, 0, boxes=context.boxes(_DATA))
+    batch = next(context.to_device(context.loader(samples, len(chosen), shuffle=False).epoch(0)))
+    view, anonymized = context.anonymized_view(anonymizer, batch)
+    rows = torch.stack([view, anonymized.clamp(0.0, 1.0)])[:, :, 0]  # (2, N, C, H, W)
     factor = max(1, _PICTURE_SIDE // view.shape[-1])
     pixels = rows.repeat_interleave(factor, dim=-1).repeat_interleave(factor, dim=-2)
     height, width = pixels.shape[-2:]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LinearLR, ReduceLROnPlateau
 
 from trainables.config import ClipConfig
+from trainables.data.boxes import Boxes
 from trainables.data.items import DataError, Still
 from trainables.data.loader import Batch, EvaluationClips, Loader, Stills, TrainingClips
 from trainables.metrics import Leakage, leakage_of
@@ -30,11 +31,11 @@ from trainables.store import Outcome
 def run_on_images(context: StageContext) -> Outcome:
     """Leakage on the privacy set."""
     clip, settings = context.config.clip, context.config.evaluate_privacy
-    splits = context.data.privacy_evaluation
+    splits, boxes = context.data.privacy_evaluation, context.boxes("privacy_evaluation")
     loaders = (
-        context.loader(Stills(splits.train, clip, context.seed("train")), settings.batch_size, shuffle=True),
-        _stills(context, splits.test if context.config.selection == "test" else splits.validation),
-        _stills(context, splits.test) if splits.test else None,
+        context.loader(Stills(splits.train, clip, context.seed("train"), boxes=boxes), settings.batch_size, shuffle=True),
+        _stills(context, splits.test if context.config.selection == "test" else splits.validation, boxes),
+        _stills(context, splits.test, boxes) if splits.test else None,
     )
     return _attack(context, splits.name, splits.attributes, loaders, prefix="")
 
@@ -49,11 +50,12 @@ def test_on_others(context: StageContext) -> Outcome:
     ).to(context.device)
     other = config.data.test_privacy
     sources = other.sources(splits.attributes) if other is not None else {name: (name,) for name in splits.attributes}
+    stills = _stills(context, splits.test, context.boxes("privacy_test"))
     tested = []
     for state in _attackers(context.inputs[EVALUATE_PRIVACY.name]):
         classifier.load_state_dict(state)
         logits = _logits(context, anonymizer, classifier)
-        answers, labels = _predict(context, classifier, logits, _stills(context, splits.test))
+        answers, labels = _predict(context, classifier, logits, stills)
         probabilities = np.stack(
             [answers[:, [trained_for.index(name) for name in names]].max(axis=1) for names in sources.values()], axis=1
         )
@@ -73,11 +75,11 @@ def run_on_clips(context: StageContext) -> Outcome:
             raise DataError(f"{splits.name}: {len(missing)} {split} videos have no attributes, first {missing[0]}; label them")
     videos = max(1, settings.batch_size // clip.frames)
     choosing = splits.test if context.config.selection == "test" else splits.validation
-    once = validation_clip(clip)
+    once, boxes = validation_clip(clip), context.boxes("clips_with_attributes")
     loaders = (
-        context.loader(TrainingClips(splits.train, clip, context.seed("train")), videos, shuffle=True),
-        context.loader(EvaluationClips(choosing, once, context.seed("test")), videos, shuffle=False),
-        context.loader(EvaluationClips(splits.test, clip, context.seed("test")), videos, shuffle=False),
+        context.loader(TrainingClips(splits.train, clip, context.seed("train"), boxes=boxes), videos, shuffle=True),
+        context.loader(EvaluationClips(choosing, once, context.seed("test"), boxes=boxes), videos, shuffle=False),
+        context.loader(EvaluationClips(splits.test, clip, context.seed("test"), boxes=boxes), videos, shuffle=False),
     )
     return _attack(context, splits.name, splits.attributes, loaders, prefix=CLIP)
 
@@ -145,7 +147,7 @@ def _attacker(
         meter = Meter(context, number)
         for batch in context.to_device(train.epoch(attacker * settings.epochs + number)):
             with context.autocast():
-                scores = logits(context.training_view(batch))
+                scores = logits(batch, training=True)
                 targets = batch["attributes"].unsqueeze(1).expand_as(scores)
                 loss = F.binary_cross_entropy_with_logits(scores, targets)
             optimizer.zero_grad(set_to_none=True)
@@ -192,17 +194,20 @@ def _tested(
     return Outcome(metrics, [], {"test": test_state}, notes=notes)
 
 
-def _stills(context: StageContext, items: Sequence[Still]) -> Loader:
-    samples = Stills(items, context.config.clip, context.seed("test"))
+def _stills(context: StageContext, items: Sequence[Still], boxes: Boxes | None) -> Loader:
+    samples = Stills(items, context.config.clip, context.seed("test"), boxes=boxes)
     return context.loader(samples, context.config.evaluate_privacy.batch_size, shuffle=False)
 
 
-def _logits(context: StageContext, anonymizer: Anonymizer, classifier: nn.Module) -> Callable[[Tensor], Tensor]:
-    def logits(view: Tensor) -> Tensor:
-        """(B, T, C, H, W) -> (B, T, A)"""
-        with torch.no_grad():
-            frames = frames_of(context.anonymize(anonymizer, view))
-        return classifier(frames).unflatten(0, view.shape[:2])
+class _Logits(Protocol):
+    def __call__(self, batch: Batch, training: bool) -> Tensor:
+        """The answers (B, T, A) to the frames of an anonymized view."""
+
+
+def _logits(context: StageContext, anonymizer: Anonymizer, classifier: nn.Module) -> _Logits:
+    def logits(batch: Batch, training: bool) -> Tensor:
+        view, anonymized = context.anonymized_view(anonymizer, batch, training)
+        return classifier(frames_of(anonymized)).unflatten(0, view.shape[:2])
 
     return logits
 
@@ -234,16 +239,14 @@ class _Schedule:
 
 
 @torch.no_grad()
-def _predict(
-    context: StageContext, classifier: nn.Module, logits: Callable[[Tensor], Tensor], loader: Loader
-) -> tuple[np.ndarray, np.ndarray]:
+def _predict(context: StageContext, classifier: nn.Module, logits: _Logits, loader: Loader) -> tuple[np.ndarray, np.ndarray]:
     """(N, A) probabilities averaged over the frames of each item, and its labels."""
     classifier.eval()
     probabilities, labels = [], []
     batch: Batch
     for batch in context.to_device(loader.epoch(0)):
         with context.autocast():
-            scores = logits(context.test_view(batch))
+            scores = logits(batch, training=False)
         probabilities.append(scores.float().sigmoid().mean(dim=1).double().cpu())
         labels.append(batch["attributes"].double().cpu())
     return torch.cat(probabilities).numpy(), torch.cat(labels).numpy()

@@ -1,0 +1,49 @@
+"""People in frames, found by a detection model of torchvision."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from trainables.config import ConfigError, ObfuscationConfig
+from trainables.data.boxes import Box
+from trainables.models.weights import DETECTOR_FIELD, DETECTORS, load_weights
+
+_PERSON = 1  # in COCO's numbering, which all of torchvision's detectors follow
+_AT_ONCE = 8  # frames
+
+
+def new_detector(name: str) -> nn.Module:
+    """The detector `name` of torchvision, untrained. Raises ConfigError for an unknown name."""
+    from torchvision.models import get_model
+
+    if name not in DETECTORS:
+        raise ConfigError(f"obfuscation.detector = {name!r}: no such detector; there are: {', '.join(DETECTORS)}")
+    return get_model(name, weights=None, weights_backbone=None)
+
+
+class PeopleDetector:
+    """Boxes of the people that a detector with given weights finds with at least a given score."""
+
+    def __init__(self, settings: ObfuscationConfig, device: torch.device) -> None:
+        if settings.detector is None or settings.detector_weights is None:
+            raise ConfigError("obfuscation.detector and obfuscation.detector_weights: name both")
+        model = new_detector(settings.detector)
+        load_weights(model, settings.detector_weights, settings.detector, DETECTOR_FIELD)
+        self._model, self._score, self._device = model.to(device).eval(), settings.score, device
+
+    @torch.no_grad()
+    def __call__(self, frames: NDArray[np.uint8]) -> list[list[Box]]:
+        """(T, H, W, 3) RGB -> the people of each frame, in shares of its width and height."""
+        height, width = frames.shape[1:3]
+        sides = torch.tensor([width, height, width, height])
+        found: list[list[Box]] = []
+        for start in range(0, len(frames), _AT_ONCE):
+            part = torch.from_numpy(frames[start : start + _AT_ONCE]).to(self._device).permute(0, 3, 1, 2).float() / 255
+            for answer in self._model(list(part)):
+                chosen = answer["boxes"][(answer["labels"] == _PERSON) & (answer["scores"] >= self._score)]
+                shares = (chosen.cpu() / sides).clamp(0.0, 1.0)
+                found.append([(x0, y0, x1, y1) for x0, y0, x1, y1 in shares.tolist() if x0 < x1 and y0 < y1])
+        return found
