@@ -82,11 +82,12 @@ def _tables(options: argparse.Namespace) -> None:
 
 
 def _figures(options: argparse.Namespace) -> None:
-    from analysis.paper_figures import draw, save
+    from analysis.paper_figures import draw, known_figure, save
     from analysis.records import read_study
 
+    which = known_figure(options.figure)
     for space in options.space:
-        for drawn in draw(options.figure, read_study(space, options.profile, options.tracking_uri)):
+        for drawn in draw(which, read_study(space, options.profile, options.tracking_uri)):
             for path in save(drawn, Path(options.out)):
                 print(path)
             for note in drawn.notes:

@@ -209,8 +209,12 @@ def draw_sweep(
     param: str,
     metric: str,
     published: Sequence[tuple[float, float]] = (),
+    published_chance: float | None = None,
 ) -> None:
-    """A metric against a parameter with intervals, raw and chance as level lines, the paper's fractions as hollow points."""
+    """A metric against a parameter with intervals, raw and chance as level lines; the paper's fractions as hollow points.
+
+    `published_chance` is the chance of the paper's data, which need not be that of ours.
+    """
     better = "higher" if FINAL_METRICS[metric].better == "higher" else "lower"
     title = f"{FINAL_METRICS[metric].label} against {SYMBOLS[param]}"
     axes.set(title=title, xlabel=f"{SYMBOLS[param]} ({param.removeprefix(PARAM)})", ylabel=f"[%], {better} is better")
@@ -229,6 +233,9 @@ def draw_sweep(
         x, y = zip(*published, strict=True)
         axes.plot(x, [100 * value for value in y], "D", ms=6, mfc="none", mec=DARK, mew=1.2, label="the paper")
         levels += [100 * value for value in y]
+        if published_chance is not None:
+            axes.axhline(100 * published_chance, color=PALETTE[3], lw=1, ls=":", label="chance, the paper's data")
+            levels.append(100 * published_chance)
     for _, row in settings[settings["method"] == RAW].dropna(subset=[metric]).head(1).iterrows():
         axes.axhline(100 * row[metric], color=BLACK, lw=1, ls=(0, (6, 2)), label=f"raw (n = {of(row, metric).n})")
         levels.append(100 * row[metric])

@@ -36,10 +36,15 @@ class Drawn:
     notes: tuple[str, ...] = ()
 
 
-def draw(which: str, study: Study) -> list[Drawn]:
-    """Raises AnalysisError for an unknown figure, and where the study has nothing to draw in it."""
+def known_figure(which: str) -> str:
+    """Raises AnalysisError for a figure that is not drawn here."""
     if which not in FIGURES:
         raise AnalysisError(f"no figure {which!r}; give one of {', '.join(FIGURES)}")
+    return which
+
+
+def draw(which: str, study: Study) -> list[Drawn]:
+    """Raises AnalysisError where the study has nothing to draw in the figure."""
     found = {"3": figure_3, "5": figure_5, "frames": frames}[which](study)
     if not found:
         lacking = {
@@ -85,10 +90,11 @@ def figure_3(study: Study) -> list[Drawn]:
                 and (cell := line.cells.get(metric)) is not None
                 and cell.printed is not None
             ]
-            draw_sweep(axes, settings, groups, BUDGET, metric, sorted(set(published)))
+            chance = next((block.chance_of_paper for block in blocks), None) if metric == "cmap" else None
+            draw_sweep(axes, settings, groups, BUDGET, metric, sorted(set(published)), chance)
         _one_legend(figure)
-    notes = ["the paper's points are on its own data, where chance cMAP is 24.8 %"] if blocks else []
-    return [Drawn(f"figure3_{study.name}", figure, tuple(notes))]
+    notes = ("the paper's points are on its own data and networks",) if blocks and study.profile != "paper" else ()
+    return [Drawn(f"figure3_{study.name}", figure, notes)]
 
 
 def figure_5(study: Study) -> list[Drawn]:
