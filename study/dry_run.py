@@ -14,7 +14,7 @@ from trainables.plan import PlannedStage
 from trainables.store import StageStore
 
 # What changes the numbers of a stage, but not what one of its steps costs.
-_FREE_OF_COST = ("seed", "epochs", "rate", "budget", "weight", "temperature", "patience", "factor", "weights", "selection")
+_FREE_OF_COST = ("seed", "epochs", "rate", "budget", "weight", "temperature", "patience", "factor", "selection", "departures")
 
 
 @dataclass(frozen=True)
@@ -95,10 +95,10 @@ def _hours(name: str, todo: Sequence[PlannedStage], store: StageStore, prices: P
         return 0.0, ""
     if name in prices.seconds_per_step:
         return sum(stage.steps for stage in todo) * prices.seconds_per_step[name] / 3600, "as given"
-    measured = list(store.records(name))
+    measured = [record for record in store.records(name) if "steps" in record]
     seconds = 0.0
     for stage in todo:
-        alike = [record for record in measured if _cost(record["depends_on"]["config"]) == _cost(stage.depends_on["config"])]
+        alike = _alike(stage, measured)
         if not alike:
             return None, ""
         seconds += median(record["seconds"] / max(1, record["steps"]) for record in alike) * max(1, stage.steps)
@@ -106,9 +106,20 @@ def _hours(name: str, todo: Sequence[PlannedStage], store: StageStore, prices: P
     return seconds / 3600, f"measured here on {', '.join(hosts)}"
 
 
-def _cost(config: Mapping[str, Any]) -> dict[str, Any]:
+def _alike(stage: PlannedStage, measured: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Records of stages whose steps cost the same; without one, of stages that differ in the anonymizer only (raw frames
+    then count as dear as anonymized ones).
+    """
+    for left_out in (_FREE_OF_COST, (*_FREE_OF_COST, "anonymizer")):
+        wanted = _cost(stage.depends_on["config"], left_out)
+        if found := [record for record in measured if _cost(record["depends_on"]["config"], left_out) == wanted]:
+            return found
+    return []
+
+
+def _cost(config: Mapping[str, Any], left_out: Sequence[str]) -> dict[str, Any]:
     flat = {key: tuple(value) if isinstance(value, list) else value for key, value in flatten(config).items()}
-    return {key: value for key, value in flat.items() if not key.endswith(_FREE_OF_COST) and not key.startswith("departures")}
+    return {key: value for key, value in flat.items() if not any(word in key for word in left_out)}
 
 
 def _names(stages: Iterable[PlannedStage]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -165,23 +166,23 @@ def _search(
 
 
 def in_order(trials: Sequence[StudyTrial], plans: Sequence[TrialPlan]) -> list[tuple[StudyTrial, TrialPlan]]:
-    """First one trial for each anonymizer, then the others, which find it trained: side by side they would wait for it.
+    """First one trial for each anonymizer, and those of different seeds in turn: trials side by side that need the same
+    stage would wait for each other.
 
     Of trials that are the same one (equal keys) the first stays; the others are said.
     """
-    first: list[tuple[StudyTrial, TrialPlan]] = []
-    later: list[tuple[StudyTrial, TrialPlan]] = []
-    anonymizers: set[str] = set()
     names: dict[str, str] = {}
+    before: Counter[str] = Counter()
+    ranked: list[tuple[int, int, StudyTrial, TrialPlan]] = []
     for trial, staged in zip(trials, plans, strict=True):
         if staged.key in names:
             print(f"{trial.name}: the same trial as {names[staged.key]}")
             continue
         names[staged.key] = trial.name
-        anonymizer = staged.anonymizer_key
-        (later if anonymizer in anonymizers else first).append((trial, staged))
-        anonymizers.add(anonymizer)
-    return first + later
+        anonymizer, start = staged.anonymizer_key, f"start {staged.stages[0].key}"
+        ranked.append((before[anonymizer], before[start], trial, staged))
+        before.update((anonymizer, start))
+    return [(trial, staged) for _, _, trial, staged in sorted(ranked, key=lambda rank: rank[:2])]
 
 
 def plan_stages(plan: StudyPlan, data_root: Path) -> list[TrialPlan]:

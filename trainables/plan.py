@@ -126,9 +126,10 @@ class TrialData:
 
 @dataclass(frozen=True)
 class PlannedStage:
-    """One stage of a trial. `depends_on` is everything its key is the hash of; `role` is its name within the trial, by which `inputs` and records know it.
+    """One stage of a trial. `depends_on` is everything its key is the hash of.
 
-    `config` is the trial's, but for a judge that is trained on raw data; `steps` are those of its training.
+    `role` is its name within the trial, by which `inputs`, from the names its code knows, and records refer to it. `config`
+    is the trial's, but for a judge that is trained on raw data; `steps` are those of its training.
     """
 
     role: str
@@ -158,7 +159,7 @@ class TrialPlan:
     def anonymizer_key(self) -> str:
         """Equal for trials that judge the same anonymizer."""
         source = method_of(self.config).anonymizer
-        return next((stage.key for stage in self.stages if stage.name == source), self.config.method)
+        return next((stage.key for stage in self.stages if stage.name == source), self.stages[0].key)
 
 
 def plan_trial(config: TrialConfig, data: TrialData) -> TrialPlan:

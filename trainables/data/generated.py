@@ -1,9 +1,9 @@
 """A data set with known truth: real AVI and JPEG files, in the layouts of UCF101 and VISPR.
 
 The action is only in the motion: a figure appears at a place and in a look that do not depend on the action and moves,
-wrapping around the edges, its arm still or turning, so that no single frame tells the action. The private attributes are only in the appearance,
-each an independent coin of known bias. Both label the clips (`clip_attributes.csv`) as well as the images. `boxes.csv` says
-where the figure is in every frame and image.
+wrapping around the edges, its arm still or turning, so that no single frame tells the action. The private attributes are
+only in the appearance, each an independent coin of known bias. Both label the clips (`clip_attributes.csv`) as well as the
+images. `boxes.csv` says where the figure is in every frame and image.
 """
 
 from __future__ import annotations

@@ -129,7 +129,9 @@ def run(context: StageContext) -> Outcome:
 
     history = run_epochs(context, players.parts(), settings.epochs, epoch)
     active = [row["penalty_active"] for row in history]
-    return Outcome({"penalty_active": sum(active) / len(active)} if active else {}, history, players.state())
+    # without a penalty there is none to be active, whatever B
+    share = {"penalty_active": sum(active) / len(active)} if active and settings.penalty_weight > 0 else {}
+    return Outcome(share, history, players.state())
 
 
 def trained_anonymizer(context: StageContext) -> Anonymizer:

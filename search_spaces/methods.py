@@ -1,0 +1,22 @@
+"""Every method side by side, all judged alike: the rows of Table 1 and the methods that the paper only cites."""
+
+from search_spaces.registry import RAW, SPACES, Space
+from search_spaces.tables import OBFUSCATIONS, SPACT, STPRIVACY, VITA
+
+SPACES.register("methods")(
+    Space(
+        source="Table 1, and TeD-SPAD and MaSS, which the paper cites",
+        question="What does each method cost in accuracy, and what does it hide?",
+        settings=(
+            RAW,
+            *OBFUSCATIONS,
+            STPRIVACY,
+            VITA,
+            {"method": "mass"},
+            {"method": "tedspad"},
+            SPACT,
+            {"minimax.distortion_budget": 0.1, "minimax.penalty_weight": 10.0},
+        ),
+        small_defaults={"evaluate_action.epochs": 24},
+    )
+)

@@ -1,0 +1,81 @@
+"""What a study would cost, from what its storage has measured or the user gives; and the order of its trials."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from search_spaces.registry import RAW
+from study.dry_run import Prices, dry_run
+from study.launch import Launch, in_order, plan_stages
+from study.plan import StudyPlan, StudyTrial
+from trainables.config import ConfigError, Runtime, TrialConfig, with_values
+from trainables.pipeline import run_trial
+from trainables.plan import TrialData, plan_trial
+
+PENALTY = {"minimax.distortion_budget": 0.1}
+
+
+class Silent:
+    def epoch(self, *what: object) -> None: ...
+    def waiting(self, *what: object) -> None: ...
+    def finished(self, *what: object) -> None: ...
+
+
+def _plan(config: TrialConfig, *settings: dict[str, object]) -> StudyPlan:
+    trials = tuple(StudyTrial(str(n), values, "p", with_values(config, values)) for n, values in enumerate(settings))
+    return StudyPlan("mine", "small", trials)
+
+
+def _launch(plan: StudyPlan, data: Path, storage: Path, gpus: float = 0.0) -> Launch:
+    return Launch.of(plan, False, str(data), str(storage), None, 1.0, gpus, None)
+
+
+def test_costs_are_given_then_measured(
+    tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = _plan(tiny_config, dict(RAW), {**PENALTY, "seed": 5})
+    where = _launch(plan, tiny_data, tmp_path / "store", gpus=1.0)
+    dry_run(plan, where, Prices({}, None))
+    assert "never measured in this storage: evaluate_action" in capsys.readouterr().out
+    given = {name: 3.6 for name in ("evaluate_action", "evaluate_privacy", "evaluate_clip_privacy")}
+    dry_run(plan, where, Prices.of([f"{name}={value}" for name, value in given.items()], 2.0))
+    steps = sum(stage.steps for stage in plan_stages(plan, tiny_data)[0].stages) * 2
+    assert (
+        f"estimate: {steps / 1000:.2f} GPU hours, {steps / 500:,.2f} at 2 each, without what is unknown"
+        in capsys.readouterr().out
+    )
+    with pytest.raises(ConfigError, match="no stage 'minmax' here"):
+        dry_run(plan, where, Prices({"minmax": 1.0}, None))
+
+    # another seed, budget and learning rate cost the same
+    other = with_values(tiny_config, {**PENALTY, "seed": 1, "minimax.learning_rate_action": 1e-3, "minimax.epochs": 1})
+    run_trial(other, Runtime(data_root=str(tiny_data), storage=str(tmp_path / "store"), device="cpu"), Silent())
+    dry_run(plan, where, Prices({}, None))
+    said = capsys.readouterr().out
+    assert "never measured" not in said
+    assert "measured here on CPU" in said
+    assert "stages: 9 needed, 0 of them shared, 0 stored, 9 to compute" in said
+
+
+@pytest.mark.parametrize("text", ["minimax", "minimax=fast", "minimax=0"])
+def test_a_malformed_cost_is_one_line(text: str) -> None:
+    with pytest.raises(ConfigError, match="write STAGE=SECONDS"):
+        Prices.of([text], None)
+
+
+def test_every_anonymizer_comes_before_a_second_judge_of_one(
+    tiny_config: TrialConfig, tiny_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    judges = [{"evaluate_action.classifier.name": name} for name in ("narrow3d", "narrow2plus1d")]
+    budgets = [{"minimax.distortion_budget": value} for value in (0.1, 0.2)]
+    plan = _plan(tiny_config, *({**budget, **judge} for budget in budgets for judge in judges), {**budgets[0], **judges[0]})
+    data = TrialData(tiny_config, tiny_data)
+    ordered = in_order(plan.trials, [plan_trial(trial.config, data) for trial in plan.trials])
+    assert [trial.setting for trial, _ in ordered] == ["0", "2", "1", "3"]
+    assert "4 seed=0: the same trial as 0 seed=0" in capsys.readouterr().out
+
+    seeds = _plan(tiny_config, *({**budget, "seed": seed} for seed in (0, 1) for budget in budgets))
+    ordered = in_order(seeds.trials, [plan_trial(trial.config, data) for trial in seeds.trials])
+    assert [trial.config.seed for trial, _ in ordered] == [0, 1, 0, 1]
