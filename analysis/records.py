@@ -230,7 +230,9 @@ def _reading(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError) as error:
-        raise AnalysisError(f"MLflow store {shown_uri(uri)} cannot be read: {_first_line(error)}") from None
+        gone = "Max retries exceeded" in str(error)
+        reason = "the server does not answer; start it or give another --tracking-uri" if gone else _first_line(error)
+        raise AnalysisError(f"MLflow store {shown_uri(uri)} cannot be read: {reason}") from None
 
 
 def _check_sqlite(uri: str) -> None:

@@ -23,6 +23,7 @@ from trainables.schema import AP, AP_CHANCE, ARTIFACT_FRAMES, CLIP, FINAL_METRIC
 
 _HERE = Path(__file__).parent
 _MOST_FRAMES, _FRAMES_BYTES, _FRAMES_WIDTH = 16, 2_500_000, 900
+_MOST_NAMED = 4  # settings named with a remark on some of them
 HYPERVOLUME_REFERENCE = (1.0, 0.0)  # everything leaks, nothing is recognised
 
 
@@ -367,6 +368,8 @@ def _beside(metric: str, block: cells.Block, line: cells.Line) -> list[str]:
         return [theirs, here, "baseline", "baseline"]
     raw = next((other.cells[metric].printed for other in block.lines if other.row.method == RAW), None)
     ours_in_print, raw_in_print = _amount(cell.printed), _amount(raw)
+    if cell.printed and raw and cell.printed.classifier.is_other_than(raw.classifier):
+        raw_in_print = None  # judged by other networks: their difference is no change
     change = "–" if ours_in_print is None or raw_in_print is None else _signed(ours_in_print - raw_in_print)
     return [theirs, here, change, tables.of(line.ours, f"change_{name}").text(signed=True)]
 
@@ -384,7 +387,7 @@ def _signed(value: float) -> str:
 
 def _published_note(study: Study, blocks: Sequence[cells.Block]) -> str:
     """What of the paper's figures is computed or doubtful, and in what the study differs: said once each."""
-    every = [cell for block in blocks for line in block.lines if cells.in_both(line) for cell in line.cells.values()]
+    lines = [line for block in blocks for line in block.lines if cells.in_both(line)]
     notes = ["Leakage of the paper is computed from its cMAP and the chance level of its test data, which it does not print."]
     if study.profile != "paper":
         notes.insert(
@@ -392,8 +395,17 @@ def _published_note(study: Study, blocks: Sequence[cells.Block]) -> str:
             "Other data, other networks: the paper trains I3D and ResNet-50 on real video and photographs,"
             f" this study has profile {study.profile}. Only the direction of a change may be compared, never its size.",
         )
-    differs = dict.fromkeys(text for cell in every if cell.difference is not None for text in (*cell.differs, *cell.notes))
-    return " ".join(notes) + "".join(f" {text[0].upper()}{text[1:]}." for text in differs)
+    told: dict[str, list[str]] = {}
+    for line in lines:
+        shown = [cell for cell in line.cells.values() if cell.difference is not None]
+        for text in dict.fromkeys(text for cell in shown for text in (*cell.differs, *cell.notes)):
+            told.setdefault(text, []).append(_label(line))
+    for text, labels in told.items():
+        named = ", ".join(labels[:_MOST_NAMED]) + (
+            f" and {len(labels) - _MOST_NAMED} more" if len(labels) > _MOST_NAMED else ""
+        )
+        notes.append(f"{'Everywhere' if len(labels) == len(lines) else named}: {text}.")
+    return " ".join(notes)
 
 
 def _ran_table(study: Study) -> Table:

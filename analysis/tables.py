@@ -82,7 +82,7 @@ def settings_table(trials: pd.DataFrame) -> pd.DataFrame:
     there is none). `on_front`: not beaten in (leakage, top1) by any setting of the same protocol.
     """
     metrics = [name for name in map(str, trials) if trials[name].dtype == "float64" and not name.startswith(PARAM)]
-    changing = [name for name, metric in FINAL_METRICS.items() if metric.better != "neither" and name != "seconds"]
+    changing = [name for name, metric in FINAL_METRICS.items() if metric.better != "neither" and "seconds" not in name]
     groups = {str(setting): group for setting, group in trials.groupby("setting", sort=False)}
     protocol = {setting: _protocol(group) for setting, group in groups.items()}
     raw_of = {protocol[setting]: setting for setting, group in groups.items() if group["method"].iloc[0] == RAW}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from fake_studies import FakeTrial, frames_png, metrics, on_clips
+from fake_studies import FakeTrial, frames_png, metrics, on_clips, planned_trials
 from matplotlib.text import Text
 from PIL import Image
 
@@ -198,6 +198,14 @@ def test_a_profile_of_the_paper_is_not_called_other_data(make_study: Maker, tmp_
     page = written(study, tmp_path)
     assert "Table 1 of the paper" in page.text
     assert "Other data" not in page.text
+
+
+def test_the_papers_rows_with_other_judges_are_set_against_no_raw(make_study: Maker, tmp_path: Path) -> None:
+    trials = planned_trials("table1_ucf101", "paper", seeds=1)
+    page = written(make_study(trials, "table1_ucf101", "paper"), tmp_path)
+    assert "spact 62.0 90.5 (n = 1) – +0.0 (n = 1) 57.4" in page.text
+    assert "B=0.3 lambda=1 78.3 86.5 (n = 1) −0.6" in page.text
+    assert "spact: f_T' i3d_r50 (from kinetics400); the paper: r3d_18 (from scratch)." in page.text
 
 
 def test_labels_of_the_front_never_overlap(make_study: Maker) -> None:
