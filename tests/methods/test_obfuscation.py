@@ -39,6 +39,7 @@ from trainables.models.weights import check_weights
 from trainables.pipeline import TrialRecord, run_trial
 from trainables.plan import TrialData, TrialPlan, plan_trial
 from trainables.stages.context import StageContext
+from trainables.stages.loop import Stopped
 from trainables.store import Outcome
 
 SHORT = {"evaluate_action.epochs": 1, "evaluate_privacy.epochs": 1, "evaluate_privacy.clips": False}
@@ -352,6 +353,18 @@ def test_detections_are_made_once_and_used_by_every_method(detecting: TrialConfi
     grown, _ = run(with_values(detecting, {"obfuscation.margin": 0.5}), own_data, tmp_path)
     assert grown.reused == ("detect",)
     assert grown.metrics["rms_distortion"] > first.metrics["rms_distortion"]
+
+
+def test_interrupted_detections_go_on_and_end_the_same(detecting: TrialConfig, tiny_data: Path, tmp_path: Path) -> None:
+    whole = run(detecting, tiny_data, tmp_path / "whole")[1]["detect"]
+    runtime = Runtime(data_root=str(tiny_data), storage=str(tmp_path / "halves"), device="cpu")
+    with pytest.raises(Stopped, match="detect: stopped after epoch 0 of 5; saved"):
+        run_trial(detecting, runtime, Silent(), stop=lambda: True)
+    halves = run(detecting, tiny_data, tmp_path / "halves")[1]["detect"]
+    assert halves.history == whole.history
+    for name, kept in whole.state.items():
+        assert halves.state[name]["names"] == kept["names"]
+        assert all(torch.equal(halves.state[name]["columns"][column], values) for column, values in kept["columns"].items())
 
 
 def test_detections_depend_on_the_content_of_the_weights(detecting: TrialConfig, tiny_data: Path, tmp_path: Path) -> None:
