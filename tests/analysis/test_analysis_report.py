@@ -203,8 +203,8 @@ def test_a_profile_of_the_paper_is_not_called_other_data(make_study: Maker, tmp_
 def test_the_papers_rows_with_other_judges_are_set_against_no_raw(make_study: Maker, tmp_path: Path) -> None:
     trials = planned_trials("table1_ucf101", "paper", seeds=1)
     page = written(make_study(trials, "table1_ucf101", "paper"), tmp_path)
-    assert "spact 62.0 90.5 (n = 1) – +0.0 (n = 1) 57.4" in page.text
-    assert "B=0.3 lambda=1 78.3 86.5 (n = 1) −0.6" in page.text
+    assert "spact 62.0 90.0 (n = 1) – +0.0 (n = 1) 57.4" in page.text
+    assert "B=0.3 lambda=1 78.3 86.0 (n = 1) −0.6" in page.text
     assert "spact: f_T' i3d_r50 (from kinetics400); the paper: r3d_18 (from scratch)." in page.text
 
 
