@@ -9,9 +9,7 @@ SPACES.register("tradeoff")(
         settings=(
             RAW,
             {"minimax.distortion_budget": 0.0, "minimax.penalty_weight": 10.0},
-            {"minimax.distortion_budget": 0.05, "minimax.penalty_weight": 10.0},
             {"minimax.distortion_budget": 0.1, "minimax.penalty_weight": 10.0},
-            {"minimax.distortion_budget": 0.2, "minimax.penalty_weight": 10.0},
             {"minimax.penalty_weight": 0.0},
         ),
         small_defaults={"evaluate_action.epochs": 24, "test_deployed": True},

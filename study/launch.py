@@ -155,12 +155,12 @@ def _search(
     from study.tracking import all_runs
     from study.tuner import StudyEnd, run_search
 
-    points = points_of(search, all_runs(where.tracking_uri, experiment_id))
+    first = next(trial for trial in plan.trials if trial.config.method == "penalty")
+    points = points_of(search, all_runs(where.tracking_uri, experiment_id), first.config.seed)
     left = search.trials - sum(point.objectives is not None for point in points)
     print(f"search with {search.sampler}: {search.trials} points, {search.trials - max(0, left)} done before", flush=True)
     if left <= 0:
         return StudyEnd()
-    first = next(trial for trial in plan.trials if trial.config.method == "penalty")
     template = replace(_job(plan, first, None, where, data_root, experiment_id), name="", failed=worst(search))
     return run_search(template, optimiser(search, points, first.config.seed), left, resources, where.storage, plan.experiment)
 

@@ -70,12 +70,14 @@ def optimiser(search: Search, points: Sequence[Point], seed: int) -> OptunaSearc
     )
 
 
-def points_of(search: Search, runs: Sequence[Any]) -> list[Point]:
-    """The points that MLflow runs (mlflow.entities.Run) have tried, finished or not; of the method with a penalty only."""
+def points_of(search: Search, runs: Sequence[Any], seed: int) -> list[Point]:
+    """The points that MLflow runs (mlflow.entities.Run) of this seed have tried, finished or not; with a penalty only."""
     points = []
     for run in runs:
         params, metrics = run.data.params, run.data.metrics
-        if params.get("method") != "penalty" or not all(key in params for key in search.axes) or run.info.status == "FAILED":
+        if params.get("method") != "penalty" or params.get("seed") != str(seed) or run.info.status == "FAILED":
+            continue
+        if not all(key in params for key in search.axes):
             continue
         done = run.info.status == "FINISHED" and all(name in metrics for name in search.objectives)
         objectives = tuple(metrics[name] for name in search.objectives) if done else None

@@ -32,15 +32,16 @@ class FakeRun:
 
 def test_finished_runs_are_known_and_interrupted_ones_come_first() -> None:
     def run(status: str, budget: float, **more: object) -> FakeRun:
-        return FakeRun(status, {"method": "penalty", B: str(budget), WEIGHT: "1.0"}, more)  # type: ignore[arg-type]
+        return FakeRun(status, {"method": "penalty", "seed": "0", B: str(budget), WEIGHT: "1.0"}, more)  # type: ignore[arg-type]
 
     runs = [
         run("FINISHED", 0.1, top1=0.9, leakage=0.5),
         run("KILLED", 0.2),
         run("FAILED", 0.3),
+        FakeRun("KILLED", {"method": "penalty", "seed": "1", B: "0.4", WEIGHT: "1.0"}),
         FakeRun("FINISHED", {"method": "raw"}, {"top1": 1.0, "leakage": 0.9}),
     ]
-    points = points_of(SEARCH, runs)
+    points = points_of(SEARCH, runs, 0)
     assert points == [Point({B: 0.1, WEIGHT: 1.0}, (0.9, 0.5)), Point({B: 0.2, WEIGHT: 1.0}, None)]
     algorithm = optimiser(SEARCH, points, seed=0)
     assert algorithm.suggest("a") == {B: 0.2, WEIGHT: 1.0}
