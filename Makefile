@@ -6,7 +6,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 export PYTHONWARNINGS := ignore::FutureWarning
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check env tradeoff lock clean
+.PHONY: demo test check env tradeoff tables methods search lock clean
 
 env: $(VENV)/.stamp
 
@@ -27,6 +27,22 @@ demo: env
 tradeoff: env
 	$(PYTHON) study/run.py --space tradeoff --profile generated --seeds 3 --storage results
 
+# Every table of the paper on generated data, in one storage, in small: that all runs and what is shared, not who is best.
+TABLES := table1_ucf101 table1_pahmdb51 table1_vphmdb51 table2_hmdb51 table2_pahmdb51 table2_vispr2 table2_vpucf101 \
+	ablation_B ablation_lambda table5_action_backbones table6_raw_attacker table7_privacy_backbones \
+	table8_privacy_backbones_imagenet
+tables: env
+	for space in $(TABLES); do $(PYTHON) study/run.py --space $$space --profile generated --storage tables || exit 1; done
+	$(PYTHON) -m analysis tables --table all --profile generated --tracking-uri sqlite:///tables/mlflow.db
+
+# The methods side by side on data with known truth (the table of the README).
+methods: env
+	$(PYTHON) study/run.py --space methods --profile generated --storage results
+
+# A search against a grid and chance (the figure of the README).
+search: env
+	$(PYTHON) tests/benchmarks/search.py --storage search --picture analysis/pictures/search.png
+
 test: env
 	$(PYTHON) -m pytest -n 2 --dist loadfile
 
@@ -40,4 +56,4 @@ lock:
 	uv pip compile --quiet --python-version 3.11 --extra dev --no-annotate --no-header --no-emit-index-url pyproject.toml --output-file requirements.txt
 
 clean:
-	rm -rf $(VENV) $(DEMO)
+	rm -rf $(VENV) $(DEMO) tables search

@@ -1,6 +1,7 @@
 """Figure 3 of the paper: the distortion budget B at lambda = 1, UCF101 + VISPR1."""
 
 from search_spaces.registry import RAW, SPACES, Space, grid
+from search_spaces.tables import SMALL_DATA, SMALL_STUDY
 
 SPACES.register("ablation_B")(
     Space(
@@ -10,5 +11,7 @@ SPACES.register("ablation_B")(
             RAW,
             *grid({"minimax.distortion_budget": (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0), "minimax.penalty_weight": (1.0,)}),
         ),
+        generated_defaults=SMALL_STUDY,
+        generated=SMALL_DATA,
     )
 )

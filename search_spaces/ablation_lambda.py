@@ -1,6 +1,7 @@
 """Table 3 of the paper: the penalty weight lambda at B = 0.3, UCF101 + VISPR1."""
 
 from search_spaces.registry import RAW, SPACES, Space, grid
+from search_spaces.tables import SMALL_DATA, SMALL_STUDY
 
 SPACES.register("ablation_lambda")(
     Space(
@@ -10,6 +11,8 @@ SPACES.register("ablation_lambda")(
             RAW,
             *grid({"minimax.distortion_budget": (0.3,), "minimax.penalty_weight": (0.0, 0.1, 0.3, 0.5, 0.7, 1.0)}),
         ),
+        generated_defaults=SMALL_STUDY,
+        generated=SMALL_DATA,
         table=3,
     )
 )

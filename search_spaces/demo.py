@@ -13,7 +13,7 @@ SPACES.register("demo")(
             {"minimax.distortion_budget": 0.2, "minimax.penalty_weight": 10.0},
             {"minimax.penalty_weight": 0.0},
         ),
-        small_defaults={
+        generated_defaults={
             "reconstruct.epochs": 6,
             "warm_up.epochs": 6,
             "minimax.epochs": 5,

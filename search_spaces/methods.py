@@ -17,6 +17,6 @@ SPACES.register("methods")(
             SPACT,
             {"minimax.distortion_budget": 0.1, "minimax.penalty_weight": 10.0},
         ),
-        small_defaults={"evaluate_action.epochs": 24},
+        generated_defaults={"evaluate_action.epochs": 24},
     )
 )

@@ -67,16 +67,16 @@ class Space:
     """`settings`: dotted keys of TrialConfig and their values, one mapping a trial; every other field is the profile's.
 
     With several `protocols` every setting is a trial under each of them. `small_settings` takes the settings' place in the
-    profiles for CPUs where a value, such as a backbone, must be another one there; `small_defaults` changes what those
-    profiles set, `generated` the sizes of the generated data (fields of `GeneratedSpec`). `table` is the paper's, if it
-    makes one.
+    profiles for CPUs where a value, such as a backbone, must be another one there. On generated data,
+    `generated_defaults` changes what the profile sets, and `generated` the sizes of the data (fields of `GeneratedSpec`).
+    `table` is the paper's, if it makes one.
     """
 
     source: str
     question: str
     settings: tuple[Values, ...]
     small_settings: tuple[Values, ...] | None = None
-    small_defaults: Values = field(default_factory=dict)
+    generated_defaults: Values = field(default_factory=dict)
     generated: Values = field(default_factory=dict)
     protocols: tuple[Protocol, ...] = (KNOWN_UCF101,)
     table: int | None = None

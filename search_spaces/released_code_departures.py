@@ -46,7 +46,7 @@ SPACES.register("released_code_departures")(
         settings=_settings(),
         # there is no PA-HMDB51 among generated data, half precision is for GPUs, and narrow clips skip 2 anyway
         small_settings=_settings(("8 test videos of PA-HMDB51 in training", "10a fp16 without loss scaling", "10b skip 2")),
-        small_defaults=SMALL_STUDY,
+        generated_defaults=SMALL_STUDY,
         generated=SMALL_DATA,
         protocols=(KNOWN_PA_HMDB51,),  # the one that every departure touches
     )

@@ -9,7 +9,7 @@ SPACES.register("table1_pahmdb51")(
         source="Table 1, PA-HMDB",
         question="Does it hold on videos whose own frames carry the private labels?",
         settings=TABLE_1_ROWS,
-        small_defaults=SMALL_STUDY,
+        generated_defaults=SMALL_STUDY,
         generated=SMALL_DATA,
         protocols=(KNOWN_PA_HMDB51,),
         table=1,

@@ -9,7 +9,7 @@ SPACES.register("table1_ucf101")(
         source="Table 1, UCF101 and VISPR1",
         question="What does each method cost in accuracy, and what does it hide, on known data?",
         settings=TABLE_1_ROWS,
-        small_defaults=SMALL_STUDY,
+        generated_defaults=SMALL_STUDY,
         generated=SMALL_DATA,
         protocols=(KNOWN_UCF101,),
         table=1,

@@ -9,7 +9,7 @@ SPACES.register("table1_vphmdb51")(
         source="Table 1, VPHMDB",
         question="What leaks from the action clips themselves?",
         settings=TABLE_1_ROWS,
-        small_defaults=SMALL_STUDY,
+        generated_defaults=SMALL_STUDY,
         generated=SMALL_DATA,
         protocols=(KNOWN_VP_HMDB51,),
         table=1,

@@ -9,7 +9,7 @@ SPACES.register("table2_hmdb51")(
         source="Table 2, UCF101 to HMDB51",
         question="Does an anonymizer serve actions it was not trained for?",
         settings=TABLE_2_ROWS,
-        small_defaults=SMALL_STUDY,
+        generated_defaults=SMALL_STUDY,
         generated=SMALL_DATA,
         protocols=(NOVEL_HMDB51,),
         table=2,

@@ -9,7 +9,7 @@ SPACES.register("table2_pahmdb51")(
         source="Table 2, UCF101 to PAHMDB",
         question="Does an anonymizer serve PA-HMDB51 when trained on UCF101?",
         settings=TABLE_2_ROWS,
-        small_defaults=SMALL_STUDY,
+        generated_defaults=SMALL_STUDY,
         generated=SMALL_DATA,
         protocols=(NOVEL_PA_HMDB51,),
         table=2,

@@ -9,7 +9,7 @@ SPACES.register("table2_vispr2")(
         source="Table 2, VISPR1 to VISPR2",
         question="Does an anonymizer hide attributes it was not trained for?",
         settings=TABLE_2_ROWS,
-        small_defaults=SMALL_STUDY,
+        generated_defaults=SMALL_STUDY,
         generated=SMALL_DATA,
         protocols=(NOVEL_VISPR2,),
         table=2,

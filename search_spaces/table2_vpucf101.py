@@ -9,7 +9,7 @@ SPACES.register("table2_vpucf101")(
         source="Table 2, VPHMDB to VPUCF",
         question="Does an anonymizer of one set of labelled videos serve another?",
         settings=TABLE_2_ROWS,
-        small_defaults=SMALL_STUDY,
+        generated_defaults=SMALL_STUDY,
         generated=SMALL_DATA,
         protocols=(NOVEL_VP_UCF101,),
         table=2,

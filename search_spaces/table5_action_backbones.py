@@ -29,7 +29,7 @@ SPACES.register("table5_action_backbones")(
         question="Does the ranking of budgets depend on who recognises the action?",
         settings=_judged(JUDGES),
         small_settings=_judged(SMALL_JUDGES),
-        small_defaults=SMALL_STUDY,
+        generated_defaults=SMALL_STUDY,
         generated=SMALL_DATA,
         table=5,
     )

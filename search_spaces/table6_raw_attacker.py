@@ -9,7 +9,7 @@ SPACES.register("table6_raw_attacker")(
         source="Table 6",
         question="What does an attacker read who has never seen an anonymized image?",
         settings=(RAW, VITA, SPACT, *OURS),
-        small_defaults=SMALL_STUDY,
+        generated_defaults=SMALL_STUDY,
         generated=SMALL_DATA,
         protocols=(RAW_ATTACKER_VISPR1, RAW_ATTACKER_VISPR2, RAW_ATTACKER_PA_HMDB51),
         table=6,

@@ -21,7 +21,7 @@ SPACES.register("table7_privacy_backbones")(
         question="Does a stronger attacker read more?",
         settings=attacked_by(ATTACKERS, None),
         small_settings=attacked_by(SMALL_ATTACKERS, None),
-        small_defaults=SMALL_STUDY,
+        generated_defaults=SMALL_STUDY,
         generated=SMALL_DATA,
         table=7,
     )

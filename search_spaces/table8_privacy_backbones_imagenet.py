@@ -13,7 +13,7 @@ SPACES.register("table8_privacy_backbones_imagenet")(
         question="How much more does an attacker read who starts from ImageNet?",
         settings=attacked_by(ATTACKERS, "imagenet"),
         small_settings=attacked_by(SMALL_ATTACKERS, None),
-        small_defaults=SMALL_STUDY,
+        generated_defaults=SMALL_STUDY,
         generated=SMALL_DATA,
         table=8,
     )

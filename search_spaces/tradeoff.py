@@ -12,6 +12,6 @@ SPACES.register("tradeoff")(
             {"minimax.distortion_budget": 0.1, "minimax.penalty_weight": 10.0},
             {"minimax.penalty_weight": 0.0},
         ),
-        small_defaults={"evaluate_action.epochs": 24, "test_deployed": True},
+        generated_defaults={"evaluate_action.epochs": 24, "test_deployed": True},
     )
 )

@@ -46,7 +46,7 @@ class StudyPlan:
 def plan_study(space: str, profile: str, seeds: Sequence[int], overrides: Mapping[str, Any]) -> StudyPlan:
     """The trials of `space`, those of the first seed first.
 
-    Recipe < the method's own recipe < profile < protocol < space's defaults for small profiles < `overrides` < setting <
+    Recipe < the method's own recipe < profile < protocol < space's defaults for generated data < `overrides` < setting <
     what the method fixes. Raises ConfigError for unknown names, values out of range, or an override of what the space
     varies (it would have no effect).
     """
@@ -59,7 +59,7 @@ def plan_study(space: str, profile: str, seeds: Sequence[int], overrides: Mappin
             raise ConfigError(f"--set {key}: the space {space} varies it itself; choose another space or another key")
         if key == "seed":
             raise ConfigError("--set seed: give --seeds instead")
-    small = {} if profile == "paper" else dict(found.small_defaults)
+    sizes = dict(found.generated_defaults) if chosen.generated else {}
     if found.search is not None:
         if taken := found.search.axes.keys() & overrides:
             raise ConfigError(f"--set {min(taken)}: the space {space} searches over it; choose another space or another key")
@@ -71,7 +71,7 @@ def plan_study(space: str, profile: str, seeds: Sequence[int], overrides: Mappin
             data = protocol.generated if chosen.generated else protocol.values
             for values in settings:
                 recipe = METHODS[values.get("method", TrialConfig().method)].recipe
-                base = with_values(TrialConfig(), {**recipe, **chosen.values, **data, **small})
+                base = with_values(TrialConfig(), {**recipe, **chosen.values, **data, **sizes})
                 config = resolved(with_values(with_values(base, overrides), {**values, "seed": seed}))
                 where = f" [{protocol.name}]" if len(found.protocols) > 1 else ""
                 trials.append(StudyTrial(label_of(values) + where, values, protocol.name, config))

@@ -84,7 +84,8 @@ def _crop(clips: Clips, side: Rows, flip: Rows, x: Rows, y: Rows, size: int) -> 
     batch, time, channels = clips.shape[:3]
     zero = torch.zeros_like(side)
     theta = torch.stack([torch.stack([side * flip, zero, x], dim=1), torch.stack([zero, side, y], dim=1)], dim=1)
-    grid = F.affine_grid(theta, [batch, 1, size, size], align_corners=False)
+    with torch.autocast(clips.device.type, enabled=False):  # bfloat16 would move the crop by up to half a pixel
+        grid = F.affine_grid(theta, [batch, 1, size, size], align_corners=False)
     planes = F.grid_sample(clips.flatten(1, 2), grid, mode="bilinear", padding_mode="border", align_corners=False)
     return planes.unflatten(1, (time, channels))
 
