@@ -129,7 +129,7 @@ class PlannedStage:
     """One stage of a trial. `depends_on` is everything its key is the hash of.
 
     `role` is its name within the trial, by which `inputs`, from the names its code knows, and records refer to it. `config`
-    is the trial's, but for a judge that is trained on raw data; `steps` are those of its training.
+    is the trial's, but for a judge that is trained on raw data; `steps` are the batches it trains on.
     """
 
     role: str
@@ -197,12 +197,17 @@ def plan_trial(config: TrialConfig, data: TrialData) -> TrialPlan:
 
 
 def _steps(stage: Stage, config: TrialConfig, data: TrialData) -> int:
-    """Optimizer steps: epochs over the training items of its first data set; 0 for a stage that only tests."""
+    """Batches: over the training items of a stage's first data set, once an epoch; of one that only tests, over its test
+    items.
+    """
     groups = [name for name in stage.fields if hasattr(getattr(config, name, None), "epochs")]
-    if stage == TEST_PRIVACY or not groups:
+    if not groups:
         return 0
     group = getattr(config, stage.name if stage.name in groups else groups[-1])
-    return group.epochs * math.ceil(len(getattr(data, stage.data[0]).train) / getattr(group, "batch_size", 1))
+    batch = getattr(group, "batch_size", 1)
+    if stage in (TEST_PRIVACY, TEST_DEPLOYED):
+        return math.ceil(len(getattr(data, stage.data[-1]).test) / batch)
+    return group.epochs * math.ceil(len(getattr(data, stage.data[0]).train) / batch)
 
 
 def _boxes(settings: ObfuscationConfig, stage: Stage, data: TrialData) -> dict[str, Any]:
