@@ -207,7 +207,8 @@ def _steps(stage: Stage, config: TrialConfig, data: TrialData) -> int:
     batch = getattr(group, "batch_size", 1)
     if stage in (TEST_PRIVACY, TEST_DEPLOYED):
         return math.ceil(len(getattr(data, stage.data[-1]).test) / batch)
-    return group.epochs * math.ceil(len(getattr(data, stage.data[0]).train) / batch)
+    times = getattr(group, "attackers", 1)
+    return times * group.epochs * math.ceil(len(getattr(data, stage.data[0]).train) / batch)
 
 
 def _boxes(settings: ObfuscationConfig, stage: Stage, data: TrialData) -> dict[str, Any]:
