@@ -19,10 +19,19 @@ def test_every_space_and_option_exists() -> None:
     assert set(re.findall(r"--space ([\w-]+)", README)) <= spaces
     assert spaces <= set(re.findall(r"`(\w+)`", README)), "a space that the README does not name"
     options = _parser().format_help()
-    block = README.split("## A study of your own")[1].split("## Data")[0]
-    for option in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", block)) - {"--out", "--config"}:
+    lines = [line for line in README.splitlines() if "study/run.py" in line or line.startswith("* `--")]
+    assert len(lines) > 8
+    for option in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", "\n".join(lines))):
         assert option in options, option
     assert {DATA_ROOT_VARIABLE, STORAGE_VARIABLE, TRACKING_URI_VARIABLE} <= set(re.findall(r"`([A-Z_]+)`", README))
+
+
+def test_the_plug_ins_shown_are_those_of_the_tests() -> None:
+    shown = dict(re.findall(r"`(my_\w+)\.py`\n\n```python\n(.*?)```", README, flags=re.DOTALL))
+    files = {path.stem: path.read_text() for path in (ROOT / "tests" / "examples").glob("my_*.py")}
+    assert shown == files
+    for name, code in files.items():
+        assert len([line for line in code.splitlines() if line.strip()]) <= 30, name
 
 
 def test_every_make_target_exists() -> None:

@@ -98,6 +98,19 @@ def test_a_plugin_that_cannot_be_run_is_one_line(tmp_path: Path, source: str | N
     assert ended.stderr.count("\n") == 1
 
 
+def test_an_installed_package_brings_its_own(tmp_path: Path) -> None:
+    (tmp_path / "their_package.py").write_text((ROOT / "tests" / "examples" / "my_space.py").read_text())
+    metadata = tmp_path / "their_package-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: their-package\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[anonymization.plugins]\nmine = their_package\n")
+    command = [sys.executable, str(ROOT / "study" / "run.py"), "--list"]
+    listed = subprocess.run(
+        command, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(tmp_path)}, timeout=60
+    )
+    assert "my_batches" in listed.stdout
+
+
 def test_an_edited_plugin_computes_its_stages_again() -> None:
     script = """
 import sys
