@@ -110,7 +110,7 @@ def test_a_seed_fixes_the_weights_and_models_can_be_pickled() -> None:
 
 def test_wrong_names_are_answered_with_right_ones() -> None:
     with pytest.raises(ConfigError, match=r"no anonymizer named 'unetp' \(nearest: unetpp\); there are: .*identity, "):
-        build_anonymizer(AnonymizerConfig(name="unet"))
+        build_anonymizer(AnonymizerConfig(name="unetp"))
     for encoder in ("resnet19", "tu-nothing", "mit_b0"):
         with pytest.raises(ConfigError, match=rf"^anonymizer\.encoder = '{encoder}'.*narrow[^\n]*$"):
             build(encoder=encoder)
