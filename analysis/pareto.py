@@ -53,6 +53,30 @@ def step_line(points: ArrayLike, directions: Directions = PRIVACY_UTILITY) -> ND
     return np.concatenate(corners)
 
 
+def knee(points: ArrayLike, directions: Directions = PRIVACY_UTILITY) -> int | None:
+    """Row of the points (n, 2) where the front bends most: giving up a little more in one coordinate buys least in the other.
+
+    The point of the front furthest beyond the line through its two ends, each coordinate scaled to the front's own range
+    (Das, On characterizing the "knee" of the Pareto curve, Structural Optimization 18, 1999), so the units do not matter.
+    Of equally far points the one better in the second coordinate, of equal points the first. A front of one point is its
+    own knee. None where nothing bends: no point without NaN, a front of two points, or none beyond the line.
+    """
+    plane, _ = _plane(points)
+    front = np.unique(plane[non_dominated(plane, directions)], axis=0)
+    if len(front) < 2:
+        chosen = front
+    else:
+        gains = front * np.where(_maximise(directions), 1.0, -1.0)
+        low, high = gains.min(axis=0), gains.max(axis=0)
+        # Scaled, the ends are (0, 1) and (1, 0): the line is where both gains add up to 1.
+        beyond = (((gains - low) / (high - low)).sum(axis=1) - 1).round(12)
+        if beyond.max() <= 0:
+            return None
+        furthest = np.flatnonzero(beyond == beyond.max())
+        chosen = front[furthest[[gains[furthest, 1].argmax()]]]
+    return int(np.flatnonzero((plane == chosen).all(axis=1))[0]) if len(chosen) else None
+
+
 def _plane(points: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     plane = np.asarray(points, dtype=float).reshape(-1, 2) + 0.0  # -0.0 becomes 0.0: equal points compare as equal
     return plane, np.asarray(~np.isnan(plane).any(axis=1), dtype=bool)

@@ -1,6 +1,7 @@
 """The front and its area against brute force."""
 
 import math
+from fractions import Fraction
 from itertools import pairwise, product
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.pareto import Directions, hypervolume, non_dominated, step_line
+from analysis.pareto import Directions, hypervolume, knee, non_dominated, step_line
 
 DIRECTIONS: list[Directions] = [("lower", "higher"), ("lower", "lower"), ("higher", "lower"), ("higher", "higher")]
 # Few distinct values make ties and duplicates common.
@@ -82,3 +83,40 @@ def test_ties_and_duplicates_stand_or_fall_together() -> None:
     points = [[0.5, 0.9], [0.5, 0.9], [0.5, 0.8], [0.6, 0.9], [0.7, 0.95], [math.nan, 1.0]]
     assert non_dominated(points).tolist() == [True, True, False, False, True, False]
     assert step_line(points).tolist() == [[0.5, 0.9], [0.7, 0.9], [0.7, 0.95]]
+
+
+@pytest.mark.parametrize("directions", DIRECTIONS)
+@settings(deadline=None)  # cores are shared: a slow moment is no failure
+@given(points=st.lists(st.tuples(*[st.one_of(st.integers(-6, 6).map(float), st.just(math.nan))] * 2), max_size=12))
+def test_knee_is_the_point_of_the_front_furthest_from_the_line_of_its_ends(
+    directions: Directions, points: list[tuple[float, float]]
+) -> None:
+    found = knee(points, directions)
+    sign = [Fraction(1 if direction == "higher" else -1) for direction in directions]
+    front = sorted({p for p, kept in zip(points, non_dominated(points, directions), strict=True) if kept})
+    if len(front) < 2:
+        assert found == (points.index(front[0]) if front else None)
+        return
+    (ax, ay), (bx, by) = front[0], front[-1]
+    # Twice the area of the triangle with both ends, over that of the box: in exact numbers, signed towards better.
+    up = {
+        (x, y): (sign[0] * Fraction(x - ax) / Fraction(abs(bx - ax)) + sign[1] * Fraction(y - ay) / Fraction(abs(by - ay)))
+        for x, y in front
+    }
+    best = max(up.values())
+    if best <= 0:
+        assert found is None
+    else:
+        assert found is not None
+        assert found == points.index(points[found])
+        assert points[found] == max((p for p in front if up[p] == best), key=lambda p: sign[1] * Fraction(p[1]))
+
+
+def test_knee_by_hand() -> None:
+    assert knee([]) is None
+    assert knee([[math.nan, 0.5]]) is None
+    assert knee([[0.5, math.nan], [0.4, 0.9], [0.6, 0.8]]) == 1
+    assert knee([[0.2, 0.5], [0.8, 0.9]]) is None
+    assert knee([[0.2, 0.5], [0.3, 0.85], [0.8, 0.9], [0.3, 0.85], [0.9, 0.1]]) == 1
+    assert knee([[0.0, 0.0], [0.5, 0.5], [1.0, 1.0]]) is None
+    assert knee([[0.0, 0.0], [0.7, 0.3], [1.0, 1.0]]) is None
