@@ -93,6 +93,10 @@ class Launch:
         if self.data_root is not None:
             return self.data_root
         wanted = {data.folder for trial in plan.trials for data in trial.config.data.all()}
+        if unknown := wanted - set(DOMAINS):
+            raise ConfigError(
+                f"--profile {plan.profile}: data.*.folder = {unknown.pop()!r}; generated data are in {' and '.join(DOMAINS)}"
+            )
         made = [
             ensure(self.storage / "generated", GeneratedSpec(**plan.generated or {}, domain=domain))
             for domain in DOMAINS
@@ -123,8 +127,9 @@ def launch(plan: StudyPlan, where: Launch) -> int:
     where.storage.mkdir(parents=True, exist_ok=True)
     experiment_id = open_study(plan, where.tracking_uri, where.storage / "mlflow-artifacts")
     already = finished_trials(where.tracking_uri, experiment_id)
-    todo = [pair for pair in in_order(plan.trials, plans) if pair[1].key not in already]
-    print(f"{plan.experiment}: {len(plan.trials)} trials, {len(plan.trials) - len(todo)} done before, {len(todo)} to run")
+    ordered = in_order(plan.trials, plans)
+    todo = [pair for pair in ordered if pair[1].key not in already]
+    print(f"{plan.experiment}: {len(ordered)} trials, {len(ordered) - len(todo)} done before, {len(todo)} to run")
     print(f"data {data_root}\nstorage {where.stages}\nresults {where.storage}\nMLflow {where.tracking_uri}", flush=True)
     problems = False
     if todo or plan.search is not None:
