@@ -37,6 +37,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     report = commands.add_parser("report", help="write report.html, front.png, trials.csv and settings.csv")
     report.add_argument("--space", required=True, help="name of the search space")
+    report.add_argument("--utility", default="top1", help="metric of the front's upright axis, e.g. top5, deployed_top1")
+    report.add_argument("--privacy", default="leakage", help="metric of the front's level axis, e.g. clip_leakage, macro_f1")
     tables = commands.add_parser("tables", help="the paper's tables with our numbers beside the printed ones")
     tables.add_argument("--table", default="all", help="1, 2, 3, 5, 6, 7, 8 or all (the default)")
     tables.add_argument("--format", default="text", choices=("text", "csv", "latex"))
@@ -53,13 +55,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _report(options: argparse.Namespace) -> None:
+    from analysis.plane import Plane
     from analysis.records import read_study
-    from analysis.report import settings_text, write_report
+    from analysis.report import front_text, settings_text, write_report
     from analysis.tables import settings_table
 
+    plane = Plane(options.utility, options.privacy)
     study = read_study(options.space, options.profile, options.tracking_uri)
-    page = write_report(study, options.out)
-    print(settings_text(settings_table(study.trials)))
+    page = write_report(study, options.out, plane)
+    settings = settings_table(study.trials, plane)
+    print(settings_text(settings, plane))
+    print(front_text(settings, plane))
     if len(study.unfinished):
         print(f"{len(study.unfinished)} runs without a usable result; the report gives their reasons")
     print(f"report: {page}")

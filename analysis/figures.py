@@ -27,9 +27,10 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
-from analysis.pareto import non_dominated, step_line
+from analysis.pareto import attainment, non_dominated, step_line, without_gaps
+from analysis.plane import CHANCE_IS_ZERO, CHANCE_OF, UNBOUNDED, Plane, scale
 from analysis.records import PARAM, RAW
-from analysis.tables import BUDGET, WEIGHT, Estimate, attributes, estimate, of
+from analysis.tables import BUDGET, DEFAULT, WEIGHT, Estimate, attributes, estimate, of, shown
 from trainables.schema import AP, AP_CHANCE, FINAL_METRICS
 
 BLACK, DARK, GREY = "#000000", "#333333", "#666666"
@@ -42,7 +43,6 @@ MOST_NAMED = 40  # settings that all get name and interval in the front; beyond,
 LABEL_OFFSETS = [(7, 4), (-7, 4), (7, -4), (-7, -4), (0, 8), (0, -8)]  # points, nearest first
 LABEL_OFFSETS += [(side * 16, up * far) for far in (15, 28, 41) for up in (1, -1) for side in (1, -1)]
 SYMBOLS = {BUDGET: "B", WEIGHT: "lambda"}
-CHANCE_OF = {"cmap": "chance_cmap", "clip_cmap": "clip_chance_cmap", "top1": "chance_top1"}  # of leakage it is 0
 LOSSES = {
     "minimax/loss_anonymizer": "loss of the anonymizer f_A (Eq. 3)",
     "minimax/loss_action": "loss of the action classifier f_T",
@@ -82,35 +82,41 @@ def distinct_part(labels: Sequence[str]) -> dict[str, str]:
 
 
 def front_figure(
-    trials: pd.DataFrame, settings: pd.DataFrame, x: str = "leakage", size: tuple[float, float] = WIDE
+    trials: pd.DataFrame, settings: pd.DataFrame, plane: Plane = DEFAULT, size: tuple[float, float] = WIDE
 ) -> tuple[Figure, dict[str, str]]:
-    """The privacy-utility plane: every trial, the mean of every setting with its interval, the front, chance on both axes.
+    """A plane of two metrics: every trial, the mean of every setting with its interval, the front, chance on both axes,
+    and dashed the median attainment surface where there are seeds enough (`median_surfaces`).
 
-    x is a metric where lower is better (`leakage`, `clip_leakage`, `cmap`); y is top1. Returns the figure and, for the
-    id of every point in it, the words a reader gets when pointing at it. Without a trial to draw, the figure says so.
+    Returns the figure and, for the id of every point in it, the words a reader gets when pointing at it. Without a trial to
+    draw, the figure says so.
     """
+    names = list(plane.names)
     with matplotlib.rc_context(STYLE):
         figure = canvas(size)
         axes = figure.subplots()
-        axes.set(xlabel=f"{FINAL_METRICS[x].label} [%]  ← better", ylabel="top-1 accuracy [%]  better →")
+        axes.set(xlabel=_axis(plane.privacy, across=True), ylabel=_axis(plane.utility, across=False))
         told: dict[str, str] = {}
-        trials = trials.dropna(subset=[x, "top1"])
-        settings = settings.dropna(subset=[x, "top1"]) if x in settings else settings.iloc[:0]
+        trials = trials.dropna(subset=names)
+        settings = settings.dropna(subset=names) if set(names) <= set(settings) else settings.iloc[:0]
         if trials.empty or settings.empty:
             axes.text(0.5, 0.5, "no finished trial has both metrics", ha="center", va="center", transform=axes.transAxes)
             return figure, told
         look = _looks(settings)
         front = pd.Series(False, index=settings.index)
+        lines = []
         for _, group in settings.groupby("protocol"):
-            front[group.index] = non_dominated(group[[x, "top1"]])
-            line = 100 * step_line(group[[x, "top1"]])
-            axes.plot(line[:, 0], line[:, 1], color=DARK, lw=1.2, zorder=3)
+            front[group.index] = non_dominated(group[names], plane.directions)
+            lines.append(step_line(group[names], plane.directions) * _scales(plane))
+            axes.plot(lines[-1][:, 0], lines[-1][:, 1], color=DARK, lw=1.2, zorder=3)
+        for number, corners in enumerate(median_surfaces(trials, settings, plane).values()):
+            steps = step_line(corners, plane.directions) * _scales(plane)
+            axes.plot(steps[:, 0], steps[:, 1], color=GREY, lw=1, ls=(0, (4, 2)), zorder=2.5, gid=f"median-{number}")
         named = settings[front | (settings["method"] == RAW)] if len(settings) > MOST_NAMED else settings
-        told = _draw_trials(axes, trials, x, look) | _draw_means(axes, settings, x, look, named.index)
+        told = _draw_trials(axes, trials, plane, look) | _draw_means(axes, settings, plane, look, named.index)
         for _, row in named.iterrows():
-            _draw_intervals(axes, of(row, x), of(row, "top1"), look[str(row["method"])][0])
-        chance = _chance_lines(axes, trials, x)
-        _limits(axes, named, trials, x)
+            _draw_intervals(axes, row, plane, look[str(row["method"])][0])
+        chance = _chance_lines(axes, trials, plane)
+        _limits(axes, named, trials, plane)
         axes.set_title(_subtitle(settings, len(named) < len(settings)), fontweight="normal", color=GREY)
         if len(look) > 2 or (len(look) == 2 and RAW not in look):
             for method, (colour, marker) in look.items():
@@ -118,8 +124,30 @@ def front_figure(
             legend_below(figure, 2 if size == NARROW else 4)
         # Raw and the front first: where room is short, they keep their names.
         first = (named["method"] != RAW).astype(int) * (2 - front[named.index])
-        _place_labels(axes, named.loc[first.sort_values(kind="stable").index], trials, x, chance)
+        _place_labels(axes, named.loc[first.sort_values(kind="stable").index], trials, plane, lines, chance)
         return figure, told
+
+
+def median_surfaces(trials: pd.DataFrame, settings: pd.DataFrame, plane: Plane) -> dict[str, NDArray[np.float64]]:
+    """Protocol -> corners of what at least half of the seeds attain; only protocols with settings of three seeds or more."""
+    return {protocol: surfaces[50] for protocol, surfaces in attained(trials, settings, plane).items()}
+
+
+def attained(trials: pd.DataFrame, settings: pd.DataFrame, plane: Plane) -> dict[str, dict[float, NDArray[np.float64]]]:
+    """Protocol -> percent -> corners of that attainment surface, over the settings that all have the same seeds."""
+    return {
+        protocol: attainment(block[list(plane.names)], block["seed"].tolist(), directions=plane.directions)
+        for protocol, block in seeds_alike(trials, settings, plane).items()
+    }
+
+
+def seeds_alike(trials: pd.DataFrame, settings: pd.DataFrame, plane: Plane) -> dict[str, pd.DataFrame]:
+    """Protocol -> its trials without gaps (`pareto.without_gaps`); only protocols with three seeds or more."""
+    blocks = {
+        str(protocol): without_gaps(trials[trials["setting"].isin(group.index)], plane.names)
+        for protocol, group in settings.groupby("protocol")
+    }
+    return {protocol: block for protocol, block in blocks.items() if len(block)}
 
 
 def loss_figures(curves: pd.DataFrame) -> list[tuple[str, Figure]]:
@@ -158,14 +186,14 @@ def draw_loss(axes: Axes, curves: pd.DataFrame, name: str) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def sweep_figures(settings: pd.DataFrame, param: str) -> list[tuple[str, Figure]]:
-    """top1, leakage and, where measured, leakage on clips against one parameter (Figure 3, Table 3), intervals on every point.
+def sweep_figures(settings: pd.DataFrame, param: str, plane: Plane = DEFAULT) -> list[tuple[str, Figure]]:
+    """Utility, privacy and, where measured, leakage on clips against one parameter (Figure 3, Table 3), with intervals.
 
     A line per combination of the other things that vary among the settings of the penalty method, where the parameter has
     two values or more; nothing where it has not. With several raw settings (other classifiers) the first one's line is drawn.
     """
     found = []
-    for metric in ("top1", "leakage", "clip_leakage"):
+    for metric in dict.fromkeys((plane.utility, plane.privacy, "clip_leakage")):
         groups = sweep_groups(settings, param, metric)
         if groups:
             with matplotlib.rc_context(STYLE):
@@ -217,28 +245,29 @@ def draw_sweep(
     """
     better = "higher" if FINAL_METRICS[metric].better == "higher" else "lower"
     title = f"{FINAL_METRICS[metric].label} against {SYMBOLS[param]}"
-    axes.set(title=title, xlabel=f"{SYMBOLS[param]} ({param.removeprefix(PARAM)})", ylabel=f"[%], {better} is better")
+    factor, unit = scale(metric), "[%], " if FINAL_METRICS[metric].percent else ""
+    axes.set(title=title, xlabel=f"{SYMBOLS[param]} ({param.removeprefix(PARAM)})", ylabel=f"{unit}{better} is better")
     for (rest, group), colour, style, marker in zip(groups, PALETTE, STYLES, MARKERS, strict=False):
-        half = 100 * group[f"{metric}_half_width"].fillna(0)
+        half = factor * group[f"{metric}_half_width"].fillna(0)
         ns = sorted(set(group[f"{metric}_n"]))
         name = f"{short(rest) or 'penalty'} (n = {ns[0]}{f' to {ns[-1]}' if len(ns) > 1 else ''})"
         look: Any = {"color": colour, "ls": style, "marker": marker, "ms": 5, "capsize": 3, "lw": 1.3}
-        axes.errorbar(group[param], 100 * group[metric], half, label=name, **look)
+        axes.errorbar(group[param], factor * group[metric], half, label=name, **look)
     low, high = axes.get_ylim()
-    points = 100 * pd.concat([group[metric] for _, group in groups])
-    margin = 0.6 * (points.max() - points.min()) + 5
+    points = factor * pd.concat([group[metric] for _, group in groups])
+    margin = 0.6 * (points.max() - points.min()) + 0.05 * factor
     low, high = max(low, points.min() - margin), min(high, points.max() + margin)
     levels = []
     if published:
         x, y = zip(*published, strict=True)
-        axes.plot(x, [100 * value for value in y], "D", ms=6, mfc="none", mec=DARK, mew=1.2, label="the paper")
-        levels += [100 * value for value in y]
+        axes.plot(x, [factor * value for value in y], "D", ms=6, mfc="none", mec=DARK, mew=1.2, label="the paper")
+        levels += [factor * value for value in y]
         if published_chance is not None:
-            axes.axhline(100 * published_chance, color=PALETTE[3], lw=1, ls=":", label="chance, the paper's data")
-            levels.append(100 * published_chance)
+            axes.axhline(factor * published_chance, color=PALETTE[3], lw=1, ls=":", label="chance, the paper's data")
+            levels.append(factor * published_chance)
     for _, row in settings[settings["method"] == RAW].dropna(subset=[metric]).head(1).iterrows():
-        axes.axhline(100 * row[metric], color=BLACK, lw=1, ls=(0, (6, 2)), label=f"raw (n = {of(row, metric).n})")
-        levels.append(100 * row[metric])
+        axes.axhline(factor * row[metric], color=BLACK, lw=1, ls=(0, (6, 2)), label=f"raw (n = {of(row, metric).n})")
+        levels.append(factor * row[metric])
     for value in _chance(settings, metric):
         axes.axhline(value, color=GREY, lw=1, ls=":", label="chance")
         levels.append(value)
@@ -338,25 +367,50 @@ def _looks(settings: pd.DataFrame) -> Looks:
     return ({RAW: (BLACK, "*")} if RAW in set(settings["method"]) else {}) | looks
 
 
-def _draw_trials(axes: Axes, trials: pd.DataFrame, x: str, look: Looks) -> dict[str, str]:
+def _scales(plane: Plane) -> NDArray[np.float64]:
+    return np.array([scale(name) for name in plane.names])
+
+
+def _axis(metric: str, across: bool) -> str:
+    """The name of an axis with its unit, and an arrow to the side that is better."""
+    unit = " [%]" if FINAL_METRICS[metric].percent else ""
+    if FINAL_METRICS[metric].better == "higher":
+        return f"{FINAL_METRICS[metric].label}{unit}  better →"
+    # On the upright axis the text reads upwards: its start is below.
+    return f"{FINAL_METRICS[metric].label}{unit}  ← better" if across else f"← better  {FINAL_METRICS[metric].label}{unit}"
+
+
+def _at(row: pd.Series, plane: Plane) -> tuple[float, float]:
+    """Where a trial or setting lies, in the units of the figure."""
+    x, y = plane.names
+    return scale(x) * row[x], scale(y) * row[y]
+
+
+def _half_widths(row: pd.Series, plane: Plane) -> tuple[float, float]:
+    dx, dy = (float(np.nan_to_num(scale(name) * of(row, name).half_width)) for name in plane.names)
+    return dx, dy
+
+
+def _draw_trials(axes: Axes, trials: pd.DataFrame, plane: Plane, look: Looks) -> dict[str, str]:
     """Hollow marks; up to MOST_TOLD of them carry an id and words, more would make the page too large."""
     style: Any = {"ls": "", "ms": 4, "mfc": "none", "mew": 0.8, "alpha": 0.7}
     told: dict[str, str] = {}
     if len(trials) > MOST_TOLD:
         for method, group in trials.groupby("method"):
             colour, marker = look[str(method)]
-            axes.plot(100 * group[x], 100 * group["top1"], marker=marker, mec=colour, **style)
+            x, y = (scale(name) * group[name] for name in plane.names)
+            axes.plot(x, y, marker=marker, mec=colour, **style)
         return told
     for number, (_, trial) in enumerate(trials.iterrows()):
         colour, marker = look[str(trial["method"])]
-        (mark,) = axes.plot(100 * trial[x], 100 * trial["top1"], marker=marker, mec=colour, **style)
+        (mark,) = axes.plot(*_at(trial, plane), marker=marker, mec=colour, **style)
         mark.set_gid(f"trial-{number}")
-        figures = f"{FINAL_METRICS['top1'].label} {100 * trial['top1']:.1f} %, {FINAL_METRICS[x].label} {100 * trial[x]:.1f} %"
-        told[f"trial-{number}"] = f"{trial['label']}, seed {trial['seed']}: {figures}"
+        once = {name: shown(name, Estimate(trial[name], math.nan, 1)).removesuffix(" (n = 1)") for name in plane.names}
+        told[f"trial-{number}"] = f"{trial['label']}, seed {trial['seed']}: {_words(plane, once)}"
     return told
 
 
-def _draw_means(axes: Axes, settings: pd.DataFrame, x: str, look: Looks, large: pd.Index) -> dict[str, str]:
+def _draw_means(axes: Axes, settings: pd.DataFrame, plane: Plane, look: Looks, large: pd.Index) -> dict[str, str]:
     told = {}
     for number, (setting, row) in enumerate(settings.iterrows()):
         colour, marker = look[str(row["method"])]
@@ -368,17 +422,23 @@ def _draw_means(axes: Axes, settings: pd.DataFrame, x: str, look: Looks, large: 
             "mec": "white",
             "mew": 0.8,
         }
-        (mark,) = axes.plot(100 * row[x], 100 * row["top1"], zorder=5 if raw else 4 if setting in large else 2, **style)
+        (mark,) = axes.plot(*_at(row, plane), zorder=5 if raw else 4 if setting in large else 2, **style)
         mark.set_gid(f"mean-{number}")
-        figures = f"{FINAL_METRICS['top1'].label} {of(row, 'top1').text()} %, {FINAL_METRICS[x].label} {of(row, x).text()} %"
-        told[f"mean-{number}"] = f"{row['label']}, mean of {row['n']}: {figures}"
+        means = {name: shown(name, of(row, name)) for name in plane.names}
+        told[f"mean-{number}"] = f"{row['label']}, mean of {row['n']}: {_words(plane, means)}"
     return told
 
 
-def _draw_intervals(axes: Axes, across: Estimate, up: Estimate, colour: str) -> None:
-    if across.n > 1 or up.n > 1:
-        dx, dy = (0.0 if math.isnan(value.half_width) else 100 * value.half_width for value in (across, up))
-        axes.errorbar(100 * across.mean, 100 * up.mean, dy, dx, color=colour, lw=0.9, capsize=2, alpha=0.6, zorder=2)
+def _words(plane: Plane, amounts: Mapping[str, str]) -> str:
+    """Utility first, as the text of a report has it."""
+    units = {name: " %" if FINAL_METRICS[name].percent else "" for name in plane.names}
+    return ", ".join(f"{FINAL_METRICS[name].label} {amounts[name]}{units[name]}" for name in (plane.utility, plane.privacy))
+
+
+def _draw_intervals(axes: Axes, row: pd.Series, plane: Plane, colour: str) -> None:
+    if any(of(row, name).n > 1 for name in plane.names):
+        dx, dy = _half_widths(row, plane)
+        axes.errorbar(*_at(row, plane), dy, dx, color=colour, lw=0.9, capsize=2, alpha=0.6, zorder=2)
 
 
 def _plain(value: object) -> str:
@@ -386,41 +446,44 @@ def _plain(value: object) -> str:
 
 
 def _chance(frame: pd.DataFrame, metric: str) -> list[float]:
-    """Chance in percent, as a list of one, or empty where trials differ in it or have none."""
-    name = CHANCE_OF.get(metric)
-    if name is None:
+    """Chance as it is drawn, as a list of one, or empty where trials differ in it or have none."""
+    if metric in CHANCE_IS_ZERO:
         return [0.0]
+    name = CHANCE_OF.get(metric)
     values = frame[name].dropna() if name in frame else pd.Series(dtype=float)
-    return [100 * float(values.mean())] if len(values) and values.max() - values.min() < 0.02 else []
+    return [scale(metric) * float(values.mean())] if len(values) and values.max() - values.min() < 0.02 else []
 
 
-def _chance_lines(axes: Axes, trials: pd.DataFrame, x: str) -> list[Text]:
+def _chance_lines(axes: Axes, trials: pd.DataFrame, plane: Plane) -> list[Text]:
     """Draws chance on both axes; returns the texts, which other labels must not cross."""
     texts = []
-    for value in _chance(trials, x):
+    for value in _chance(trials, plane.privacy):
         axes.axvline(value, color=GREY, lw=1, ls=":")
         texts.append(
             axes.text(
                 value, 0.5, " chance", color=GREY, rotation=90, ha="right", va="center", transform=axes.get_xaxis_transform()
             )
         )
-    for value in _chance(trials, "top1"):
+    for value in _chance(trials, plane.utility):
         axes.axhline(value, color=GREY, lw=1, ls=":")
         text = f"chance {value:.1f} %"
         texts.append(axes.text(0.99, value, text, color=GREY, ha="right", va="bottom", transform=axes.get_yaxis_transform()))
     return texts
 
 
-def _limits(axes: Axes, settings: pd.DataFrame, trials: pd.DataFrame, x: str) -> None:
+def _limits(axes: Axes, settings: pd.DataFrame, trials: pd.DataFrame, plane: Plane) -> None:
     """Room for every point, for chance, and for intervals as far as they stay between nothing and everything."""
-    for metric, set_limit in ((x, axes.set_xlim), ("top1", axes.set_ylim)):
-        values = [*(100 * trials[metric]), *_chance(trials, metric)]
+    for metric, set_limit in ((plane.privacy, axes.set_xlim), (plane.utility, axes.set_ylim)):
+        factor = scale(metric)
+        most = math.inf if metric in UNBOUNDED else factor
+        values = [*(factor * trials[metric]), *_chance(trials, metric)]
         least = min(0.0, *values)
         for _, row in settings.iterrows():
             value = of(row, metric)
             if value.n > 1:
-                values += [max(least, 100 * (value.mean - value.half_width)), min(100.0, 100 * (value.mean + value.half_width))]
-        pad = 0.07 * max(max(values) - min(values), 5.0)
+                low, high = factor * (value.mean - value.half_width), factor * (value.mean + value.half_width)
+                values += [max(least, low), min(most, high)]
+        pad = 0.07 * max(max(values) - min(values), 0.05 * factor)
         set_limit(min(values) - pad, max(values) + pad)
 
 
@@ -431,10 +494,17 @@ def _subtitle(settings: pd.DataFrame, some_left_out: bool) -> str:
     return n + bars + ("; names and bars: front and raw only" if some_left_out else "")
 
 
-def _place_labels(axes: Axes, settings: pd.DataFrame, trials: pd.DataFrame, x: str, fixed: Iterable[Text]) -> None:
+def _place_labels(
+    axes: Axes,
+    settings: pd.DataFrame,
+    trials: pd.DataFrame,
+    plane: Plane,
+    fronts: Iterable[NDArray[np.float64]],
+    fixed: Iterable[Text],
+) -> None:
     """Writes each setting's name at the first free place around its mean; one that fits nowhere is left to the tooltip.
 
-    A name that had to go further away gets a thin line to its mark. Taken are marks, lines and the texts in `fixed`.
+    A name that had to go further away gets a thin line to its mark. Taken are marks, the `fronts` and the texts in `fixed`.
     """
     figure = axes.get_figure(root=True)
     assert figure is not None
@@ -442,15 +512,15 @@ def _place_labels(axes: Axes, settings: pd.DataFrame, trials: pd.DataFrame, x: s
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
     inside = axes.get_window_extent(renderer)
     taken = [text.get_window_extent(renderer) for text in fixed]
-    taken += [_pixels(axes, (100 * trial[x], 100 * trial["top1"]), 3) for _, trial in trials.head(MOST_TOLD).iterrows()]
+    taken += [_pixels(axes, _at(trial, plane), 3) for _, trial in trials.head(MOST_TOLD).iterrows()]
     for _, row in settings.iterrows():
-        mean_x, mean_y = 100 * row[x], 100 * row["top1"]
+        mean_x, mean_y = _at(row, plane)
         taken.append(_pixels(axes, (mean_x, mean_y), 6))
-        dx, dy = (np.nan_to_num(100 * of(row, metric).half_width) for metric in (x, "top1"))
+        dx, dy = _half_widths(row, plane)
         taken.append(_pixels(axes, (mean_x - dx, mean_y), 1, (mean_x + dx, mean_y)))
         taken.append(_pixels(axes, (mean_x, mean_y - dy), 1, (mean_x, mean_y + dy)))
-    for _, group in settings.groupby("protocol"):
-        taken += [_pixels(axes, start, 1, end) for start, end in pairwise(100 * step_line(group[[x, "top1"]]))]
+    for front in fronts:
+        taken += [_pixels(axes, start, 1, end) for start, end in pairwise(front)]
 
     texts = distinct_part(list(settings.loc[settings["method"] != RAW, "label"]))
     names: list[Bbox] = []
@@ -461,7 +531,7 @@ def _place_labels(axes: Axes, settings: pd.DataFrame, trials: pd.DataFrame, x: s
         for dx, dy in LABEL_OFFSETS:
             label = axes.annotate(
                 text,
-                (100 * row[x], 100 * row["top1"]),
+                _at(row, plane),
                 (dx, dy),
                 textcoords="offset points",
                 ha="left" if dx > 0 else "right" if dx < 0 else "center",
@@ -474,7 +544,7 @@ def _place_labels(axes: Axes, settings: pd.DataFrame, trials: pd.DataFrame, x: s
             label.update_positions(renderer)
             box = Text.get_window_extent(label, renderer)  # without the thin line
             middle = (box.x0 + box.width / 2, box.y0 + box.height / 2)
-            line = Path(np.array([axes.transData.transform((100 * row[x], 100 * row["top1"])), middle]))
+            line = Path(np.array([axes.transData.transform(_at(row, plane)), middle]))
             crossed = any(line.intersects_bbox(name) for name in names) or any(other.intersects_bbox(box) for other in lines)
             fits = inside.containsx(box.x0) and inside.containsx(box.x1) and inside.containsy(box.y1)
             if fits and not crossed and not any(box.overlaps(other) for other in (*taken, *names)):

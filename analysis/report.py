@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,15 +17,16 @@ from markupsafe import Markup
 from PIL import Image, UnidentifiedImageError
 
 from analysis import cells, figures, tables
-from analysis.pareto import hypervolume
+from analysis.pareto import covered
+from analysis.plane import Plane, corner
 from analysis.published import Printed
 from analysis.records import PARAM, RAW, AnalysisError, Study, fetch_artifact, read_curves, shown_uri
 from trainables.schema import AP, AP_CHANCE, ARTIFACT_FRAMES, CLIP, FINAL_METRICS
 
+DEFAULT = tables.DEFAULT
 _HERE = Path(__file__).parent
 _MOST_FRAMES, _FRAMES_BYTES, _FRAMES_WIDTH = 16, 2_500_000, 900
 _MOST_NAMED = 4  # settings named with a remark on some of them
-HYPERVOLUME_REFERENCE = (1.0, 0.0)  # everything leaks, nothing is recognised
 
 
 @dataclass(frozen=True)
@@ -52,13 +54,15 @@ class Page:
     """Everything on the page, in reading order."""
 
     study: Study
+    plane: Plane
     store: str
     answer: tuple[str, str]
     rule: str
     warnings: list[str]
     front: Markup
     front_narrow: Markup
-    front_note: str
+    front_reads: str
+    front_notes: list[str]
     settings: Table
     clip_front: Picture | None
     sweeps: list[Picture]
@@ -78,21 +82,27 @@ class Page:
     common: Table | None
 
 
-def write_report(study: Study, out: str | Path) -> Path:
-    """Writes report.html, front.png, trials.csv and settings.csv into `out`; returns the path of the page.
+def write_report(study: Study, out: str | Path, plane: Plane = DEFAULT) -> Path:
+    """Writes report.html, front.png, trials.csv, settings.csv and, with seeds enough, attainment.csv into `out`; returns
+    the path of the page.
 
     A study with nothing to show gets a page that says so. Raises AnalysisError when `out` cannot be written.
     """
     folder = Path(out)
-    settings = tables.settings_table(study.trials)
+    settings = tables.settings_table(study.trials, plane)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        figure, _ = figures.front_figure(study.trials, settings)
+        figure, _ = figures.front_figure(study.trials, settings, plane)
         figures.save_png(figure, folder / "front.png")
         every_run(study).to_csv(folder / "trials.csv")
         settings.to_csv(folder / "settings.csv")
+        surfaces = _surfaces(study.trials, settings, plane)
+        if len(surfaces):
+            surfaces.to_csv(folder / "attainment.csv", index=False)
+        else:
+            (folder / "attainment.csv").unlink(missing_ok=True)  # of a report made before in other axes
         page = folder / "report.html"
-        page.write_text(render(build_page(study, settings)), encoding="utf-8")
+        page.write_text(render(build_page(study, settings, plane)), encoding="utf-8")
     except OSError as error:
         raise AnalysisError(
             f"the report cannot be written to {folder} ({error.strerror or error}); give another --out"
@@ -109,9 +119,23 @@ def every_run(study: Study) -> pd.DataFrame:
     return pd.concat([done, rest]) if len(rest) else done
 
 
-def settings_text(settings: pd.DataFrame) -> str:
+def front_text(settings: pd.DataFrame, plane: Plane = DEFAULT) -> str:
+    """The front in one line for a terminal."""
+    known = settings.dropna(subset=list(plane.names))
+    axes = f"front ({FINAL_METRICS[plane.utility].label} against {FINAL_METRICS[plane.privacy].label})"
+    if known.empty:
+        return f"{axes}: no finished trial has both metrics"
+    bends = ", ".join(map(str, known.loc[known["knee"].astype(bool), "label"])) or "none"
+    areas = []
+    for _, group in known.groupby("protocol", sort=False):
+        area, words = _hypervolume(group, plane)
+        areas.append(f"hypervolume {'–' if math.isnan(area) else f'{100 * area:.1f} %'} from {words}")
+    return f"{axes}: {'; '.join([_share_dominated(known), f'knee {bends}', *areas])}"
+
+
+def settings_text(settings: pd.DataFrame, plane: Plane = DEFAULT) -> str:
     """The settings table for a terminal."""
-    table = _settings_table(settings)
+    table = _settings_table(settings, plane)
     if not table.rows:
         return "no finished trials"
     lines = [list(table.columns), *[list(row) for row in table.rows]]
@@ -128,34 +152,34 @@ def render(page: Page) -> str:
     return environment.get_template("report.html.j2").render(page=page, script=Markup(script), script_hash=digest, style=style)
 
 
-def build_page(study: Study, settings: pd.DataFrame) -> Page:
+def build_page(study: Study, settings: pd.DataFrame, plane: Plane = DEFAULT) -> Page:
     """Gathers the page: reads curves and frames of the settings that are shown."""
     trials = study.trials
-    wide, told = figures.front_figure(trials, settings)
-    narrow, told_narrow = figures.front_figure(trials, settings, size=figures.NARROW)
-    losses, losses_note = _losses(study, settings)
-    frames, frames_note = _frames(study, settings)
+    wide, told = figures.front_figure(trials, settings, plane)
+    narrow, told_narrow = figures.front_figure(trials, settings, plane, figures.NARROW)
+    losses, losses_note = _losses(study, settings, plane)
+    frames, frames_note = _frames(study, settings, plane)
     blocks = cells.report_blocks(study.space, study.profile, settings)
     beside = _published_table(blocks)
     return Page(
         study=study,
+        plane=plane,
         store=shown_uri(study.tracking_uri),
-        answer=tables.answer(settings),
-        rule="Chosen by rule from the figures below: least leakage among the settings within"
-        f" {tables.NEAR_RAW * 100:.0f} points of raw top-1, else the highest top-1."
-        " The choice looks at the test figures, so it flatters the chosen setting a little.",
-        warnings=tables.warnings_of(study, settings),
+        answer=tables.answer(settings, plane),
+        rule=_rule(plane),
+        warnings=tables.warnings_of(study, settings, plane),
         front=Markup(figures.inline_svg(wide, "wide", told)),
         front_narrow=Markup(figures.inline_svg(narrow, "narrow", told_narrow)),
-        front_note=_front_note(settings),
-        settings=_settings_table(settings),
-        clip_front=_clip_front(trials, settings),
+        front_reads=_front_reads(plane),
+        front_notes=_front_notes(trials, settings, plane),
+        settings=_settings_table(settings, plane),
+        clip_front=_clip_front(trials, settings, plane),
         sweeps=[
             Picture(figures.image_uri(figure), f"{title}; the numbers are in the table of settings")
             for param in figures.SYMBOLS
-            for title, figure in figures.sweep_figures(settings, param)
+            for title, figure in figures.sweep_figures(settings, param, plane)
         ],
-        attribute_pictures=_attribute_pictures(trials, _of_interest(settings.dropna(subset=["leakage"]), 4)),
+        attribute_pictures=_attribute_pictures(trials, _of_interest(settings.dropna(subset=[plane.privacy]), 4, plane)),
         attribute_tables=[table for prefix in ("", CLIP) if (table := _attribute_table(trials, settings, prefix))],
         losses=losses,
         losses_note=losses_note,
@@ -178,47 +202,83 @@ def build_page(study: Study, settings: pd.DataFrame) -> Page:
     )
 
 
-def _of_interest(settings: pd.DataFrame, most: int) -> pd.DataFrame:
+def _of_interest(settings: pd.DataFrame, most: int, plane: Plane) -> pd.DataFrame:
     """Up to `most` settings, in the table's order, where room is short: raw, the answer's, the front, then the rest."""
-    best = tables.headline(settings)
+    best = tables.headline(settings, plane)
     chosen = settings.index == (None if best is None else best.name)
     rank = (settings["method"] != RAW).astype(int) * (4 - 2 * chosen.astype(int) - settings["on_front"].astype(int))
     return settings.loc[settings.index.isin(rank.sort_values(kind="stable").index[:most])]
 
 
-def _settings_table(settings: pd.DataFrame) -> Table:
+def _rule(plane: Plane) -> str:
+    if plane == DEFAULT:
+        chosen = f"least leakage among the settings within {tables.near_raw(plane)} top-1, else the highest top-1."
+    else:
+        least, most = ("least" if direction == "lower" else "most" for direction in plane.directions)
+        privacy, utility = FINAL_METRICS[plane.privacy].label, FINAL_METRICS[plane.utility].label
+        chosen = (
+            f"{least} {privacy} among the settings within {tables.near_raw(plane)} in {utility}, else the {most} {utility}."
+        )
+    return (
+        f"Chosen by rule from the figures below: {chosen}"
+        " The choice looks at the test figures, so it flatters the chosen setting a little."
+    )
+
+
+def _settings_table(settings: pd.DataFrame, plane: Plane) -> Table:
+    """The figures every study has; a metric of the plane that is not among them comes first."""
     with_clips = "clip_leakage" in settings and settings["clip_leakage"].notna().any()
-    columns = ["setting", "n", "top-1 %", "chance %", "against raw", "cMAP %", "chance %", "leakage %", "against raw"]
+    standing = ["top1", "leakage", *(["clip_leakage"] if with_clips else [])]
+    added = [name for name in (plane.utility, plane.privacy) if name not in standing]
+    columns = ["setting", "n"]
+    for name in added:
+        columns += [f"{FINAL_METRICS[name].label}{' %' if FINAL_METRICS[name].percent else ''}", "against raw"]
+    columns += ["top-1 %", "chance %", "against raw", "cMAP %", "chance %", "leakage %", "against raw"]
     columns += ["leakage on clips %", "against raw"] if with_clips else []
-    columns += ["macro F1", "RMS distortion", "penalty active %", "front"]
+    columns += [] if "macro_f1" in added else ["macro F1"]
+    columns += ["RMS distortion", "penalty active %", "front", "dominated, % of resamples"]
     rows = []
     for _, row in settings.iterrows():
-        change = "baseline" if row["method"] == RAW else None
-        cells = [
-            str(row["label"]),
-            str(row["n"]),
+        cells = [str(row["label"]), str(row["n"])]
+        for name in added:
+            cells += [tables.shown(name, tables.of(row, name)), _against_raw(row, name)]
+        cells += [
             tables.of(row, "top1").text(),
             _plain(row, "chance_top1"),
-            change or tables.of(row, "change_top1").text(signed=True),
+            _against_raw(row, "top1"),
             tables.of(row, "cmap").text(),
             _plain(row, "chance_cmap"),
             tables.of(row, "leakage").text(),
-            change or tables.of(row, "change_leakage").text(signed=True),
+            _against_raw(row, "leakage"),
         ]
         if with_clips:
-            cells += [tables.of(row, "clip_leakage").text(), change or tables.of(row, "change_clip_leakage").text(signed=True)]
+            cells += [tables.of(row, "clip_leakage").text(), _against_raw(row, "clip_leakage")]
+        cells += [] if "macro_f1" in added else [tables.shown("macro_f1", tables.of(row, "macro_f1"))]
         cells += [
-            tables.of(row, "macro_f1").text(percent=False, digits=3),
             tables.of(row, "rms_distortion").text(percent=False, digits=3),
             tables.of(row, "penalty_active").text(),
-            "yes" if row["on_front"] else "",
+            "yes, knee" if row["knee"] else "yes" if row["on_front"] else "",
+            _dominated(row, plane),
         ]
         rows.append(cells)
     caption = (
         "Settings: mean over seeds ± half of the 95 % t interval; n finished trials. Changes against the raw setting"
         " measured the same way, in points, with Welch's interval. cMAP stands beside what a random scorer gets."
+        " Dominated: in how many resamples of the seeds (drawn with replacement, alike for all settings) another setting is"
+        " no worse in both metrics of the front and better in one; few seeds make it too sure."
+        " n = 1: no confidence, of a setting with one seed, or one that only such a setting beats."
     )
     return Table(caption, columns, rows)
+
+
+def _against_raw(row: pd.Series, metric: str) -> str:
+    return "baseline" if row["method"] == RAW else tables.shown(metric, tables.of(row, f"change_{metric}"), signed=True)
+
+
+def _dominated(row: pd.Series, plane: Plane) -> str:
+    if not math.isnan(row["dominated"]):
+        return f"{100 * row['dominated']:.0f}"
+    return "n = 1" if all(tables.of(row, name).n for name in plane.names) else "–"
 
 
 def _plain(row: pd.Series, metric: str) -> str:
@@ -227,24 +287,105 @@ def _plain(row: pd.Series, metric: str) -> str:
     return f"{100 * value.mean:.1f}" if value.n else "–"
 
 
-def _front_note(settings: pd.DataFrame) -> str:
-    known = settings.dropna(subset=["leakage", "top1"])
+def _front_reads(plane: Plane) -> str:
+    """Where on the figure it is better, and what the lines in it are."""
+    up = "Up" if plane.directions[1] == "higher" else "Down"
+    return f"{up} and to the {'left' if plane.directions[0] == 'lower' else 'right'} is better."
+
+
+def _front_notes(trials: pd.DataFrame, settings: pd.DataFrame, plane: Plane) -> list[str]:
+    """What the front amounts to, a sentence or two each: its knee, its area, what is off it, its median over seeds."""
+    known = settings.dropna(subset=list(plane.names))
     if known.empty:
-        return ""
-    areas = [100 * hypervolume(group[["leakage", "top1"]], HYPERVOLUME_REFERENCE) for _, group in known.groupby("protocol")]
-    amounts = " and ".join(f"{area:.1f}" for area in areas)
+        return []
+    return [
+        f"{_knee_note(known)} {_share_dominated(known)}.",
+        *_hypervolume_notes(known, plane),
+        _attainment_note(trials, known, plane),
+    ]
+
+
+def _share_dominated(known: pd.DataFrame) -> str:
+    off = known.loc[~known["on_front"].astype(bool), "dominated"]
+    count = f"{len(off)} of {len(known)} setting{'' if len(known) == 1 else 's'} dominated"
+    if off.empty:
+        return count
+    if off.isna().all():
+        return f"{count}, with no confidence (n = 1)"
+    return f"{count}, {(off >= tables.CONFIDENCE).sum()} of them in 95 % of resamples of the seeds or more"
+
+
+def _knee_note(known: pd.DataFrame) -> str:
+    """By protocol, where there are several."""
+    bends = [str(label) for label in known.loc[known["knee"].astype(bool), "label"]]
+    if not bends:
+        return "No knee: the front nowhere bends beyond the line through its ends."
+    return f"Knee, furthest beyond the line through the ends of the front: {', '.join(bends)}."
+
+
+def _hypervolume(settings: pd.DataFrame, plane: Plane) -> tuple[float, str]:
+    """Share of the rectangle between the fixed corner and the best there can be, of settings measured alike; the corner."""
+    at = corner(plane, settings)
+    return covered(settings[list(plane.names)], at.reference, at.ideal, plane.directions), at.words
+
+
+def _hypervolume_notes(known: pd.DataFrame, plane: Plane) -> list[str]:
+    """A sentence per protocol, with its corner in words."""
+    found = []
+    for _, group in known.groupby("protocol", sort=False):
+        area, words = _hypervolume(group, plane)
+        where = f" ({_few(list(group['label']))})" if known["protocol"].nunique() > 1 else ""
+        counts = ", ".join(f"n = {n}" for n in sorted(set(group["n"])))
+        if math.isnan(area):
+            found.append(f"No hypervolume{where}: nothing lies between {words} and the best there can be.")
+        else:
+            found.append(
+                f"Hypervolume{where}: the front covers {100 * area:.1f} % of the rectangle from the fixed corner, {words}, to"
+                f" the best there can be (of the means over {counts}, without interval)."
+            )
+    return found
+
+
+def _few(labels: list[str]) -> str:
+    return ", ".join(labels[:_MOST_NAMED]) + (f" and {len(labels) - _MOST_NAMED} more" if len(labels) > _MOST_NAMED else "")
+
+
+def _attainment_note(trials: pd.DataFrame, known: pd.DataFrame, plane: Plane) -> str:
+    blocks = figures.seeds_alike(trials, known, plane)
+    if not blocks:
+        return "No median attainment surface: it takes settings that share three seeds."
+    counts = " and ".join(
+        f"{block['seed'].nunique()} seeds, {block['setting'].nunique()} of {(known['protocol'] == protocol).sum()} settings"
+        for protocol, block in blocks.items()
+    )
     return (
-        f"The front covers {amounts} % of the plane (hypervolume against leakage 100 %, top-1 0 %; over means of"
-        f" {', '.join(sorted({f'n = {n}' for n in known['n']}))}, without interval)."
+        f"Dashed: median attainment surface, what at least half of the seeds attain ({counts}, those with all these seeds);"
+        " the quartiles are in attainment.csv."
     )
 
 
-def _clip_front(trials: pd.DataFrame, settings: pd.DataFrame) -> Picture | None:
-    if trials["clip_leakage"].isna().all():
+def _surfaces(trials: pd.DataFrame, settings: pd.DataFrame, plane: Plane) -> pd.DataFrame:
+    """Corners of the attainment surfaces, a row each; empty where there are too few seeds."""
+    known = settings.dropna(subset=list(plane.names))
+    rows = [
+        (protocol, percent, *point)
+        for protocol, surfaces in figures.attained(trials, known, plane).items()
+        for percent, corners in surfaces.items()
+        for point in corners.tolist()
+    ]
+    return pd.DataFrame(rows, columns=["protocol", "percent", *plane.names])
+
+
+def _clip_front(trials: pd.DataFrame, settings: pd.DataFrame, plane: Plane) -> Picture | None:
+    """The same utility against leakage on the clips, unless the front itself is drawn in that."""
+    if "clip_leakage" in plane.names or trials["clip_leakage"].isna().all():
         return None
-    wide, narrow = (figures.front_figure(trials, settings, "clip_leakage", size)[0] for size in (figures.WIDE, figures.NARROW))
-    alt = "Top-1 accuracy against leakage measured on the action clips; the numbers are in the table of settings"
-    return Picture(figures.image_uri(wide), alt, narrow_uri=figures.image_uri(narrow))
+    clips = Plane(plane.utility, "clip_leakage")
+    wide, narrow = (figures.front_figure(trials, settings, clips, size)[0] for size in (figures.WIDE, figures.NARROW))
+    label = FINAL_METRICS[plane.utility].label
+    alt = f"{tables.sentence(label)} against leakage measured on the action clips; the numbers are in the table of settings"
+    dashed = "Dashed: median attainment surface, as above." if figures.seeds_alike(trials, settings, clips) else ""
+    return Picture(figures.image_uri(wide), alt, dashed, narrow_uri=figures.image_uri(narrow))
 
 
 def _attribute_pictures(trials: pd.DataFrame, settings: pd.DataFrame) -> list[Picture]:
@@ -273,9 +414,9 @@ def _attribute_table(trials: pd.DataFrame, settings: pd.DataFrame, prefix: str) 
     return Table(f"Average precision per attribute on the {where}, percent.", ["setting", "n", *names], rows)
 
 
-def _losses(study: Study, settings: pd.DataFrame) -> tuple[list[Picture], str]:
+def _losses(study: Study, settings: pd.DataFrame, plane: Plane) -> tuple[list[Picture], str]:
     trained = settings[settings["method"] != RAW]
-    shown = _of_interest(trained, len(figures.PALETTE))
+    shown = _of_interest(trained, len(figures.PALETTE), plane)
     run_ids = [str(run_id) for setting in shown.index for run_id in study.trials.index[study.trials["setting"] == setting]]
     curves = read_curves(study, figures.LOSSES, run_ids)
     pictures = [
@@ -288,12 +429,12 @@ def _losses(study: Study, settings: pd.DataFrame) -> tuple[list[Picture], str]:
     )
 
 
-def _frames(study: Study, settings: pd.DataFrame) -> tuple[list[Picture], str]:
+def _frames(study: Study, settings: pd.DataFrame, plane: Plane) -> tuple[list[Picture], str]:
     """Raw above anonymized frames, of the first seed of each setting that has them; what is left out is said."""
     pictures: list[Picture] = []
     lacking, size = [], 0
     with tempfile.TemporaryDirectory() as folder:
-        for setting in _of_interest(settings, _MOST_FRAMES).index:
+        for setting in _of_interest(settings, _MOST_FRAMES, plane).index:
             trial = study.trials[study.trials["setting"] == setting].sort_values("seed").iloc[0]
             try:
                 target = Path(folder) / str(trial.name)
@@ -401,10 +542,7 @@ def _published_note(study: Study, blocks: Sequence[cells.Block]) -> str:
         for text in dict.fromkeys(text for cell in shown for text in (*cell.differs, *cell.notes)):
             told.setdefault(text, []).append(_label(line))
     for text, labels in told.items():
-        named = ", ".join(labels[:_MOST_NAMED]) + (
-            f" and {len(labels) - _MOST_NAMED} more" if len(labels) > _MOST_NAMED else ""
-        )
-        notes.append(f"{'Everywhere' if len(labels) == len(lines) else named}: {text}.")
+        notes.append(f"{'Everywhere' if len(labels) == len(lines) else _few(labels)}: {text}.")
     return " ".join(notes)
 
 

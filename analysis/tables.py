@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.pareto import non_dominated
-from analysis.records import FRONT_METRICS, PARAM, RAW, Study
+from analysis.pareto import dominated_share, knee, non_dominated
+from analysis.plane import CHANCE_IS_ZERO, UNBOUNDED, Plane, scale
+from analysis.records import PARAM, RAW, Study
 from trainables.schema import AP, FINAL_METRICS
 
 BUDGET, WEIGHT = PARAM + "minimax.distortion_budget", PARAM + "minimax.penalty_weight"
@@ -23,10 +24,11 @@ CLASSIFIERS = tuple(
 # Trials that agree in these are measured alike, so that their figures may be compared.
 PROTOCOL = ("data.", "clip.", "evaluate_action.", "evaluate_privacy.")
 
-NEAR_RAW = 0.05  # top-1 this close to raw counts as kept, in the answer
+DEFAULT = Plane()
+NEAR_RAW = 0.05  # utility this close to raw counts as kept, in the answer
 BARELY_ACTIVE = 0.01  # a penalty active in fewer steps than this trained nothing
 NEAR_CHANCE = 0.1  # raw data this little above chance (of the way to perfect) leaves nothing to lose or to take away
-_CONFIDENCE = 0.95
+CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def estimate(values: Iterable[float]) -> Estimate:
         return Estimate(math.nan, math.nan, 0)
     half = math.nan
     if len(known) > 1:
-        half = float(stats.t.ppf(0.5 + _CONFIDENCE / 2, len(known) - 1) * known.std(ddof=1) / math.sqrt(len(known)))
+        half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, len(known) - 1) * known.std(ddof=1) / math.sqrt(len(known)))
     return Estimate(float(known.mean()), half, len(known))
 
 
@@ -71,18 +73,23 @@ def change(values: Iterable[float], baseline: Iterable[float]) -> Estimate:
     if a + b == 0:
         return Estimate(difference, 0.0, n)
     freedom = (a + b) ** 2 / (a**2 / (len(ours) - 1) + b**2 / (len(theirs) - 1))
-    return Estimate(difference, float(stats.t.ppf(0.5 + _CONFIDENCE / 2, freedom) * math.sqrt(a + b)), n)
+    return Estimate(difference, float(stats.t.ppf(0.5 + CONFIDENCE / 2, freedom) * math.sqrt(a + b)), n)
 
 
-def settings_table(trials: pd.DataFrame) -> pd.DataFrame:
+def settings_table(trials: pd.DataFrame, plane: Plane = DEFAULT) -> pd.DataFrame:
     """A row per setting, indexed by `setting`, raw first, then by method, penalty weight and budget.
 
     For every metric m: `m`, `m_half_width`, `m_n`. For the metrics with a direction also `change_m`,
     `change_m_half_width`, `change_m_n` against the raw setting measured by the same protocol (`baseline`; empty where
-    there is none). `on_front`: not beaten in (leakage, top1) by any setting of the same protocol.
+    there is none). `on_front`: not beaten in the plane's two metrics by any setting of the same protocol; `knee`: where
+    that front bends most; `dominated`: share of resampled seeds in which another one beats it (`pareto.dominated_share`).
     """
     metrics = [name for name in map(str, trials) if trials[name].dtype == "float64" and not name.startswith(PARAM)]
-    changing = [name for name, metric in FINAL_METRICS.items() if metric.better != "neither" and "seconds" not in name]
+    changing = [
+        name
+        for name, metric in FINAL_METRICS.items()
+        if name in plane.names or (metric.better != "neither" and "seconds" not in name)
+    ]
     groups = {str(setting): group for setting, group in trials.groupby("setting", sort=False)}
     protocol = {setting: _protocol(group) for setting, group in groups.items()}
     raw_of = {protocol[setting]: setting for setting, group in groups.items() if group["method"].iloc[0] == RAW}
@@ -93,6 +100,7 @@ def settings_table(trials: pd.DataFrame) -> pd.DataFrame:
         row["seeds"] = " ".join(str(seed) for seed in sorted(group["seed"].dropna()))
         row["baseline"] = raw_of.get(protocol[setting], "")
         row |= {"protocol": repr(protocol[setting]), "protocol_tag": first["protocol_tag"], "on_front": False}
+        row |= {"knee": False, "dominated": math.nan}
         for name in metrics:
             row |= _columns(name, estimate(group[name]))
         for name in changing:
@@ -100,12 +108,17 @@ def settings_table(trials: pd.DataFrame) -> pd.DataFrame:
             row |= _columns(f"change_{name}", change(group[name], baseline))
         rows.append(row | {name: first[name] for name in map(str, trials) if name.startswith(PARAM) and name != PARAM + "seed"})
     if not rows:
-        return pd.DataFrame(
-            columns=["label", "method", "n", "baseline", "protocol", "protocol_tag", "on_front", *FRONT_METRICS]
-        )
+        placed = ["on_front", "knee", "dominated"]
+        return pd.DataFrame(columns=["label", "method", "n", "baseline", "protocol", "protocol_tag", *placed, *plane.names])
     settings = pd.DataFrame(rows).set_index("setting")
     for _, group in settings.groupby("protocol"):
-        settings.loc[group.index, "on_front"] = non_dominated(group[["leakage", "top1"]])
+        points = group[list(plane.names)]
+        settings.loc[group.index, "on_front"] = non_dominated(points, plane.directions)
+        bend = knee(points, plane.directions)
+        if bend is not None:
+            settings.loc[group.index[bend], "knee"] = True
+        share = dominated_share(trials[trials["setting"].isin(group.index)], plane.names, plane.directions)
+        settings.loc[share.index, "dominated"] = share
     order = [_order(row) for _, row in settings.iterrows()]
     return settings.iloc[sorted(range(len(settings)), key=order.__getitem__)]
 
@@ -136,77 +149,86 @@ def common(trials: pd.DataFrame) -> dict[str, str]:
     return {name: values[0] for name, values in _values(trials).items() if len(values) == 1}
 
 
-def headline(settings: pd.DataFrame) -> pd.Series | None:
-    """The setting the answer is about: least leakage among those within NEAR_RAW of raw top-1, else the highest top-1.
+def headline(settings: pd.DataFrame, plane: Plane = DEFAULT) -> pd.Series | None:
+    """The setting the answer is about: the most privacy among those within NEAR_RAW of raw utility, else the most utility.
 
     None when no anonymized setting has both metrics.
     """
-    known = settings[(settings["method"] != RAW)].dropna(subset=list(FRONT_METRICS))
+    known = settings[(settings["method"] != RAW)].dropna(subset=list(plane.names))
     if known.empty:
         return None
-    near = known[known["change_top1"] >= -NEAR_RAW]
-    return near.sort_values("leakage").iloc[0] if len(near) else known.sort_values("top1", ascending=False).iloc[0]
+    near = known[[_is_near(row, settings, plane) for _, row in known.iterrows()]]
+    private, useful = (direction == "lower" for direction in plane.directions)
+    if len(near):
+        return near.sort_values(plane.privacy, ascending=private).iloc[0]
+    return known.sort_values(plane.utility, ascending=useful).iloc[0]
 
 
-def answer(settings: pd.DataFrame) -> tuple[str, str]:
+def _is_near(row: pd.Series, settings: pd.DataFrame, plane: Plane) -> bool:
+    """Whether a setting has the utility of its raw setting but for NEAR_RAW, of raw's own figure where that is no share."""
+    if not row["baseline"]:
+        return False
+    lost = row[f"change_{plane.utility}"] * (1 if plane.directions[1] == "lower" else -1)
+    whole = settings.loc[row["baseline"], plane.utility] if plane.utility in UNBOUNDED else 1.0
+    return bool(lost <= NEAR_RAW * whole)
+
+
+def near_raw(plane: Plane) -> str:
+    """What counts as kept, in words."""
+    if plane.utility in UNBOUNDED:
+        return f"{NEAR_RAW * 100:.0f} % of raw"
+    return f"{NEAR_RAW * 100:.0f} points of raw" if FINAL_METRICS[plane.utility].percent else f"{NEAR_RAW:g} of raw"
+
+
+def answer(settings: pd.DataFrame, plane: Plane = DEFAULT) -> tuple[str, str]:
     """The study's answer in two sentences, with its numbers."""
-    best = headline(settings)
+    utility, privacy = FINAL_METRICS[plane.utility], FINAL_METRICS[plane.privacy]
+    best = headline(settings, plane)
     if best is None:
+        both = "top-1 accuracy and leakage" if plane == DEFAULT else f"{utility.label} and {privacy.label}"
         return (
             "This study gives no answer yet.",
-            "No finished trial of an anonymized setting carries both top-1 accuracy and leakage.",
+            f"No finished trial of an anonymized setting carries both {both}.",
         )
-    top1, leakage = of(best, "top1"), of(best, "leakage")
-    if not best["baseline"] or of(best, "change_top1").n == 0 or of(best, "change_leakage").n == 0:
+    kept_amount, told_amount = of(best, plane.utility), of(best, plane.privacy)
+    changed, moved_by = of(best, f"change_{plane.utility}"), of(best, f"change_{plane.privacy}")
+    if not best["baseline"] or changed.n == 0 or moved_by.n == 0:
         return (
-            f"{best['label']} reaches {_said('top1', top1)} with {_said('leakage', leakage)}.",
+            f"{best['label']} reaches {_said(plane.utility, kept_amount)} with {_said(plane.privacy, told_amount)}.",
             "What that costs and gains is not known: there is no raw trial measured the same way to compare it with.",
         )
     raw = settings.loc[best["baseline"]]
-    near = best["change_top1"] >= -NEAR_RAW
     kept = (
         f"{best['label']} keeps"
-        if near
-        else f"No setting stays within {NEAR_RAW * 100:.0f} points of raw; {best['label']} keeps most with"
+        if _is_near(best, settings, plane)
+        else f"No setting stays within {near_raw(plane)}; {best['label']} keeps most with"
     )
-    cost = _difference(of(best, "change_top1"))
-    first = f"{kept} {_said('top1', top1)}, where raw video has {_amount(of(raw, 'top1'))} ({cost})."
-    moved = "falls" if best["change_leakage"] < 0 else "does not fall: it goes"
+    first = (
+        f"{kept} {_said(plane.utility, kept_amount)}, where raw video has {_amount(plane.utility, of(raw, plane.utility))}"
+        f" ({_difference(plane.utility, changed)})."
+    )
+    improves = "falls" if privacy.better == "lower" else "rises"
+    improved = (moved_by.mean < 0) == (privacy.better == "lower") and moved_by.mean != 0
+    moved = improves if improved else f"does not {improves.removesuffix('s')}: it goes"
     second = (
-        f"Leakage above chance {moved} from {_amount(of(raw, 'leakage'))} to {_amount(leakage)}"
-        f" ({_difference(of(best, 'change_leakage'))})."
+        f"{sentence(privacy.label)} {moved} from {_amount(plane.privacy, of(raw, plane.privacy))}"
+        f" to {_amount(plane.privacy, told_amount)} ({_difference(plane.privacy, moved_by)})."
     )
     return first, second
 
 
-def warnings_of(study: Study, settings: pd.DataFrame) -> list[str]:
+def warnings_of(study: Study, settings: pd.DataFrame, plane: Plane = DEFAULT) -> list[str]:
     """What a reader must know before trusting the numbers, each as one sentence."""
-    trials, found = study.trials, _warnings_of_runs(study)
-    if trials.empty:
+    found = _warnings_of_runs(study)
+    if study.trials.empty:
         return found
-    raw = settings[settings["method"] == RAW]
-    if raw.empty:
-        found.append("There is no raw trial: nothing says what anonymizing costs or gains.")
-    elif (settings["baseline"] == "").any():
-        names = _names(settings[settings["baseline"] == ""])
-        found.append(f"No raw trial was measured the same way as {names}; no change is given there.")
+    found += _warnings_of_plane(study, plane)
+    found += _warnings_of_raw(settings, plane)
     single = settings[settings["n"] == 1]
     if len(single) == len(settings):
         found.append("Every setting ran with one seed (n = 1): there are no intervals, and small differences may be chance.")
     elif len(single):
         found.append(f"One seed only (n = 1, no interval): {_names(single)}.")
-    unlearned = raw[(raw["top1"] - raw["chance_top1"]) / (1 - raw["chance_top1"]) < NEAR_CHANCE]
-    if len(unlearned):
-        found.append(
-            f"The action classifier is near chance on raw clips already (top-1 {_amount(of(unlearned.iloc[0], 'top1'))}, chance"
-            f" {100 * unlearned['chance_top1'].iloc[0]:.1f}\N{NO-BREAK SPACE}%): no setting can then be seen to cost accuracy."
-        )
-    near_chance = raw[raw["leakage"] < NEAR_CHANCE]
-    if len(near_chance):
-        found.append(
-            f"The attacker on raw data is near chance already (leakage {_amount(of(near_chance.iloc[0], 'leakage'))}):"
-            " a low leakage of the settings then shows a weak attacker, not a good anonymizer."
-        )
     idle = settings[(settings["method"] != RAW) & (settings["penalty_active"] < BARELY_ACTIVE)]
     if WEIGHT in idle:
         idle = idle[pd.to_numeric(idle[WEIGHT], errors="coerce").fillna(0) > 0]
@@ -214,12 +236,67 @@ def warnings_of(study: Study, settings: pd.DataFrame) -> list[str]:
             found.append(
                 f"The penalty never bound (active in under 1 % of steps): {_names(idle)}. B and lambda changed nothing there."
             )
-    differing = [name.removeprefix(PARAM) for name in CLASSIFIERS if name in trials and trials[name].astype(str).nunique() > 1]
-    if differing:
+    return found + _warnings_of_protocol(study.trials)
+
+
+def _warnings_of_plane(study: Study, plane: Plane) -> list[str]:
+    """Trials with a result that have no place in the plane; those without a result are counted elsewhere."""
+    complete = study.complete
+    found = []
+    for name in (plane.utility, plane.privacy):
+        lacking = int(complete[name].isna().sum())
+        if lacking:
+            found.append(
+                f"{lacking} of {_count(len(complete), 'trial')} with a result have no {FINAL_METRICS[name].label} ({name}):"
+                " no place on the front."
+            )
+    return found
+
+
+def _warnings_of_raw(settings: pd.DataFrame, plane: Plane) -> list[str]:
+    found = []
+    raw = settings[settings["method"] == RAW]
+    if raw.empty:
+        found.append("There is no raw trial: nothing says what anonymizing costs or gains.")
+    elif (settings["baseline"] == "").any():
+        names = _names(settings[settings["baseline"] == ""])
+        found.append(f"No raw trial was measured the same way as {names}; no change is given there.")
+    unlearned = raw[(raw["top1"] - raw["chance_top1"]) / (1 - raw["chance_top1"]) < NEAR_CHANCE]
+    if len(unlearned):
+        top1 = _amount("top1", of(unlearned.iloc[0], "top1"))
         found.append(
-            f"Trials differ in their classifiers ({', '.join(differing)}): compare only settings with equal ones."
+            f"The action classifier is near chance on raw clips already (top-1 {top1}, chance"
+            f" {100 * unlearned['chance_top1'].iloc[0]:.1f}\N{NO-BREAK SPACE}%): no setting can then be seen to cost accuracy."
+        )
+    for name, where in zip(CHANCE_IS_ZERO, ("raw data", "raw clips"), strict=True):
+        weak = raw[raw[name] < NEAR_CHANCE]
+        if len(weak):
+            found.append(
+                f"The attacker on {where} is near chance already (leakage {_amount(name, of(weak.iloc[0], name))}):"
+                " a low leakage of the settings then shows a weak attacker, not a good anonymizer."
+            )
+    return found
+
+
+def _warnings_of_protocol(trials: pd.DataFrame) -> list[str]:
+    """In what trials were measured differently: the classifiers, and everything else that parts the fronts."""
+    prefixes = tuple(PARAM + part for part in PROTOCOL)
+    differing = [
+        name
+        for name in map(str, trials)
+        if (name.startswith(prefixes) or name in CLASSIFIERS) and trials[name].astype(str).nunique() > 1
+    ]
+    classifiers = [name.removeprefix(PARAM) for name in CLASSIFIERS if name in differing]
+    others = [name.removeprefix(PARAM) for name in differing if name not in CLASSIFIERS]
+    found = []
+    if classifiers:
+        found.append(
+            f"Trials differ in their classifiers ({', '.join(classifiers)}): compare only settings with equal ones."
             " Changes and fronts are taken among those only."
         )
+    if others:
+        named = ", ".join(others[:6]) + (f" and {len(others) - 6} more" if len(others) > 6 else "")
+        found.append(f"Trials are measured differently ({named}): changes and fronts are taken among equal ones only.")
     return found
 
 
@@ -277,19 +354,32 @@ def _values(trials: pd.DataFrame) -> dict[str, list[str]]:
     return {name.removeprefix(PARAM): [str(value) for value in trials[name].sort_values().unique()] for name in sorted(columns)}
 
 
+def shown(metric: str, value: Estimate, signed: bool = False) -> str:
+    """An estimate as the tables print that metric: percent, or the figure itself."""
+    return value.text(scale(metric) == 100, signed, 1 if scale(metric) == 100 or metric in UNBOUNDED else 3)
+
+
 def _said(metric: str, value: Estimate) -> str:
-    return f"{FINAL_METRICS[metric].label} {_amount(value)}"
+    return f"{FINAL_METRICS[metric].label} {_amount(metric, value)}"
 
 
-def _amount(value: Estimate) -> str:
-    return f"{value.text().removesuffix(' (n = 1)')}\N{NO-BREAK SPACE}% (n = {value.n})"
+def _amount(metric: str, value: Estimate) -> str:
+    unit = "\N{NO-BREAK SPACE}%" if FINAL_METRICS[metric].percent else ""
+    return f"{shown(metric, value).removesuffix(' (n = 1)')}{unit} (n = {value.n})"
 
 
-def _difference(value: Estimate) -> str:
+def _difference(metric: str, value: Estimate) -> str:
+    points = " points" if FINAL_METRICS[metric].percent else ""
     if value.n == 1:
-        return f"change {value.text(signed=True).removesuffix(' (n = 1)')} points, n = 1: no interval, it may be chance"
+        amount = shown(metric, value, signed=True).removesuffix(" (n = 1)")
+        return f"change {amount}{points}, n = 1: no interval, it may be chance"
     unsure = "; the interval includes no change" if abs(value.mean) <= value.half_width else ""
-    return f"change {value.text(signed=True)} points{unsure}"
+    return f"change {shown(metric, value, signed=True)}{points}{unsure}"
+
+
+def sentence(text: str) -> str:
+    """With a capital in front, but for words like cMAP."""
+    return text if text[1:2].isupper() else text[:1].upper() + text[1:]
 
 
 def _count(number: int, noun: str) -> str:

@@ -69,7 +69,8 @@ def written(study: Study, folder: Path) -> Structure:
 
 
 def test_files(report: Path, study: Study) -> None:
-    assert {path.name for path in report.parent.iterdir()} == {"report.html", "front.png", "trials.csv", "settings.csv"}
+    tables = {"trials.csv", "settings.csv", "attainment.csv"}
+    assert {path.name for path in report.parent.iterdir()} == {"report.html", "front.png", *tables}
     assert report.stat().st_size < 5_000_000
     with Image.open(report.parent / "front.png") as image:
         assert image.width > 1000
