@@ -1,4 +1,7 @@
-"""Reports, the paper's tables and its figures, all from MLflow alone: `python -m analysis report|tables|figures --help`."""
+"""What is read from MLflow: reports, the paper's tables and figures, the chosen setting; and what is done with its model.
+
+`python -m analysis report|tables|figures|select|export|anonymize --help`.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,16 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; 0 on success, 2 with one line on stderr when the study or the output is not usable."""
+    """Runs a command; 0 on success, 2 with one line on stderr when the study or the output is not usable.
+
+    `anonymize` gives 1 where frames are black or files of a folder failed.
+    """
     options = _parser().parse_args(arguments)
 
     # Set before MLflow is imported: a server that is gone is said within seconds, nothing is sent anywhere but to the
@@ -25,11 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from analysis.records import AnalysisError
 
     try:
-        {"report": _report, "tables": _tables, "figures": _figures}[options.command](options)
+        return _COMMANDS[options.command](options) or 0
     except AnalysisError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -51,7 +57,57 @@ def _parser() -> argparse.ArgumentParser:
     tables.add_argument("--out", help="directory for table1.txt, table2.txt, ...; without it they are printed")
     for command in (report, figures):
         command.add_argument("--out", required=True, help="directory for the files; made if absent")
+    _add_select(commands)
+    _add_export(commands)
+    _add_anonymize(commands)
     return parser
+
+
+def _add_select(commands: Any) -> None:
+    select = commands.add_parser("select", help="choose a setting by a rule, say why, and register its anonymizer")
+    select.add_argument("--space", required=True, help="name of the search space")
+    select.add_argument("--profile", help="paper, small or generated; may be left out where only one was run")
+    select.add_argument("--max", action="append", default=[], metavar="METRIC=VALUE", help="at most, e.g. leakage=0.2 or 20%%")
+    select.add_argument("--min", action="append", default=[], metavar="METRIC=VALUE", help="at least, e.g. top1=0.7")
+    select.add_argument("--prefer", metavar="METRIC", help="the best in this metric among those that meet --max and --min")
+    select.add_argument("--knee", action="store_true", help="the knee of the front of (leakage, top1)")
+    select.add_argument("--protocol", help="of a study with several: the one to choose in")
+    select.add_argument("--where", action="append", default=[], metavar="FIELD=VALUE", help="only trials with this parameter")
+    select.add_argument("--register", metavar="NAME", help="put the median trial's anonymizer into MLflow's model registry")
+    _add_common(select)
+
+
+def _add_export(commands: Any) -> None:
+    export = commands.add_parser("export", help="write a trial's anonymizer as ONNX, checked against PyTorch, or for PyTorch")
+    export.add_argument("--trial", required=True, metavar="RUN_ID", help="id of the trial's MLflow run")
+    export.add_argument("--format", default="onnx", choices=("onnx", "torch"))
+    sizes = export.add_mutually_exclusive_group()
+    sizes.add_argument("--size", metavar="HxW", help="for frames of one size, e.g. 240x320")
+    sizes.add_argument("--dynamic", action="store_true", help="for frames of any size (the default)")
+    export.add_argument("--out", required=True, type=Path, metavar="FILE")
+    export.add_argument("--overwrite", action="store_true")
+    _add_common(export)
+
+
+def _add_anonymize(commands: Any) -> None:
+    make = commands.add_parser("anonymize", help="anonymize a video, a folder of videos, or a camera")
+    make.add_argument("input", help="video file, folder (all videos in it), or address such as rtsp://HOST/PATH or /dev/video0")
+    make.add_argument("output", type=Path, help="video file, or folder; a folder is taken up where it was left")
+    make.add_argument("--model", required=True, help="FILE.onnx, FILE.pt, models:/NAME/VERSION or the id of a trial's run")
+    make.add_argument("--size", metavar="HxW", help="let the network work at this size; default: the video's own")
+    make.add_argument("--batch", type=int, default=8, help="frames at a time (8)")
+    make.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    make.add_argument("--side-by-side", action="store_true", help="the raw frames at the left of the anonymized ones")
+    make.add_argument("--keep-audio", action="store_true", help="copy the sound; a voice may tell who speaks")
+    make.add_argument("--codec", help="encoder of PyAV, e.g. ffv1 (lossless); default libx264, or mpeg4 where it is not there")
+    make.add_argument("--seconds", type=float, help="stop after so much video; a camera otherwise goes on until Ctrl-C")
+    make.add_argument("--overwrite", action="store_true")
+    _add_common(make)
+
+
+def _add_common(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--plugin", action="append", default=[], metavar="FILE.py", help="with an anonymizer of your own")
+    command.add_argument("--tracking-uri", help="MLflow store, e.g. sqlite:////abs/mlflow.db; default: MLFLOW_TRACKING_URI")
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -99,6 +155,74 @@ def _figures(options: argparse.Namespace) -> None:
             for note in drawn.notes:
                 print(f"  {note}")
 
+
+def _select(options: argparse.Namespace) -> None:
+    from analysis.records import read_study
+    from analysis.select import choice_text, choose, parse_rule
+
+    rule = parse_rule(options.max, options.min, options.prefer, options.knee)
+    study = read_study(options.space, options.profile, options.tracking_uri)
+    choice = choose(study, rule, options.protocol, options.where)
+    print(choice_text(choice))
+    if options.register:
+        from analysis.register import register
+
+        _load_plugins(options)
+        print(register(choice, options.register))
+
+
+def _export(options: argparse.Namespace) -> None:
+    from analysis.export import export_trial, parse_size
+
+    _load_plugins(options)
+    size = parse_size(options.size) if options.size else None
+    print(export_trial(options.trial, options.out, options.format, size, options.tracking_uri, options.overwrite))
+
+
+def _anonymize(options: argparse.Namespace) -> int:
+    from analysis.anonymize import Options, anonymize
+    from analysis.anonymizers import load_model
+    from analysis.export import parse_size
+    from analysis.records import AnalysisError
+
+    if options.batch < 1:
+        raise AnalysisError(f"--batch {options.batch}: give at least 1")
+    _load_plugins(options)
+    size = parse_size(options.size) if options.size else None
+    model = load_model(options.model, options.tracking_uri, options.device)
+    if model.size and size and model.size != size:
+        raise AnalysisError(f"--size {options.size}: this model takes {model.size[0]}x{model.size[1]} only; leave --size out")
+    chosen = Options(
+        size=model.size or size,
+        batch=options.batch,
+        side_by_side=options.side_by_side,
+        keep_audio=options.keep_audio,
+        overwrite=options.overwrite,
+        codec=options.codec,
+        seconds=options.seconds,
+    )
+    return anonymize(options.input, options.output, model, chosen)
+
+
+def _load_plugins(options: argparse.Namespace) -> None:
+    from analysis.records import AnalysisError
+    from trainables.config import ConfigError
+    from trainables.plugins import load_plugins, read_plugins
+
+    try:
+        load_plugins(read_plugins(options.plugin))
+    except ConfigError as error:
+        raise AnalysisError(str(error)) from None
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
+    "report": _report,
+    "tables": _tables,
+    "figures": _figures,
+    "select": _select,
+    "export": _export,
+    "anonymize": _anonymize,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

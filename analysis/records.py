@@ -131,6 +131,14 @@ def list_studies(tracking_uri: str | None = None) -> dict[str, list[str]]:
     return {space: sorted(profiles) for space, profiles in sorted(found.items())}
 
 
+@contextmanager
+def open_store(tracking_uri: str | None = None) -> Iterator[MlflowClient]:
+    """A client of the store. Raises AnalysisError as `read_study` does, also for what fails while it is used."""
+    uri = _store(tracking_uri)
+    with _reading(uri):
+        yield MlflowClient(tracking_uri=uri)
+
+
 @dataclass(frozen=True)
 class StageSeconds:
     """What the trials of a study computed, against what all their stages would have cost without sharing.
