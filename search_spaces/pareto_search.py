@@ -3,18 +3,12 @@
 from typing import Any
 
 from search_spaces.registry import RAW, SPACES, Range, Search, Space, grid
+from search_spaces.tables import SMALL_DATA, SMALL_STUDY
 
-# Sizes for two CPU cores: one trial is about twenty seconds on one of them, and the judges learn something.
+# For two CPU cores: one trial is about fifteen seconds on one of them.
 SIZES: dict[str, Any] = {
-    "generated_defaults": {
-        "reconstruct.epochs": 6,
-        "warm_up.epochs": 5,
-        "minimax.epochs": 3,
-        "evaluate_action.epochs": 12,
-        "evaluate_privacy.epochs": 8,
-        "evaluate_privacy.clips": False,
-    },
-    "generated": {"train_clips": 240, "test_clips": 180, "train_images": 300, "val_images": 100, "test_images": 240},
+    "generated_defaults": {**SMALL_STUDY, "evaluate_action.epochs": 10, "evaluate_privacy.clips": False},
+    "generated": SMALL_DATA,
 }
 
 SPACES.register("pareto_search")(
