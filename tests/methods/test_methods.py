@@ -18,7 +18,7 @@ from trainables.models.tubelets import Tubelets, best_of_each_slice
     ("method", "options", "message"),
     [
         ("vita", {"gama": 1.0}, "options.gama: the method vita has no such option; it has: action_steps, action_target, "),
-        ("vita", {"gamma": "much"}, "options.gamma = 'much': give a float, such as 0.5"),
+        ("vita", {"gamma": "much"}, "options.gamma = 'much': give a float, such as 3.0"),
         ("vita", {"ensemble": 2.5}, "options.ensemble = 2.5: give a whole number, such as 4"),
         ("mass", {"contrast_weight": -1.0}, "options.contrast_weight = -1.0: give a number of at least 0"),
         ("tedspad", {"margin": True}, "options.margin = True: give a float, such as 1.0"),

@@ -12,7 +12,9 @@ VITA = Stage("vita", "trainables.stages.vita:run", MINIMAX_FIELDS, TRAINING_DATA
 _NO_PENALTY = {"minimax.penalty_weight": 0.0}
 _OPTIONS = {
     "ensemble": 4,  # M, privacy classifiers
-    "gamma": 0.5,
+    # 0.5 for each of six attributes, as the loss is their mean: with 0.5 for all of them a retrained attacker read nearly as
+    # much of the generated data as of raw frames (cMAP 81 % and 87 %; 63 % with 3)
+    "gamma": 3.0,
     "restart_every": 200,  # iterations between two restarts of the ensemble; 0: none
     "retrain_steps": 200,  # steps of a fresh ensemble before it counts
     "privacy_steps": 5,  # steps of the ensemble an iteration
@@ -48,6 +50,6 @@ METHODS.register("vita_published")(
             "minimax.learning_rate_action": 1e-5,
             "minimax.learning_rate_privacy": 1e-4,
         },
-        options=_OPTIONS,
+        options={**_OPTIONS, "gamma": 0.5},
     )
 )
