@@ -112,11 +112,14 @@ def attainment(
 
     A seed attains what one of its own points (n, 2) equals or beats; the surface of p percent bounds what at least p percent
     of the seeds attain (Grunert da Fonseca, Fonseca and Hall, EMO 2001; computed by moocore). `step_line` draws it. No corner
-    beats another; points with a NaN are left out but their seed still counts, so a surface may have no corner at all.
+    beats another. Points with a NaN are left out but their seed still counts, so a surface may have no corner at all; points
+    whose seed is missing are left out altogether.
     """
     plane, known = _plane(points)
     codes, names = pd.factorize(np.asarray(seeds, dtype=object))
-    there = len(set(codes[known]))
+    known &= codes >= 0
+    order = np.flatnonzero(known)[np.argsort(codes[known], kind="stable")]  # moocore takes the rows of a set as one block
+    there = len(set(codes[order]))
     signs = np.where(_maximise(directions), -1.0, 1.0)  # moocore minimises
     found = {}
     for percent in percents:
@@ -125,7 +128,7 @@ def attainment(
             found[percent] = np.empty((0, 2))
             continue
         # Of the seeds that attain anything: moocore does not see the others.
-        surface = moocore.eaf(plane[known] * signs, codes[known], percentiles=[100 * needed / there])
+        surface = moocore.eaf(plane[order] * signs, codes[order], percentiles=[100 * needed / there])
         corners = surface[:, :2] * signs + 0.0
         found[percent] = corners[np.argsort(corners[:, 0])]
     return found

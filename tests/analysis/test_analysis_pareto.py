@@ -1,15 +1,28 @@
-"""The front and its area against brute force."""
+"""The front, its area, its knee, and how far seeds agree in it, against brute force and by hand."""
 
 import math
 from fractions import Fraction
 from itertools import pairwise, product
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.pareto import Directions, hypervolume, knee, non_dominated, step_line
+from analysis.pareto import (
+    QUARTILES,
+    RESAMPLES,
+    Directions,
+    attainment,
+    covered,
+    dominated_share,
+    hypervolume,
+    knee,
+    non_dominated,
+    step_line,
+    without_gaps,
+)
 
 DIRECTIONS: list[Directions] = [("lower", "higher"), ("lower", "lower"), ("higher", "lower"), ("higher", "higher")]
 # Few distinct values make ties and duplicates common.
@@ -120,3 +133,166 @@ def test_knee_by_hand() -> None:
     assert knee([[0.2, 0.5], [0.3, 0.85], [0.8, 0.9], [0.3, 0.85], [0.9, 0.1]]) == 1
     assert knee([[0.0, 0.0], [0.5, 0.5], [1.0, 1.0]]) is None
     assert knee([[0.0, 0.0], [0.7, 0.3], [1.0, 1.0]]) is None
+
+
+@settings(deadline=None, max_examples=60)
+@given(points=st.lists(st.tuples(st.floats(-0.2, 1.2), st.floats(0, 1)), max_size=8), raw=st.floats(0.1, 1.0))
+def test_covered_is_the_share_of_the_rectangle(points: list[tuple[float, float]], raw: float) -> None:
+    at_best = [(max(x, 0.0), y) for x, y in points]
+    expected = area_by_cells(at_best, (raw, 0.1), ("lower", "higher")) / (raw * 0.9)
+    assert covered(points, (raw, 0.1), (0.0, 1.0)) == pytest.approx(expected)
+    assert 0 <= covered(points, (raw, 0.1), (0.0, 1.0)) <= 1 + 1e-9
+
+
+def test_covered_by_hand() -> None:
+    assert covered([], (0.8, 0.1), (0.0, 1.0)) == 0
+    assert covered([[math.nan, 1.0], [0.4, math.nan]], (0.8, 0.1), (0.0, 1.0)) == 0
+    assert covered([[0.8, 0.95]], (0.8, 0.1), (0.0, 1.0)) == 0  # raw itself gains no privacy
+    assert covered([[0.4, 0.55]], (0.8, 0.1), (0.0, 1.0)) == pytest.approx(0.25)
+    assert covered([[-0.1, 1.0]], (0.8, 0.1), (0.0, 1.0)) == pytest.approx(1)
+    assert covered([[0.6, 0.4]], (0.1, 0.8), (1.0, 0.0), ("higher", "lower")) == pytest.approx(0.5 * 0.5 / 0.9 / 0.8 * 0.8)
+    for reference in ((0.0, 0.1), (-0.1, 0.1), (0.8, 1.0), (math.nan, 0.1), (0.8, math.nan)):
+        assert math.isnan(covered([[0.4, 0.55]], reference, (0.0, 1.0)))
+
+
+@pytest.mark.parametrize("directions", DIRECTIONS)
+@settings(deadline=None, max_examples=60)
+@given(rows=st.lists(st.tuples(COORDINATE, COORDINATE, st.sampled_from("abcd")), max_size=9))
+def test_attainment_is_what_enough_seeds_equal_or_beat(directions: Directions, rows: list[tuple[float, float, str]]) -> None:
+    points, seeds = [row[:2] for row in rows], [row[2] for row in rows]
+    surfaces = attainment(points, seeds, (*QUARTILES, 100), directions)
+    own = {seed: [p for p, s in zip(points, seeds, strict=True) if s == seed and not any(map(math.isnan, p))] for seed in seeds}
+    known = [p for group in own.values() for p in group]
+    grid = list(product(sorted({x for x, _ in known}), sorted({y for _, y in known})))
+    for percent, corners in surfaces.items():
+        attained = [
+            place
+            for place in grid
+            if 100 * sum(any(p == place or beats(p, place, directions) for p in group) for group in own.values())
+            >= percent * len(own)
+        ]
+        expected = {place for place in attained if not any(beats(other, place, directions) for other in attained)}
+        assert set(map(tuple, corners)) == expected
+        assert len(corners) == len(expected)
+        assert (np.diff(corners[:, 0]) > 0).all()
+
+
+def test_attainment_by_hand() -> None:
+    points = [[0.5, 0.9], [0.2, 0.6], [0.5, 0.8], [0.3, 0.6], [0.6, 0.85]]
+    surfaces = attainment(points, [0, 0, 1, 1, 2])
+    assert surfaces[25].tolist() == [[0.2, 0.6], [0.5, 0.9]]
+    assert surfaces[50].tolist() == [[0.3, 0.6], [0.5, 0.8], [0.6, 0.85]]
+    assert surfaces[75].tolist() == [[0.6, 0.8]]
+    assert [len(corners) for corners in attainment([], []).values()] == [0, 0, 0]
+    assert attainment([[0.4, 0.9]], [7])[75].tolist() == [[0.4, 0.9]]
+    # A seed without a single known point attains nothing, and counts.
+    lost = attainment([[0.4, 0.9], [math.nan, 0.9], [0.1, 1.0]], [0, 1, None], (50, 100))
+    assert lost[50].tolist() == [[0.4, 0.9]]
+    assert lost[100].shape == (0, 2)
+
+
+def trials(rows: list[tuple[str, int | None, float, float]]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=["setting", "seed", "leakage", "top1"])
+    return frame.astype({"seed": "Int64", "leakage": float, "top1": float})
+
+
+def over_seeds(name: str, pairs: list[tuple[float, float]]) -> list[tuple[str, int | None, float, float]]:
+    return [(name, seed, *pair) for seed, pair in enumerate(pairs)]
+
+
+def share_by_every_draw(table: dict[str, list[tuple[float, float]]], directions: Directions) -> dict[str, float]:
+    """The definition, word for word, in exact numbers: every one of the n^n draws."""
+
+    def mean(name: str, axis: int, draw: tuple[int, ...]) -> Fraction | None:
+        values = [Fraction(table[name][seed][axis]) for seed in draw if not math.isnan(table[name][seed][axis])]
+        return sum(values, Fraction(0)) / len(values) if values else None
+
+    def at(names: list[str], draw: tuple[int, ...]) -> dict[str, tuple[Fraction, Fraction]]:
+        means = {name: (mean(name, 0, draw), mean(name, 1, draw)) for name in names}
+        return {name: (x, y) for name, (x, y) in means.items() if x is not None and y is not None}
+
+    def beaten(name: str, among: dict[str, tuple[Fraction, Fraction]]) -> bool:
+        return name in among and any(beats(other, among[name], directions) for other in among.values())  # type: ignore[arg-type]
+
+    n = len(next(iter(table.values())))
+    repeated = [k for k, v in table.items() if all(sum(not math.isnan(p[axis]) for p in v) > 1 for axis in (0, 1))]
+    draws = [at(repeated, draw) for draw in product(range(n), repeat=n)]
+    found = dict.fromkeys(table, math.nan)
+    for name in repeated:
+        there = [draw for draw in draws if name in draw]
+        everyone, sure = at(list(table), tuple(range(n))), at(repeated, tuple(range(n)))
+        if beaten(name, sure) or not beaten(name, everyone):
+            found[name] = sum(beaten(name, draw) for draw in there) / len(there)
+    return found
+
+
+@pytest.mark.parametrize("directions", DIRECTIONS)
+@settings(deadline=None, max_examples=30)
+@given(data=st.data())
+def test_confidence_is_the_share_of_all_draws(directions: Directions, data: st.DataObject) -> None:
+    value = st.one_of(st.integers(0, 3).map(float), st.just(math.nan))
+    n = data.draw(st.integers(1, 3))
+    pairs = st.lists(st.tuples(value, value), min_size=n, max_size=n)
+    table = dict(zip("abcd", data.draw(st.lists(pairs, min_size=1, max_size=4)), strict=False))
+    frame = trials([row for name, values in table.items() for row in over_seeds(name, values)])
+    found = dominated_share(frame, ("leakage", "top1"), directions)
+    assert found.to_dict() == pytest.approx(share_by_every_draw(table, directions), nan_ok=True)
+
+
+def test_confidence_by_hand() -> None:
+    better, worse = over_seeds("better", [(0.1, 0.9), (0.3, 0.7)]), over_seeds("worse", [(0.5, 0.6), (0.4, 0.5)])
+    assert dominated_share(trials(better + worse), ("leakage", "top1")).to_dict() == {"better": 0, "worse": 1}
+    # Beaten when seed 0 is drawn twice, ahead when seed 1 is, and level in neither of the mixed draws.
+    split = over_seeds("a", [(0.5, 0.5), (0.5, 0.5)]) + over_seeds("b", [(0.4, 0.6), (0.6, 0.3)])
+    assert dominated_share(trials(split), ("leakage", "top1")).to_dict() == {"a": 0.25, "b": 0.75}
+    # Equal settings, whatever the order of their seeds, beat neither.
+    equal = over_seeds("a", [(0.1, 0.7)] * 3) + over_seeds("b", [(0.1, 0.7)] * 3)
+    assert dominated_share(trials(equal), ("leakage", "top1")).to_dict() == {"a": 0, "b": 0}
+    assert dominated_share(trials([]), ("leakage", "top1")).empty
+
+
+def test_one_seed_gives_no_confidence() -> None:
+    twice = over_seeds("twice", [(0.5, 0.6), (0.5, 0.7)])
+    single = over_seeds("single", [(0.9, 0.1)])
+    found = dominated_share(trials(twice + single), ("leakage", "top1"))
+    assert math.isnan(found["single"])
+    assert found["twice"] == 0
+    # Beaten by nobody but a setting of which nothing says how it varies.
+    found = dominated_share(trials(twice + over_seeds("single", [(0.1, 0.9)])), ("leakage", "top1"))
+    assert found.isna().all()
+    assert dominated_share(trials(single), ("leakage", "top1")).isna().all()
+
+
+def test_trials_without_a_seed_are_seeds_of_their_own() -> None:
+    rows = [("a", None, 0.1, 0.9), ("a", None, 0.1, 0.9), ("b", None, 0.2, 0.8), ("b", None, 0.2, 0.8)]
+    found = dominated_share(trials(rows), ("leakage", "top1"))  # type: ignore[arg-type]
+    # Two of four: in 1 draw of 16 none of a's is drawn, and nothing beats b.
+    assert found["a"] == 0
+    assert found["b"] == pytest.approx(14 / 15)
+
+
+def test_many_seeds_are_drawn_at_random_and_alike_each_time() -> None:
+    n, ahead = 12, 9
+    assert math.comb(2 * n - 1, n) > RESAMPLES
+    rows = over_seeds("a", [(0.5, 0.5)] * n)
+    rows += over_seeds("b", [(0.4, 0.6)] * ahead + [(0.6 + 2 / 30, 0.4 - 2 / 30)] * (n - ahead))
+    found = dominated_share(trials(rows), ("leakage", "top1"))
+    # b beats a where at least 8 of the 12 drawn seeds are among its good ones; at 7.5 of them they would be level.
+    good = ahead / n
+    expected = sum(math.comb(n, k) * good**k * (1 - good) ** (n - k) for k in range(8, n + 1))
+    assert found["a"] == pytest.approx(expected, abs=0.04)
+    assert found.equals(dominated_share(trials(rows), ("leakage", "top1")))
+
+
+def test_gaps_cost_the_fewest_trials() -> None:
+    full = [row for name in "ab" for row in over_seeds(name, [(0.5, 0.5)] * 3)]
+    metrics = ("leakage", "top1")
+    assert len(without_gaps(trials(full), metrics)) == 6
+    assert set(without_gaps(trials([*full, *over_seeds("c", [(0.1, 0.9)] * 2)]), metrics)["setting"]) == {"a", "b"}
+    # Raw with more seeds than the rest costs raw's further seeds, not the rest.
+    more = without_gaps(trials([*full, *over_seeds("raw", [(0.9, 0.9)] * 5)]), metrics)
+    assert (len(more), set(more["seed"])) == (9, {0, 1, 2})
+    unknown = [*full, ("d", 0, 0.1, math.nan), ("d", 1, 0.1, 0.9), ("d", 2, 0.1, 0.9), ("d", None, 0.1, 0.9)]
+    assert set(without_gaps(trials(unknown), metrics)["setting"]) == {"a", "b"}
+    assert without_gaps(trials(full[:2]), metrics).empty
+    assert without_gaps(trials([]), metrics).empty
