@@ -17,7 +17,7 @@ from trainables.data.loader import Batch, TwoTimes
 from trainables.models.tubelets import Tubelets
 from trainables.pipeline import run_trial
 from trainables.plan import TrialData, plan_trial
-from trainables.stages import mass, minimax, stprivacy, supervised, tedspad, vita
+from trainables.stages import evaluate_privacy, mass, minimax, stprivacy, supervised, tedspad, vita
 from trainables.stages.context import StageContext
 from trainables.stages.loop import Stopped
 from trainables.stages.pairs import pair_loader, pair_views
@@ -245,3 +245,11 @@ def test_the_budget_is_no_part_of_a_method_without_a_penalty(tiny_config: TrialC
         config = tiny_config.model_copy(update={"method": method})
         other = with_values(config, {"minimax.distortion_budget": 0.9, "minimax.penalty_weight": 5.0})
         assert plan_trial(config, data).key == plan_trial(other, data).key
+
+
+def test_of_several_attackers_the_one_that_reads_most_counts() -> None:
+    tested = [Outcome({"leakage": value, "ap.face": value / 2}, [], {"classifier": {}}) for value in (0.2, 0.6, 0.4)]
+    worst = evaluate_privacy._worst(tested, "vispr", prefix="")
+    assert worst.metrics == {"leakage": 0.6, "ap.face": 0.3}
+    assert worst.notes == ("vispr: the worst of 3 attackers counts; their leakage is 0.200 to 0.600",)
+    assert evaluate_privacy._worst(tested[:1], "vispr", prefix="").notes == ()
