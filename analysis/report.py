@@ -318,6 +318,8 @@ def _share_dominated(known: pd.DataFrame) -> str:
 def _knee_note(known: pd.DataFrame) -> str:
     """By protocol, where there are several."""
     bends = [str(label) for label in known.loc[known["knee"].astype(bool), "label"]]
+    if known["on_front"].sum() == 1:
+        return f"The front is one setting: {', '.join(bends)}."
     if not bends:
         return "No knee: the front nowhere bends beyond the line through its ends."
     return f"Knee, furthest beyond the line through the ends of the front: {', '.join(bends)}."

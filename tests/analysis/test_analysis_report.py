@@ -17,8 +17,9 @@ from PIL import Image
 
 from analysis import figures
 from analysis.__main__ import main
+from analysis.plane import Plane
 from analysis.records import Study, read_curves
-from analysis.report import settings_text, write_report
+from analysis.report import front_text, settings_text, write_report
 from analysis.tables import settings_table
 
 Maker = Callable[..., Study]
@@ -64,8 +65,8 @@ def report(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report(study, tmp_path_factory.mktemp("report"))
 
 
-def written(study: Study, folder: Path) -> Structure:
-    return Structure(write_report(study, folder / "out").read_text())
+def written(study: Study, folder: Path, plane: Plane | None = None) -> Structure:
+    return Structure(write_report(study, folder / "out", plane or Plane()).read_text())
 
 
 def test_files(report: Path, study: Study) -> None:
@@ -88,6 +89,10 @@ def test_page_reads_like_a_paper(report: Path) -> None:
         "Leakage above chance falls from",
         "The clips and images are generated",
         "Leakage on the action clips themselves",
+        "Knee, furthest beyond the line through the ends of the front: B=0.3 lambda=1. 1 of 5 settings dominated, 1 of them",
+        "from the fixed corner, top-1 accuracy at chance (10.0 %) and leakage above chance of raw (81.4 %), to the best",
+        "Dashed: median attainment surface, what at least half of the seeds attain (3 seeds, 5 of 5 settings",
+        "Dashed: median attainment surface, as above.",
         "Table 1 of the paper beside this study",
         "Other data, other networks",
         "57.6 (chance 24.8)",
@@ -102,6 +107,58 @@ def test_page_reads_like_a_paper(report: Path) -> None:
     assert len(page.ids) == len(set(page.ids))
     # 5 frames, clips front, 3 sweeps, 2 attribute figures, 4 curves
     assert page.tags.count("img") == 15
+
+
+def test_the_median_surface_is_drawn_and_its_quartiles_written(report: Path) -> None:
+    assert report.read_text().count('-median-0"') == 2
+    surfaces = pd.read_csv(report.parent / "attainment.csv")
+    assert list(surfaces) == ["protocol", "percent", "leakage", "top1"]
+    assert set(surfaces["percent"]) == {25, 50, 75}
+    settings = pd.read_csv(report.parent / "settings.csv")
+    assert set(surfaces["protocol"]) <= set(settings["protocol"])
+
+
+def test_page_in_other_axes(study: Study, tmp_path: Path) -> None:
+    path = write_report(study, tmp_path, Plane("top5", "clip_leakage"))
+    page = Structure(path.read_text())
+    for expected in (
+        "keeps top-5 accuracy",
+        "Leakage on clips falls from",
+        "least leakage on clips among the settings within 5 points of raw in top-5 accuracy, else the most top-5 accuracy.",
+        "top-5 accuracy 0.0 % and leakage on clips of raw (70.0 %)",
+        "leakage on clips [%] ← better",
+        "top-5 accuracy [%] better →",
+        "setting n top-5 accuracy % against raw top-1 %",
+    ):
+        assert expected in page.text, expected
+    assert "Leakage on the action clips themselves" not in page.text  # the front shows it
+    said = [html.unescape(words) for words in re.findall(r'class="point" role="img" aria-label="([^"]*)"', path.read_text())]
+    assert all("top-5 accuracy" in words and "leakage on clips" in words for words in said)
+    assert set(pd.read_csv(tmp_path / "attainment.csv")) == {"protocol", "percent", "clip_leakage", "top5"}
+
+
+@pytest.mark.parametrize("plane", [Plane("macro_f1", "seconds"), Plane("top1", "cmap"), Plane("seconds", "top5")])
+def test_any_two_metrics_make_a_front(study: Study, plane: Plane) -> None:
+    """Whatever their units and directions; equal figures of all trials (seconds) included."""
+    settings = settings_table(study.trials, plane)
+    figure, told = figures.front_figure(study.trials, settings, plane)
+    low, high = figure.axes[0].get_ylim()
+    assert all(low < figures.scale(plane.utility) * value < high for value in settings[plane.utility].dropna())
+    assert len([name for name in told if name.startswith("mean")]) == len(settings.dropna(subset=list(plane.names)))
+    assert front_text(settings, plane).count("\n") == 0
+    assert "front (" in front_text(settings, plane)
+
+
+def test_axes_that_no_trial_has_are_said(study: Study, tmp_path: Path) -> None:
+    plane = Plane("deployed_top1", "leakage")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "attainment.csv").write_text("of an earlier report in other axes")
+    page = written(study, tmp_path, plane)
+    assert "This study gives no answer yet." in page.text
+    assert "no finished trial has both metrics" in page.text
+    assert "15 of 15 trials with a result have no top-1 of a deployed classifier (deployed_top1)" in page.text
+    assert not (tmp_path / "out" / "attainment.csv").exists()
+    assert front_text(settings_table(study.trials, plane), plane).endswith("no finished trial has both metrics")
 
 
 def test_every_image_has_words(report: Path) -> None:
@@ -133,6 +190,7 @@ def test_hostile_names_stay_text(make_study: Maker, tmp_path: Path) -> None:
     study = make_study([*trials, FakeTrial(name, seed=3, status="FAILED", reason=reason)], space="<i>space</i>")
     text = write_report(study, tmp_path / "out").read_text()
     page = Structure(text)
+    assert f"The front is one setting: {name}" in page.text
     assert text.count("<script>") == 1
     assert "onerror" not in re.sub(r"&lt;[^<]*", "", text)
     assert "<script>alert(1)</script>" in page.text
@@ -145,7 +203,9 @@ def test_empty_study(make_study: Maker, tmp_path: Path) -> None:
     assert "This study gives no answer yet." in page.text
     assert "No trial of this study has finished" in page.text
     assert "This study has no runs." in page.text
-    assert settings_text(settings_table(make_study([], space="again").trials)) == "no finished trials"
+    settings = settings_table(make_study([], space="again").trials)
+    assert settings_text(settings) == "no finished trials"
+    assert front_text(settings) == ("front (top-1 accuracy against leakage above chance): no finished trial has both metrics")
 
 
 def test_all_failed(make_study: Maker, tmp_path: Path) -> None:
@@ -160,6 +220,27 @@ def test_one_trial(make_study: Maker, tmp_path: Path) -> None:
     assert "There is no raw trial" in page.text
     assert "a reaches top-1 accuracy 90.0 % (n = 1) with leakage above chance 50.0 % (n = 1)." in page.text
     assert "n = 1 per setting: no intervals" in page.text
+    assert "leakage above chance 100.0 % (there is no raw trial), to the best there can be" in page.text
+    assert "No median attainment surface: it takes settings that share three seeds." in page.text
+
+
+def test_one_seed_gives_no_confidence_and_it_is_said(make_study: Maker, tmp_path: Path) -> None:
+    pairs = {"raw": (0.9, 0.8), "a": (0.8, 0.4), "b": (0.7, 0.5)}
+    trials = [FakeTrial(name, "raw" if name == "raw" else "penalty", metrics=metrics(*pair)) for name, pair in pairs.items()]
+    study = make_study(trials)
+    page = written(study, tmp_path)
+    assert "No knee: the front nowhere bends" in page.text
+    assert "1 of 3 settings dominated, with no confidence (n = 1)." in page.text
+    assert "n = 1: no confidence, of a setting with one seed" in page.text
+    rows = settings_text(settings_table(study.trials)).splitlines()
+    assert [row.endswith("n = 1") for row in rows] == [False, True, True, True]
+
+
+def test_raw_that_leaks_nothing_leaves_no_area(make_study: Maker, tmp_path: Path) -> None:
+    study = make_study([FakeTrial("raw", "raw", metrics=metrics(0.9, -0.01)), FakeTrial("a", metrics=metrics(0.8, -0.02))])
+    page = written(study, tmp_path)
+    assert "No hypervolume: nothing lies between top-1 accuracy at chance (10.0 %) and leakage above chance of raw" in page.text
+    assert "hypervolume – from" in front_text(settings_table(study.trials))
 
 
 def test_metrics_that_are_no_numbers(make_study: Maker, tmp_path: Path) -> None:
@@ -271,7 +352,8 @@ def test_loss_curves_show_the_mean_over_seeds(study: Study) -> None:
 def test_command(store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "--space", "ablation_B", "--tracking-uri", store, "--out", str(tmp_path / "new" / "out")]) == 0
     said = capsys.readouterr().out
-    assert "B=0.3 lambda=1" in said
+    assert "front (top-1 accuracy against leakage above chance): 1 of 5 settings dominated" in said
+    assert "; knee B=0.3 lambda=1; hypervolume 56.9 % from top-1 accuracy at chance (10.0" in said
     assert said.endswith(f"report: {tmp_path / 'new' / 'out' / 'report.html'}\n")
 
 
@@ -279,9 +361,22 @@ def test_command_says_what_is_wrong_in_one_line(store: str, tmp_path: Path, caps
     assert main(["report", "--space", "nope", "--tracking-uri", store, "--out", str(tmp_path)]) == 2
     (tmp_path / "file").write_text("")
     assert main(["report", "--space", "ablation_B", "--tracking-uri", store, "--out", str(tmp_path / "file" / "x")]) == 2
+    wrong = ["--utility", "top_1"], ["--privacy", "penalty_active"]
+    for axes in wrong:
+        assert main(["report", "--space", "ablation_B", "--tracking-uri", store, "--out", str(tmp_path), *axes]) == 2
     lines = capsys.readouterr().err.splitlines()
-    assert [line.startswith("error: ") for line in lines] == [True, True]
+    assert [line.startswith("error: ") for line in lines] == [True] * 4
     assert "give another --out" in lines[1]
+    assert "the nearest that can be an axis is top1" in lines[2]
+    assert "penalty_active has no direction" in lines[3]
+
+
+def test_command_in_other_axes(store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    axes = ["--utility", "top5", "--privacy", "clip_leakage"]
+    assert main(["report", "--space", "ablation_B", "--tracking-uri", store, "--out", str(tmp_path), *axes]) == 0
+    said = capsys.readouterr().out
+    assert "top-5 accuracy %" in said
+    assert "front (top-5 accuracy against leakage on clips): " in said
 
 
 def test_neither_torch_nor_ray_is_imported(store: str, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from fake_studies import FakeTrial, metrics, on_clips
 from scipy import stats
 
+from analysis.plane import Plane
 from analysis.records import Study
 from analysis.tables import (
     Estimate,
@@ -93,6 +94,9 @@ def test_settings_of_the_sweep(study: Study) -> None:
         "B=1 lambda=1": False,
     }
     assert of(settings.loc["B=1 lambda=1"], "leakage").n == 0
+    assert settings.index[settings["knee"]].tolist() == ["B=0.3 lambda=1"]
+    assert settings.loc["B=0.5 lambda=1", "dominated"] == 1
+    assert math.isnan(settings.loc["B=1 lambda=1", "dominated"])
 
 
 def test_parameters(study: Study) -> None:
@@ -111,6 +115,46 @@ def test_answer_takes_the_least_leakage_near_raw(study: Study) -> None:
     assert first.count("n = 3") == 2
     assert "falls from" in second
     assert "−4" in second
+
+
+def test_answer_in_other_axes(study: Study) -> None:
+    plane = Plane("top5", "clip_leakage")
+    settings = settings_table(study.trials, plane)
+    first, second = answer(settings, plane)
+    assert "keeps top-5 accuracy" in first
+    assert second.startswith("Leakage on clips falls from 70.0 ")
+    shares = Plane("top1", "macro_f1")
+    first, second = answer(settings_table(study.trials, shares), shares)
+    assert first.startswith("B=0.3 lambda=1 keeps top-1 accuracy")
+    assert second.startswith("Macro F1 falls from 0.671 ± 0.007 (n = 3) to 0.537")
+    assert "points" not in second
+    turned = Plane("seconds", "top1")  # less is better upwards, more across
+    first, second = answer(settings_table(study.trials, turned), turned)
+    assert "keeps seconds 60.0 ± 0.0 (n = 3)" in first
+    assert second.startswith("Top-1 accuracy does not rise: it goes from 96.2")
+    nothing = Plane("deployed_top1", "leakage")
+    assert (
+        "carries both top-1 of a deployed classifier and leakage" in answer(settings_table(study.trials, nothing), nothing)[1]
+    )
+
+
+def test_front_knee_and_headline_follow_the_axes(make_study: Maker) -> None:
+    study = make_study(
+        [
+            *repeated("raw", [(0.9, 0.8)] * 2, "raw", **on_clips(0.8)),
+            *repeated("images", [(0.88, 0.2)] * 2, **on_clips(0.85)),
+            *repeated("clips", [(0.89, 0.85)] * 2, **on_clips(0.1)),
+        ]
+    )
+    by_images, by_clips = (settings_table(study.trials, plane) for plane in (Plane(), Plane(privacy="clip_leakage")))
+    assert by_images["on_front"].to_dict() == {"raw": True, "images": True, "clips": False}
+    assert by_images["dominated"].to_dict() == {"raw": 0, "images": 0, "clips": 1}
+    assert by_clips["on_front"].to_dict() == {"raw": True, "images": False, "clips": True}
+    assert by_clips["dominated"].to_dict() == {"raw": 0, "images": 1, "clips": 0}
+    assert [best["label"] for best in (headline(by_images), headline(by_clips, Plane(privacy="clip_leakage")))] == [  # type: ignore[index]
+        "images",
+        "clips",
+    ]
 
 
 def test_answer_when_every_setting_costs_much(make_study: Maker) -> None:
@@ -169,6 +213,24 @@ def test_warnings(study: Study, make_study: Maker) -> None:
     alone = make_study(repeated("a", [(0.7, 0.5)]), space="other")
     assert "There is no raw trial" in " ".join(warnings_of(alone, settings_table(alone.trials)))
     assert warnings_of(make_study([], space="none"), settings_table(alone.trials.iloc[:0])) == []
+
+
+def test_warnings_of_the_clips_the_axes_and_the_measuring(make_study: Maker) -> None:
+    trials = [
+        *repeated("raw", [(0.9, 0.8)], "raw", **on_clips(0.02)),
+        *repeated("a", [(0.7, 0.5)], **on_clips(0.0)),
+        *repeated("b", [(0.7, 0.5)], values={"evaluate_action.epochs": 7}),
+    ]
+    study = make_study(trials)
+    found = " ".join(warnings_of(study, settings_table(study.trials)))
+    assert "The attacker on raw clips is near chance already (leakage 2.0\N{NO-BREAK SPACE}% (n = 1))" in found
+    assert "The attacker on raw data" not in found
+    assert "Trials are measured differently (evaluate_action.epochs)" in found
+    assert "classifiers" not in found
+    assert "no place on the front" not in found
+    plane = Plane(privacy="clip_leakage")
+    found = " ".join(warnings_of(study, settings_table(study.trials, plane), plane))
+    assert "1 of 3 trials with a result have no leakage on clips (clip_leakage): no place on the front." in found
 
 
 def test_lambda_zero_has_no_penalty_to_bind(make_study: Maker) -> None:
