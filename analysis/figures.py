@@ -483,7 +483,7 @@ def _limits(axes: Axes, settings: pd.DataFrame, trials: pd.DataFrame, plane: Pla
             if value.n > 1:
                 low, high = factor * (value.mean - value.half_width), factor * (value.mean + value.half_width)
                 values += [max(least, low), min(most, high)]
-        pad = 0.07 * max(max(values) - min(values), 0.05 * factor)
+        pad = 0.07 * max(max(values) - min(values), 0.05 * max(factor, *values))
         set_limit(min(values) - pad, max(values) + pad)
 
 
