@@ -176,7 +176,7 @@ def test_what_a_run_was_given_otherwise_is_said(make_study: Maker) -> None:
     (block,) = report_blocks("ablation_lambda", "generated", settings_table(study.trials))
     first, second = (line for line in block.lines if line.row.weight == 1.0)
     assert not any("otherwise" in text for text in first.cells["top1"].differs)
-    assert "run otherwise than the space says (in brackets): minimax.epochs=1 (8), minimax.batch_size=4 (8)" in (
+    assert "run otherwise than the space says (in brackets): minimax.epochs=1 (3), minimax.batch_size=4 (8)" in (
         second.cells["top1"].differs
     )
     assert second.name.startswith("ours B=0.3 lambda=1 [")
