@@ -215,18 +215,22 @@ def _untrained(client: MlflowClient, run_id: str, folder: Path) -> Path:
 
 
 def _registered(source: str, tracking_uri: str | None, folder: str) -> Path:
-    """The ONNX file inside a model of the registry."""
+    """The ONNX file inside a model of the registry. By hand: MLflow's own look-up reads (and makes) the process's store."""
     import mlflow
 
+    name, _, version = source.removeprefix("models:/").partition("/")
+    name, _, alias = name.partition("@")
     with open_store(tracking_uri) as client:
+        uri = client.tracking_uri
         try:
-            local = mlflow.artifacts.download_artifacts(source, dst_path=folder, tracking_uri=client.tracking_uri)
+            found = client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, version)
+            local = mlflow.artifacts.download_artifacts(found.source, dst_path=folder, tracking_uri=uri)
         except (MlflowException, OSError) as error:
-            raise AnalysisError(f"no model {source} in {shown_uri(client.tracking_uri)} ({_short(error)})") from None
-    found = sorted(Path(local).rglob("*.onnx"))
-    if len(found) != 1:
-        raise AnalysisError(f"{source} holds {len(found)} ONNX files; give one that `select --register` has put there")
-    return found[0]
+            raise AnalysisError(f"no model {source} in {shown_uri(uri)} ({_short(error)})") from None
+    files = sorted(Path(local).rglob("*.onnx"))
+    if len(files) != 1:
+        raise AnalysisError(f"{source} holds {len(files)} ONNX files; give one that `select --register` has put there")
+    return files[0]
 
 
 def _short(error: BaseException) -> str:

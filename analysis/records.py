@@ -136,7 +136,8 @@ def open_store(tracking_uri: str | None = None) -> Iterator[MlflowClient]:
     """A client of the store. Raises AnalysisError as `read_study` does, also for what fails while it is used."""
     uri = _store(tracking_uri)
     with _reading(uri):
-        yield MlflowClient(tracking_uri=uri)
+        # the registry named too, or MLflow takes the one of the process, and makes one where it finds none
+        yield MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +19,8 @@ from analysis.select import Choice, amount, choice_text, median_trial, row_of, s
 from analysis.tables import of
 from trainables.schema import ARTIFACT_RECORD, FINAL_METRICS
 
+# Not the folder of the trial's own file: MLflow would look for that one inside the model from then on.
+_LOGGED_NAME = "anonymizer_onnx"
 _REQUIRED = ("onnx", "onnxruntime", "numpy")
 
 
@@ -72,6 +75,7 @@ def _save(model: Any, folder: Path, metadata: dict[str, str]) -> None:
         sides = [-1 if not side.dim_value else side.dim_value for side in value.type.tensor_type.shape.dim]
         return Schema([TensorSpec(np.dtype(np.float32), tuple(sides), value.name)])
 
+    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # pip need not be installed beside uv
     mlflow.onnx.save_model(
         model,
         str(folder),
@@ -87,14 +91,14 @@ def _register(choice: Choice, run_id: str, name: str, saved: Path, tags: dict[st
     with open_store(choice.study.tracking_uri) as client:
         try:
             experiment = client.get_run(run_id).info.experiment_id
-            logged = client.create_logged_model(experiment, name="anonymizer", source_run_id=run_id, tags=tags)
+            logged = client.create_logged_model(experiment, name=_LOGGED_NAME, source_run_id=run_id, tags=tags)
             client.log_model_artifacts(logged.model_id, str(saved))
             client.finalize_logged_model(logged.model_id, "READY")
             if not client.search_registered_models(f"name = '{name}'"):
                 client.create_registered_model(name, description="Video anonymizers of the privacy-utility study.")
             made = client.create_model_version(
                 name,
-                source=f"models:/{logged.model_id}",
+                source=logged.artifact_location,  # models:/ID would be looked up in the process's default store
                 run_id=run_id,
                 tags=tags,
                 description=choice_text(choice),

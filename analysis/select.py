@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from analysis.pareto import knee, non_dominated
@@ -28,7 +29,7 @@ class Constraint:
 
     def miss(self, value: float) -> float:
         """By how much `value` breaks the bound; 0 or below where it is met, NaN for NaN."""
-        return value - self.value if self.at_most else self.value - value
+        return round(value - self.value if self.at_most else self.value - value, 9)  # a mean of 0.1 may be 0.1 + 1e-17
 
     def text(self) -> str:
         return (
@@ -125,7 +126,7 @@ def choose(study: Study, rule: Rule, protocol: str | None = None, where: Sequenc
             " give --prefer METRIC with --max or --min instead"
         )
     row = row_of(candidates, chosen)
-    tied = meeting[(meeting[rule.prefer] == row[rule.prefer])] if rule.prefer else meeting.iloc[:0]
+    tied = meeting[np.isclose(meeting[rule.prefer], row[rule.prefer], rtol=0, atol=1e-9)] if rule.prefer else meeting.iloc[:0]
     return Choice(
         study=study,
         rule=rule,
@@ -235,7 +236,7 @@ def _best(meeting: pd.DataFrame, rule: Rule) -> str | None:
         return None if place is None else str(meeting.index[place])
     keys = dict.fromkeys((rule.prefer, *FRONT_METRICS))
     ascending = [FINAL_METRICS[name].better == "lower" for name in keys]
-    return str(meeting.sort_values(list(keys), ascending=ascending, kind="stable").index[0])
+    return str(meeting[list(keys)].round(9).sort_values(list(keys), ascending=ascending, kind="stable").index[0])
 
 
 def _nearest(candidates: pd.DataFrame, rule: Rule, study: Study) -> str:

@@ -32,6 +32,7 @@ _OPTIONS = {"libx264": {"crf": "18"}, "libx264rgb": {"qp": "0"}, "mpeg4": {"qmin
 _LOSSLESS_RGB = {"ffv1": "bgr0", "libx264rgb": "rgb24"}
 _MPEG4_DENOMINATOR = 65535  # the most that MPEG-4 can write
 _HD = 720  # lines from which BT.709 is what players expect
+_MOST_HELD = 16  # frames, of a file without decoding times; H.264 reorders no more
 _TIMEOUT = 10.0  # seconds without an answer from a camera
 
 
@@ -169,51 +170,81 @@ class VideoInput:
 
 
 class _Order:
-    """From packets to frames: which frame should have come and did not."""
+    """From packets to frames in the order they are shown: which frame should have come and did not.
+
+    A decoder that recovers from damage gives frames early, late or twice. A frame is let go when no packet can still come
+    before it: the decoding time of packets rises, and none is shown before it is decoded.
+    """
 
     def __init__(self, video: VideoInput) -> None:
         self._video = video
         self._pending: list[int] = []  # a heap of the times of packets whose frame has not come
+        self._ready: list[tuple[int, int, Picture | None]] = []  # a heap of frames that have come; (time, count, picture)
+        self._lost: set[int] = set()
         self._durations: dict[int, int] = {}
         self._started = False
         self._next: int | None = None
+        self._count = 0
         self.given = 0
 
     def of(self, packet: Any) -> Iterator[Shot]:
-        """The frames that the decoder gives for a packet (empty: the last ones), and None for those it lost before them."""
+        """The frames that are complete with this packet (an empty one: the decoder's last), None for those it lost."""
         expected = packet.size > 0 and not packet.is_discard
+        timed = self._video.timed and (packet.pts is not None or not expected)
         self._started |= packet.is_keyframe  # what comes before belongs to a key frame that is not in the file
-        if expected and self._started and self._video.timed and packet.pts is not None:
+        if expected and self._started and timed:
             heapq.heappush(self._pending, packet.pts)
             self._durations[packet.pts] = packet.duration or self._video.period
         try:
             frames = packet.decode()
         except (av.FFmpegError, ValueError):
             frames = []
-            if expected and self._started and not (self._video.timed and packet.pts is not None):
+            if expected and self._started and not timed:
                 yield self._shot(None, None)
         for frame in frames:
             self._started = True
-            time = frame.pts if self._video.timed else None
-            while time is not None and self._pending and self._pending[0] < time:
-                yield self._shot(heapq.heappop(self._pending), None)
-            if time is not None and self._pending and self._pending[0] == time:
-                heapq.heappop(self._pending)
-            yield self._shot(time, None if frame.is_corrupt else frame)
+            picture = None if frame.is_corrupt else self._video.picture(frame)
+            if not self._video.timed or frame.pts is None:
+                yield self._shot(None, picture)
+            elif frame.pts not in self._lost:  # else its place has been taken
+                self._count += 1
+                heapq.heappush(self._ready, (frame.pts, self._count, picture))
+        yield from self._released(packet.dts)
 
     def rest(self) -> Iterator[Shot]:
         """What was still to come when the file ended."""
+        while self._ready:
+            yield from self._first_ready()
         while self._pending:
-            yield self._shot(heapq.heappop(self._pending), None)
+            yield self._lose()
 
-    def _shot(self, time: int | None, frame: av.VideoFrame | None) -> Shot:
+    def _released(self, decoded_until: int | None) -> Iterator[Shot]:
+        while self._ready and (
+            len(self._ready) > _MOST_HELD or (decoded_until is not None and self._ready[0][0] <= decoded_until)
+        ):
+            yield from self._first_ready()
+
+    def _first_ready(self) -> Iterator[Shot]:
+        time, _, picture = heapq.heappop(self._ready)
+        while self._pending and self._pending[0] < time:
+            yield self._lose()
+        if self._pending and self._pending[0] == time:
+            heapq.heappop(self._pending)
+        yield self._shot(time, picture)
+
+    def _lose(self) -> Shot:
+        time = heapq.heappop(self._pending)
+        self._lost.add(time)
+        return self._shot(time, None)
+
+    def _shot(self, time: int | None, picture: Picture | None) -> Shot:
         """Times rise strictly: an encoder takes no others."""
         if time is None or (self._next is not None and time < self._next):
             time = self._next if self._next is not None else 0
         duration = self._durations.pop(time, self._video.period)
         self._next = time + (1 if self._video.timed else self._video.period)
         self.given += 1
-        return Shot(time, duration, None if frame is None else self._video.picture(frame))
+        return Shot(time, duration, picture)
 
 
 class VideoOutput:
