@@ -201,7 +201,11 @@ def _anonymize(options: argparse.Namespace) -> int:
         codec=options.codec,
         seconds=options.seconds,
     )
-    return anonymize(options.input, options.output, model, chosen)
+    try:
+        return anonymize(options.input, options.output, model, chosen)
+    except KeyboardInterrupt:
+        print("stopped: nothing of the video in work was written, those finished before it are kept", file=sys.stderr)
+        return 130
 
 
 def _load_plugins(options: argparse.Namespace) -> None:

@@ -317,8 +317,8 @@ def _read_record(output: Path) -> dict[str, dict[str, str]]:
         return {}
     with path.open(newline="", encoding="utf-8") as lines:
         rows = list(csv.DictReader(lines))
-    complete = (row for row in rows if None not in row.values() and row["black"].isdigit())
-    return {row["file"]: {key: value for key, value in row.items() if key} for row in complete}
+    complete = (row for row in rows if None not in row.values() and set(_COLUMNS) <= row.keys() and row["black"].isdigit())
+    return {row["file"]: {key: row[key] for key in _COLUMNS} for row in complete}
 
 
 def _append_record(output: Path, name: str, made_with: str, result: Result) -> None:

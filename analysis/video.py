@@ -300,7 +300,7 @@ class VideoOutput:
         self._last = time
         frame.pts, frame.time_base = time, self.time_base
         self._durations[time] = max(1, round(shot.duration * scale))
-        self._mux(self._stream.encode(frame))
+        self._encode(frame)
 
     def write_audio(self, packet: av.Packet) -> None:
         """The sound as it is, not encoded anew."""
@@ -310,7 +310,7 @@ class VideoOutput:
 
     def finish(self, overwrite: bool) -> None:
         """Completes the file and gives it its name. Raises AnalysisError if somebody else has taken it meanwhile."""
-        self._mux(self._stream.encode())
+        self._encode(None)
         self._container.close()
         if self.path.exists() and not overwrite:
             raise AnalysisError(f"{self.path} has come to be there meanwhile; give --overwrite")
@@ -326,11 +326,14 @@ class VideoOutput:
                 self._container.close()
         self._temporary.unlink(missing_ok=True)
 
-    def _mux(self, packets: Any) -> None:
-        for packet in packets:
-            if packet.pts in self._durations:
-                packet.duration = self._durations.pop(packet.pts)
-            self._container.mux(packet)
+    def _encode(self, frame: av.VideoFrame | None) -> None:
+        try:
+            for packet in self._stream.encode(frame):
+                if packet.pts in self._durations:
+                    packet.duration = self._durations.pop(packet.pts)
+                self._container.mux(packet)
+        except av.FFmpegError as error:
+            raise AnalysisError(f"{self.path}: cannot be written on ({_short(error)}); nothing of it was kept") from None
 
 
 def is_live(source: str) -> bool:
