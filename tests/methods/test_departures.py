@@ -104,9 +104,7 @@ def test_partial_batches(tiny_config: TrialConfig, tiny_data: Path, tmp_path: Pa
     assert sizes == [[4, 4, 3], [4, 4], [4, 4, 3]]
 
 
-def test_an_epoch_chosen_on_the_test_set_looks_best_there(
-    tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path
-) -> None:
+def test_an_epoch_chosen_on_the_test_set_looks_best_there(tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path) -> None:
     runtime = Runtime(data_root=str(tiny_data), storage=str(tmp_path), device="cpu")
     found = {}
     for selection in ("validation", "test", "last"):
