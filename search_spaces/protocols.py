@@ -6,7 +6,7 @@ All protocols choose the epoch of f_T' and f_B' on validation data (`TrialConfig
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 Values = Mapping[str, Any]
@@ -29,7 +29,7 @@ class Protocol:
     action: str | None
     privacy: str | None
     privacy_metric: Literal["cmap", "clip_cmap"] = "cmap"
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
 
 def _videos(key: str, name: str) -> Values:
@@ -60,7 +60,7 @@ VISPR1_TO_PA_HMDB51 = (
     "relationship=a64_rel_personal+a65_rel_social",
 )
 _TEST_ON_PA_HMDB51 = {"data.test_privacy.name": "pa_hmdb51", "data.test_privacy.attribute_map": VISPR1_TO_PA_HMDB51}
-_TEST_ON_FEWER = {  # generated: other images of the known domain, two of its attributes under other names
+_TEST_ON_FEWER = {  # generated: the test images of the known domain, three of its attributes
     "data.test_privacy.name": "vispr",
     "data.test_privacy.folder": "known",
     "data.test_privacy.attribute_map": ("warm=warm", "tall=tall", "lit_room=lit_room"),

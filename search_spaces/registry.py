@@ -12,11 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from search_spaces.protocols import KNOWN_UCF101, Protocol
+from search_spaces.protocols import KNOWN_UCF101, Protocol, Values
 from trainables.methods import METHODS
 from trainables.registry import Registry
-
-Values = Mapping[str, Any]
 
 # The raw trial of every space: the same evaluation without an anonymizer.
 RAW: Values = {"method": "raw"}

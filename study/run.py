@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # started as a scr
 from search_spaces.profiles import PROFILES
 from search_spaces.registry import load_spaces
 from study.plan import parse_seeds, plan_study
+from study.search import with_sampler
 from trainables.config import DATA_ROOT_VARIABLE, STORAGE_VARIABLE, ConfigError, parse_setting
 from trainables.data.items import DataError
 from trainables.plugins import load_plugins, read_plugins
@@ -34,8 +35,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         overrides = dict(parse_setting(text) for text in options.set)
         plan = plan_study(options.space, options.profile, parse_seeds(options.seeds), overrides)
         if options.sampler is not None or options.trials is not None:
-            from study.search import with_sampler
-
             if plan.search is None:
                 raise ConfigError(f"--sampler and --trials are for searches; {plan.space} is a grid")
             plan = replace(plan, search=with_sampler(plan.search, options.sampler, options.trials))
@@ -54,11 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             max_concurrent=options.max_concurrent,
             plugins=plugins,
         )
-        return (
-            dry_run(plan, where, Prices.of(options.seconds_per_step, options.price_per_gpu_hour))
-            if options.dry_run
-            else launch(plan, where)
-        )
+        if options.dry_run:
+            return dry_run(plan, where, Prices.of(options.seconds_per_step, options.price_per_gpu_hour))
+        return launch(plan, where)
     except (ConfigError, DataError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
-
-import optuna
-from optuna.distributions import BaseDistribution, FloatDistribution
-from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
-from optuna.storages import InMemoryStorage
-from optuna.study import StudyDirection
-from optuna.trial import create_trial
-from ray.tune.search.optuna import OptunaSearch
+from typing import TYPE_CHECKING, Any
 
 from search_spaces.registry import Search
 from trainables.config import ConfigError
+
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
+    from ray.tune.search.optuna import OptunaSearch
 
 _POPULATION = 8  # of NSGA-II: several generations within a search of some dozen trials
 SAMPLERS = ("tpe", "nsga2", "random")
@@ -45,15 +41,25 @@ def optimiser(search: Search, points: Sequence[Point], seed: int) -> OptunaSearc
     Points outside the axes' ranges are left out. The sampler's seed moves on with the points known: a search taken up again
     must not propose its first points a second time.
     """
+    # here, not above: what Ray reads when it is imported is set by `study.tuner`
+    import optuna
+    from optuna.distributions import BaseDistribution, FloatDistribution
+    from optuna.storages import InMemoryStorage
+    from optuna.study import StudyDirection
+    from optuna.trial import create_trial
+    from ray.tune.search.optuna import OptunaSearch
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    distributions = {key: _distribution(search, key) for key in search.axes}
+    distributions: dict[str, BaseDistribution] = {
+        key: FloatDistribution(axis.low, axis.high, log=axis.log) for key, axis in search.axes.items()
+    }
     directions = [StudyDirection.MAXIMIZE if mode == "max" else StudyDirection.MINIMIZE for mode in search.objectives.values()]
     storage, name = InMemoryStorage(), "search"
     study = optuna.create_study(storage=storage, study_name=name, directions=directions)
     known = 0
     for point in points:
         values = dict(point.values)
-        if not all(distributions[key]._contains(values[key]) for key in distributions):
+        if not all(axis.low <= values[key] <= axis.high for key, axis in search.axes.items()):
             continue
         if point.objectives is None:
             study.enqueue_trial(values)
@@ -90,12 +96,9 @@ def worst(search: Search) -> dict[str, float]:
     return {name: 0.0 if mode == "max" else 1.0 for name, mode in search.objectives.items()}
 
 
-def _distribution(search: Search, key: str) -> BaseDistribution:
-    axis = search.axes[key]
-    return FloatDistribution(axis.low, axis.high, log=axis.log)
-
-
 def _sampler(name: str, seed: int) -> BaseSampler:
+    from optuna.samplers import NSGAIISampler, RandomSampler, TPESampler
+
     if name == "tpe":
         return TPESampler(seed=seed, n_startup_trials=10, multivariate=True)
     if name == "nsga2":

@@ -150,8 +150,6 @@ class TrialRun:
         values = {**record.metrics, "seconds": record.seconds, "pipeline_seconds": record.pipeline_seconds}
         self._client.log_batch(self.run_id, [Metric(name, float(value), now, 0) for name, value in values.items()])
         self._client.set_tag(self.run_id, schema.TAG_STAGES_REUSED, " ".join(record.reused))
-        pairs = " ".join(f"{name}={key}" for name, key in record.stage_keys.items())
-        self._client.set_tag(self.run_id, schema.TAG_STAGE_KEYS, pairs)
         self._log_text(record.to_json(), schema.ARTIFACT_RECORD)
         if anonymizer is not None:
             self._log_bytes(anonymizer, "anonymizer.pt", schema.ARTIFACT_ANONYMIZER)

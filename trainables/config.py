@@ -103,15 +103,7 @@ class DataConfig(Frozen):
 
     def all(self) -> tuple[ActionData | PrivacyData, ...]:
         """Every set that is named."""
-        named = (
-            self.action,
-            self.privacy,
-            self.evaluate_action,
-            self.evaluate_privacy,
-            self.test_privacy,
-            self.clip_privacy,
-        )
-        return tuple(data for data in named if data is not None)
+        return tuple(data for _, data in self if data is not None)
 
     @property
     def action_evaluation(self) -> ActionData:
