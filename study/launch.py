@@ -197,7 +197,7 @@ def plan_stages(plan: StudyPlan, data_root: Path) -> list[TrialPlan]:
     for trial in plan.trials:
         key = trial.config.data.model_dump_json()
         if key not in read:
-            read[key] = TrialData(trial.config, data_root)
+            read[key] = TrialData(trial.config, data_root, like=next(iter(read.values()), None))
             read[key].require()
         plans.append(plan_trial(trial.config, read[key]))
     return plans

@@ -89,8 +89,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--price-per-gpu-hour", type=float, metavar="P", help="for --dry-run: what it would cost")
     parser.add_argument("--sampler", metavar="NAME", help="for a search: tpe, nsga2 or random (default: the space's)")
     parser.add_argument("--trials", type=int, metavar="N", help="for a search: how many points (default: the space's)")
-    parser.add_argument("--cpus-per-trial", type=float, metavar="N")
-    parser.add_argument("--gpus-per-trial", type=float, metavar="N", help="a fraction lets trials share a GPU")
+    parser.add_argument("--cpus-per-trial", type=float, metavar="N", help="CPU cores of a trial (default: the profile's)")
+    parser.add_argument(
+        "--gpus-per-trial",
+        type=float,
+        metavar="N",
+        help="GPUs of a trial; a fraction lets trials share one (default: the profile's)",
+    )
     parser.add_argument("--max-concurrent", type=int, metavar="N", help="trials at once (default: as many as fit)")
     return parser
 

@@ -32,13 +32,16 @@ from trainables.store import digest
 
 
 class TrialData:
-    """The data sets of a trial, each read from disk when first asked for (labels only, no pictures)."""
+    """The data sets of a trial, each read from disk when first asked for (labels only, no pictures).
 
-    def __init__(self, config: TrialConfig, root: str | Path) -> None:
+    What was read for `like`, another trial under the same root, is not read again.
+    """
+
+    def __init__(self, config: TrialConfig, root: str | Path, like: TrialData | None = None) -> None:
         self._data, self._root = config.data, Path(root)
-        self._videos: dict[ActionData, VideoSplits] = {}
-        self._stills: dict[PrivacyData, StillSplits] = {}
-        self._boxes: dict[tuple[Path, int], Boxes] = {}
+        self._videos: dict[ActionData, VideoSplits] = {} if like is None else like._videos
+        self._stills: dict[PrivacyData, StillSplits] = {} if like is None else like._stills
+        self._boxes: dict[tuple[Path, int], Boxes] = {} if like is None else like._boxes
         self._complete: set[tuple[str, Path, int]] = set()
 
     @property
