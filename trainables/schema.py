@@ -39,6 +39,14 @@ FINAL_METRICS: dict[str, Metric] = {
         Metric("clip_macro_f1", "macro F1 on clips", "lower", False, "macro_f1 measured on the anonymized action clips"),
         Metric("clip_leakage", "leakage on clips", "lower", True, "leakage measured on the anonymized action clips"),
         Metric(
+            "worst_leakage",
+            "leakage, strongest attacker",
+            "lower",
+            True,
+            "the largest leakage of all attacks whose controls hold",
+        ),
+        Metric("controls_valid", "controls hold", "neither", False, "1 if every attack's controls landed where they must"),
+        Metric(
             "rms_distortion",
             "RMS distortion",
             "neither",
@@ -65,6 +73,10 @@ AP, AP_CHANCE, CLIP = "ap.", "ap_chance.", "clip_"
 # Tags of a trial's MLflow run. `setting` is the run without its seed: runs with equal setting are repetitions.
 TAG_TRIAL_KEY, TAG_SPACE, TAG_PROFILE, TAG_PROTOCOL = "trial_key", "space", "profile", "protocol"
 TAG_METHOD, TAG_SETTING, TAG_SEED, TAG_STAGES_REUSED, TAG_REASON = "method", "setting", "seed", "stages_reused", "reason"
+TAG_KIND, STUDY_RUN = (
+    "kind",
+    "study",
+)  # the parent run of a study; a trial's run has no such tag, and names its parent in MLflow's own
 TAG_STAGE_KEYS = "stage_keys"  # "stage=key stage=key ...": what the trial has in the stage store, from its first stage on
 
 # Artifacts of a trial's MLflow run.
@@ -74,6 +86,16 @@ ARTIFACT_CONFIG, ARTIFACT_FRAMES, ARTIFACT_RECORD, ARTIFACT_ANONYMIZER = (
     "record.json",
     "anonymizer",
 )
+
+# Artifacts of the study's parent run: every trial the study plans, as `{"trials": [{"key", "name", "setting", "seed"}, ...]}`,
+# and the report with its figures.
+ARTIFACT_PLAN, ARTIFACT_REPORT = "plan.json", "report"
+
+# Per attack, beside the metrics above, all as leakage above chance: `attack.<name>`, with its 95 % interval over test videos,
+# its positive control (the same attack on raw), its negative control (on labels permuted) and 1 if both controls hold.
+ATTACK, ATTACK_LOW, ATTACK_HIGH = "attack.", "attack_low.", "attack_high."
+ATTACK_RAW, ATTACK_NULL, ATTACK_VALID = "attack_raw.", "attack_null.", "attack_valid."
+ARTIFACT_ATTACKS = "attacks"  # folder with one `<name>.json` an attack: effort, controls, curve, answers by video
 
 
 def experiment_name(space: str, profile: str) -> str:

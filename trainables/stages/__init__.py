@@ -32,15 +32,7 @@ VIEW = (*IMAGE_VIEW, "clip.frames", "clip.skip", "departures.bgr_clips", "depart
 TEST_VIEW = (*VIEW, "clip.test_clips")
 TRAINING_DATA = ("action", "privacy")
 JUDGED_DATA = ("action_evaluation", "privacy_evaluation", "privacy_test", "clips_with_attributes")
-JUDGED_DATA = ("action_evaluation", "privacy_evaluation", "privacy_test", "clips_with_attributes")
 
-# Only where `obfuscation.detector` is named: otherwise the boxes of people come from a file.
-DETECT = Stage(
-    "detect",
-    "trainables.stages.detect:run",
-    ("obfuscation.detector", "obfuscation.detector_weights", "obfuscation.score", "obfuscation.every"),
-    JUDGED_DATA,
-)
 # Only where `obfuscation.detector` is named: otherwise the boxes of people come from a file.
 DETECT = Stage(
     "detect",
