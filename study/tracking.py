@@ -152,7 +152,7 @@ class TrialRun:
         self._client.set_tag(self.run_id, schema.TAG_STAGES_REUSED, " ".join(record.reused))
         self._log_text(record.to_json(), schema.ARTIFACT_RECORD)
         if anonymizer is not None:
-            self._log_bytes(anonymizer, "anonymizer.pt", schema.ARTIFACT_ANONYMIZER)
+            self._log_bytes(anonymizer, f"{schema.ARTIFACT_ANONYMIZER}/anonymizer.pt")
         self._client.set_terminated(self.run_id, RunStatus.to_string(RunStatus.FINISHED))
 
     def fail(self, reason: str, status: str = "FAILED") -> None:
@@ -181,11 +181,13 @@ class TrialRun:
     def _log_text(self, text: str, name: str) -> None:
         self._log_bytes(text.encode(), name)
 
-    def _log_bytes(self, content: bytes, name: str, folder: str | None = None) -> None:
+    def _log_bytes(self, content: bytes, name: str) -> None:
+        """`name` may begin with a folder."""
+        folder, _, file = name.rpartition("/")
         with tempfile.TemporaryDirectory() as directory:
-            path = Path(directory) / name
+            path = Path(directory) / file
             path.write_bytes(content)
-            self._client.log_artifact(self.run_id, str(path), folder)
+            self._client.log_artifact(self.run_id, str(path), folder or None)
 
 
 def end_unfinished(tracking_uri: str, experiment_id: str, reason: str) -> list[str]:

@@ -52,14 +52,16 @@ def _run(options: argparse.Namespace) -> int:
     )
     from trainables.models.weights import check_weights
     from trainables.pipeline import run_trial
+    from trainables.stages import RAW_ACTION
 
     check_weights(config)
     record, outcomes = run_trial(config, runtime, Terminal())
     out.mkdir(parents=True, exist_ok=True)
     (out / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
     (out / "record.json").write_text(record.to_json())
-    for outcome in outcomes.values():
-        for name, content in outcome.files.items():
+    for role, outcome in outcomes.items():
+        for name, content in outcome.files.items() if role != RAW_ACTION else ():  # another trial's
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
             (out / name).write_bytes(content)
     for note in record.notes:
         print(f"note: {note}")

@@ -95,6 +95,7 @@ ARTIFACT_PLAN, ARTIFACT_REPORT = "plan.json", "report"
 # its positive control (the same attack on raw), its negative control (on labels permuted) and 1 if both controls hold.
 ATTACK, ATTACK_LOW, ATTACK_HIGH = "attack.", "attack_low.", "attack_high."
 ATTACK_RAW, ATTACK_NULL, ATTACK_VALID = "attack_raw.", "attack_null.", "attack_valid."
+ARTIFACT_ANSWERS = "answers"  # folder with one `<stage>.json` a judge: what it answered to every test item
 ARTIFACT_ATTACKS = "attacks"  # folder with one `<name>.json` an attack: effort, controls, curve, answers by video
 
 

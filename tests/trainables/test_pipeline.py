@@ -8,12 +8,14 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 
 from trainables.config import ConfigError, Runtime, TrialConfig, with_values
 from trainables.data.items import DataError
+from trainables.metrics import leakage_of
 from trainables.pipeline import TrialRecord, run_trial
 from trainables.plan import TrialData, plan_trial
 from trainables.stages.loop import Diverged, Stopped
@@ -21,12 +23,12 @@ from trainables.store import Outcome
 
 
 class Listener:
-    """Counts epochs; `limit` makes `stop` true after that many."""
+    """Notes epochs; `stop` says so when it has been asked `patience` times."""
 
-    def __init__(self, limit: int = 10**6) -> None:
+    def __init__(self, patience: int = 10**6) -> None:
         self.epochs: list[tuple[str, int]] = []
         self.reused: list[str] = []
-        self.limit = limit
+        self.patience = patience
 
     def epoch(self, stage: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
         self.epochs.append((stage, epoch))
@@ -38,13 +40,14 @@ class Listener:
             self.reused.append(stage.name)  # type: ignore[attr-defined]
 
     def stop(self) -> bool:
-        return len(self.epochs) >= self.limit
+        self.patience -= 1
+        return self.patience <= 0
 
 
 def run(
-    config: TrialConfig, data: Path, storage: Path, limit: int = 10**6, workers: int = 0
+    config: TrialConfig, data: Path, storage: Path, patience: int = 10**6, workers: int = 0
 ) -> tuple[TrialRecord, dict[str, Outcome], Listener]:
-    listener = Listener(limit)
+    listener = Listener(patience)
     runtime = Runtime(data_root=str(data), storage=str(storage), device="cpu", workers=workers)
     record, outcomes = run_trial(config, runtime, listener, listener.stop)
     return record, outcomes, listener
@@ -73,6 +76,12 @@ def test_a_trial_ends_with_the_figures_of_the_schema(undisturbed: tuple[TrialRec
     assert wanted <= record.metrics.keys()
     assert {"ap.warm", "ap_chance.warm", "clip_ap.warm"} <= record.metrics.keys()
     assert outcomes["evaluate_action"].files["frames.png"].startswith(b"\x89PNG")
+    actions = json.loads(outcomes["evaluate_action"].files["answers/evaluate_action.json"])
+    assert np.mean(np.array(actions["rank"]) == 1) == record.metrics["top1"]
+    on_clips = json.loads(outcomes["evaluate_clip_privacy"].files["answers/evaluate_clip_privacy.json"])
+    assert on_clips["items"] == actions["items"]
+    probabilities, labels = np.array(on_clips["probabilities"]), np.array(on_clips["labels"])
+    assert leakage_of(probabilities, labels, tuple(on_clips["attributes"])).leakage == record.metrics["clip_leakage"]
     assert [len(outcome.history) for outcome in outcomes.values()] == [2] * 6
     assert {"loss_anonymizer", "loss_action", "loss_privacy", "penalty", "rms_distortion"} <= outcomes["minimax"].history[
         0
@@ -82,17 +91,18 @@ def test_a_trial_ends_with_the_figures_of_the_schema(undisturbed: tuple[TrialRec
 def test_an_interrupted_trial_ends_in_the_same_numbers_bit_for_bit(
     undisturbed: tuple[TrialRecord, dict[str, Outcome]], tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path
 ) -> None:
-    """Stopped after every single epoch that is not the last of its stage."""
+    """Stopped within epochs, between them, while an epoch is judged and in the final test, at another step each time."""
     record, outcomes = undisturbed
     stops = 0
     while True:
         try:
-            again, found, _ = run(tiny_config, tiny_data, tmp_path, limit=1)
+            again, found, _ = run(tiny_config, tiny_data, tmp_path, patience=(1, 2, 3, 5, 8, 13)[stops % 6])
             break
         except Stopped:
             stops += 1
-            assert stops < 20
-    assert stops == 6, "each of the six stages was stopped between its two epochs"
+            assert stops < 40
+    assert stops > 12
+    assert 0 < again.pipeline_seconds
     assert again.metrics == record.metrics
     assert again.key == record.key
     for name, outcome in outcomes.items():
@@ -104,10 +114,12 @@ def test_a_damaged_checkpoint_starts_the_stage_over_and_ends_the_same(
     undisturbed: tuple[TrialRecord, dict[str, Outcome]], tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(Stopped):
-        run(tiny_config, tiny_data, tmp_path, limit=1)
-    [checkpoint] = tmp_path.glob("stages/reconstruct/*.work/checkpoint.pt")
+        run(tiny_config, tiny_data, tmp_path, patience=1)
+    [checkpoint] = tmp_path.glob("stages/reconstruct/*.work/checkpoint.*.pt")
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
-    assert run(tiny_config, tiny_data, tmp_path)[0].metrics == undisturbed[0].metrics
+    record = run(tiny_config, tiny_data, tmp_path)[0]
+    assert record.metrics == undisturbed[0].metrics
+    assert any("checkpoint.1.pt was damaged" in note for note in record.notes)
 
 
 def test_the_number_of_workers_changes_nothing(

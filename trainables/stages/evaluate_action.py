@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from trainables import answers
 from trainables.config import ClipConfig
 from trainables.data.items import Video
 from trainables.data.loader import EvaluationClips, Loader, TrainingClips
@@ -20,7 +21,7 @@ from trainables.models.anonymizers import Anonymizer
 from trainables.schema import ARTIFACT_FRAMES
 from trainables.stages import RAW_ACTION
 from trainables.stages.context import StageContext, validation_clip
-from trainables.stages.loop import Best, Meter, run_epochs
+from trainables.stages.loop import Best, Epoch, run_epochs
 from trainables.store import Outcome
 
 _DATA = "action_evaluation"
@@ -39,19 +40,18 @@ def run(context: StageContext) -> Outcome:
     choosing = splits.test if config.selection == "test" else splits.validation
     validation = _test_loader(context, choosing, validation_clip(config.clip))
 
-    def epoch(number: int) -> dict[str, float]:
+    def epoch(now: Epoch) -> dict[str, float]:
         classifier.train()
-        meter = Meter(context, number)
-        for batch in context.to_device(clips.epoch(number)):
+        for batch in now.batches(clips):
             with context.autocast():
                 _, anonymized = context.anonymized_view(anonymizer, batch, training=True)
                 loss = F.cross_entropy(classifier(anonymized), batch["label"])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
-            meter.add(loss=loss)
+            now.add(loss=loss)
         judged = _predict(context, classifier, anonymizer, validation, validation_clip(config.clip))
-        return meter.means() | {"validation_top1": topk_accuracy(judged["probabilities"], judged["labels"], 1)}
+        return now.means() | {"validation_top1": topk_accuracy(judged["probabilities"], judged["labels"], 1)}
 
     best = Best("validation_top1", ("classifier",), last=config.selection == "last")
     history = run_epochs(context, {"classifier": classifier, "optimizer": optimizer}, settings.epochs, epoch, best)
@@ -66,7 +66,7 @@ def run(context: StageContext) -> Outcome:
         "best_epoch": float(best.epoch),
     }
     state = {"classifier": classifier.state_dict(), "test": {name: torch.from_numpy(value) for name, value in test.items()}}
-    return Outcome(metrics, history, state, {ARTIFACT_FRAMES: _picture(context, anonymizer)})
+    return Outcome(metrics, history, state, {ARTIFACT_FRAMES: _picture(context, anonymizer), **_answers(context, test)})
 
 
 def test_deployed(context: StageContext) -> Outcome:
@@ -77,7 +77,12 @@ def test_deployed(context: StageContext) -> Outcome:
     classifier.load_state_dict(context.inputs[RAW_ACTION].state["classifier"])
     loader = _test_loader(context, splits.test, config.clip)
     test = _predict(context, classifier, context.anonymizer("anonymizer"), loader, config.clip)
-    return Outcome({"deployed_top1": topk_accuracy(test["probabilities"], test["labels"], 1)})
+    return Outcome({"deployed_top1": topk_accuracy(test["probabilities"], test["labels"], 1)}, files=_answers(context, test))
+
+
+def _answers(context: StageContext, test: dict[str, np.ndarray]) -> dict[str, bytes]:
+    videos = context.data.action_evaluation.test
+    return answers.of_classes(context.stage, videos, test["probabilities"], test["labels"])
 
 
 def _test_loader(context: StageContext, items: tuple[Video, ...], clip: ClipConfig) -> Loader:
@@ -93,7 +98,7 @@ def _predict(
     """Per video: softmax averaged over its clips, label, and the mean RMS distortion of its clips in both norms."""
     classifier.eval()
     found: dict[str, list[Tensor]] = {"probabilities": [], "labels": [], "rms": [], "rms_relative": []}
-    for batch in context.to_device(loader.epoch(0)):
+    for batch in context.judged(loader):
         videos = len(batch["label"])
         view, anonymized = context.anonymized_view(anonymizer, batch, clips=clip.test_clips)
         with context.autocast():

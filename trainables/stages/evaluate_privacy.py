@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LinearLR, ReduceLROnPlateau
 
+from trainables import answers
 from trainables.config import ClipConfig
 from trainables.data.boxes import Boxes
 from trainables.data.items import DataError, Still
@@ -24,7 +25,7 @@ from trainables.models.privacy import build_privacy_classifier
 from trainables.schema import AP, AP_CHANCE, CLIP
 from trainables.stages import EVALUATE_PRIVACY
 from trainables.stages.context import StageContext, validation_clip
-from trainables.stages.loop import Best, Meter, Stateful, run_epochs
+from trainables.stages.loop import Best, Epoch, Stateful, run_epochs
 from trainables.store import Outcome
 
 
@@ -55,12 +56,12 @@ def test_on_others(context: StageContext) -> Outcome:
     for state in _attackers(context.inputs[EVALUATE_PRIVACY.name]):
         classifier.load_state_dict(state)
         logits = _logits(context, anonymizer, classifier)
-        answers, labels = _predict(context, classifier, logits, stills)
+        scores, labels = _predict(context, classifier, logits, stills)
         probabilities = np.stack(
-            [answers[:, [trained_for.index(name) for name in names]].max(axis=1) for names in sources.values()], axis=1
+            [scores[:, [trained_for.index(name) for name in names]].max(axis=1) for names in sources.values()], axis=1
         )
         asked = labels[:, [splits.attributes.index(name) for name in sources]]
-        tested.append(_tested(context, probabilities, asked, tuple(sources), splits.name, prefix=""))
+        tested.append(_tested(context, stills, probabilities, asked, tuple(sources), splits.name, prefix=""))
     return _worst(tested, splits.name, prefix="")
 
 
@@ -142,10 +143,9 @@ def _attacker(
     schedule = _Schedule(optimizer, settings.warm_up_epochs, settings.plateau_factor, settings.plateau_patience)
     logits = _logits(context, anonymizer, classifier)
 
-    def epoch(number: int) -> dict[str, float]:
+    def epoch(now: Epoch) -> dict[str, float]:
         classifier.train()
-        meter = Meter(context, number)
-        for batch in context.to_device(train.epoch(attacker * settings.epochs + number)):
+        for batch in now.batches(train, attacker * settings.epochs + now.number):
             with context.autocast():
                 scores = logits(batch, training=True)
                 targets = batch["attributes"].unsqueeze(1).expand_as(scores)
@@ -153,9 +153,9 @@ def _attacker(
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
-            meter.add(loss=loss)
+            now.add(loss=loss)
         judged = _predict(context, classifier, logits, validation)
-        metrics = meter.means() | {"validation_cmap": _leakage(context, *judged, attributes, name).cmap}
+        metrics = now.means() | {"validation_cmap": _leakage(context, *judged, attributes, name).cmap}
         schedule.step(metrics["loss"])
         return metrics
 
@@ -166,13 +166,14 @@ def _attacker(
     if test is None:
         return Outcome({prefix + "validation_cmap": best.value}, history, state)
     probabilities, labels = _predict(context, classifier, logits, test)
-    tested = _tested(context, probabilities, labels, attributes, name, prefix)
+    tested = _tested(context, test, probabilities, labels, attributes, name, prefix)
     metrics = {**tested.metrics, prefix + "validation_cmap": best.value}
-    return Outcome(metrics, history, {**state, **tested.state}, notes=tested.notes)
+    return Outcome(metrics, history, {**state, **tested.state}, tested.files, tested.notes)
 
 
 def _tested(
     context: StageContext,
+    test: Loader,
     probabilities: np.ndarray,
     labels: np.ndarray,
     attributes: Sequence[str],
@@ -191,7 +192,8 @@ def _tested(
     }
     notes = (f"{name}: no average precision for {', '.join(found.skipped)}: one value only in test",) if found.skipped else ()
     test_state = {"probabilities": torch.from_numpy(probabilities), "labels": torch.from_numpy(labels)}
-    return Outcome(metrics, [], {"test": test_state}, notes=notes)
+    files = answers.of_attributes(context.stage, test.samples.items, attributes, probabilities, labels)
+    return Outcome(metrics, [], {"test": test_state}, files, notes)
 
 
 def _stills(context: StageContext, items: Sequence[Still], boxes: Boxes | None) -> Loader:
@@ -243,8 +245,7 @@ def _predict(context: StageContext, classifier: nn.Module, logits: _Logits, load
     """(N, A) probabilities averaged over the frames of each item, and its labels."""
     classifier.eval()
     probabilities, labels = [], []
-    batch: Batch
-    for batch in context.to_device(loader.epoch(0)):
+    for batch in context.judged(loader):
         with context.autocast():
             scores = logits(batch, training=False)
         probabilities.append(scores.float().sigmoid().mean(dim=1).double().cpu())
