@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search_spaces.registry import Search
+from study.job import results_directory
 from study.plan import StudyPlan, StudyTrial
 from trainables import schema
 from trainables.config import ConfigError, Runtime
@@ -71,12 +72,14 @@ class Launch:
             )
         if max_concurrent is not None and max_concurrent < 1:
             raise ConfigError(f"--max-concurrent {max_concurrent}: give at least 1")
+        if "://" not in storage:
+            storage = str(results_directory() / storage)
         directory = StageStore(storage).directory
         if storage.startswith("memory:"):
             raise ConfigError(f"--storage {storage}: each worker has a memory of its own; give a directory or s3://bucket/path")
         if directory is None and not tracking_uri:
             raise ConfigError(f"--storage {storage}: SQLite cannot live there; give --tracking-uri, a server or a database")
-        where = directory or Path("results").absolute()
+        where = directory or results_directory() / "results"
         return Launch(
             data_root=None if data_root is None else Path(data_root).absolute(),
             storage=where,

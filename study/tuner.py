@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import signal
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces.registry import label_of
+from study.job import has_uploaded_code
 from trainables.config import ConfigError
 from trainables.trial import DONE, EPOCH, EPOCHS, FAILED, PROGRESS, REASON, STAGE, STATUS, TrialJob, run_job
 
@@ -69,8 +69,7 @@ def start_ray(resources: Resources) -> None:
 
     Raises ConfigError if this machine could not hold one trial: Tune would wait for ever.
     """
-    job_has_code = "working_dir" in json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")).get("runtime_env", {})
-    runtime_env: dict[str, Any] = {} if job_has_code else {"env_vars": {"PYTHONPATH": str(ROOT)}}
+    runtime_env: dict[str, Any] = {} if has_uploaded_code() else {"env_vars": {"PYTHONPATH": str(ROOT)}}
     if JOINS_CLUSTER:
         ray.init(runtime_env=runtime_env, log_to_driver=False, logging_level=logging.ERROR)
         return  # its autoscaler may bring nodes that are not there yet
