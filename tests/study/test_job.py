@@ -36,11 +36,10 @@ def test_with_uploaded_code_results_are_where_ray_was_started(tmp_path: Path) ->
     raylet = tmp_path / "raylet"
     shutil.copy(shutil.which("bash") or "/bin/bash", raylet)
     script = "from study.job import results_directory; print(results_directory())"
-    command = (
-        f"(cd copy && {sys.executable} -c '{script}'; true); true"  # `true`: a shell that has only one thing to do becomes it
-    )
+    (tmp_path / "job.sh").write_text(f"cd copy\n{sys.executable} -c '{script}'\ntrue\n")  # with nothing after it, sh becomes it
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_JOB_CONFIG_JSON_ENV_VAR": json.dumps(UPLOADED)}
-    said = subprocess.run([raylet, "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    command = [raylet, "-c", "sh job.sh; true"]
+    said = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
     assert said.stdout.strip() == str(tmp_path), said.stderr
 
 
