@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import os
 import re
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,17 +22,29 @@ from urllib.parse import quote, urlsplit
 
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import Experiment, Run
+from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
+from mlflow.store.db.db_types import DATABASE_ENGINES
+from mlflow.store.tracking.dbmodels.models import SqlLatestMetric, SqlParam, SqlRun, SqlTag
+from sqlalchemy import Engine, create_engine, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from trainables.schema import (
     AP,
     AP_CHANCE,
+    ARTIFACT_PLAN,
     ARTIFACT_RECORD,
+    ATTACK,
+    ATTACK_HIGH,
+    ATTACK_LOW,
+    ATTACK_NULL,
+    ATTACK_RAW,
+    ATTACK_VALID,
     CLIP,
     FINAL_METRICS,
+    STUDY_RUN,
+    TAG_KIND,
     TAG_METHOD,
     TAG_PROFILE,
     TAG_PROTOCOL,
@@ -51,10 +65,13 @@ PIPELINE_SECONDS = "pipeline_seconds"  # all stages of a trial, also those it fo
 
 _INFINITE = 1e300  # MLflow stores inf as 1.8e308
 _PAGE = 1000  # runs fetched by one call
-_ATTRIBUTE_PREFIXES = tuple(clip + name for clip in ("", CLIP) for name in (AP, AP_CHANCE))
+_PREFIXES = (
+    *(clip + name for clip in ("", CLIP) for name in (AP, AP_CHANCE)),
+    *(ATTACK, ATTACK_LOW, ATTACK_HIGH, ATTACK_RAW, ATTACK_NULL, ATTACK_VALID),
+)
 _FINAL = tuple(dict.fromkeys((*FINAL_METRICS, PIPELINE_SECONDS)))
-_RUN_COLUMNS = ("name", "label", "method", "setting", "seed", "trial_key", "status", "reason", "stages_reused", "protocol_tag")
 _UNFINISHED_COLUMNS = ("state", "reason", "name", "method", "setting", "label", "seed", "trial_key", "run_id", "started")
+_PLANNED = ("key", "name", "setting", "seed")
 _NO_REASON = {
     "failed": "no reason recorded",
     "killed": "stopped from outside; no reason recorded",
@@ -76,9 +93,10 @@ class Study:
     columns `params.<dotted key>`. `setting` is equal for repetitions; `label` is its readable name, `protocol_tag` the
     protocol it was measured under ("" in runs of before there were several).
 
-    `unfinished`: a row per run that carries no usable result, with `state` (failed, killed, running, scheduled,
-    incomplete = finished without its front metrics, superseded = an older run of the same setting and seed) and `reason`.
-    Incomplete runs are in both tables, superseded ones in this table only.
+    `unfinished`: a row per run that carries no usable result, with `state` and `reason`: failed, killed, running, scheduled;
+    incomplete = finished without its front metrics; superseded = an older run of the same setting and seed; outdated = the
+    study plans that setting and seed under another key since, because code, data or recipe changed; missing = planned and
+    never started (no run id). Incomplete runs are in both tables, all others in this table only.
     """
 
     name: str
@@ -88,6 +106,7 @@ class Study:
     unfinished: pd.DataFrame
     curve_names: tuple[str, ...]
     tracking_uri: str
+    experiment_id: str = ""
 
     @property
     def complete(self) -> pd.DataFrame:
@@ -96,7 +115,7 @@ class Study:
 
 
 def read_study(space: str, profile: str | None = None, tracking_uri: str | None = None) -> Study:
-    """Reads every run of a study in one paginated search; curves and artifacts are read only when asked for.
+    """Reads every run of a study and its last plan; curves and other artifacts are read only when asked for.
 
     `profile` None stands for the only one there is. `tracking_uri` None stands for MLFLOW_TRACKING_URI.
     Raises AnalysisError when the store cannot be opened, the study is not there, or the profile is ambiguous.
@@ -106,15 +125,18 @@ def read_study(space: str, profile: str | None = None, tracking_uri: str | None 
         client = MlflowClient(tracking_uri=uri)
         experiment = _find_experiment(_experiments(client), space, profile, shown_uri(uri))
         runs = _runs(client, experiment.experiment_id)
-    trials, unfinished = _tables(runs)
+        parents = runs.tags.index[runs.tags[TAG_KIND] == STUDY_RUN] if TAG_KIND in runs.tags else runs.info.index[:0]
+        plan = _last_plan(client, runs.info.loc[parents])
+    trials, unfinished = _tables(runs.without(parents), plan)
     return Study(
         name=experiment.name,
         space=space,
         profile=_profile_of(experiment, space),
         trials=trials,
         unfinished=unfinished,
-        curve_names=tuple(sorted({name for run in runs for name in run.data.metrics if "/" in name})),
+        curve_names=runs.curve_names,
         tracking_uri=uri,
+        experiment_id=experiment.experiment_id,
     )
 
 
@@ -270,14 +292,104 @@ def _experiments(client: MlflowClient) -> list[Experiment]:
     return found
 
 
-def _runs(client: MlflowClient, experiment_id: str) -> list[Run]:
-    found: list[Run] = []
+@dataclass(frozen=True)
+class _Runs:
+    """The runs of an experiment: `info` (name, status, start_time in ms), `tags`, `params` and final `metrics`, by run id."""
+
+    info: pd.DataFrame
+    tags: pd.DataFrame
+    params: pd.DataFrame
+    metrics: pd.DataFrame
+    curve_names: tuple[str, ...]
+
+    def without(self, run_ids: pd.Index) -> _Runs:
+        info, tags, params, metrics = (
+            frame.drop(index=frame.index.intersection(run_ids)) for frame in (self.info, self.tags, self.params, self.metrics)
+        )
+        return _Runs(info, tags, params, metrics, self.curve_names)
+
+
+def _runs(client: MlflowClient, experiment_id: str) -> _Runs:
+    """All active runs; from a database with a query for each of its tables, because MLflow's search, which makes an object
+    of every value, takes 40 s for 10,000 trials where this takes 5."""
+    if not is_database(client.tracking_uri):
+        return _searched_runs(client, experiment_id)
+    engine = create_engine(client.tracking_uri)
+    try:
+        return _queried_runs(engine, experiment_id)
+    finally:
+        engine.dispose()
+
+
+def is_database(uri: str) -> bool:
+    """Whether MLflow keeps its records in a database that is read without a server."""
+    return uri.partition("://")[0].partition("+")[0] in DATABASE_ENGINES
+
+
+def _searched_runs(client: MlflowClient, experiment_id: str) -> _Runs:
+    info: dict[str, dict[str, Any]] = {}
+    tags: dict[str, dict[str, str]] = {}
+    params: dict[str, dict[str, str]] = {}
+    metrics: dict[str, dict[str, float]] = {}
     token: str | None = None
     while token is None or token:
         page = client.search_runs([experiment_id], max_results=_PAGE, page_token=token)
-        found += page
+        for run in page:
+            run_id = run.info.run_id
+            info[run_id] = {"name": run.info.run_name, "status": run.info.status, "start_time": run.info.start_time}
+            tags[run_id], params[run_id], metrics[run_id] = run.data.tags, run.data.params, run.data.metrics
         token = page.token or ""
-    return found
+    names = {name for values in metrics.values() for name in values}
+    finals = {run_id: {k: v for k, v in values.items() if _is_final(k)} for run_id, values in metrics.items()}
+
+    def table(rows: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+        return pd.DataFrame.from_dict(dict(rows), orient="index")
+
+    return _Runs(table(info), table(tags), table(params), table(finals), _curves_among(names))
+
+
+def _queried_runs(engine: Engine, experiment_id: str) -> _Runs:
+    chosen: Any = (SqlRun.experiment_id == int(experiment_id)) & (SqlRun.lifecycle_stage == "active")
+    with engine.connect() as connection:
+        rows: Any = connection.execute(select(SqlRun.run_uuid, SqlRun.name, SqlRun.status, SqlRun.start_time).where(chosen))
+        info = pd.DataFrame(rows.fetchall(), columns=["run_id", "name", "status", "start_time"]).set_index("run_id")
+        place = {run_id: i for i, run_id in enumerate(info.index)}
+
+        def wide(model: Any, *where: Any) -> pd.DataFrame:
+            columns: dict[str, list[Any]] = defaultdict(lambda: [None] * len(place))
+            query = select(model.run_uuid, model.key, model.value).join(SqlRun, SqlRun.run_uuid == model.run_uuid)
+            for run_id, key, value in connection.execution_options(stream_results=True).execute(query.where(chosen, *where)):
+                if run_id in place:  # a run made since then waits for the next reading
+                    columns[key][place[run_id]] = value
+            return pd.DataFrame(columns, index=info.index)
+
+        names: Any = connection.execute(
+            select(SqlLatestMetric.key).join(SqlRun, SqlRun.run_uuid == SqlLatestMetric.run_uuid).where(chosen).distinct()
+        )
+        known = {name for (name,) in names}
+        finals = [name for name in known if _is_final(name)]
+        metrics = wide(SqlLatestMetric, SqlLatestMetric.key.in_(finals), SqlLatestMetric.is_nan.is_(False))
+        return _Runs(info, wide(SqlTag), wide(SqlParam), metrics, _curves_among(known))
+
+
+def _is_final(name: str) -> bool:
+    return name in _FINAL or name.startswith(_PREFIXES)
+
+
+def _curves_among(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(name for name in names if "/" in name))
+
+
+def _last_plan(client: MlflowClient, parents: pd.DataFrame) -> pd.DataFrame | None:
+    """The trials planned by the newest run of a study that says so; None where none does."""
+    for run_id in parents.sort_values("start_time", ascending=False).index:
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                path = Path(client.download_artifacts(str(run_id), ARTIFACT_PLAN, folder))
+                return pd.DataFrame(json.loads(path.read_text(encoding="utf-8"))["trials"], columns=list(_PLANNED))
+            except (MlflowException, OSError, ValueError, KeyError, TypeError):
+                continue
+    return None
 
 
 def _profile_of(experiment: Experiment, space: str) -> str:
@@ -305,28 +417,67 @@ def _find_experiment(experiments: list[Experiment], space: str, profile: str | N
     raise AnalysisError(f"no study {wanted} in {where}; studies there: {there}")
 
 
-def _tables(runs: list[Run]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _tables(runs: _Runs, plan: pd.DataFrame | None) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Finished trials, and the runs without a usable result. A trial run twice counts once, with its newest finished run."""
-    runs = sorted(runs, key=lambda run: run.info.start_time or 0, reverse=True)
-    records = _typed([_record(run) for run in runs])
+    records = _records(runs)
     finished = records["status"] == "FINISHED"
+    seed = records["seed"].astype("string")
+    outdated = _outdated(records, seed, plan)
     # Two results of one setting and seed (a run made twice, or again after data or code changed) are no repetition:
     # counted as one they would make the interval too small. Runs without a seed cannot repeat one another.
-    seed = records["seed"].astype("string").fillna(records.index.to_series())
-    repeated = pd.DataFrame({"setting": records["setting"], "seed": seed}).where(finished).duplicated()
-    superseded = finished & repeated
-    incomplete = finished & ~superseded & records[list(FRONT_METRICS)].isna().any(axis=1)
+    seed = seed.fillna(records.index.to_series())
+    repeated = pd.DataFrame({"setting": records["setting"], "seed": seed}).where(finished & ~outdated).duplicated()
+    superseded = finished & ~outdated & repeated
+    usable = finished & ~superseded & ~outdated
+    incomplete = usable & records[list(FRONT_METRICS)].isna().any(axis=1)
 
-    records["state"] = records["status"].str.lower().mask(superseded, "superseded").mask(incomplete, "incomplete")
+    state = records["status"].str.lower().mask(superseded, "superseded").mask(incomplete, "incomplete")
+    records["state"] = state.mask(outdated, "outdated")
     reason = records["reason"].mask(records["reason"] == "", records["state"].map(_NO_REASON).fillna(""))
     reason = reason.mask(superseded, "this setting and seed finished again later; the newer run counts")
-    records["reason"] = [
-        _lacking(row) if is_incomplete else text
-        for (_, row), is_incomplete, text in zip(records.iterrows(), incomplete, reason, strict=True)
-    ]
-    trials = records[finished & ~superseded].drop(columns="state").sort_values(["label", "seed", "name"])
-    unfinished = records[~finished | superseded | incomplete].reset_index()[list(_UNFINISHED_COLUMNS)]
+    reason = reason.mask(outdated, "planned anew since code, data or recipe changed; this run was " + state)
+    reason.loc[incomplete] = [_lacking(row) for _, row in records[incomplete].iterrows()]
+    records["reason"] = reason
+    trials = records[usable].drop(columns=["state", "setting_tag"]).sort_values(["label", "seed", "name"])
+    unfinished = records[~usable | incomplete].reset_index()[list(_UNFINISHED_COLUMNS)]
+    missing = _missing(records, plan)
+    if len(missing):
+        unfinished = pd.concat([unfinished, missing], ignore_index=True) if len(unfinished) else missing
     return trials, unfinished.sort_values(["state", "name"], ignore_index=True)
+
+
+def _outdated(records: pd.DataFrame, seed: pd.Series, plan: pd.DataFrame | None) -> pd.Series:
+    """Runs whose setting and seed the last plan has under another key. Seeds it does not have at all (a study may be run
+    seed by seed, a search plans as it goes) are no less true for that."""
+    if plan is None or plan.empty:
+        return pd.Series(False, index=records.index)
+    places = pd.MultiIndex.from_arrays([plan["setting"].astype(str), plan["seed"].astype(str)])
+    here = pd.MultiIndex.from_arrays([records["setting_tag"].astype(str), seed.fillna("")])
+    return pd.Series(here.isin(places), index=records.index) & ~records["trial_key"].isin(plan["key"])
+
+
+def _missing(records: pd.DataFrame, plan: pd.DataFrame | None) -> pd.DataFrame:
+    """Planned trials without any run, as rows of the unfinished."""
+    if plan is None:
+        return pd.DataFrame(columns=list(_UNFINISHED_COLUMNS))
+    rows = plan[~plan["key"].isin(records["trial_key"])]
+    known = records.drop_duplicates("setting_tag").set_index("setting_tag")[["label", "method", "setting"]].astype(object)
+    label = rows["setting"].map(known["label"]).fillna(rows["name"].map(_without_seed))
+    return pd.DataFrame(
+        {
+            "state": "missing",
+            "reason": "planned, and no run was ever started",
+            "name": rows["name"],
+            "method": rows["setting"].map(known["method"]).fillna(""),
+            "setting": rows["setting"].map(known["setting"]).fillna(rows["setting"]),
+            "label": label,
+            "seed": pd.to_numeric(rows["seed"], errors="coerce").astype("Int64"),
+            "trial_key": rows["key"],
+            "run_id": "",
+            "started": pd.Series(pd.NaT, index=rows.index, dtype="datetime64[ns, UTC]"),
+        },
+        columns=list(_UNFINISHED_COLUMNS),
+    )
 
 
 def _lacking(row: pd.Series) -> str:
@@ -334,58 +485,69 @@ def _lacking(row: pd.Series) -> str:
     return f"finished without {lacking}" + (f": {row['reason']}" if row["reason"] else "")
 
 
-def _record(run: Run) -> dict[str, Any]:
-    tags, params = run.data.tags, run.data.params
-    seed = tags.get(TAG_SEED, params.get("seed", ""))
-    method = tags.get(TAG_METHOD) or params.get("method", "")
-    label = re.sub(r"\s*\bseed=\d+\b", "", run.info.run_name or "").strip() or method or run.info.run_id
-    metrics = {
-        name: _finite(value)
-        for name, value in run.data.metrics.items()
-        if name in _FINAL or name.startswith(_ATTRIBUTE_PREFIXES)
-    }
-    return {
-        "run_id": run.info.run_id,
-        "name": run.info.run_name or run.info.run_id,
-        "label": label,
-        "method": method,
-        "setting": tags.get(TAG_SETTING) or label,
-        "seed": seed,
-        "trial_key": tags.get(TAG_TRIAL_KEY, ""),
-        "status": run.info.status,
-        "reason": tags.get(TAG_REASON, ""),
-        "stages_reused": tags.get(TAG_STAGES_REUSED, ""),
-        "protocol_tag": tags.get(TAG_PROTOCOL, ""),
-        "started": pd.Timestamp(run.info.start_time or 0, unit="ms", tz="UTC"),
-        **metrics,
-        **{PARAM + name: text for name, text in params.items()},
-    }
+def _without_seed(name: str) -> str:
+    return re.sub(r"\s*\bseed=\d+\b", "", name).strip()
 
 
-def _typed(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    frame = pd.DataFrame(rows, columns=None if rows else ["run_id", *_RUN_COLUMNS, "started"]).set_index("run_id")
-    frame["seed"] = pd.to_numeric(frame["seed"], errors="coerce").astype("Int64")
-    if not rows:
-        frame["started"] = pd.to_datetime(frame["started"], utc=True)
-    absent = [name for name in _FINAL if name not in frame]
-    frame = frame.reindex(columns=[*frame.columns, *absent])
-    metrics = [str(name) for name in frame if name in _FINAL or str(name).startswith(_ATTRIBUTE_PREFIXES)]
-    frame[metrics] = frame[metrics].astype("float64")
-    params = {str(name): _typed_param(frame[name]) for name in frame if str(name).startswith(PARAM)}
-    frame = pd.concat([frame.drop(columns=list(params)), pd.DataFrame(params, index=frame.index)], axis=1)
-    for column in _RUN_COLUMNS:
-        if column != "seed":
-            frame[column] = frame[column].astype(object)
+def _records(runs: _Runs) -> pd.DataFrame:
+    """A row a run, the newest first, typed and with its setting and label told apart from all others."""
+    info = runs.info.sort_values("start_time", ascending=False, kind="stable", na_position="last")
+    if info.empty:
+        info = info.reindex(columns=["name", "status", "start_time"])
+    tags, params = runs.tags.reindex(info.index), runs.params.reindex(info.index)
+
+    def told(frame: pd.DataFrame, name: str) -> pd.Series:
+        found = frame[name] if name in frame else pd.Series(None, index=info.index, dtype=object)
+        return found.astype(object).where(found.notna(), "")
+
+    method = _first_of(told(tags, TAG_METHOD), told(params, "method"))
+    run_id = info.index.to_series().astype(object)
+    name = _first_of(info["name"].astype(object).fillna(""), run_id)
+    label = _first_of(info["name"].astype(object).fillna("").map(_without_seed), method, run_id)
+    seed = _first_of(told(tags, TAG_SEED), told(params, "seed"))
+    setting = _first_of(told(tags, TAG_SETTING), label)
+    frame = pd.DataFrame(
+        {
+            "name": name,
+            "label": label,
+            "method": method,
+            "setting": setting,
+            "setting_tag": setting,
+            "seed": pd.to_numeric(seed, errors="coerce").astype("Int64"),
+            "trial_key": told(tags, TAG_TRIAL_KEY),
+            "status": info["status"].astype(object),
+            "reason": told(tags, TAG_REASON),
+            "stages_reused": told(tags, TAG_STAGES_REUSED),
+            "protocol_tag": told(tags, TAG_PROTOCOL),
+            "started": pd.to_datetime(info["start_time"].fillna(0).astype("int64"), unit="ms", utc=True),
+        },
+        index=info.index,
+    )
+    metrics = runs.metrics.reindex(info.index).astype("float64")
+    metrics = metrics.mask(metrics.abs() >= _INFINITE)
+    absent = pd.DataFrame(math.nan, index=info.index, columns=[name for name in _FINAL if name not in metrics])
+    typed = pd.DataFrame({PARAM + str(name): _typed_param(params[name]) for name in params}, index=info.index)
+    frame = pd.concat([frame, metrics, absent, typed], axis=1)
+    frame.index.name = "run_id"
     frame["setting"] = _distinct_settings(frame)
     frame["label"] = _distinct_labels(frame)
     return frame
+
+
+def _first_of(*columns: pd.Series) -> pd.Series:
+    """Of texts, the first that is not empty."""
+    found = columns[0]
+    for column in columns[1:]:
+        found = found.mask(found == "", column)
+    return found
 
 
 def _distinct_settings(frame: pd.DataFrame) -> pd.Series:
     """The setting tag, parted where runs under one tag differ in a parameter: the tag is a name that a user's own changes
     to a profile do not reach, and unequal runs are no repetitions."""
     setting = frame["setting"].copy()
-    params = frame[[name for name in map(str, frame) if name.startswith(PARAM) and name != PARAM + "seed"]].astype(str)
+    params = frame[[name for name in map(str, frame) if name.startswith(PARAM) and name != PARAM + "seed"]]
+    params = params[[name for name in params if params[name].nunique(dropna=False) > 1]].astype(str)
     differs = params.groupby(setting).nunique() > 1
     for tag in differs.index[differs.any(axis=1)]:
         keys = differs.columns[differs.loc[tag]]
@@ -396,13 +558,14 @@ def _distinct_settings(frame: pd.DataFrame) -> pd.Series:
 
 def _typed_param(texts: pd.Series) -> pd.Series:
     """Booleans and numbers where every run has one, text otherwise: MLflow keeps parameters as text."""
-    values = [_literal(text) for text in texts.dropna()]
-    if values and len(values) == len(texts):
-        if all(isinstance(value, bool) for value in values):
-            return pd.Series(values, index=texts.index, dtype=bool)
-        if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-            whole = all(isinstance(value, int) for value in values)
-            return pd.Series(values, index=texts.index, dtype="int64" if whole else "float64")
+    literals = {text: _literal(text) for text in texts.dropna().unique()}
+    if literals and texts.notna().all():
+        values = texts.map(literals.__getitem__)
+        if all(isinstance(value, bool) for value in literals.values()):
+            return values.astype(bool)
+        if all(isinstance(value, int | float) and not isinstance(value, bool) for value in literals.values()):
+            whole = all(isinstance(value, int) for value in literals.values())
+            return values.astype("int64" if whole else "float64")
     return texts.astype(object).where(texts.notna(), None)
 
 

@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,8 +66,10 @@ def make_study(empty_store: Path, tmp_path: Path) -> Callable[..., Study]:
     shutil.copy(empty_store, tmp_path / "mlflow.db")
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
 
-    def make(trials: list[FakeTrial], space: str = "toy", profile: str = "small") -> Study:
-        write_study(uri, tmp_path / "artifacts", space, profile, trials)
+    def make(
+        trials: list[FakeTrial], space: str = "toy", profile: str = "small", plan: list[dict[str, Any]] | None = None
+    ) -> Study:
+        write_study(uri, tmp_path / "artifacts", space, profile, trials, plan)
         return read_study(space, profile, uri)
 
     return make

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 import time
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from search_spaces.profiles import PROFILES
 from search_spaces.registry import label_of, load_spaces
 from trainables.config import TrialConfig, flatten, with_values
 from trainables.methods import METHODS
-from trainables.schema import experiment_name
+from trainables.schema import ARTIFACT_PLAN, STUDY_RUN, TAG_KIND, experiment_name
 
 
 @dataclass
@@ -110,11 +111,21 @@ def planned_trials(
     return trials
 
 
-def write_study(uri: str, artifacts: Path, space: str, profile: str, trials: list[FakeTrial]) -> None:
-    """One experiment with a run per trial, as `study.tracking` leaves it."""
+def write_study(
+    uri: str,
+    artifacts: Path,
+    space: str,
+    profile: str,
+    trials: list[FakeTrial],
+    plan: list[dict[str, Any]] | None = None,
+) -> None:
+    """One experiment with a run per trial and, where there is a plan, the study's own, as `study.tracking` leaves it."""
     client = MlflowClient(tracking_uri=uri)
     folder = artifacts / f"{abs(hash((space, profile)))}"
     experiment = client.create_experiment(experiment_name(space, profile), str(folder), {"space": space, "profile": profile})
+    if plan is not None:
+        study = client.create_run(experiment, run_name=space, tags={TAG_KIND: STUDY_RUN})
+        client.log_text(study.info.run_id, json.dumps({"trials": plan}), ARTIFACT_PLAN)
     for number, trial in enumerate(trials):
         started = trial.start or int(time.time() * 1000) + number
         run = client.create_run(experiment, start_time=started, run_name=f"{trial.label} seed={trial.seed}").info.run_id

@@ -1,14 +1,14 @@
 """Reading studies back out of MLflow."""
 
 import math
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import mlflow.tracking
 import numpy as np
+import pandas as pd
 import pytest
-from fake_studies import FakeTrial, metrics, write_study
+from fake_studies import FakeTrial, metrics
 from mlflow import MlflowClient
 
 from analysis.records import AnalysisError, Study, fetch_artifact, read_curves, read_study, shown_uri
@@ -186,15 +186,72 @@ def test_an_artifact_that_is_not_there(study: Study, tmp_path: Path) -> None:
         fetch_artifact(study, str(study.trials.index[0]), "none.png", tmp_path)
 
 
-def test_a_study_longer_than_a_page_takes_a_call_a_page(
-    empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.copy(empty_store, tmp_path / "mlflow.db")
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    write_study(uri, tmp_path, "toy", "small", [FakeTrial("a", seed=seed, metrics=metrics(0.9, 0.5)) for seed in range(7)])
+def test_a_servers_search_gives_what_the_database_gives(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server is asked page by page, a database table by table."""
     calls = []
     search = mlflow.tracking.MlflowClient.search_runs
-    monkeypatch.setattr("analysis.records._PAGE", 3)
+    monkeypatch.setattr("analysis.records.is_database", lambda uri: False)
+    monkeypatch.setattr("analysis.records._PAGE", 5)
     monkeypatch.setattr(mlflow.tracking.MlflowClient, "search_runs", lambda *a, **k: calls.append(1) or search(*a, **k))
-    assert len(read_study("toy", tracking_uri=uri).trials) == 7
-    assert len(calls) == 3
+    searched = read_study("ablation_B", tracking_uri=study.tracking_uri)
+    assert len(calls) == 4
+    pd.testing.assert_frame_equal(searched.trials, study.trials, check_like=True)
+    pd.testing.assert_frame_equal(searched.unfinished, study.unfinished)
+    assert searched.curve_names == study.curve_names
+
+
+class TestPlan:
+    """What the study's parent run plans, against the runs there are."""
+
+    TRIALS = (
+        FakeTrial("raw", "raw", metrics=metrics(0.9, 0.8), trial_key="now-raw"),
+        FakeTrial("B=0.3", metrics=metrics(0.8, 0.4), trial_key="before", start=2000),
+        FakeTrial("B=0.3", metrics=metrics(0.7, 0.3), trial_key="now-0.3", start=1000),
+        FakeTrial("B=0.5", metrics=metrics(0.6, 0.2), trial_key="before-0.5"),
+        FakeTrial("B=0.5", seed=1, status="FAILED", reason="no GPU", trial_key="before-0.5-1"),
+        FakeTrial("B=0.7", seed=4, metrics=metrics(0.6, 0.2), trial_key="of another seed"),
+    )
+    PLAN = tuple(
+        {"key": key, "name": f"{setting} seed={seed}", "setting": setting, "seed": seed}
+        for key, setting, seed in (
+            ("now-raw", "raw", 0),
+            ("now-0.3", "B=0.3", 0),
+            ("now-0.5", "B=0.5", 0),
+            ("now-0.5-1", "B=0.5", 1),
+            ("now-0.7", "B=0.7", 0),
+            ("now-0.9", "B=0.9", 0),
+        )
+    )
+
+    @pytest.fixture
+    def planned(self, make_study: Maker) -> Study:
+        return make_study(list(self.TRIALS), plan=list(self.PLAN))
+
+    def test_the_parent_run_is_no_trial(self, planned: Study) -> None:
+        assert set(planned.trials["label"]) | set(planned.unfinished["label"]) == {"raw", *(f"B=0.{n}" for n in (3, 5, 7, 9))}
+
+    def test_trials_never_started_are_listed(self, planned: Study) -> None:
+        found = planned.unfinished[planned.unfinished["state"] == "missing"]
+        assert found["name"].tolist() == ["B=0.5 seed=0", "B=0.5 seed=1", "B=0.7 seed=0", "B=0.9 seed=0"]
+        assert found["reason"].unique().tolist() == ["planned, and no run was ever started"]
+
+    def test_runs_planned_anew_are_outdated_whatever_became_of_them(self, planned: Study) -> None:
+        found = planned.unfinished[planned.unfinished["state"] == "outdated"]
+        assert found["trial_key"].tolist() == ["before", "before-0.5", "before-0.5-1"]
+        assert found["reason"].tolist()[-1] == "planned anew since code, data or recipe changed; this run was failed"
+        # the older run of the plan counts, not the newer one of before
+        assert planned.trials.loc[planned.trials["label"] == "B=0.3", "top1"].tolist() == [0.7]
+
+    def test_a_seed_the_last_plan_left_out_counts(self, planned: Study) -> None:
+        assert planned.trials.loc[planned.trials["label"] == "B=0.7", "seed"].tolist() == [4]
+
+    def test_every_planned_trial_and_every_run_is_somewhere(self, planned: Study) -> None:
+        keys = [*planned.trials["trial_key"], *planned.unfinished["trial_key"]]
+        assert sorted(keys) == sorted({*(trial.trial_key for trial in self.TRIALS), *(entry["key"] for entry in self.PLAN)})
+
+    def test_the_newest_plan_that_can_be_read_counts(self, make_study: Maker) -> None:
+        study = make_study([FakeTrial("a", metrics=metrics(0.9, 0.5), trial_key="old")], plan=list(self.PLAN))
+        client = MlflowClient(tracking_uri=study.tracking_uri)
+        newest = client.create_run(study.experiment_id, tags={"kind": "study"}).info.run_id
+        client.log_text(newest, "{not json", "plan.json")
+        assert len(read_study("toy", tracking_uri=study.tracking_uri).unfinished) == len(self.PLAN)
