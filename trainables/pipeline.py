@@ -7,7 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Protocol
 
@@ -142,9 +142,9 @@ def _compute(
         report=lambda epoch, epochs, metrics: reporter.epoch(planned.role, epoch, epochs, metrics),
         stop=stop,
     )
-    start = time.monotonic()
     outcome: Outcome = run(context)
-    outcome = Outcome(outcome.metrics, outcome.history, outcome.state, outcome.files, outcome.notes, time.monotonic() - start)
+    progress = context.work.progress
+    outcome = replace(outcome, notes=(*outcome.notes, *progress.notes), seconds=progress.seconds)
     store.write(
         planned.name, planned.key, outcome, planned.depends_on, {"device": _device_name(context.device), "steps": planned.steps}
     )

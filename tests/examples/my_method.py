@@ -4,7 +4,7 @@ import torch
 
 from trainables.methods import METHODS, Method
 from trainables.stages import RECONSTRUCT, TRAINING_DATA, VIEW, Stage
-from trainables.stages.loop import Meter, run_epochs
+from trainables.stages.loop import run_epochs
 from trainables.store import Outcome
 
 FLATTEN = Stage("flatten", "my_method:run", (*VIEW, "anonymizer", "minimax", "options"), TRAINING_DATA, ("reconstruct",))
@@ -16,9 +16,8 @@ def run(context):
     optimizer = torch.optim.Adam(f_a.parameters(), lr=1e-3)
     clips = context.training_clips(context.config.minimax.batch_size)
 
-    def epoch(number):
-        meter = Meter(context, number)
-        for batch in context.to_device(clips.epoch(number)):
+    def epoch(now):
+        for batch in now.batches(clips):
             view = context.training_view(batch)
             shown = context.anonymize(f_a, view)
             moved = (shown.diff(dim=1) - view.diff(dim=1)).abs().mean()
@@ -26,8 +25,8 @@ def run(context):
             optimizer.zero_grad()
             (moved + context.config.options["pull"] * flat).backward()
             optimizer.step()
-            meter.add(moved=moved, flat=flat)
-        return meter.means()
+            now.add(moved=moved, flat=flat)
+        return now.means()
 
     history = run_epochs(context, {"anonymizer": f_a, "optimizer": optimizer}, context.config.minimax.epochs, epoch)
     return Outcome({}, history, {"anonymizer": f_a.state_dict()})

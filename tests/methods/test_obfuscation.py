@@ -358,7 +358,7 @@ def test_detections_are_made_once_and_used_by_every_method(detecting: TrialConfi
 def test_interrupted_detections_go_on_and_end_the_same(detecting: TrialConfig, tiny_data: Path, tmp_path: Path) -> None:
     whole = run(detecting, tiny_data, tmp_path / "whole")[1]["detect"]
     runtime = Runtime(data_root=str(tiny_data), storage=str(tmp_path / "halves"), device="cpu")
-    with pytest.raises(Stopped, match="detect: stopped after epoch 0 of 5; saved"):
+    with pytest.raises(Stopped, match="detect: stopped after step 1 of epoch 0; saved"):
         run_trial(detecting, runtime, Silent(), stop=lambda: True)
     halves = run(detecting, tiny_data, tmp_path / "halves")[1]["detect"]
     assert halves.history == whole.history

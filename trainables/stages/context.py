@@ -23,9 +23,13 @@ from trainables.stages import DETECT
 from trainables.store import Outcome, Work
 
 
+class Stopped(RuntimeError):
+    """The trial was asked to stop; what it has done is saved."""
+
+
 @dataclass(frozen=True)
 class StageContext:
-    """`report(epoch, epochs, metrics)` is called once an epoch; `stop()` asks whether to end at the next one."""
+    """`report(epoch, epochs, metrics)` is called once an epoch; `stop()` asks, at every step, whether to end now."""
 
     stage: str
     config: TrialConfig
@@ -64,10 +68,18 @@ class StageContext:
         samples = TrainingClips(self.data.action.train, self.config.clip, self.seed("clips"))
         return self.loader(samples, batch_size, shuffle=True)
 
-    def paired(self, clips: Loader, others: Loader, epoch: int) -> Iterator[tuple[Batch, Batch]]:
-        """One epoch of `clips`, each batch beside the next one of the endless stream of `others`, on the device."""
-        stream = others.stretch(epoch * len(clips), len(clips))
-        yield from zip(self.to_device(clips.epoch(epoch)), self.to_device(stream), strict=True)
+    def paired(self, clips: Loader, others: Loader, epoch: int, done: int = 0) -> Iterator[tuple[Batch, Batch]]:
+        """One epoch of `clips` from batch `done` on, each beside the next of the endless stream of `others`, on the device."""
+        first, count = epoch * len(clips) + done, len(clips) - done
+        streams = (self.to_device(loader.stretch(first, count)) for loader in (clips, others))
+        yield from zip(*streams, strict=True)
+
+    def judged(self, loader: Loader) -> Iterator[Batch]:
+        """All batches of a loader, on the device, for who only looks at them. Raises Stopped between two."""
+        for batch in self.to_device(loader.epoch(0)):
+            yield batch
+            if self.stop():
+                raise Stopped(f"{self.stage}: stopped while it judges; saved")
 
     def to_device(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         for batch in batches:

@@ -15,7 +15,7 @@ from trainables.data.reading import VideoFile, read_image
 from trainables.models.detector import PeopleDetector
 from trainables.stages import DETECT
 from trainables.stages.context import StageContext
-from trainables.stages.loop import run_epochs
+from trainables.stages.loop import Epoch, run_epochs
 from trainables.store import Outcome
 
 _FILES_A_ROUND = 32  # what was found is saved after each round
@@ -52,13 +52,12 @@ def run(context: StageContext) -> Outcome:
     found = _Found()
     detector = PeopleDetector(settings, context.device)
 
-    def one_round(number: int) -> dict[str, float]:
-        frames = people = 0
-        for key in order[number * _FILES_A_ROUND : (number + 1) * _FILES_A_ROUND]:
-            seen = _look(todo[key], detector, settings.every)
-            found.by_file[key] = seen
-            frames, people = frames + len(seen), people + sum(map(len, seen.values()))
-        return {"people_per_frame": people / frames}
+    def one_round(now: Epoch) -> dict[str, float]:
+        keys = order[now.number * _FILES_A_ROUND : (now.number + 1) * _FILES_A_ROUND]
+        for key in now.steps(lambda done: iter(keys[done:])):
+            found.by_file[key] = _look(todo[key], detector, settings.every)
+        people = [len(boxes) for key in keys for boxes in found.by_file[key].values()]
+        return {"people_per_frame": sum(people) / len(people)}
 
     history = run_epochs(context, {"found": found}, -(-len(order) // _FILES_A_ROUND), one_round)
     state, notes = {}, []

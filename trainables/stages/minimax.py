@@ -16,7 +16,7 @@ from trainables.models.action import ActionClassifier, build_action_classifier
 from trainables.models.anonymizers import Anonymizer, build_anonymizer
 from trainables.models.privacy import PrivacyEncoder, build_privacy_encoder
 from trainables.stages.context import StageContext, frozen
-from trainables.stages.loop import Meter, Stateful, run_epochs
+from trainables.stages.loop import Epoch, Stateful, run_epochs
 from trainables.stages.pairs import pair_loader, pair_views, project
 from trainables.store import Outcome
 
@@ -108,10 +108,8 @@ def run(context: StageContext) -> Outcome:
     clips = context.training_clips(settings.batch_size)
     pairs = pair_loader(context, settings.batch_size)
 
-    def epoch(number: int) -> dict[str, float]:
-        first = Meter(context, number)
-        second = first if settings.alternate == "steps" else Meter(context, number)
-        for index, (clip_batch, pair_batch) in enumerate(context.paired(clips, pairs, number)):
+    def epoch(now: Epoch) -> dict[str, float]:
+        for clip_batch, pair_batch in now.paired(clips, pairs):
             inputs = (
                 context.training_view(clip_batch),
                 clip_batch["label"],
@@ -120,12 +118,12 @@ def run(context: StageContext) -> Outcome:
                 context,
             )
             if settings.alternate == "steps":
-                first.add(**step_anonymizer(players, *inputs), **step_judges(players, *inputs))
-            elif index % 2 == 0:
-                first.add(**step_anonymizer(players, *inputs))
+                now.add(**step_anonymizer(players, *inputs), **step_judges(players, *inputs))
+            elif now.done % 2 == 0:
+                now.add(**step_anonymizer(players, *inputs))
             else:
-                second.add(**step_judges(players, *inputs))
-        return first.means() if first is second else first.means() | second.means()
+                now.add(**step_judges(players, *inputs))
+        return now.means()
 
     history = run_epochs(context, players.parts(), settings.epochs, epoch)
     active = [row["penalty_active"] for row in history]

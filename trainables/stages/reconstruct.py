@@ -8,7 +8,7 @@ from trainables.data.loader import Stills
 from trainables.losses import reconstruction_loss
 from trainables.models.anonymizers import build_anonymizer
 from trainables.stages.context import StageContext
-from trainables.stages.loop import Meter, Stateful, run_epochs
+from trainables.stages.loop import Epoch, Stateful, run_epochs
 from trainables.store import Outcome
 
 
@@ -23,10 +23,9 @@ def run(context: StageContext) -> Outcome:
         Stills(context.data.privacy.train, config.clip, context.seed("images")), settings.batch_size, shuffle=True
     )
 
-    def epoch(number: int) -> dict[str, float]:
+    def epoch(now: Epoch) -> dict[str, float]:
         anonymizer.train()
-        meter = Meter(context, number)
-        for pair in context.paired(clips, images, number):
+        for pair in now.paired(clips, images):
             losses = []
             for batch in pair:
                 view = context.training_view(batch)
@@ -36,8 +35,8 @@ def run(context: StageContext) -> Outcome:
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
-            meter.add(l1_clips=losses[0], l1_images=losses[1])
-        return meter.means()
+            now.add(l1_clips=losses[0], l1_images=losses[1])
+        return now.means()
 
     parts: dict[str, Stateful] = {"anonymizer": anonymizer, "optimizer": optimizer}
     history = run_epochs(context, parts, settings.epochs, epoch)

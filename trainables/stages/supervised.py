@@ -6,9 +6,11 @@ ensemble descends binary cross-entropy on what f_A makes of labelled images.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain, islice
 from typing import Any
 
 import torch
@@ -23,7 +25,7 @@ from trainables.models.anonymizers import Anonymizer
 from trainables.models.axes import frames_of
 from trainables.models.privacy import PrivacyClassifier, build_privacy_classifier
 from trainables.stages.context import StageContext, frozen
-from trainables.stages.loop import Meter, Stateful, run_epochs
+from trainables.stages.loop import Epoch, Stateful, run_epochs
 from trainables.stages.minimax import descend, trained_action_classifier, trained_anonymizer
 from trainables.store import Outcome
 
@@ -235,15 +237,20 @@ def train(context: StageContext, players: Supervised, losses: AnonymizerLosses, 
             loss_privacy = step_privacy(players, next(image_batches), context)
         return found | {"loss_action": loss_action, "loss_privacy": loss_privacy}
 
-    def epoch(number: int) -> dict[str, float]:
-        meter = Meter(context, number)
-        first, last = number * len(clips), (number + 1) * len(clips)
-        start, end = rules.first_image_batch(first), rules.first_image_batch(last)
-        stream = context.to_device(images.stretch(start, end - start))
-        for iteration, clip_batch in zip(range(first, last), context.to_device(clips.epoch(number)), strict=True):
-            meter.add(**iterate(iteration, clip_batch, stream))
+    def epoch(now: Epoch) -> dict[str, float]:
+        def batches(done: int) -> Iterator[tuple[int, Batch, Iterator[Batch]]]:
+            first, last = now.number * len(clips) + done, (now.number + 1) * len(clips)
+            start, end = rules.first_image_batch(first), rules.first_image_batch(last)
+            stream = _opened(context.to_device(images.stretch(start, end - start)))
+            for iteration, clip_batch in zip(
+                range(first, last), context.to_device(clips.stretch(first, last - first)), strict=True
+            ):
+                yield iteration, clip_batch, stream
+
+        for iteration, clip_batch, image_batches in now.steps(batches):
+            now.add(**iterate(iteration, clip_batch, image_batches))
         more.rest()
-        return meter.means()
+        return now.means()
 
     history = run_epochs(context, {**players.parts(), "more_clips": more}, settings.epochs, epoch)
     state = {"anonymizer": players.anonymizer.state_dict(), "action_classifier": players.action.state_dict()}
@@ -257,29 +264,41 @@ def labelled_images(context: StageContext, batch_size: int) -> Loader:
 
 
 class _Stream:
-    """An endless stream of batches that remembers, over epochs and checkpoints, how many were taken."""
+    """An endless stream of batches that remembers, over epochs and checkpoints, how many were taken.
+
+    It is opened for `len(loader)` batches at a time, up to `_end`; one at its end is opened when it is next asked for.
+    """
 
     def __init__(self, context: StageContext, loader: Loader) -> None:
         self._context, self._loader = context, loader
-        self._taken = 0
+        self._taken = self._end = 0
         self._batches: Iterator[Batch] | None = None
 
     def next(self) -> Batch:
-        while True:
-            if self._batches is None:
-                self._batches = self._context.to_device(self._loader.stretch(self._taken, len(self._loader)))
-            batch = next(self._batches, None)
-            if batch is not None:
-                self._taken += 1
-                return batch
-            self._batches = None
+        if self._batches is None or self._taken == self._end:
+            self._batches = self._open()
+        batch = next(self._batches)
+        self._taken += 1
+        return batch
 
     def rest(self) -> None:
         """Lets go of what was loaded ahead."""
-        self._batches = None
+        self._batches, self._end = None, self._taken
 
     def state_dict(self) -> dict[str, int]:
-        return {"taken": self._taken}
+        return {"taken": self._taken, "end": self._end}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        self._taken = state["taken"]
+        self._taken, self._end = state["taken"], state["end"]
+
+    def _open(self) -> Iterator[Batch]:
+        again = self._taken < self._end  # it was open when it was saved: what opening draws has been drawn
+        if not again:
+            self._end = self._taken + len(self._loader)
+        with torch.random.fork_rng(devices=[]) if again else contextlib.nullcontext():
+            return _opened(self._context.to_device(self._loader.stretch(self._taken, self._end - self._taken)))
+
+
+def _opened(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """The same batches; loading begins now, not when the first one is asked for."""
+    return chain([*islice(batches, 1)], batches)

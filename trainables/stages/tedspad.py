@@ -11,7 +11,7 @@ from torch import Tensor
 from trainables.data.loader import Batch, TwoTimes
 from trainables.losses import anonymizer_loss
 from trainables.stages.context import StageContext, frozen
-from trainables.stages.loop import Meter, run_epochs
+from trainables.stages.loop import Epoch, run_epochs
 from trainables.stages.minimax import Players, descend, pair_loss, players_of
 from trainables.stages.pairs import pair_loader, pair_views
 from trainables.store import Outcome
@@ -25,14 +25,11 @@ def run(context: StageContext) -> Outcome:
     clips = context.loader(samples, settings.batch_size, shuffle=True)
     pairs = pair_loader(context, settings.batch_size)
 
-    def epoch(number: int) -> dict[str, float]:
-        meter = Meter(context, number)
-        for clip_batch, pair_batch in context.paired(clips, pairs, number):
+    def epoch(now: Epoch) -> dict[str, float]:
+        for clip_batch, pair_batch in now.paired(clips, pairs):
             views = pair_views(context, pair_batch)
-            meter.add(
-                **step_anonymizer(players, clip_batch, views, context), **step_judges(players, clip_batch, views, context)
-            )
-        return meter.means()
+            now.add(**step_anonymizer(players, clip_batch, views, context), **step_judges(players, clip_batch, views, context))
+        return now.means()
 
     history = run_epochs(context, players.parts(), settings.epochs, epoch)
     return Outcome({}, history, players.state())

@@ -12,7 +12,7 @@ from trainables.losses import nt_xent
 from trainables.models.action import build_action_classifier
 from trainables.models.privacy import build_privacy_encoder
 from trainables.stages.context import StageContext
-from trainables.stages.loop import Meter, Stateful, run_epochs
+from trainables.stages.loop import Epoch, Stateful, run_epochs
 from trainables.stages.pairs import pair_loader, pair_views, project
 from trainables.store import Outcome
 
@@ -33,11 +33,10 @@ def run(context: StageContext) -> Outcome:
     clips = context.training_clips(settings.batch_size)
     pairs = pair_loader(context, settings.batch_size)
 
-    def epoch(number: int) -> dict[str, float]:
+    def epoch(now: Epoch) -> dict[str, float]:
         action.train(not given["action"])
         privacy.train(not given["privacy"])
-        meter = Meter(context, number)
-        for clip_batch, pair_batch in context.paired(clips, pairs, number):
+        for clip_batch, pair_batch in now.paired(clips, pairs):
             losses = {}
             with context.autocast():
                 if not given["action"]:
@@ -51,8 +50,8 @@ def run(context: StageContext) -> Outcome:
             optimizer.zero_grad(set_to_none=True)
             torch.stack(list(losses.values())).sum().backward()
             optimizer.step()
-            meter.add(**losses)
-        return meter.means()
+            now.add(**losses)
+        return now.means()
 
     parts: dict[str, Stateful] = {"action_classifier": action, "privacy_encoder": privacy, "optimizer": optimizer}
     history = run_epochs(context, parts, settings.epochs, epoch)

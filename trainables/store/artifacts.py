@@ -8,7 +8,9 @@ import io
 import json
 import logging
 import os
+import re
 import socket
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +25,7 @@ log = logging.getLogger(__name__)
 
 STAGES = "stages"
 RECORD, _STATE = "record.json", "state.pt"
+_CHECKPOINT, _CHECKSUM = re.compile(r"checkpoint\.(\d+)\.pt"), 64  # begins with its SHA-256 in hex
 
 
 def digest(value: object) -> str:
@@ -42,23 +45,62 @@ class Outcome:
     seconds: float = 0.0
 
 
-class Work:
-    """The checkpoint of a stage that is being computed. Any worker that takes over the stage finds it."""
+class Progress:
+    """What a stage has taken, over all workers that computed a part of it, and what there is to say about that."""
 
-    def __init__(self, files: Files, folder: str) -> None:
-        self._files, self._folder, self.path = files, folder, f"{folder}/checkpoint.pt"
+    def __init__(self) -> None:
+        self._start, self._before = time.monotonic(), 0.0
+        self.notes: list[str] = []
+
+    @property
+    def seconds(self) -> float:
+        return self._before + time.monotonic() - self._start
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seconds": self.seconds, "notes": self.notes}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Of several parts of a stage the one saved last counts: it has the seconds of the others in it."""
+        self._before = max(self._before, state["seconds"])
+        self.notes = [*state["notes"], *(note for note in self.notes if note not in state["notes"])]
+
+
+class Work:
+    """The last two checkpoints of a stage that is being computed. Any worker that takes over the stage finds them."""
+
+    def __init__(self, files: Files, folder: str, progress: Progress | None = None) -> None:
+        self._files, self._folder = files, folder
+        self.progress = progress or Progress()
 
     def part(self, name: str) -> Work:
-        """The checkpoint of a part of the stage, dropped with the stage's own."""
-        return Work(self._files, f"{self._folder}/{name}")
+        """The checkpoints of a part of the stage, dropped with the stage's own."""
+        return Work(self._files, f"{self._folder}/{name}", self.progress)
 
     def read(self) -> bytes | None:
-        """The last checkpoint that was written; None if there is none."""
-        return self._files.read(self.path)
+        """The last checkpoint that is whole; None if there is none. One that is not is said, in the record as well."""
+        for number in sorted(self._numbers(), reverse=True):
+            content = self._files.read(self._path(number))
+            if content is not None and _checksum(content[_CHECKSUM:]).encode() == content[:_CHECKSUM]:
+                return content[_CHECKSUM:]
+            if content is not None:
+                self.progress.notes.append(f"checkpoint {self._path(number)} was damaged; went on from the one before")
+                log.warning(self.progress.notes[-1])
+        return None
 
     def write(self, content: bytes) -> None:
-        """Replaces the checkpoint: a reader, or who comes after a crash, sees the old one or the new one."""
-        self._files.replace(self.path, content)
+        """A reader, or who comes after a crash, sees it whole or not at all; the one before stays beside it."""
+        before = self._numbers()
+        number = max(before, default=0) + 1
+        self._files.replace(self._path(number), _checksum(content).encode() + content)
+        for old in before - {number - 1}:
+            self._files.remove(self._path(old))
+
+    def _path(self, number: int) -> str:
+        return f"{self._folder}/checkpoint.{number}.pt"
+
+    def _numbers(self) -> set[int]:
+        found = (_CHECKPOINT.fullmatch(name) for name in self._files.names(self._folder))
+        return {int(match[1]) for match in found if match}
 
 
 class StageStore:

@@ -110,6 +110,7 @@ class Files:
         """A reader sees the old file or the new one."""
         if self.directory is not None:
             os.replace(_write_aside(Path(self._at(path)), content), self._at(path))
+            _sync_folder(Path(self._at(path)).parent)
         else:
             self._fs.pipe_file(self._at(path), content)
 
@@ -117,6 +118,7 @@ class Files:
         """Moves a folder, on directories only; False if the target is there already, or the source no longer."""
         try:
             os.rename(self._at(source), self._at(target))
+            _sync_folder(Path(self._at(target)).parent)
             return True
         except (FileNotFoundError, FileExistsError):
             return False
@@ -164,6 +166,18 @@ def _write_aside(path: Path, content: bytes) -> Path:
         file.flush()
         os.fsync(file.fileno())
     return aside
+
+
+def _sync_folder(path: Path) -> None:
+    """What was renamed in it stays so though the machine loses its power."""
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # not every network file system can
+            raise
+    finally:
+        os.close(folder)
 
 
 def _walk(root: Path, folder: str) -> Iterator[FileInfo]:
