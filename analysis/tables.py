@@ -54,9 +54,7 @@ def estimate(values: Iterable[float]) -> Estimate:
     known = _known(values)
     if len(known) == 0:
         return Estimate(math.nan, math.nan, 0)
-    half = math.nan
-    if len(known) > 1:
-        half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, len(known) - 1) * known.std(ddof=1) / math.sqrt(len(known)))
+    half = math.nan if len(known) == 1 else float(_half_width(known.var(ddof=1), len(known)))
     return Estimate(float(known.mean()), half, len(known))
 
 
@@ -69,11 +67,22 @@ def change(values: Iterable[float], baseline: Iterable[float]) -> Estimate:
     difference = float(ours.mean() - theirs.mean())
     if n == 1:
         return Estimate(difference, math.nan, 1)
-    a, b = ours.var(ddof=1) / len(ours), theirs.var(ddof=1) / len(theirs)
-    if a + b == 0:
-        return Estimate(difference, 0.0, n)
-    freedom = (a + b) ** 2 / (a**2 / (len(ours) - 1) + b**2 / (len(theirs) - 1))
-    return Estimate(difference, float(stats.t.ppf(0.5 + CONFIDENCE / 2, freedom) * math.sqrt(a + b)), n)
+    return Estimate(difference, float(_welch(ours.var(ddof=1), len(ours), theirs.var(ddof=1), len(theirs))), n)
+
+
+def _half_width(variance: Any, n: Any) -> Any:
+    """Of the 95 % t interval of a mean, elementwise; NaN for n < 2."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1) * np.sqrt(variance / n)
+
+
+def _welch(variance: Any, n: Any, other_variance: Any, other_n: Any) -> Any:
+    """Half-width of Welch's 95 % interval of a difference of means, elementwise; NaN where an n < 2."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        a, b = variance / n, other_variance / other_n
+        freedom = (a + b) ** 2 / (a**2 / (n - 1) + b**2 / (other_n - 1))
+        half = stats.t.ppf(0.5 + CONFIDENCE / 2, freedom) * np.sqrt(a + b)
+    return np.where((a + b == 0) & (n > 1) & (other_n > 1), 0.0, half)
 
 
 def settings_table(trials: pd.DataFrame, plane: Plane = DEFAULT) -> pd.DataFrame:
@@ -88,29 +97,37 @@ def settings_table(trials: pd.DataFrame, plane: Plane = DEFAULT) -> pd.DataFrame
     changing = [
         name
         for name, metric in FINAL_METRICS.items()
-        if name in plane.names or (metric.better != "neither" and "seconds" not in name)
+        if name in metrics and (name in plane.names or (metric.better != "neither" and "seconds" not in name))
     ]
-    groups = {str(setting): group for setting, group in trials.groupby("setting", sort=False)}
-    protocol = {setting: _protocol(group) for setting, group in groups.items()}
-    raw_of = {protocol[setting]: setting for setting, group in groups.items() if group["method"].iloc[0] == RAW}
-    rows = []
-    for setting, group in groups.items():
-        first = group.iloc[0]
-        row: dict[str, Any] = {"setting": setting, "label": first["label"], "method": first["method"], "n": len(group)}
-        row["seeds"] = " ".join(str(seed) for seed in sorted(group["seed"].dropna()))
-        row["baseline"] = raw_of.get(protocol[setting], "")
-        row |= {"protocol": repr(protocol[setting]), "protocol_tag": first["protocol_tag"], "on_front": False}
-        row |= {"knee": False, "dominated": math.nan}
-        for name in metrics:
-            row |= _columns(name, estimate(group[name]))
-        for name in changing:
-            baseline: Iterable[float] = groups[row["baseline"]][name] if row["baseline"] and first["method"] != RAW else []
-            row |= _columns(f"change_{name}", change(group[name], baseline))
-        rows.append(row | {name: first[name] for name in map(str, trials) if name.startswith(PARAM) and name != PARAM + "seed"})
-    if not rows:
+    if trials.empty:
         placed = ["on_front", "knee", "dominated"]
         return pd.DataFrame(columns=["label", "method", "n", "baseline", "protocol", "protocol_tag", *placed, *plane.names])
-    settings = pd.DataFrame(rows).set_index("setting")
+    grouped = trials.groupby("setting", sort=False)
+    first = trials.drop_duplicates("setting").set_index("setting")
+    settings = first[["label", "method", "protocol_tag"]].assign(n=grouped.size())
+    settings["seeds"] = grouped["seed"].agg(lambda seeds: " ".join(str(seed) for seed in sorted(seeds.dropna())))
+    settings["protocol"] = _protocols(first)
+    raw_of = {row["protocol"]: setting for setting, row in settings[settings["method"] == RAW].iterrows()}
+    settings["baseline"] = settings["protocol"].map(raw_of).astype(object).fillna("")
+    settings = settings.assign(on_front=False, knee=False, dominated=math.nan)
+
+    mean, variance, n = grouped[metrics].mean(), grouped[metrics].var(ddof=1), grouped[metrics].count()
+    half = pd.DataFrame(_half_width(variance.to_numpy(), n.to_numpy()), index=n.index, columns=n.columns)
+    # raw has no change against itself
+    rows = mean.index.get_indexer(pd.Index(settings["baseline"].where(settings["method"] != RAW, "")))
+    raw_n = np.where((rows >= 0)[:, None], n[changing].to_numpy()[rows], 0)
+    smaller = np.minimum(n[changing].to_numpy(), raw_n)
+    difference = np.where(smaller > 0, mean[changing].to_numpy() - mean[changing].to_numpy()[rows], math.nan)
+    raw_variance = variance[changing].to_numpy()[rows]
+    welch = _welch(variance[changing].to_numpy(), n[changing].to_numpy(), raw_variance, raw_n)
+    columns: dict[str, Any] = {}
+    for name in metrics:
+        columns |= {name: mean[name], f"{name}_half_width": half[name], f"{name}_n": n[name]}
+    for i, name in enumerate(changing):
+        changed = (difference[:, i], np.where(smaller[:, i] > 1, welch[:, i], math.nan), smaller[:, i])
+        columns |= dict(zip((f"change_{name}", f"change_{name}_half_width", f"change_{name}_n"), changed, strict=True))
+    params = first[[name for name in map(str, trials) if name.startswith(PARAM) and name != PARAM + "seed"]]
+    settings = pd.concat([settings, pd.DataFrame(columns, index=settings.index), params], axis=1)
     for _, group in settings.groupby("protocol"):
         points = group[list(plane.names)]
         settings.loc[group.index, "on_front"] = non_dominated(points, plane.directions)
@@ -331,14 +348,12 @@ def _known(values: Iterable[float]) -> np.ndarray:
     return array[~np.isnan(array)]
 
 
-def _columns(name: str, value: Estimate) -> dict[str, Any]:
-    return {name: value.mean, f"{name}_half_width": value.half_width, f"{name}_n": value.n}
-
-
-def _protocol(group: pd.DataFrame) -> tuple[tuple[str, str], ...]:
-    first = group.iloc[0]
+def _protocols(first: pd.DataFrame) -> pd.Series:
+    """Of each setting, what must be equal for its figures to be compared, as one text."""
     prefixes = tuple(PARAM + part for part in PROTOCOL)
-    return tuple((str(name), str(first[name])) for name in sorted(map(str, group)) if name.startswith(prefixes))
+    names = sorted(name for name in map(str, first) if name.startswith(prefixes))
+    values = first[names].astype(str)
+    return pd.Series([repr(tuple(zip(names, row, strict=True))) for row in values.itertuples(index=False)], index=first.index)
 
 
 def _order(row: pd.Series) -> tuple[Any, ...]:
