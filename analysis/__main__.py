@@ -1,6 +1,6 @@
 """What is read from MLflow: reports, the paper's tables and figures, the chosen setting; and what is done with its model.
 
-`python -m analysis report|tables|figures|select|export|anonymize --help`.
+`python -m analysis report|tables|figures|select|compare|evidence|export|anonymize --help`.
 """
 
 from __future__ import annotations
@@ -53,11 +53,13 @@ def _parser() -> argparse.ArgumentParser:
     figures.add_argument("--space", required=True, nargs="+", help="names of search spaces; each gives a figure of its own")
     for command in (report, tables, figures):
         command.add_argument("--profile", help="paper, small or generated; may be left out where only one was run")
-        command.add_argument("--tracking-uri", help="MLflow store, e.g. sqlite:////abs/mlflow.db; default: MLFLOW_TRACKING_URI")
+        _add_uri(command)
     tables.add_argument("--out", help="directory for table1.txt, table2.txt, ...; without it they are printed")
     for command in (report, figures):
         command.add_argument("--out", required=True, help="directory for the files; made if absent")
     _add_select(commands)
+    _add_compare(commands)
+    _add_evidence(commands)
     _add_export(commands)
     _add_anonymize(commands)
     return parser
@@ -75,6 +77,22 @@ def _add_select(commands: Any) -> None:
     select.add_argument("--where", action="append", default=[], metavar="FIELD=VALUE", help="only trials with this parameter")
     select.add_argument("--register", metavar="NAME", help="put the median trial's anonymizer into MLflow's model registry")
     _add_common(select)
+
+
+def _add_compare(commands: Any) -> None:
+    compare = commands.add_parser("compare", help="two trials on the same test items: how they differ and how sure that is")
+    compare.add_argument("--space", required=True, help="name of the search space")
+    compare.add_argument("--profile", help="paper, small or generated; may be left out where only one was run")
+    compare.add_argument("--trial", required=True, action="append", metavar="RUN_ID", help="give it twice: A, then B")
+    compare.add_argument("--metric", action="append", default=[], help="e.g. top1, leakage, worst_leakage, attack.linkage; all")
+    _add_uri(compare)
+
+
+def _add_evidence(commands: Any) -> None:
+    evidence = commands.add_parser("evidence", help="one page for who decides or audits: what attackers still learn, how sure")
+    evidence.add_argument("--trial", required=True, metavar="RUN_ID", help="id of the trial's MLflow run")
+    evidence.add_argument("--out", required=True, type=Path, help="directory for evidence.html and evidence.json")
+    _add_uri(evidence)
 
 
 def _add_export(commands: Any) -> None:
@@ -107,6 +125,10 @@ def _add_anonymize(commands: Any) -> None:
 
 def _add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument("--plugin", action="append", default=[], metavar="FILE.py", help="with an anonymizer of your own")
+    _add_uri(command)
+
+
+def _add_uri(command: argparse.ArgumentParser) -> None:
     command.add_argument("--tracking-uri", help="MLflow store, e.g. sqlite:////abs/mlflow.db; default: MLFLOW_TRACKING_URI")
 
 
@@ -171,6 +193,25 @@ def _select(options: argparse.Namespace) -> None:
         print(register(choice, options.register))
 
 
+def _compare(options: argparse.Namespace) -> None:
+    from analysis.compare import compare_trials, text
+    from analysis.records import AnalysisError, read_study
+
+    if len(options.trial) != 2:
+        raise AnalysisError(f"--trial: given {len(options.trial)} times; give it twice, for the two trials to compare")
+    study = read_study(options.space, options.profile, options.tracking_uri)
+    print(text(study, *options.trial, compare_trials(study, *options.trial, options.metric)))
+
+
+def _evidence(options: argparse.Namespace) -> None:
+    from analysis.evidence import read_evidence, write_evidence
+
+    evidence = read_evidence(options.trial, options.tracking_uri)
+    for line in evidence.short:
+        print(line)
+    print(f"evidence: {write_evidence(evidence, options.out)}")
+
+
 def _export(options: argparse.Namespace) -> None:
     from analysis.export import export_trial, parse_size
 
@@ -224,6 +265,8 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "tables": _tables,
     "figures": _figures,
     "select": _select,
+    "compare": _compare,
+    "evidence": _evidence,
     "export": _export,
     "anonymize": _anonymize,
 }

@@ -1,0 +1,290 @@
+"""What attackers learned from a trial's anonymized data: read from its artifacts, and set side by side over a study."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from mlflow import MlflowClient
+
+from analysis import statistics, tables
+from analysis.records import RAW, AnalysisError
+from analysis.statistics import Answers
+from trainables.schema import (
+    ARTIFACT_ATTACKS,
+    ATTACK,
+    ATTACK_HIGH,
+    ATTACK_LOW,
+    ATTACK_NULL,
+    ATTACK_RAW,
+    ATTACK_VALID,
+    FINAL_METRICS,
+)
+
+RISKS = ("singling out", "linkability", "inference")  # of the EU's opinion on anonymisation, WP216
+WORST, VALID = "worst_leakage", "controls_valid"
+_PICTURES = (".png", ".jpg", ".jpeg")
+
+
+@dataclass(frozen=True)
+class Control:
+    """The same attack where its outcome is known; `must` says in words what it must reach."""
+
+    leakage: float
+    must: str
+    holds: bool
+    low: float = math.nan
+    high: float = math.nan
+
+
+@dataclass(frozen=True)
+class Attack:
+    """One attack on one trial. Leakages are above chance, 1 = perfect; `low` and `high` bound the 95 % interval over test
+    items. `effort`: what the attacker spent, by name; `curve`: (effort, leakage) in `effort_unit`; `items`: answers by test
+    item; `worst`: names of those read most surely; `pictures`: their files, fetched beside the record.
+    """
+
+    name: str
+    title: str
+    question: str
+    risk: str
+    measure: str
+    chance: float
+    score: float
+    leakage: float
+    low: float
+    high: float
+    positive: Control
+    negative: Control
+    effort: Mapping[str, float] = field(default_factory=dict)
+    effort_unit: str = "epochs"
+    others: Mapping[str, float] = field(default_factory=dict)
+    curve: tuple[tuple[float, float], ...] = ()
+    attributes: tuple[str, ...] = ()
+    items: tuple[Mapping[str, Any], ...] = ()
+    worst: tuple[str, ...] = ()
+    pictures: tuple[Path, ...] = ()
+    captions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def valid(self) -> bool:
+        """Whether both controls landed where they must: otherwise the figures of the attack say nothing."""
+        return self.positive.holds and self.negative.holds
+
+
+def read_attacks(client: MlflowClient, run_id: str, folder: str | Path) -> list[Attack]:
+    """The attacks of a trial, the strongest first; their files come into `folder`. None were made: an empty list.
+
+    Raises AnalysisError for a record that cannot be read.
+    """
+    if not any(item.path == ARTIFACT_ATTACKS for item in client.list_artifacts(run_id)):
+        return []
+    there = Path(client.download_artifacts(run_id, ARTIFACT_ATTACKS, str(folder)))
+    found = [_read(path) for path in sorted(there.glob("*.json"))]
+    return sorted(found, key=lambda attack: -attack.leakage)
+
+
+def answers_of(attack: Attack) -> Answers | None:
+    """The answers by test item, for a bootstrap; None where the record has none that make up its leakage."""
+    items = attack.items
+    names = tuple(str(item["id"]) for item in items)
+    groups = tuple(str(item.get("group") or item["id"]) for item in items)
+    if not items:
+        return None
+    if all("labels" in item and "probabilities" in item for item in items):
+        probabilities, labels = (np.array([item[key] for item in items], dtype=float) for key in ("probabilities", "labels"))
+        return Answers(names, groups, statistics.leakage(probabilities, labels))
+    scores = [float(item.get("score", math.nan)) for item in items]
+    figure = statistics.above_chance(statistics.mean(scores), attack.chance)
+    # a score that does not add up to the leakage in the record would be bootstrapped into another figure
+    if abs(float(figure(np.ones((1, len(items))))[0]) - attack.leakage) < 1e-3:
+        return Answers(names, groups, figure)
+    return None
+
+
+def worst_answers(attacks: Sequence[Attack]) -> Answers | None:
+    """Those of the strongest attacker, found anew in every draw of the bootstrap."""
+    found = [answers for attack in attacks if attack.valid and (answers := answers_of(attack)) is not None]
+    return statistics.largest(found) if found else None
+
+
+def names_of(trials: pd.DataFrame) -> list[str]:
+    """Attacks that any of the trials has a figure of."""
+    return sorted(str(n).removeprefix(ATTACK) for n in trials if str(n).startswith(ATTACK) and trials[n].notna().any())
+
+
+def invalid(trials: pd.DataFrame) -> pd.Series:
+    """Trials whose controls missed their level: their figures do not count. A trial that was not attacked is none of them."""
+    return (trials[VALID] == 0).astype(bool) if VALID in trials else pd.Series(False, index=trials.index)
+
+
+def table(trials: pd.DataFrame, settings: pd.DataFrame) -> tuple[str, list[str], list[list[str]]] | None:
+    """Caption, columns and rows: settings x attacks, with intervals and whether controls held. None without attacks."""
+    names = names_of(trials)
+    if not names:
+        return None
+    columns = ["setting", "n", "strongest attacker %", "which", "controls", *(f"{_words(name)} %" for name in names)]
+    rows = []
+    for setting, row in settings.iterrows():
+        of_setting = trials[trials["setting"] == setting]
+        if of_setting[[ATTACK + name for name in names]].isna().all(axis=None):
+            continue
+        broken = int(invalid(of_setting).sum())
+        held = "hold" if not broken else f"INVALID in {broken} of {len(of_setting)}"
+        cells = [_cell(of_setting, row, name) for name in names]
+        rows.append(
+            [str(row["label"]), str(row["n"]), tables.of(row, WORST).text(), _strongest(of_setting, names), held, *cells]
+        )
+    caption = (
+        "Leakage above chance by attack: mean over seeds ± half of the 95 % t interval; with n = 1 the 95 % interval over test"
+        " videos of that seed (what other videos would give, not what another training would). The strongest attacker is the"
+        " one with the largest leakage among those whose controls hold. A cell marked INVALID is of an attack that missed the"
+        " level of a control and says nothing."
+    )
+    return caption, columns, rows
+
+
+def controls_table(trials: pd.DataFrame) -> tuple[str, list[str], list[list[str]]] | None:
+    """Caption, columns and rows: what each attack reads in raw data, and where there is nothing to read."""
+    names = names_of(trials)
+    if not names:
+        return None
+    rows = []
+    for name in names:
+        made = trials[trials[ATTACK + name].notna()]
+        valid = made[ATTACK_VALID + name] if ATTACK_VALID + name in made else pd.Series(math.nan, index=made.index)
+        cells = [_range(made, ATTACK_RAW + name), _range(made, ATTACK_NULL + name), f"{int((valid == 1).sum())} of {len(made)}"]
+        rows.append([_words(name), *cells])
+    caption = (
+        "Controls of each attack, leakage in percent over all trials: on raw data it must read what is there, where there is"
+        " nothing to read it must land at chance. A weak attack is so told from a good anonymizer."
+    )
+    return caption, ["attack", "on raw data %", "with nothing to read %", "controls hold in trials"], rows
+
+
+def summary(trials: pd.DataFrame, settings: pd.DataFrame) -> list[str]:
+    """What the attacks amount to, a sentence each."""
+    names = names_of(trials)
+    if not names:
+        return []
+    lines = []
+    broken = trials[invalid(trials)]
+    if len(broken):
+        lines.append(
+            f"INVALID: controls missed their level in {len(broken)} of {len(trials)} trials"
+            f" ({', '.join(dict.fromkeys(map(str, broken['label'])))}); no figure of an attack counts there."
+        )
+    sound = settings[~settings.index.isin(broken["setting"])]
+    known = sound[(sound["method"] != RAW)].dropna(subset=[WORST]) if WORST in sound else sound.iloc[:0]
+    if len(known):
+        best = known.sort_values(WORST).iloc[0]
+        raw = settings[settings["method"] == RAW]
+        strongest = _strongest(trials[trials["setting"] == best.name], names)
+        lines.append(
+            f"Against the strongest of {len(names)} attackers {best['label']} leaks least,"
+            f" {_percent(best, WORST)} (by: {strongest})"
+            + (f"; raw data {_percent(raw.iloc[0], WORST)}" if len(raw) and tables.of(raw.iloc[0], WORST).n else "")
+            + f". The one retrained classifier of the field's habit reads {_percent(best, 'leakage')} there."
+        )
+    never = sorted({str(label) for label in settings["label"]} - {str(t) for t in trials[trials[WORST].notna()]["label"]})
+    if never and WORST in trials:
+        lines.append(f"Not attacked: {', '.join(never)}.")
+    return lines
+
+
+def not_recorded(trials: pd.DataFrame, metric: str) -> str:
+    """What to do about a metric that no trial has; empty where one has it."""
+    if metric not in FINAL_METRICS or (metric in trials and trials[metric].notna().any()):
+        return ""
+    label = FINAL_METRICS[metric].label
+    if metric in (WORST, VALID):
+        return f"no trial has {label} ({metric}): run the study with --attacks standard"
+    return f"no trial has {label} ({metric})"
+
+
+def _read(path: Path) -> Attack:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        low, high = record.get("interval") or (math.nan, math.nan)
+        pictures = (path.parent / Path(name).name for name in record.get("pictures", ()))
+        return Attack(
+            name=str(record["name"]),
+            title=str(record.get("title") or record["name"]),
+            question=str(record.get("question", "")),
+            risk=str(record.get("risk", "")),
+            measure=str(record.get("measure", "")),
+            chance=_number(record.get("chance")),
+            score=_number(record.get("score")),
+            leakage=float(record["leakage"]),
+            low=_number(low),
+            high=_number(high),
+            positive=_control(record["controls"]["positive"]),
+            negative=_control(record["controls"]["negative"]),
+            effort={str(name): float(value) for name, value in record.get("effort", {}).items() if value is not None},
+            effort_unit=str(record.get("effort_unit", "epochs")),
+            others={str(name): float(value) for name, value in (record.get("others") or {}).items() if value is not None},
+            curve=tuple((float(point["effort"]), float(point["leakage"])) for point in record.get("curve", ())),
+            attributes=tuple(map(str, record.get("attributes", ()))),
+            items=tuple(record.get("items", ())),
+            worst=tuple(map(str, record.get("worst", ()))),
+            pictures=tuple(file for file in pictures if file.suffix.lower() in _PICTURES and file.is_file()),
+            captions={str(name): str(text) for name, text in (record.get("captions") or {}).items()},
+        )
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise AnalysisError(f"{ARTIFACT_ATTACKS}/{path.name} is no record of an attack ({reason[:200]})") from None
+
+
+def _control(record: Mapping[str, Any]) -> Control:
+    low, high = record.get("interval") or (math.nan, math.nan)
+    return Control(float(record["leakage"]), str(record.get("must", "")), bool(record["holds"]), _number(low), _number(high))
+
+
+def _number(value: object) -> float:
+    return math.nan if value is None else float(value)  # type: ignore[arg-type]
+
+
+def _cell(trials: pd.DataFrame, row: pd.Series, name: str) -> str:
+    value = tables.of(row, ATTACK + name)
+    text = value.text()
+    low, high = (
+        float(trials[prefix + name].mean()) if prefix + name in trials else math.nan for prefix in (ATTACK_LOW, ATTACK_HIGH)
+    )
+    if value.n == 1 and not math.isnan(low):
+        text = f"{text.removesuffix(' (n = 1)')} (n = 1; {100 * low:.1f} to {100 * high:.1f})".replace("-", "−")
+    missed = ATTACK_VALID + name in trials and (trials[ATTACK_VALID + name] == 0).any()
+    return f"{text} INVALID" if missed else text
+
+
+def _strongest(trials: pd.DataFrame, names: Sequence[str]) -> str:
+    """The attack that reads most, of those whose controls hold, in the mean over the trials of a setting."""
+    valid = {
+        name: trials.loc[trials.get(ATTACK_VALID + name, pd.Series(1.0, index=trials.index)) == 1, ATTACK + name].mean()
+        for name in names
+    }
+    known = {name: value for name, value in valid.items() if not math.isnan(value)}
+    return _words(max(known, key=known.__getitem__)) if known else "–"
+
+
+def _range(trials: pd.DataFrame, metric: str) -> str:
+    """The figures of all trials, from the least to the largest."""
+    known = trials[metric].dropna() if metric in trials else pd.Series(dtype=float)
+    if known.empty:
+        return "–"
+    ends = [f"{100 * value:.1f}".replace("-", "−") for value in (known.min(), known.max())]
+    return f"{' to '.join(dict.fromkeys(ends))} (n = {len(known)})"
+
+
+def _percent(row: pd.Series, metric: str) -> str:
+    value = tables.of(row, metric)
+    return f"{value.text().removesuffix(' (n = 1)')}\N{NO-BREAK SPACE}% (n = {value.n})"
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
