@@ -13,5 +13,6 @@ SPACES.register("ablation_B")(
         ),
         generated_defaults=SMALL_STUDY,
         generated=SMALL_DATA,
+        attacks="standard",
     )
 )

@@ -14,5 +14,6 @@ SPACES.register("ablation_lambda")(
         generated_defaults=SMALL_STUDY,
         generated=SMALL_DATA,
         table=3,
+        attacks="standard",
     )
 )

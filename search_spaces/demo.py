@@ -20,5 +20,6 @@ SPACES.register("demo")(
             "evaluate_action.epochs": 10,
             "evaluate_privacy.epochs": 10,
         },
+        attacks="standard",
     )
 )

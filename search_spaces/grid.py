@@ -19,5 +19,6 @@ SPACES.register("grid")(
         question="Does the choice of the action classifier change which B and lambda are best?",
         settings=_crossed(("i3d_r50", "r3d_18", "r2plus1d_18")),
         small_settings=_crossed(("narrow3d", "narrow2plus1d")),
+        attacks="standard",
     )
 )

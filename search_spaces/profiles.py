@@ -57,6 +57,17 @@ _NARROW: dict[str, Any] = {
     "evaluate_privacy.learning_rate": 3e-3,
     "evaluate_privacy.warm_up_epochs": 1,
     "evaluate_privacy.clip_frames": 2,
+    "attacks.epochs": 10,
+    "attacks.learning_rate": 5e-3,
+    "attacks.frames": 2,
+    "attacks.ensemble": ("narrow2d", "residual2d"),
+    "attacks.encoder": "narrow2d",
+    "attacks.clip_network.name": "narrow3d",
+    "attacks.clip_network.weights": None,
+    "attacks.decoder.encoder": "narrow",
+    "attacks.decoder.depth": 2,
+    "attacks.decoder.decoder_channels": (16, 16),
+    "attacks.decoder.decoder_norm": "identity",
 }
 
 PROFILES: Registry[Profile] = Registry("profile")

@@ -67,7 +67,7 @@ class Space:
     With several `protocols` every setting is a trial under each of them. `small_settings` takes the settings' place in the
     profiles for CPUs where a value, such as a backbone, must be another one there. On generated data,
     `generated_defaults` changes what the profile sets, and `generated` the sizes of the data (fields of `GeneratedSpec`).
-    `table` is the paper's, if it makes one.
+    `table` is the paper's, if it makes one. `attacks`: those of its trials, unless the command line names others.
     """
 
     source: str
@@ -79,6 +79,7 @@ class Space:
     protocols: tuple[Protocol, ...] = (KNOWN_UCF101,)
     table: int | None = None
     search: Search | None = None
+    attacks: str = "none"
 
     def settings_for(self, profile: str) -> tuple[Values, ...]:
         return self.settings if profile == "paper" or self.small_settings is None else self.small_settings

@@ -13,5 +13,6 @@ SPACES.register("tradeoff")(
             {"minimax.penalty_weight": 0.0},
         ),
         generated_defaults={"evaluate_action.epochs": 24, "test_deployed": True},
+        attacks="standard",
     )
 )

@@ -71,7 +71,7 @@ def plan_study(space: str, profile: str, seeds: Sequence[int], overrides: Mappin
             data = protocol.generated if chosen.generated else protocol.values
             for values in settings:
                 recipe = METHODS[values.get("method", TrialConfig().method)].recipe
-                base = with_values(TrialConfig(), {**recipe, **chosen.values, **data, **sizes})
+                base = with_values(TrialConfig(), {**recipe, **chosen.values, **data, **sizes, "attacks.names": found.attacks})
                 config = resolved(with_values(with_values(base, overrides), {**values, "seed": seed}))
                 where = f" [{protocol.name}]" if len(found.protocols) > 1 else ""
                 trials.append(StudyTrial(label_of(values) + where, values, protocol.name, config))

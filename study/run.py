@@ -14,12 +14,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # started as a scr
 from search_spaces.profiles import PROFILES
 from search_spaces.registry import load_spaces
 from study.plan import parse_seeds, plan_study
+from study.resources import Size
 from study.search import with_sampler
 from trainables.config import DATA_ROOT_VARIABLE, STORAGE_VARIABLE, ConfigError, parse_setting
 from trainables.data.items import DataError
 from trainables.plugins import load_plugins, read_plugins
 
-TRACKING_URI_VARIABLE = "MLFLOW_TRACKING_URI"
+TRACKING_URI_VARIABLE, NODES_COME_LATER_VARIABLE = "MLFLOW_TRACKING_URI", "ANONYMIZATION_NODES_COME_LATER"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.space is None:
             raise ConfigError("--space: give the name of a space; --list shows them")
         overrides = dict(parse_setting(text) for text in options.set)
+        if options.attacks is not None:
+            overrides["attacks.names"] = options.attacks
         plan = plan_study(options.space, options.profile, parse_seeds(options.seeds), overrides)
         if options.sampler is not None or options.trials is not None:
             if plan.search is None:
@@ -52,6 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             gpus=profile.gpus if options.gpus_per_trial is None else options.gpus_per_trial,
             max_concurrent=options.max_concurrent,
             plugins=plugins,
+            sizes=tuple(Size.of(text) for text in options.gpus_for),
+            match_cpus=options.cpus_per_trial is None,
+            gpu_memory=options.gpu_memory,
+            nodes_come_later=options.nodes_come_later or bool(os.environ.get(NODES_COME_LATER_VARIABLE)),
         )
         if options.dry_run:
             return dry_run(plan, where, Prices.of(options.seconds_per_step, options.price_per_gpu_hour))
@@ -81,6 +88,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", default="1", metavar="N|LIST", help="how many seeds, or a list such as 0,3,5 (default: 1)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one field of every trial")
     parser.add_argument(
+        "--attacks", metavar="NAMES", help="who attacks each anonymizer: standard, all, none, or names (default: the space's)"
+    )
+    parser.add_argument(
         "--plugin", action="append", default=[], metavar="FILE.py", help="your own spaces, methods, networks or data sets"
     )
     parser.add_argument(
@@ -89,12 +99,30 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--price-per-gpu-hour", type=float, metavar="P", help="for --dry-run: what it would cost")
     parser.add_argument("--sampler", metavar="NAME", help="for a search: tpe, nsga2 or random (default: the space's)")
     parser.add_argument("--trials", type=int, metavar="N", help="for a search: how many points (default: the space's)")
-    parser.add_argument("--cpus-per-trial", type=float, metavar="N", help="CPU cores of a trial (default: the profile's)")
+    parser.add_argument(
+        "--cpus-per-trial",
+        type=float,
+        metavar="N",
+        help="CPU cores of a trial (default: the profile's; where trials have GPUs: the nodes' cores, shared out among them)",
+    )
     parser.add_argument(
         "--gpus-per-trial",
         type=float,
         metavar="N",
         help="GPUs of a trial; a fraction lets trials share one (default: the profile's)",
+    )
+    parser.add_argument(
+        "--gpus-for",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE:GPUS[:KIND]",
+        help="GPUs, and which kind (A100, H100, ...), for trials with this setting",
+    )
+    parser.add_argument("--gpu-memory", type=float, metavar="GIB", help="what a trial needs; asked of every node at the start")
+    parser.add_argument(
+        "--nodes-come-later",
+        action="store_true",
+        help=f"the cluster grows by itself: do not ask for a node that can hold a trial (or {NODES_COME_LATER_VARIABLE})",
     )
     parser.add_argument("--max-concurrent", type=int, metavar="N", help="trials at once (default: as many as fit)")
     return parser

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -275,6 +275,39 @@ class ObfuscationConfig(Frozen):
         return self
 
 
+class AttacksConfig(Frozen):
+    """Which attacks judge the anonymizer (see `trainables.attacks`), and the effort that every trained attacker spends.
+
+    `names`: attacks, `standard`, `all`, or nothing. `people`: what counts as the same person in `linkage`.
+    """
+
+    names: tuple[str, ...] = ()
+    epochs: Count = 30
+    batch_size: Count = Field(default=32, description="frames, or pairs of clips, that are learned from in one step")
+    learning_rate: Positive = Field(default=1e-3, description="at the start; it falls to zero along a cosine")
+    frames: Count = Field(default=4, description="frames of a clip that an attacker of single frames sees")
+    ensemble: tuple[str, ...] = Field(default=("resnet50", "resnet18"), description="networks of the retrained classifiers")
+    encoder: str = Field(default="resnet50", description="network of the embeddings for linkage")
+    clip_network: NetworkConfig = NetworkConfig(name="i3d_r50", weights="kinetics400")
+    decoder: AnonymizerConfig = AnonymizerConfig(name="unet")
+    people: Literal["auto", "attributes", "group"] = Field(
+        default="auto",
+        description="attributes: the one label that a clip carries; group: the clip's source; auto: the first where it can be",
+    )
+
+    @field_validator("names", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return tuple(name.strip() for name in value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("ensemble")
+    @classmethod
+    def _several(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("give at least one network")
+        return value
+
+
 class Departures(Frozen):
     """What the authors' released code does otherwise than the paper says; all off. Each can be switched on to see what it
     changes. Others of its departures are values of other fields: see `search_spaces.released_code_departures`.
@@ -315,6 +348,7 @@ class TrialConfig(Frozen):
     evaluate_action: EvaluateActionConfig = EvaluateActionConfig()
     evaluate_privacy: EvaluatePrivacyConfig = EvaluatePrivacyConfig()
     obfuscation: ObfuscationConfig = ObfuscationConfig()
+    attacks: AttacksConfig = AttacksConfig()
     departures: Departures = Departures()
 
 

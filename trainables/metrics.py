@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, f1_score
+from sklearn.metrics import average_precision_score, f1_score, roc_curve
 
 Array = NDArray[np.float64]
 
@@ -55,4 +56,101 @@ def leakage_of(probabilities: Array, labels: Array, names: tuple[str, ...], thre
         ap=ap,
         ap_chance=ap_chance,
         skipped=tuple(name for a, name in enumerate(names) if a not in kept),
+    )
+
+
+RESAMPLES = 1000  # of the bootstrap
+CONFIDENCE = 0.95
+
+
+def resamples(units: int) -> NDArray[np.int32]:
+    """(RESAMPLES, units): how often each unit is drawn, with replacement. The same for every trial with as many units."""
+    return np.random.default_rng(0).multinomial(units, np.full(units, 1.0 / units), size=RESAMPLES).astype(np.int32)
+
+
+def interval(values: Array, estimate: float) -> tuple[float, float]:
+    """The central 95 % of bootstrap values, moved so that their mean is at `estimate`.
+
+    An item drawn twice ranks right behind itself: the average precision of resamples is too high, most of all in small sets.
+    """
+    low, high = np.quantile(values - values.mean() + estimate, [(1.0 - CONFIDENCE) / 2, (1.0 + CONFIDENCE) / 2])
+    return float(low), float(high)
+
+
+def resampled_leakage(probabilities: Array, labels: Array, counts: NDArray[np.int32]) -> Array:
+    """The leakage above chance of each resample: (N, A) answers, (N, A) labels, (R, N) counts -> (R,).
+
+    An attribute of which a resample has one value only is left out of it; a resample without any counts as chance.
+    """
+    found, chance = np.zeros(len(counts)), np.zeros(len(counts))
+    usable = np.zeros(len(counts))
+    for a in range(labels.shape[1]):
+        prevalence = counts @ labels[:, a] / counts.sum(axis=1)
+        two_valued = (prevalence > 0.0) & (prevalence < 1.0)
+        found += np.where(two_valued, _average_precision(probabilities[:, a], labels[:, a], counts), 0.0)
+        chance += np.where(two_valued, prevalence, 0.0)
+        usable += two_valued
+    usable = np.maximum(usable, 1)
+    return np.asarray((found - chance) / usable / (1.0 - chance / usable))
+
+
+def _average_precision(scores: Array, labels: Array, counts: NDArray[np.int32]) -> Array:
+    """scikit-learn's average precision of one attribute in each resample, equal scores taken together: (R,)."""
+    order = np.argsort(-scores, kind="stable")
+    positive = labels[order] > 0
+    last = np.searchsorted(-scores[order], -scores[order], side="right")[positive] - 1  # of the equal ones
+    ranked = counts[:, order]
+    drawn = ranked.cumsum(axis=1, dtype=np.int32)[:, last]
+    hit = np.where(positive, ranked, 0).cumsum(axis=1, dtype=np.int32)[:, last]
+    found = ranked[:, positive]
+    return np.asarray((found * (hit / np.maximum(drawn, 1))).sum(axis=1) / np.maximum(found.sum(axis=1), 1))
+
+
+Number = TypeVar("Number", float, Array)
+
+
+def above_chance(score: Number, chance: Number) -> Number:
+    """Leakage: 0 at chance, 1 for all there is."""
+    return (score - chance) / (1.0 - chance)
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """A search for the same person. `asked`: of all queries, those with a right and a wrong candidate; the rest is of these Q.
+
+    `hits`, `chances`: (Q,), the expected rank-1 (of equal candidates one by lot), and the share of candidates that are right.
+    `best`: (Q,), the most similar candidate of each, `margins` by how much it is above the mean one. `mean_ap` takes equal
+    ones together. `eer`: where as many pairs of two people pass for one person as pairs of one person for two.
+    """
+
+    asked: NDArray[np.bool_]
+    hits: Array
+    chances: Array
+    margins: Array
+    best: NDArray[np.int64]
+    mean_ap: float
+    eer: float
+
+
+def retrieve(similarity: Array, same: NDArray[np.bool_], candidates: NDArray[np.bool_]) -> Retrieval:
+    """(Q, G) similarities, who is the same person, and who may be looked for. Raises ValueError if no query has an answer."""
+    asked: NDArray[np.bool_] = np.logical_and((same & candidates).any(axis=1), (~same & candidates).any(axis=1))
+    if not asked.any():
+        raise ValueError("no test clip has both another clip of the same person and one of somebody else")
+    similarity = np.where(candidates, similarity, -np.inf)[asked]
+    same, candidates = same[asked], candidates[asked]
+    top = similarity == similarity.max(axis=1, keepdims=True)
+    hits = (top & same).sum(axis=1) / top.sum(axis=1)
+    chances = (same & candidates).sum(axis=1) / candidates.sum(axis=1)
+    precision = [average_precision_score(s[c], x[c]) for x, s, c in zip(similarity, same, candidates, strict=True)]
+    false_alarm, found, _ = roc_curve(same[candidates], similarity[candidates])
+    crossing = int(np.argmin(abs(false_alarm - (1.0 - found))))
+    return Retrieval(
+        asked=asked,
+        hits=hits,
+        chances=chances,
+        margins=similarity.max(axis=1) - similarity.mean(axis=1, where=candidates),
+        best=similarity.argmax(axis=1),
+        mean_ap=float(np.mean(precision)),
+        eer=float((false_alarm[crossing] + 1.0 - found[crossing]) / 2),
     )

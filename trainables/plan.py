@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from trainables.attacks import ATTACKS, CLIPS, CONTROLS, attack_names, stages_of
 from trainables.config import ActionData, Frozen, MinimaxConfig, ObfuscationConfig, PrivacyData, TrialConfig
 from trainables.data.boxes import Boxes, boxes_file, read_boxes
 from trainables.data.items import DataError, Still, StillSplits, Video, VideoSplits
@@ -29,6 +30,9 @@ from trainables.stages import (
     Stage,
 )
 from trainables.store import digest
+
+# The judges whose leakage is weighed with that of the attacks.
+_LEAKAGE = (EVALUATE_PRIVACY.name, TEST_PRIVACY.name, EVALUATE_CLIP_PRIVACY.name)
 
 
 class TrialData:
@@ -67,6 +71,11 @@ class TrialData:
     @property
     def clips_with_attributes(self) -> VideoSplits:
         return self._read_videos(self._data.clips_with_attributes)
+
+    @property
+    def attacked(self) -> str:
+        """The data set that attackers of attributes look at: the action clips where they carry labels, otherwise the images."""
+        return CLIPS if self.clips_with_attributes.attributes else "privacy_evaluation"
 
     def items(self, name: str) -> tuple[Video | Still, ...]:
         """What the judges look at of the data set `name`."""
@@ -170,14 +179,21 @@ def plan_trial(config: TrialConfig, data: TrialData) -> TrialPlan:
     config = resolved(config)
     method = method_of(config)
     planned: dict[str, PlannedStage] = {}
+    same: dict[str, str] = {}  # roles of controls that another stage of the trial plays already, and its role
     detects = config.obfuscation.detector is not None
     roles = {stage.name: stage for stage in method.stages if stage != DETECT or detects} | _judging_stages(config, data)
     for role, stage in roles.items():
         source, judged = method.anonymizer, config
-        if role == RAW_ACTION or (role == EVALUATE_PRIVACY.name and config.attacker == "raw"):
-            # the very stage of the raw trial
-            source, judged = None, resolved(config.model_copy(update={"method": "raw", "options": {}}))
-        inputs = {role: (source if role == ANONYMIZER else role) for role in stage.inputs}
+        control = role.removeprefix(stage.name)
+        other = (
+            "raw"
+            if role == RAW_ACTION or (role == EVALUATE_PRIVACY.name and config.attacker == "raw")
+            else CONTROLS.get(control)
+        )
+        if other is not None:  # the very stage of the trial of another method
+            source, judged = None, resolved(config.model_copy(update={"method": other, "options": {}}))
+        inputs = {name: (source if name == ANONYMIZER else _role(name, control, roles)) for name in stage.inputs}
+        inputs = {name: (None if role is None else same.get(role, role)) for name, role in inputs.items()}
         needs_boxes = method_of(judged).boxes and ANONYMIZER in stage.inputs
         if needs_boxes and detects:
             inputs[DETECT.name] = DETECT.name
@@ -195,14 +211,28 @@ def plan_trial(config: TrialConfig, data: TrialData) -> TrialPlan:
             depends_on["boxes"] = _boxes(config.obfuscation, stage, data)
         if plugins := plugin_digests(stage.run.partition(":")[0], values):
             depends_on["plugins"] = plugins
-        planned[role] = PlannedStage(role, stage, digest(depends_on), depends_on, known, judged, _steps(stage, judged, data))
+        key = digest(depends_on)
+        twin = next((name for name, stage in planned.items() if stage.key == key), None) if control in CONTROLS else None
+        if twin is not None:
+            same[role] = twin
+        else:
+            planned[role] = PlannedStage(role, stage, key, depends_on, known, judged, _steps(stage, judged, data))
     return TrialPlan(config, tuple(planned.values()))
+
+
+def _role(name: str, control: str, roles: Mapping[str, Stage]) -> str:
+    """Who plays the input `name` of a stage: for a control the same kind of control, or the raw trial's stage."""
+    if control not in CONTROLS:
+        return name
+    return name + control if name + control in roles else RAW_ACTION if name == EVALUATE_ACTION.name else name
 
 
 def _steps(stage: Stage, config: TrialConfig, data: TrialData) -> int:
     """Batches: over the training items of a stage's first data set, once an epoch; of one that only tests, over its test
     items.
     """
+    if "attacks.epochs" in stage.fields:
+        return config.attacks.epochs * math.ceil(len(getattr(data, stage.data[0]).train) / config.attacks.batch_size)
     groups = [name for name in stage.fields if hasattr(getattr(config, name, None), "epochs")]
     if not groups:
         return 0
@@ -227,8 +257,19 @@ def _judging_stages(config: TrialConfig, data: TrialData) -> dict[str, Stage]:
         stages.append(TEST_PRIVACY)
     if config.evaluate_privacy.clips and data.clips_with_attributes.attributes:
         stages.append(EVALUATE_CLIP_PRIVACY)
-    deployed = {RAW_ACTION: EVALUATE_ACTION, TEST_DEPLOYED.name: TEST_DEPLOYED} if config.test_deployed else {}
-    return {stage.name: stage for stage in stages} | deployed
+    roles = {stage.name: stage for stage in stages}
+    names = attack_names(config)
+    if config.test_deployed or names:
+        roles[RAW_ACTION] = EVALUATE_ACTION
+    if config.test_deployed:
+        roles[TEST_DEPLOYED.name] = TEST_DEPLOYED
+    if names:
+        tried = tuple(name for name in names if data.attacked == CLIPS or not ATTACKS[name].clips_only)
+        judges = tuple(
+            role for role in roles if role in _LEAKAGE and not (role == EVALUATE_PRIVACY.name and TEST_PRIVACY.name in roles)
+        )
+        roles |= stages_of(tried, data.attacked, judges)
+    return roles
 
 
 def _field(config: TrialConfig, dotted: str, trained: bool) -> Any:

@@ -75,6 +75,17 @@ class Identity(Anonymizer):
         return frames
 
 
+@ANONYMIZERS.register("blank")
+class Blank(Anonymizer):
+    """Mid-grey frames, whatever was there: nothing can be read from them."""
+
+    def __init__(self, config: AnonymizerConfig) -> None:
+        super().__init__()
+
+    def forward(self, frames: Tensor) -> Tensor:
+        return torch.full_like(frames, 0.5)
+
+
 class Downsample(Anonymizer):
     """Area-resizes by `factor` and back; a side that the factor does not divide shrinks to the next whole pixel.
 
@@ -145,6 +156,14 @@ class Blur(Obfuscator):
         side = min(frames.shape[-2:])
         kernel = max(3, 2 * round((self.kernel * side - 1) / 2) + 1)  # the nearest odd number that blurs at all
         return gaussian_blur(frames, kernel, self.sigma * side)
+
+
+@ANONYMIZERS.register("mild_blur")
+class FrameBlur(Blur):
+    """The whole frame is blurred; options as of `Blur`."""
+
+    def forward(self, frames: Tensor, boxes: Tensor | None = None) -> Tensor:
+        return self.hide(frames)
 
 
 class EncoderDecoder(Anonymizer):

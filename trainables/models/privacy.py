@@ -87,3 +87,38 @@ def _conv2d(inputs: int, outputs: int) -> nn.Sequential:
 @PRIVACY_BACKBONES.register("narrow2d")
 def _narrow2d() -> Backbone:
     return Backbone(Narrow2d(), "fc", IMAGENET_MEAN, IMAGENET_STD)
+
+
+class Residual2d(nn.Module):
+    """Residual blocks that keep the sides for their first convolutions, of the pixels as they are; mean and maximum over the
+    frame. Differs from `narrow2d` in all that a small network can: it sees fine detail, no standardised copy, and tint.
+    """
+
+    def __init__(self, widths: tuple[int, ...] = (12, 24, 48)) -> None:
+        super().__init__()
+        inputs = (widths[0], *widths)
+        self.stem = nn.Sequential(nn.Conv2d(3, widths[0], 3, padding=1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU())
+        self.blocks = nn.Sequential(*(_Block2d(a, b) for a, b in zip(inputs, widths, strict=False)))
+        self.fc = nn.Linear(2 * widths[-1], 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.blocks(self.stem(x))
+        return self.fc(torch.cat((features.mean((2, 3)), features.amax((2, 3))), dim=1))
+
+
+class _Block2d(nn.Module):
+    """Halves the sides."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.first = _conv2d(inputs, outputs)
+        self.second = nn.Sequential(nn.Conv2d(outputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs))
+        self.aside = nn.Sequential(nn.AvgPool2d(2, ceil_mode=True), nn.Conv2d(inputs, outputs, 1, bias=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(self.second(self.first(x)) + self.aside(x))
+
+
+@PRIVACY_BACKBONES.register("residual2d")
+def _residual2d() -> Backbone:
+    return Backbone(Residual2d(), "fc", IMAGENET_MEAN, IMAGENET_STD)

@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LinearLR, ReduceLROnPlateau
 from trainables import answers
 from trainables.config import ClipConfig
 from trainables.data.boxes import Boxes
-from trainables.data.items import DataError, Still
+from trainables.data.items import DataError, Still, StillSplits, VideoSplits
 from trainables.data.loader import Batch, EvaluationClips, Loader, Stills, TrainingClips
 from trainables.metrics import Leakage, leakage_of
 from trainables.models.anonymizers import Anonymizer
@@ -70,10 +70,7 @@ def run_on_clips(context: StageContext) -> Outcome:
     settings = context.config.evaluate_privacy
     clip = attacked_clip(context.config.clip, settings.clip_frames)
     splits = context.data.clips_with_attributes
-    for split in ("train", "validation", "test"):
-        missing = [item.name for item in getattr(splits, split) if item.attributes is None]
-        if missing:
-            raise DataError(f"{splits.name}: {len(missing)} {split} videos have no attributes, first {missing[0]}; label them")
+    require_labels(splits)
     videos = max(1, settings.batch_size // clip.frames)
     choosing = splits.test if context.config.selection == "test" else splits.validation
     once, boxes = validation_clip(clip), context.boxes("clips_with_attributes")
@@ -83,6 +80,14 @@ def run_on_clips(context: StageContext) -> Outcome:
         context.loader(EvaluationClips(splits.test, clip, context.seed("test"), boxes=boxes), videos, shuffle=False),
     )
     return _attack(context, splits.name, splits.attributes, loaders, prefix=CLIP)
+
+
+def require_labels(splits: VideoSplits | StillSplits) -> None:
+    """Raises DataError for an item without attributes."""
+    for split in ("train", "validation", "test"):
+        missing = [item.name for item in getattr(splits, split) if item.attributes is None]
+        if missing:
+            raise DataError(f"{splits.name}: {len(missing)} {split} videos have no attributes, first {missing[0]}; label them")
 
 
 def attacked_clip(clip: ClipConfig, frames: int) -> ClipConfig:

@@ -1,0 +1,25 @@
+"""How private is it really? Anonymizers whose answers are known, and two that were trained, before every attacker."""
+
+from search_spaces.registry import RAW, SPACES, Space
+
+SPACES.register("attacks")(
+    Space(
+        source="none: what an adversary does beyond Table 1",
+        question="Do the attackers read raw data, nothing of blank frames, and what hides behind a mild blur?",
+        settings=(
+            RAW,
+            {"method": "blank"},
+            {"method": "mild_blur"},
+            {"minimax.distortion_budget": 0.0, "minimax.penalty_weight": 10.0},
+            {"minimax.penalty_weight": 0.0},
+        ),
+        generated_defaults={
+            "reconstruct.epochs": 6,
+            "warm_up.epochs": 6,
+            "minimax.epochs": 5,
+            "evaluate_action.epochs": 10,
+            "evaluate_privacy.epochs": 10,
+        },
+        attacks="all",
+    )
+)

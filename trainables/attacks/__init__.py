@@ -1,0 +1,162 @@
+"""Attacks by name: who tries to learn from anonymized data what they must not show. Declared here without importing torch.
+
+Every attack is a stage of a trial, and has two controls: the same attack on raw data, which must read them, and on blank
+frames, which must land at chance. The controls are stages too, of equal keys in all trials of a seed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from trainables.config import TrialConfig
+from trainables.registry import Registry
+from trainables.stages import ANONYMIZER, EVALUATE_ACTION, TEST_VIEW, Stage
+
+Risk = Literal["singling out", "linkability", "inference"]
+ON_RAW, ON_BLANK = ".raw", ".blank"  # after the name of an attack's stage: the role of its controls
+CONTROLS = {ON_RAW: "raw", ON_BLANK: "blank"}  # and the methods that make their data
+WORDS = ("standard", "all", "none")
+
+CLIPS = "clips_with_attributes"
+ATTACKED = "attacked"  # as data of a stage: the clips where they carry labels, otherwise the images of the privacy set
+
+
+@dataclass(frozen=True)
+class Attack:
+    """`title`, `question` and `measure` are for people who know no machine learning; `risk` is one of the three of the EU's
+    opinion on anonymisation techniques (WP 216).
+
+    The code of `stage` returns an `Evidence` (see `trainables.attacks.evidence`). `trained`: it learns for `attacks.epochs`.
+    `clips_only`: it needs clips that carry labels. `standard`: it is cheap enough for every trial.
+    """
+
+    title: str
+    question: str
+    risk: Risk
+    measure: str
+    stage: Stage
+    trained: bool = True
+    clips_only: bool = False
+    standard: bool = True
+
+
+ATTACKS: Registry[Attack] = Registry("attack")
+
+_VIEW = (*TEST_VIEW, "anonymizer", "attacks.batch_size", "attacks.frames")
+_EFFORT = (*_VIEW, "attacks.epochs", "attacks.learning_rate")
+_ATTRIBUTES = "mean average precision over the private attributes, averaged over the frames of a test item"
+
+
+def _stage(name: str, fields: tuple[str, ...], inputs: tuple[str, ...] = (), data: str = ATTACKED) -> Stage:
+    module, _, function = name.partition(":")
+    run = f"trainables.attacks.{module}:{function or 'run'}"
+    return Stage(f"attack_{function or module}", run, fields, (data,), (ANONYMIZER, *inputs))
+
+
+_RETRAINED = _stage("retrained", (*_EFFORT, "attacks.ensemble"))
+ATTACKS.register("retrained")(
+    Attack(
+        "Retrained classifiers",
+        "Who knows how the frames are anonymized and trains on such frames: what can be read of a person?",
+        "inference",
+        f"{_ATTRIBUTES}; of several classifiers the strongest counts",
+        _RETRAINED,
+    )
+)
+ATTACKS.register("raw_trained")(
+    Attack(
+        "Classifiers of ordinary video",
+        "Who has only ever seen ordinary video, and knows nothing of the anonymizer: what can be read of a person?",
+        "inference",
+        f"{_ATTRIBUTES}; of several classifiers the strongest counts",
+        _stage("transfer:raw_trained", (*_VIEW, "attacks.ensemble"), (_RETRAINED.name + ON_RAW,)),
+        trained=False,
+    )
+)
+ATTACKS.register("reverse")(
+    Attack(
+        "From anonymized to ordinary video",
+        "Who has learned from labelled anonymized video: what can be read of people in ordinary video?",
+        "inference",
+        f"{_ATTRIBUTES}; of several classifiers the strongest counts",
+        _stage("transfer:reverse", (*_VIEW, "attacks.ensemble"), (_RETRAINED.name,)),
+        trained=False,
+    )
+)
+ATTACKS.register("inversion")(
+    Attack(
+        "Undoing the anonymization",
+        "Who can run the anonymizer on video of their own and learns to undo it: what can be read in the restored frames?",
+        "inference",
+        f"{_ATTRIBUTES}, of classifiers that were trained on raw frames, in what the decoder restores",
+        _stage("inversion", (*_EFFORT, "attacks.ensemble", "attacks.decoder"), (_RETRAINED.name + ON_RAW,)),
+    )
+)
+ATTACKS.register("linkage")(
+    Attack(
+        "Finding the same person again",
+        "Given an anonymized clip of somebody: which other clip, anonymized or ordinary, shows the same person?",
+        "linkability",
+        "share of test clips whose most similar other clip shows the same person (rank-1); the easier of two searches counts,"
+        " among anonymized or among ordinary clips",
+        _stage("linkage", (*_EFFORT, "attacks.encoder", "attacks.people"), data=CLIPS),
+    )
+)
+ATTACKS.register("probe")(
+    Attack(
+        "What the action classifier passes on",
+        "Who gets not the video but only what the action classifier computes from it: what can be read of a person?",
+        "inference",
+        "mean average precision over the private attributes of a linear classifier of the features of f_T'",
+        _stage("probe", (*TEST_VIEW, "anonymizer", "evaluate_action"), (EVALUATE_ACTION.name,)),
+        trained=False,
+    )
+)
+ATTACKS.register("temporal")(
+    Attack(
+        "Classifier of whole clips",
+        "Who looks at whole clips, at motion and not only at single frames: what can be read of a person?",
+        "inference",
+        "mean average precision over the private attributes of a classifier that sees a whole clip",
+        _stage("temporal", (*_EFFORT, "attacks.clip_network"), data=CLIPS),
+        clips_only=True,
+    )
+)
+
+# Sets the results of the attacks of a trial beside their controls; its inputs are those of the trial.
+JUDGE_ATTACKS = Stage("attacks", "trainables.attacks.judge:run", ("attacks.names",), ())
+
+
+def attack_names(config: TrialConfig) -> tuple[str, ...]:
+    """The attacks that a trial asks for. Raises ConfigError for a name that is none."""
+    chosen = config.attacks.names
+    for name in chosen:
+        if name not in WORDS:
+            ATTACKS[name]
+    if "all" in chosen:
+        return tuple(ATTACKS)
+    return tuple(name for name in ATTACKS if name in chosen or ("standard" in chosen and ATTACKS[name].standard))
+
+
+def stages_of(names: tuple[str, ...], attacked: str, others: tuple[str, ...]) -> dict[str, Stage]:
+    """The stages of these attacks by their roles, controls after each, in an order in which each has its inputs.
+
+    `attacked` is the data set that stands for ATTACKED, `others` the roles whose leakage is weighed with the attacks'.
+    """
+    roles: dict[str, Stage] = {}
+
+    def add(stage: Stage, control: str = "") -> None:
+        for name in stage.inputs:
+            found = next(
+                (attack.stage for attack in map(ATTACKS.__getitem__, ATTACKS) if name.startswith(attack.stage.name)), None
+            )
+            if found is not None:
+                add(found, control if name == found.name else name.removeprefix(found.name))
+        data = tuple(attacked if name == ATTACKED else name for name in stage.data)
+        roles.setdefault(stage.name + control, replace(stage, data=data))
+
+    for name in names:
+        for control in ("", *CONTROLS):
+            add(ATTACKS[name].stage, control)
+    return {**roles, JUDGE_ATTACKS.name: replace(JUDGE_ATTACKS, inputs=(*roles, *others))}

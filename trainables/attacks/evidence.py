@@ -1,0 +1,48 @@
+"""What an attack leaves behind for the judge: its answers to the test items, its effort, and its curve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+Curve = list[dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The answers of one attack, by one or several `members` of which the strongest counts.
+
+    `ids`: names of the N test items. Who reads attributes: `answers` (M, N, A) probabilities, `labels` (N, A). Who looks for
+    people: `answers` (M, N), the expected rank-1 of each, `chances` (N,), and `sureness` (N,), for an order. `effort`: epochs,
+    items and parameters. `curve`: leakage of validation items against the effort so far, in `effort_unit`.
+    `picture`: (H, W, 3) uint8; `caption` says of what.
+    """
+
+    ids: list[str]
+    members: list[str]
+    answers: Tensor
+    effort: dict[str, float]
+    attributes: list[str] = field(default_factory=list)
+    labels: Tensor | None = None
+    chances: Tensor | None = None
+    sureness: Tensor | None = None
+    curve: Curve = field(default_factory=list)
+    effort_unit: str = "epochs"
+    others: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    picture: Tensor | None = None
+    caption: str = ""
+
+    def state(self) -> dict[str, Any]:
+        """As an artifact of the stage keeps it; `Evidence(**state)` is the inverse."""
+        return asdict(self)
+
+
+def curve_of(history: Sequence[dict[str, float]]) -> Curve:
+    """The leakage after each epoch that measured it."""
+    return [
+        {"effort": float(epoch), "leakage": row["leakage"]} for epoch, row in enumerate(history, start=1) if "leakage" in row
+    ]

@@ -1,0 +1,101 @@
+"""A decoder that undoes the anonymization, learned from pairs (raw, anonymized) that the attacker makes."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from trainables.attacks import ATTACKS, ON_RAW
+from trainables.attacks.common import (
+    ask,
+    attribute_evidence,
+    effort,
+    ensemble_of,
+    leakage,
+    learn,
+    member_names,
+    sheet,
+    spread,
+    target_of,
+)
+from trainables.data.loader import Batch, Loader
+from trainables.models.anonymizers import Anonymizer, anonymize_clips, build_anonymizer
+from trainables.models.axes import frames_of
+from trainables.models.obfuscation import gaussian_blur
+from trainables.stages.context import StageContext
+from trainables.store import Outcome
+
+_PICTURED = 6
+
+
+def run(context: StageContext) -> Outcome:
+    """The restored frames are read by the classifiers that were trained on raw ones."""
+    target = target_of(context)
+    anonymizer = context.anonymizer("anonymizer")
+    trained = context.inputs[ATTACKS["retrained"].stage.name + ON_RAW].state
+    readers = ensemble_of(context, target, trained["network"]).eval().requires_grad_(False)
+    torch.manual_seed(context.seed("decoder"))
+    decoder = build_anonymizer(context.config.attacks.decoder).to(context.device)
+
+    def losses(batch: Batch) -> dict[str, Tensor]:
+        view, hidden = context.anonymized_view(anonymizer, batch, training=True)
+        return {"loss": F.l1_loss(anonymize_clips(decoder, hidden), view)}
+
+    def read(hidden: Tensor) -> Tensor:
+        return readers(anonymize_clips(decoder, hidden).clamp(0.0, 1.0))
+
+    def judge() -> float | None:
+        decoder.eval()
+        return leakage(*ask(context, anonymizer, read, target.validation))
+
+    history = learn(context, decoder, target.train, losses, judge)
+    decoder.eval()
+    asked = ask(context, anonymizer, read, target.test, clips=target.clips)
+    spent = effort(context, decoder, len(target.train.samples))
+    evidence = attribute_evidence(target, member_names(context), asked, spent, history).state()
+    others, picture = _likeness(context, anonymizer, decoder, target.test)
+    shown = {"others": others, "picture": picture, "caption": "raw, anonymized, restored"}
+    return Outcome({}, history, {"evidence": {**evidence, **shown}})
+
+
+@torch.no_grad()
+def _likeness(
+    context: StageContext, anonymizer: Anonymizer, decoder: Anonymizer, loader: Loader
+) -> tuple[dict[str, float], Tensor]:
+    """PSNR and SSIM of the restored test frames against raw, and those of the anonymized ones; some of them in a picture."""
+    found: dict[str, list[Tensor]] = {"psnr": [], "ssim": [], "psnr_anonymized": [], "ssim_anonymized": []}
+    rows: list[Tensor] = []
+    for batch in context.judged(loader):
+        view, hidden = context.anonymized_view(anonymizer, batch)
+        with context.autocast():
+            restored = anonymize_clips(decoder, hidden)
+        frames = [frames_of(clips.float().clamp(0.0, 1.0)) for clips in (view, hidden, restored)]
+        for name, other in (("", frames[2]), ("_anonymized", frames[1])):
+            found["psnr" + name].append(psnr(frames[0], other).cpu())
+            found["ssim" + name].append(ssim(frames[0], other).cpu())
+        if not rows:
+            chosen = spread(len(frames[0]), _PICTURED)
+            rows = [row[chosen] for row in frames]
+    return {name: float(torch.cat(values).mean()) for name, values in found.items()}, sheet(rows)
+
+
+def psnr(first: Tensor, second: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of (N, C, H, W) in [0, 1], in decibels, at most 100: (N,)."""
+    error = (first - second).square().flatten(1).mean(dim=1)
+    return -10.0 * error.clamp_min(1e-10).log10()
+
+
+def ssim(first: Tensor, second: Tensor) -> Tensor:
+    """Structural similarity (Wang et al., 2004; a Gaussian window of 11 pixels, sigma 1.5) of (N, C, H, W) in [0, 1]: (N,)."""
+
+    def blurred(pixels: Tensor) -> Tensor:
+        return gaussian_blur(pixels, 11, 1.5)
+
+    stable_mean, stable_deviation = 0.01**2, 0.03**2
+    mean_1, mean_2 = blurred(first), blurred(second)
+    variance_1, variance_2 = blurred(first * first) - mean_1**2, blurred(second * second) - mean_2**2
+    together = blurred(first * second) - mean_1 * mean_2
+    luminance = (2 * mean_1 * mean_2 + stable_mean) / (mean_1**2 + mean_2**2 + stable_mean)
+    structure = (2 * together + stable_deviation) / (variance_1 + variance_2 + stable_deviation)
+    return (luminance * structure).flatten(1).mean(dim=1)

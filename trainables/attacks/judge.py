@@ -1,0 +1,236 @@
+"""The results of a trial's attacks: leakage with its interval, controls, and whether the figures may be believed."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from trainables.attacks import ATTACKS, ON_BLANK, ON_RAW, Attack, attack_names
+from trainables.attacks.evidence import Evidence
+from trainables.metrics import above_chance, interval, leakage_of, resampled_leakage, resamples
+from trainables.schema import (
+    ARTIFACT_ATTACKS,
+    ATTACK,
+    ATTACK_HIGH,
+    ATTACK_LOW,
+    ATTACK_NULL,
+    ATTACK_RAW,
+    ATTACK_VALID,
+    CLIP,
+)
+from trainables.stages.context import StageContext
+from trainables.store import Outcome
+
+READS_RAW = 0.1  # leakage that an attack must reach on raw data: one that reads nothing there says nothing elsewhere
+_WORST = 6
+_DIGITS = 6
+
+
+@dataclass(frozen=True)
+class Result:
+    """Of the strongest member of an attack. `rows`: how well each test item is read, in [0, 1]."""
+
+    evidence: Evidence
+    member: int
+    score: float
+    chance: float
+    leakage: float
+    interval: tuple[float, float]
+    rows: np.ndarray
+    others: Mapping[str, float]
+
+
+def run(context: StageContext) -> Outcome:
+    metrics: dict[str, float] = {}
+    files: dict[str, bytes] = {}
+    notes: list[str] = []
+    valid: dict[str, float] = {}
+    for name in attack_names(context.config):
+        attack = ATTACKS[name]
+        if attack.stage.name not in context.inputs:
+            notes.append(f"attack {name}: not tried, it needs action clips that carry private attributes")
+            continue
+        own, raw, blank = (_result(context, attack.stage.name + control) for control in ("", ON_RAW, ON_BLANK))
+        problems = _problems(raw, blank)
+        if problems:
+            notes.append(f"attack {name}: figures invalid: {'; '.join(problems)}")
+        else:
+            valid[name] = own.leakage
+        metrics |= {
+            ATTACK + name: own.leakage,
+            ATTACK_LOW + name: own.interval[0],
+            ATTACK_HIGH + name: own.interval[1],
+            ATTACK_RAW + name: raw.leakage,
+            ATTACK_NULL + name: blank.leakage,
+            ATTACK_VALID + name: float(not problems),
+        }
+        seconds = context.inputs[attack.stage.name].seconds
+        pictures = _pictures(name, own.evidence)
+        record = _record(name, attack, own, raw, blank, seconds) | {"pictures": sorted(pictures)}
+        files |= {f"{ARTIFACT_ATTACKS}/{file}": content for file, content in pictures.items()}
+        files[f"{ARTIFACT_ATTACKS}/{name}.json"] = json.dumps(record, indent=1).encode()
+    judged = {
+        key: outcome.metrics[key]
+        for outcome in context.inputs.values()
+        for key in ("leakage", CLIP + "leakage")
+        if key in outcome.metrics
+    }
+    found = {**judged, **valid}
+    if found:
+        metrics["worst_leakage"] = max(found.values())
+    tried = [key for key in metrics if key.startswith(ATTACK_VALID)]
+    metrics["controls_valid"] = float(all(metrics[key] for key in tried))
+    return Outcome(metrics, files=files, notes=tuple(notes))
+
+
+def _problems(raw: Result, blank: Result) -> list[str]:
+    """What is wrong with the controls, in words."""
+    found = []
+    if not _reads(raw):
+        found.append(f"on raw data it reads {_shown(raw)}, and must be surely above chance and at least {READS_RAW:.0%}")
+    if not _at_chance(blank):
+        found.append(f"on blank frames it reads {_shown(blank)}, where nothing is to be read")
+    return found
+
+
+def _reads(raw: Result) -> bool:
+    return raw.interval[0] > 0.0 and raw.leakage >= READS_RAW
+
+
+def _at_chance(blank: Result) -> bool:
+    return blank.interval[0] <= 0.0 <= blank.interval[1]
+
+
+def _shown(result: Result) -> str:
+    return f"{result.leakage:.1%} ({result.interval[0]:.1%} to {result.interval[1]:.1%})"
+
+
+def _result(context: StageContext, role: str) -> Result:
+    evidence = Evidence(**context.inputs[role].state["evidence"])
+    return _of_people(evidence) if evidence.labels is None else _of_attributes(evidence)
+
+
+def _of_attributes(evidence: Evidence) -> Result:
+    assert evidence.labels is not None
+    labels = evidence.labels.numpy()
+    found = [leakage_of(answers, labels, tuple(evidence.attributes)) for answers in evidence.answers.numpy()]
+    member = int(np.argmax([one.leakage for one in found]))
+    best, answers = found[member], evidence.answers.numpy()[member]
+    spread = resampled_leakage(answers, labels, resamples(len(labels)))
+    per_attribute = {f"ap.{name}": value for name, value in best.ap.items()}
+    chances = {f"ap_chance.{name}": value for name, value in best.ap_chance.items()}
+    return Result(
+        evidence=evidence,
+        member=member,
+        score=best.cmap,
+        chance=best.chance_cmap,
+        leakage=best.leakage,
+        interval=interval(spread, best.leakage),
+        rows=np.where(labels > 0, answers, 1.0 - answers).mean(axis=1),
+        others={"macro_f1": best.macro_f1, **per_attribute, **chances, **evidence.others},
+    )
+
+
+def _of_people(evidence: Evidence) -> Result:
+    assert evidence.chances is not None
+    hits, chances = evidence.answers.numpy(), evidence.chances.numpy()
+    member = int(np.argmax(hits.mean(axis=1)))
+    counts = resamples(len(chances)) / len(chances)
+    score, chance = float(hits[member].mean()), float(chances.mean())
+    spread = above_chance(counts @ hits[member], counts @ chances)
+    return Result(
+        evidence=evidence,
+        member=member,
+        score=score,
+        chance=chance,
+        leakage=above_chance(score, chance),
+        interval=interval(spread, above_chance(score, chance)),
+        rows=hits[member],
+        others=evidence.others,
+    )
+
+
+def _record(name: str, attack: Attack, own: Result, raw: Result, blank: Result, seconds: float) -> dict[str, Any]:
+    """What is kept of an attack, for reports and for the comparison of trials item by item."""
+    evidence = own.evidence
+    order = evidence.sureness.numpy() if evidence.sureness is not None else own.rows
+    problems = _problems(raw, blank)
+    return {
+        "name": name,
+        "title": attack.title,
+        "question": attack.question,
+        "risk": attack.risk,
+        "measure": attack.measure,
+        "effort": {**evidence.effort, "seconds": round(seconds, 1)},
+        "attacker": evidence.members[own.member],
+        "attackers": evidence.members,
+        **_figures(own),
+        "others": {key: _rounded(value) for key, value in own.others.items()},
+        "controls": {
+            "positive": {
+                **_figures(raw),
+                "what": "the same attack on raw data",
+                "must": f"the interval lies above chance, and leakage is at least {READS_RAW}",
+                "holds": _reads(raw),
+                "others": {key: _rounded(value) for key, value in raw.others.items()},
+            },
+            "negative": {
+                **_figures(blank),
+                "what": "the same attack on blank frames",
+                "must": "the interval includes chance",
+                "holds": _at_chance(blank),
+            },
+        },
+        "valid": not problems,
+        "problems": problems,
+        "curve": [{"effort": point["effort"], "leakage": _rounded(point["leakage"])} for point in evidence.curve],
+        "curve_unit": evidence.effort_unit,
+        "attributes": evidence.attributes,
+        "items": _items(own),
+        "worst": [evidence.ids[number] for number in np.argsort(-order, kind="stable")[:_WORST]],
+        "caption": evidence.caption,
+        "notes": evidence.notes,
+    }
+
+
+def _figures(result: Result) -> dict[str, Any]:
+    return {
+        "score": _rounded(result.score),
+        "chance": _rounded(result.chance),
+        "leakage": _rounded(result.leakage),
+        "interval": [_rounded(bound) for bound in result.interval],
+    }
+
+
+def _items(result: Result) -> list[dict[str, Any]]:
+    """A row a test item: how well it is read, and what leakage can be computed from again."""
+    evidence = result.evidence
+    rows: list[dict[str, Any]] = [
+        {"id": name, "score": _rounded(score)} for name, score in zip(evidence.ids, result.rows.tolist(), strict=True)
+    ]
+    if evidence.labels is None:
+        assert evidence.chances is not None
+        return [row | {"chance": _rounded(chance)} for row, chance in zip(rows, evidence.chances.tolist(), strict=True)]
+    answers, labels = evidence.answers[result.member].tolist(), evidence.labels.int().tolist()
+    return [
+        row | {"answers": [_rounded(value) for value in answer], "labels": label}
+        for row, answer, label in zip(rows, answers, labels, strict=True)
+    ]
+
+
+def _pictures(name: str, evidence: Evidence) -> dict[str, bytes]:
+    if evidence.picture is None:
+        return {}
+    buffer = io.BytesIO()
+    Image.fromarray(evidence.picture.numpy()).save(buffer, format="PNG", optimize=True)
+    return {f"{name}.png": buffer.getvalue()}
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), _DIGITS)

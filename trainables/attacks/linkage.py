@@ -1,0 +1,233 @@
+"""A search for clips of the same person, by embeddings trained for it on anonymized and ordinary clips together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from trainables.attacks.common import effort, learn, sheet
+from trainables.attacks.evidence import Evidence, curve_of
+from trainables.attacks.pairs import PersonPairs
+from trainables.config import ClipConfig, NetworkConfig
+from trainables.data.boxes import Boxes
+from trainables.data.items import DataError, Video, VideoSplits
+from trainables.data.loader import Batch, EvaluationClips
+from trainables.metrics import Retrieval, above_chance, retrieve
+from trainables.models.anonymizers import Anonymizer
+from trainables.models.axes import frames_of
+from trainables.models.privacy import PrivacyEncoder, build_privacy_encoder
+from trainables.stages.context import StageContext, validation_clip
+from trainables.stages.evaluate_privacy import attacked_clip
+from trainables.store import Outcome
+
+_DATA = "clips_with_attributes"
+_TEMPERATURE = 0.1
+_DIGITS = 5  # of a similarity: what differs by less owes it to the batch it was computed in
+_PICTURED = 6
+_NUMBERED_BY_CLASS = ("ucf101", "vp_ucf101")  # their group numbers begin anew in each class
+
+
+@dataclass(frozen=True)
+class Search:
+    """Who is looked for, and among whom. `people` of queries and gallery; `candidates` (Q, G)."""
+
+    queries: tuple[Video, ...]
+    gallery: tuple[Video, ...]
+    same: np.ndarray
+    candidates: np.ndarray
+
+
+def run(context: StageContext) -> Outcome:
+    settings, splits = context.config.attacks, context.data.clips_with_attributes
+    clip = attacked_clip(context.config.clip, settings.frames)
+    boxes = context.boxes(_DATA)
+    by_label = people_by_label(splits, settings.people)
+    numbers = _numbers(splits.train, splits, by_label)
+    people = torch.tensor(numbers, device=context.device)
+    anonymizer = context.anonymizer("anonymizer")
+    torch.manual_seed(context.seed("weights"))
+    network = build_privacy_encoder(NetworkConfig(name=settings.encoder)).to(context.device)
+    samples = PersonPairs(splits.train, clip, context.seed("pairs"), numbers, boxes)
+    pairs = context.loader(samples, max(2, settings.batch_size // (2 * clip.frames)), shuffle=True)
+
+    def losses(batch: Batch) -> dict[str, Tensor]:
+        (_, first), (ordinary, second) = (
+            context.anonymized_view(anonymizer, half, training=True) for half in PersonPairs.halves(batch)
+        )
+        anchor, other, raw = embed(network, torch.cat([first, second, ordinary])).chunk(3)
+        who = people[batch["index"]]
+        return {"loss_anonymized": contrastive(anchor, other, who), "loss_raw": contrastive(anchor, raw, who)}
+
+    def judge() -> float | None:
+        search = search_of(splits, splits.validation, by_label)
+        try:
+            found = _look(context, anonymizer, network, search, validation_clip(clip), boxes)
+        except ValueError:
+            return None
+        return max(above_chance(float(one.hits.mean()), float(one.chances.mean())) for one in found)
+
+    history = learn(context, network, pairs, losses, judge)
+    search = search_of(splits, splits.test, by_label)
+    try:
+        found = _look(context, anonymizer, network, search, clip, boxes)
+    except ValueError as error:
+        raise DataError(f"{splits.name}: {error}; leave the attack linkage out, or set attacks.people") from None
+    spent = effort(context, network, len(splits.train))
+    evidence = _evidence(context, anonymizer, search, found, clip, boxes, spent, history)
+    return Outcome({}, history, {"evidence": evidence.state()})
+
+
+def people_by_label(splits: VideoSplits, wanted: str) -> bool:
+    """Whether the one label that each clip carries says who it shows; otherwise its source does. Raises DataError."""
+    every = (*splits.train, *splits.validation, *splits.test)
+    one_each = len(splits.attributes) > 1 and all(item.attributes is not None and sum(item.attributes) == 1 for item in every)
+    if wanted == "attributes" and not one_each:
+        raise DataError(f"{splits.name}: attacks.people = attributes, but not every clip carries exactly one label; set group")
+    return one_each and wanted != "group"
+
+
+def person(item: Video, splits: VideoSplits, by_label: bool) -> str:
+    if by_label and item.attributes is not None:
+        return splits.attributes[item.attributes.index(1.0)]
+    return f"{item.label} {item.group}" if splits.name in _NUMBERED_BY_CLASS else item.group
+
+
+def search_of(splits: VideoSplits, queries: tuple[Video, ...], by_label: bool) -> Search:
+    """People whom the attacker knows from training clips are looked for among those; others among the queries themselves.
+
+    Where nobody is seen in two classes of action only clips of the same class are candidates: otherwise the action, which
+    is there to be seen, would give the person away.
+    """
+
+    def names(items: Sequence[Video]) -> np.ndarray:
+        return np.array([person(item, splits, by_label) for item in items])
+
+    known = set(names(queries)) <= set(names(splits.train))
+    gallery = splits.train if known else queries
+    asked, there = names(queries), names(gallery)
+    candidates = np.ones((len(queries), len(gallery)), dtype=bool)
+    if not known:
+        np.fill_diagonal(candidates, False)
+    classes = {(name, item.label) for name, item in zip(there, gallery, strict=True)}
+    if len(classes) == len(set(there)):
+        labels = [np.array([item.label for item in items]) for items in (queries, gallery)]
+        candidates &= labels[0][:, None] == labels[1][None]
+    return Search(queries, gallery, asked[:, None] == there[None], candidates)
+
+
+def embed(network: PrivacyEncoder, clips: Tensor) -> Tensor:
+    """(B, T, C, H, W) -> unit vectors (B, D), the mean over the frames of a clip."""
+    return functional.normalize(network(frames_of(clips)).unflatten(0, clips.shape[:2]).mean(dim=1), dim=1)
+
+
+def contrastive(first: Tensor, second: Tensor, people: Tensor) -> Tensor:
+    """Supervised contrastive loss (Khosla et al., arXiv 2004.11362) of pairs (N, D) with people (N,): a scalar.
+
+    With everybody once it is NT-Xent.
+    """
+    points, who = torch.cat([first, second]).float(), torch.cat([people, people])
+    itself = torch.eye(len(points), dtype=torch.bool, device=points.device)
+    logits = (points @ points.T / _TEMPERATURE).masked_fill(itself, float("-inf"))
+    positive = (who[:, None] == who[None]) & ~itself
+    chosen = logits.log_softmax(dim=1).masked_fill(~positive, 0.0).sum(dim=1)
+    return -(chosen / positive.sum(dim=1)).mean()
+
+
+def _numbers(items: Sequence[Video], splits: VideoSplits, by_label: bool) -> list[int]:
+    names = [person(item, splits, by_label) for item in items]
+    order = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return [order[name] for name in names]
+
+
+def _look(
+    context: StageContext,
+    anonymizer: Anonymizer,
+    network: PrivacyEncoder,
+    search: Search,
+    clip: ClipConfig,
+    boxes: Boxes | None,
+) -> tuple[Retrieval, Retrieval]:
+    """The anonymized queries among the anonymized and among the ordinary clips of the gallery."""
+    queries = _embeddings(context, anonymizer, network, search.queries, clip, boxes)
+    gallery = (
+        queries if search.gallery is search.queries else _embeddings(context, anonymizer, network, search.gallery, clip, boxes)
+    )
+    similar = [(queries[0] @ there.T).round(_DIGITS) for there in gallery]
+    return retrieve(similar[0], search.same, search.candidates), retrieve(similar[1], search.same, search.candidates)
+
+
+@torch.no_grad()
+def _embeddings(
+    context: StageContext,
+    anonymizer: Anonymizer,
+    network: PrivacyEncoder,
+    items: tuple[Video, ...],
+    clip: ClipConfig,
+    boxes: Boxes | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """(N, D) of the anonymized and of the raw clips."""
+    network.eval()
+    videos = max(1, context.config.attacks.batch_size // (clip.frames * clip.test_clips))
+    loader = context.loader(EvaluationClips(items, clip, context.seed("test"), boxes=boxes), videos, shuffle=False)
+    found: tuple[list[Tensor], list[Tensor]] = ([], [])
+    for batch in context.judged(loader):
+        view, hidden = context.anonymized_view(anonymizer, batch)
+        with context.autocast():
+            both = embed(network, torch.cat([hidden, view])).chunk(2)
+        for rows, part in zip(found, both, strict=True):
+            rows.append(part.double().cpu())
+    return torch.cat(found[0]).numpy(), torch.cat(found[1]).numpy()
+
+
+def _evidence(
+    context: StageContext,
+    anonymizer: Anonymizer,
+    search: Search,
+    found: tuple[Retrieval, Retrieval],
+    clip: ClipConfig,
+    boxes: Boxes | None,
+    spent: dict[str, float],
+    history: list[dict[str, float]],
+) -> Evidence:
+    names = ("anonymized", "ordinary")
+    strongest = max((0, 1), key=lambda number: found[number].hits.mean())
+    best = found[strongest]
+    queries = [item for item, asked in zip(search.queries, best.asked, strict=True) if asked]
+    sureness = best.hits * (1.0 + best.margins)
+    worst = np.argsort(-sureness, kind="stable")[:_PICTURED]
+    shown = _middle_frames(context, anonymizer, [queries[number] for number in worst], clip, boxes)
+    matches = _middle_frames(context, anonymizer, [search.gallery[best.best[number]] for number in worst], clip, boxes)
+    others = {"rank1": float(best.hits.mean()), "map": best.mean_ap, "eer": best.eer}
+    for name, one in zip(names, found, strict=True):
+        others |= {f"rank1_{name}": float(one.hits.mean()), f"map_{name}": one.mean_ap, f"eer_{name}": one.eer}
+    left = len(search.queries) - len(queries)
+    return Evidence(
+        ids=[item.name for item in queries],
+        members=[f"among {name} clips" for name in names],
+        answers=torch.from_numpy(np.stack([one.hits for one in found])),
+        chances=torch.from_numpy(best.chances),
+        sureness=torch.from_numpy(sureness),
+        effort=spent,
+        curve=curve_of(history),
+        others=others,
+        notes=[f"{left} test clips have nobody to be found or nobody to be confused with, and are left out"] if left else [],
+        picture=sheet([*shown, matches[1 - strongest]]),
+        caption=f"raw, anonymized, and the {names[strongest]} clip found for it; the surest first",
+    )
+
+
+@torch.no_grad()
+def _middle_frames(
+    context: StageContext, anonymizer: Anonymizer, items: Sequence[Video], clip: ClipConfig, boxes: Boxes | None
+) -> tuple[Tensor, Tensor]:
+    """(N, C, H, W) raw and anonymized."""
+    one = validation_clip(clip).model_copy(update={"frames": 1})
+    samples = EvaluationClips(tuple(items), one, context.seed("test"), boxes=boxes)
+    batch = next(context.judged(context.loader(samples, len(items), shuffle=False)))
+    view, hidden = context.anonymized_view(anonymizer, batch)
+    return view[:, 0], hidden[:, 0]

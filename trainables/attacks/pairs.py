@@ -1,0 +1,62 @@
+"""Pairs of clips that show the same person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import numpy as np
+from torch import Tensor
+
+from trainables.config import ClipConfig
+from trainables.data.boxes import Boxes
+from trainables.data.items import Video
+from trainables.data.loader import Batch, SampleId, _sample, _Seeded
+from trainables.data.reading import VideoFile
+from trainables.data.sampling import clip_indices
+
+
+class PersonPairs(_Seeded):
+    """A clip, then one of the same person: T = 2 x frames. Of another source if there is one, else another clip, else the same.
+
+    `people`: a number for whom each item shows.
+    """
+
+    def __init__(
+        self, items: Sequence[Video], clip: ClipConfig, seed: int, people: Sequence[int], boxes: Boxes | None = None
+    ) -> None:
+        super().__init__(items, clip, seed, views=3, boxes=boxes)  # the third row of uniforms chooses the other clip
+        self._others: list[list[int]] = []
+        of_person: dict[int, list[int]] = {}
+        for number, who in enumerate(people):
+            of_person.setdefault(who, []).append(number)
+        for number, who in enumerate(people):
+            others = [other for other in of_person[who] if other != number]
+            elsewhere = [other for other in others if items[other].group != items[number].group]
+            self._others.append(elsewhere or others or [number])
+
+    def __getitem__(self, sample: SampleId) -> dict[str, Tensor]:
+        position, draws = self.draw(sample)
+        others = self._others[sample.item]
+        chosen = others[int(draws[2, 0] * len(others))]
+        frames: list[np.ndarray] = []
+        boxes: list[np.ndarray] = []
+        for number, start in ((sample.item, position), (chosen, float(draws[2, 1]))):
+            item = cast(Video, self.items[number])
+            video = VideoFile(item.path, self.clip.decode_size)
+            indices = clip_indices(len(video), self.clip, start)
+            frames.append(video.frames(indices))
+            if self.boxes is not None:
+                boxes.append(self.boxes.at(item, indices))
+        people = np.concatenate(boxes) if boxes else None
+        return _sample(np.concatenate(frames), self.items[sample.item], draws[:2], sample.item, people)
+
+    @staticmethod
+    def halves(batch: Batch) -> tuple[Batch, Batch]:
+        """The first and the second clips of a batch, each with a view of its own."""
+        frames = batch["clips"].shape[1] // 2
+        parts = []
+        for view, times in enumerate((slice(None, frames), slice(frames, None))):
+            own = {name: value[:, times] for name, value in batch.items() if name in ("clips", "boxes")}  # type: ignore[index]
+            parts.append(cast(Batch, {**batch, **own, "draws": batch["draws"][:, view : view + 1]}))
+        return parts[0], parts[1]

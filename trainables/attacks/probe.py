@@ -1,0 +1,84 @@
+"""Linear classifiers of what the deployed action classifier computes: what leaks after the camera."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+
+from trainables.attacks.common import Target, attribute_evidence, leakage, target_of
+from trainables.attacks.evidence import Curve
+from trainables.data.loader import EvaluationClips, Loader, Stills
+from trainables.models.action import ActionClassifier, build_action_classifier
+from trainables.stages import EVALUATE_ACTION
+from trainables.stages.context import StageContext, validation_clip
+from trainables.store import Outcome
+
+_SHARES = (0.1, 0.25, 0.5, 1.0)  # of the training items, for the curve
+_FLAT = 1e-4  # features of a smaller deviation are rounding of one and the same value
+
+
+def run(context: StageContext) -> Outcome:
+    """The action classifier is the trial's own f_T'; an image is shown to it as a clip in which nothing moves."""
+    config, target = context.config, target_of(context, whole_clips=True)
+    state = context.inputs[EVALUATE_ACTION.name].state["classifier"]
+    network = config.evaluate_action.classifier.model_copy(update={"weights": None})
+    classes = len(context.data.action_evaluation.classes)
+    classifier = build_action_classifier(network, classes, config.clip).to(context.device).eval()
+    classifier.load_state_dict(state)
+    train, test = (_features(context, classifier, loader, clips) for loader, clips in _loaders(context, target))
+    order = np.random.default_rng(context.seed("order")).permutation(len(train[0]))
+    curve: Curve = []
+    for share in _SHARES:
+        some = order[: max(1, round(share * len(order)))]
+        answers = _fit(train[0][some], train[1][some], test[0])
+        found = leakage(answers[None], test[1])
+        if found is not None:
+            curve.append({"effort": float(len(some)), "leakage": found})
+    parameters = (train[0].shape[1] + 1) * train[1].shape[1]
+    spent = {"epochs": 0.0, "items": float(len(train[0])), "parameters": float(parameters)}
+    evidence = attribute_evidence(target, ["linear"], (answers[None], test[1]), spent, []).state()
+    return Outcome({}, [], {"evidence": {**evidence, "curve": curve, "effort_unit": "training items"}})
+
+
+def _loaders(context: StageContext, target: Target) -> list[tuple[Loader, int]]:
+    """Training and test items as they are tested, without augmentation, and how many clips each has."""
+    samples = target.train.samples
+    if isinstance(samples, Stills):
+        plain: Stills | EvaluationClips = Stills(samples.items, samples.clip, samples.seed, boxes=samples.boxes)
+    else:
+        plain = EvaluationClips(samples.items, validation_clip(samples.clip), samples.seed, boxes=samples.boxes)
+    return [(context.loader(plain, target.test.batch_size, shuffle=False), 1), (target.test, target.clips)]
+
+
+@torch.no_grad()
+def _features(context: StageContext, classifier: ActionClassifier, loader: Loader, clips: int) -> tuple[Tensor, Tensor]:
+    """(N, F), averaged over the clips of an item, and labels (N, A)."""
+    anonymizer = context.anonymizer("anonymizer")
+    features, labels = [], []
+    for batch in context.judged(loader):
+        _, hidden = context.anonymized_view(anonymizer, batch, clips=clips)
+        if hidden.shape[1] == 1:
+            hidden = hidden.expand(-1, context.config.clip.frames, -1, -1, -1)
+        with context.autocast():
+            found = classifier.features(hidden)
+        features.append(found.float().unflatten(0, (-1, clips)).mean(dim=1).double().cpu())
+        labels.append(batch["attributes"].double().cpu())
+    return torch.cat(features), torch.cat(labels)
+
+
+def _fit(train: Tensor, labels: Tensor, test: Tensor) -> Tensor:
+    """Probabilities (N, A) of the test items by one linear classifier an attribute."""
+    kept = train.std(dim=0, correction=0) > _FLAT
+    columns = []
+    for attribute in labels.T:
+        if not kept.any() or attribute.min() == attribute.max():
+            columns.append(attribute.mean().expand(len(test)))
+            continue
+        linear = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+        linear.fit(train[:, kept].numpy(), attribute.numpy())
+        columns.append(torch.from_numpy(linear.predict_proba(test[:, kept].numpy())[:, 1]))
+    return torch.stack(columns, dim=1).round(decimals=6)

@@ -1,0 +1,37 @@
+"""A classifier with the network of an action classifier: it sees whole clips, and so how somebody moves."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from trainables.attacks.common import ask, attribute_evidence, attribute_loss, effort, leakage, learn, target_of
+from trainables.data.loader import Batch
+from trainables.models.action import build_action_classifier
+from trainables.stages.context import StageContext
+from trainables.store import Outcome
+
+
+def run(context: StageContext) -> Outcome:
+    target, settings = target_of(context, whole_clips=True), context.config.attacks.clip_network
+    anonymizer = context.anonymizer("anonymizer")
+    torch.manual_seed(context.seed("weights"))
+    network = build_action_classifier(settings, len(target.attributes), context.config.clip).to(context.device)
+
+    def losses(batch: Batch) -> dict[str, Tensor]:
+        _, hidden = context.anonymized_view(anonymizer, batch, training=True)
+        return {"loss": attribute_loss(network(hidden), batch["attributes"])}
+
+    def one_answer(clips: Tensor) -> Tensor:
+        return network(clips)[None, :, None]  # (M, B, T, A) with one member, and one answer for all frames
+
+    def judge() -> float | None:
+        network.eval()
+        return leakage(*ask(context, anonymizer, one_answer, target.validation))
+
+    history = learn(context, network, target.train, losses, judge)
+    network.eval()
+    asked = ask(context, anonymizer, one_answer, target.test, clips=target.clips)
+    spent = effort(context, network, len(target.train.samples))
+    evidence = attribute_evidence(target, [settings.name], asked, spent, history)
+    return Outcome({}, history, {"evidence": evidence.state()})
