@@ -22,8 +22,8 @@ _GREY_WEIGHTS = (0.299, 0.587, 0.114)
 
 
 def to_float(clips: Tensor) -> Tensor:
-    """uint8 (..., C, H, W) -> float32 in [0, 1]."""
-    return clips.to(torch.float32).div_(255.0)
+    """uint8 (..., C, H, W) in whatever order they lie -> float32 in [0, 1], plane by plane."""
+    return clips.to(torch.float32, memory_format=torch.contiguous_format).div_(255.0)
 
 
 def augment_clips(clips: DecodedClips, draws: Draws, config: AugmentConfig, size: int) -> SquareClips:

@@ -1,7 +1,8 @@
 """Batches of clips and images. What a sample gets depends on (seed, epoch, index) alone, never on who loads it.
 
 Workers decode and return uint8; every random decision of a sample is drawn with it, as a row of uniform numbers that
-`augment` turns into crops and colours on the device. So the number of workers cannot change a batch.
+`augment` turns into crops and colours on the device. So the number of workers cannot change a batch. Pixels keep the order
+in which the decoder writes them, colours last, and are turned around on the device.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import NamedTuple, NotRequired, TypedDict, cast
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from trainables.config import ClipConfig
 from trainables.data.augment import DRAWS
@@ -43,10 +44,10 @@ class SampleId(NamedTuple):
 def _sample(
     frames: np.ndarray, item: Video | Still, draws: np.ndarray, index: int, boxes: np.ndarray | None = None
 ) -> dict[str, Tensor]:
-    """`frames` (T, H, W, C) -> the dictionary that the loader batches, with clips as (T, C, H, W)."""
+    """`frames` (T, H, W, C) -> the dictionary that the loader batches, with clips as (T, C, H, W), a view of `frames`."""
     people = {} if boxes is None else {"boxes": torch.from_numpy(boxes)}
     return people | {
-        "clips": torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 3, 1, 2))),
+        "clips": torch.from_numpy(frames).permute(0, 3, 1, 2),
         "label": torch.tensor(item.label if isinstance(item, Video) else -1),
         "attributes": torch.tensor(item.attributes or (), dtype=torch.float32),
         "draws": torch.from_numpy(draws),
@@ -97,7 +98,7 @@ class EvaluationClips(_Seeded):
         item = cast(Video, self.items[sample.item])
         video = VideoFile(item.path, self.clip.decode_size)
         indices = [i for position in test_positions(self.clip) for i in clip_indices(len(video), self.clip, position)]
-        return _sample(video.frames(indices), item, self.draw(sample)[1], sample.item, self.boxes_at(item, indices))
+        return _sample(video.frames(indices, keep=True), item, self.draw(sample)[1], sample.item, self.boxes_at(item, indices))
 
 
 class TwoTimes(_Seeded):
@@ -143,6 +144,12 @@ class Stills(_Seeded):
         else:
             frames = VideoFile(item.path, self.clip.decode_size).frames([item.frame])
         return _sample(frames, item, self.draw(sample)[1], sample.item, self.boxes_at(item, [item.frame or 0]))
+
+
+def _collate(samples: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """As torch's own, but pixels are copied once and as they lie."""
+    batch = default_collate([{**sample, "clips": sample["clips"].permute(0, 2, 3, 1)} for sample in samples])
+    return batch | {"clips": batch["clips"].permute(0, 1, 4, 2, 3)}
 
 
 class _Schedule:

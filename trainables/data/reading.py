@@ -5,9 +5,12 @@ decord decodes; where it has no wheel (anything but x86-64 Linux) PyAV does. Bot
 
 from __future__ import annotations
 
+import functools
+import stat
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +25,7 @@ except ImportError:  # pragma: no cover - no wheel for this platform
 
 DECODER = "decord" if decord is not None else "pyav"
 Frames = NDArray[np.uint8]
+_What = tuple[Path, int | None] | tuple[Path, int | None, tuple[int, ...]]  # a whole file at a size, or these frames of it
 
 # decord 0.6 fails to copy out frames of just these widths ("from_size == to_size"): PyAV reads those.
 _NOT_BY_DECORD = frozenset({4, 6, 8, 12, 16, 24, 48, 72})
@@ -29,7 +33,7 @@ _NOT_BY_DECORD = frozenset({4, 6, 8, 12, 16, 24, 48, 72})
 
 def count_frames(path: Path) -> int:
     """Number of frames that can be decoded. Raises DataError for a file that is no whole video."""
-    return len(_open(path, None)) if decord is not None else len(_decode_all(path, None))
+    return len(_open(_File.at(path), None)) if decord is not None else len(_decode_all(_File.at(path), None))
 
 
 def read_frames(path: Path, indices: Sequence[int], size: int | None = None) -> Frames:
@@ -38,31 +42,49 @@ def read_frames(path: Path, indices: Sequence[int], size: int | None = None) -> 
 
 
 class VideoFile:
-    """An opened video: its length, then its frames. Open one in the process that reads it; never carry it across a fork.
+    """A video: its length, then its frames. Make one in the process that reads it; never carry it across a fork.
 
-    Short, small videos are decoded whole once and kept: opening one costs more than all of its frames.
+    Short, small videos are decoded whole once and kept: opening one costs more than all of its frames. Of the others the
+    length is kept, once the file was found whole.
     """
 
     def __init__(self, path: Path, size: int | None = None) -> None:
-        self.path = path
+        self.path, self._size = path, size
+        self._reader: Any = None
         self._whole = _CACHE.get((path, size))
         if self._whole is not None:
             return
-        self._by_decord = decord is not None and (size or _width(path)) not in _NOT_BY_DECORD
-        self._reader: Any = _open(path, size) if self._by_decord else _decode_all(path, size)
-        if size is not None and len(self._reader) * size * size * 3 <= _SMALL_BYTES:
-            self._whole = self._read(range(len(self._reader)))
+        self._file = _File.at(path)
+        if self._file not in _LENGTHS:
+            self._reader = self._open()
+            _LENGTHS[self._file] = len(self._reader)
+        if size is not None and len(self) * size * size * 3 <= _SMALL_BYTES:
+            self._whole = self._read(range(len(self)))
             _CACHE.put((path, size), self._whole)
 
     def __len__(self) -> int:
-        return len(self._reader if self._whole is None else self._whole)
+        return _LENGTHS[self._file] if self._whole is None else len(self._whole)
 
-    def frames(self, indices: Sequence[int]) -> Frames:
-        """(T, H, W, 3) uint8 RGB."""
-        return self._read(indices) if self._whole is None else self._whole[list(indices)]
+    def frames(self, indices: Sequence[int], keep: bool = False) -> Frames:
+        """(T, H, W, 3) uint8 RGB. `keep`: these frames will be asked for again."""
+        if self._whole is not None:
+            return self._whole[list(indices)]
+        key = (self.path, self._size, tuple(indices))
+        if keep and (kept := _CACHE.get(key)) is not None:
+            return kept
+        frames = self._read(indices)
+        if keep:
+            _CACHE.put(key, frames)
+        return frames
+
+    def _open(self) -> Any:
+        by_decord = decord is not None and (self._size or _width(self._file)) not in _NOT_BY_DECORD
+        return _open(self._file, self._size) if by_decord else _decode_all(self._file, self._size)
 
     def _read(self, indices: Sequence[int]) -> Frames:
-        if not self._by_decord:
+        if self._reader is None:
+            self._reader = self._open()
+        if isinstance(self._reader, np.ndarray):
             return self._reader[list(indices)]
         try:
             return self._reader.get_batch(list(indices)).asnumpy()
@@ -70,20 +92,44 @@ class VideoFile:
             raise DataError(f"{self.path}: frame decoding failed ({_short(error)}); replace the file") from None
 
 
+class _File(NamedTuple):
+    """A file as it is now: another one under its name is another file."""
+
+    path: Path
+    bytes: int
+    changed: int
+
+    @staticmethod
+    def at(path: Path) -> _File:
+        """Raises DataError for one that is not there, or empty."""
+        try:
+            found = path.stat()
+        except OSError:
+            raise DataError(f"{path}: no such video file; replace it") from None
+        if not stat.S_ISREG(found.st_mode) or found.st_size == 0:
+            raise DataError(f"{path}: {'empty' if stat.S_ISREG(found.st_mode) else 'no such'} video file; replace it")
+        return _File(path, found.st_size, found.st_mtime_ns)
+
+
+_LENGTHS: dict[_File, int] = {}  # of the videos that this process has opened and found whole
+
+
 class _Cache:
     """Decoded arrays of this process, up to a number of bytes; when it is full nothing more goes in.
 
-    Keeping the first ones beats evicting the oldest here: every epoch visits all videos in another order.
+    Keeping the first ones beats evicting the oldest here: every epoch visits all videos, in whatever order. Only what comes
+    again as it is goes in: images, videos that are small as a whole, and the clips that judge an epoch. A training clip of a
+    longer video is another one each time.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit, self._used = limit, 0
-        self._kept: dict[tuple[Path, int | None], Frames] = {}
+        self._kept: dict[_What, Frames] = {}
 
-    def get(self, key: tuple[Path, int | None]) -> Frames | None:
+    def get(self, key: _What) -> Frames | None:
         return self._kept.get(key)
 
-    def put(self, key: tuple[Path, int | None], frames: Frames) -> None:
+    def put(self, key: _What, frames: Frames) -> None:
         if self._used + frames.nbytes <= self._limit:
             self._used += frames.nbytes
             self._kept[key] = frames
@@ -110,58 +156,66 @@ def read_image(path: Path, size: int | None = None) -> Frames:
     return frame
 
 
-def _open(path: Path, size: int | None) -> decord.VideoReader:
-    if not path.is_file() or path.stat().st_size == 0:
-        raise DataError(f"{path}: {'empty' if path.is_file() else 'no such'} video file; replace it")
+def _open(file: _File, size: int | None) -> decord.VideoReader:
     try:
         # a name with a colon would be read as a protocol; an absolute path is never
-        reader = decord.VideoReader(str(path.absolute()), num_threads=1, width=size or -1, height=size or -1)
+        reader = decord.VideoReader(str(file.path.absolute()), num_threads=1, width=size or -1, height=size or -1)
     except Exception as error:
-        raise DataError(f"{path}: not a readable video ({_short(error)}); replace the file") from None
-    _refuse_truncated(path, len(reader))
+        raise DataError(f"{file.path}: not a readable video ({_short(error)}); replace the file") from None
+    _refuse_truncated(file, len(reader))
     return reader
 
 
-def _width(path: Path) -> int | None:
-    """The frames' own width; None without PyAV, and for a file that the decoder will complain of."""
+@dataclass(frozen=True)
+class _Header:
+    """What a file says of itself."""
+
+    width: int
+    frames: int
+
+
+@functools.cache
+def _header(file: _File) -> _Header | None:
+    """None without PyAV. Raises DataError for what is no video."""
     try:
         import av
     except ImportError:
         return None
     try:
-        with av.open(str(path.absolute())) as container:
-            return container.streams.video[0].width
-    except (av.FFmpegError, IndexError):
-        return None
-
-
-def _refuse_truncated(path: Path, decodable: int) -> None:
-    """A cut AVI opens without complaint and just has fewer frames: compare with what its header promises."""
-    try:
-        import av
-    except ImportError:  # the check needs PyAV; decoding does not
-        return
-    try:
-        with av.open(str(path.absolute())) as container:
-            promised = container.streams.video[0].frames
+        with av.open(str(file.path.absolute())) as container:
+            video = container.streams.video[0]
+            return _Header(video.width, video.frames)
     except (av.FFmpegError, IndexError) as error:
-        raise DataError(f"{path}: not a readable video ({_short(error)}); replace the file") from None
+        raise DataError(f"{file.path}: not a readable video ({_short(error)}); replace the file") from None
+
+
+def _width(file: _File) -> int | None:
+    """The frames' own width; None without PyAV, and for a file that the decoder will complain of."""
+    try:
+        header = _header(file)
+    except DataError:
+        return None
+    return None if header is None else header.width
+
+
+def _refuse_truncated(file: _File, decodable: int) -> None:
+    """A cut AVI opens without complaint and just has fewer frames: compare with what its header promises."""
+    header = _header(file)
+    promised = 0 if header is None else header.frames
     # indices may count a frame or two that no decoder shows (B-frame delay, an open end)
     if decodable == 0 or promised - decodable > max(2, promised // 50):
-        raise DataError(f"{path}: truncated, {decodable} frames of the {promised} its header promises; replace the file")
+        raise DataError(f"{file.path}: truncated, {decodable} frames of the {promised} its header promises; replace the file")
 
 
-def _decode_all(path: Path, size: int | None) -> Frames:
+def _decode_all(file: _File, size: int | None) -> Frames:
     import av
 
-    if not path.is_file() or path.stat().st_size == 0:
-        raise DataError(f"{path}: {'empty' if path.is_file() else 'no such'} video file; replace it")
     try:
-        with av.open(str(path.absolute())) as container:
+        with av.open(str(file.path.absolute())) as container:
             frames = [f.reformat(size, size, "rgb24").to_ndarray() for f in container.decode(video=0)]
     except (av.FFmpegError, IndexError) as error:
-        raise DataError(f"{path}: not a readable video ({_short(error)}); replace the file") from None
-    _refuse_truncated(path, len(frames))
+        raise DataError(f"{file.path}: not a readable video ({_short(error)}); replace the file") from None
+    _refuse_truncated(file, len(frames))
     return np.stack(frames)
 
 
