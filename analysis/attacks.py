@@ -29,13 +29,15 @@ from trainables.schema import (
 
 RISKS = ("singling out", "linkability", "inference")  # of the EU's opinion on anonymisation, WP216
 WORST, VALID = "worst_leakage", "controls_valid"
+JUDGES = {"leakage": "f_B' on images", "clip_leakage": "f_B' on clips"}  # the trial's own, that count among the attackers
 _PICTURES = (".png", ".jpg", ".jpeg")
 
 
 @dataclass(frozen=True)
 class Control:
-    """The same attack where its outcome is known; `must` says in words what it must reach."""
+    """The same attack where its outcome is known: on `what`; `must` says in words what it must reach."""
 
+    what: str
     leakage: float
     must: str
     holds: bool
@@ -47,7 +49,7 @@ class Control:
 class Attack:
     """One attack on one trial. Leakages are above chance, 1 = perfect; `low` and `high` bound the 95 % interval over test
     items. `effort`: what the attacker spent, by name; `curve`: (effort, leakage) in `effort_unit`; `items`: answers by test
-    item; `worst`: names of those read most surely; `pictures`: their files, fetched beside the record.
+    item; `worst`: names of those read most surely; `pictures`: files fetched beside the record, of what `caption` says.
     """
 
     name: str
@@ -70,7 +72,8 @@ class Attack:
     items: tuple[Mapping[str, Any], ...] = ()
     worst: tuple[str, ...] = ()
     pictures: tuple[Path, ...] = ()
-    captions: Mapping[str, str] = field(default_factory=dict)
+    caption: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def valid(self) -> bool:
@@ -97,21 +100,27 @@ def answers_of(attack: Attack) -> Answers | None:
     groups = tuple(str(item.get("group") or item["id"]) for item in items)
     if not items:
         return None
-    if all("labels" in item and "probabilities" in item for item in items):
-        probabilities, labels = (np.array([item[key] for item in items], dtype=float) for key in ("probabilities", "labels"))
+    if all("labels" in item and "answers" in item for item in items):
+        probabilities, labels = (np.array([item[key] for item in items], dtype=float) for key in ("answers", "labels"))
         return Answers(names, groups, statistics.leakage(probabilities, labels))
-    scores = [float(item.get("score", math.nan)) for item in items]
-    figure = statistics.above_chance(statistics.mean(scores), attack.chance)
+    scores, chances = (
+        [float(item.get(key, other)) for item in items] for key, other in (("score", math.nan), ("chance", attack.chance))
+    )
+    figure = statistics.above_chance(statistics.mean(scores), statistics.mean(chances))
     # a score that does not add up to the leakage in the record would be bootstrapped into another figure
     if abs(float(figure(np.ones((1, len(items))))[0]) - attack.leakage) < 1e-3:
         return Answers(names, groups, figure)
     return None
 
 
-def worst_answers(attacks: Sequence[Attack]) -> Answers | None:
-    """Those of the strongest attacker, found anew in every draw of the bootstrap."""
-    found = [answers for attack in attacks if attack.valid and (answers := answers_of(attack)) is not None]
-    return statistics.largest(found) if found else None
+def worst_answers(attacks: Sequence[Attack], judges: Sequence[Answers] = ()) -> Answers | None:
+    """Those of the strongest attacker, found anew in every draw of the bootstrap; the `judges` of the trial count as well.
+
+    None unless every attack that counts has answers.
+    """
+    found = [answers_of(attack) for attack in attacks if attack.valid]
+    known = [answers for answers in found if answers is not None]
+    return statistics.largest([*known, *judges]) if known and len(known) == len(found) else None
 
 
 def names_of(trials: pd.DataFrame) -> list[str]:
@@ -224,26 +233,28 @@ def _read(path: Path) -> Attack:
             leakage=float(record["leakage"]),
             low=_number(low),
             high=_number(high),
-            positive=_control(record["controls"]["positive"]),
-            negative=_control(record["controls"]["negative"]),
+            positive=_control(record["controls"]["positive"], "the same attack on raw data"),
+            negative=_control(record["controls"]["negative"], "the same attack where nothing is to be read"),
             effort={str(name): float(value) for name, value in record.get("effort", {}).items() if value is not None},
-            effort_unit=str(record.get("effort_unit", "epochs")),
+            effort_unit=str(record.get("curve_unit", "epochs")),
             others={str(name): float(value) for name, value in (record.get("others") or {}).items() if value is not None},
             curve=tuple((float(point["effort"]), float(point["leakage"])) for point in record.get("curve", ())),
             attributes=tuple(map(str, record.get("attributes", ()))),
             items=tuple(record.get("items", ())),
             worst=tuple(map(str, record.get("worst", ()))),
             pictures=tuple(file for file in pictures if file.suffix.lower() in _PICTURES and file.is_file()),
-            captions={str(name): str(text) for name, text in (record.get("captions") or {}).items()},
+            caption=str(record.get("caption") or ""),
+            notes=tuple(map(str, (*record.get("problems", ()), *record.get("notes", ())))),
         )
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise AnalysisError(f"{ARTIFACT_ATTACKS}/{path.name} is no record of an attack ({reason[:200]})") from None
 
 
-def _control(record: Mapping[str, Any]) -> Control:
-    low, high = record.get("interval") or (math.nan, math.nan)
-    return Control(float(record["leakage"]), str(record.get("must", "")), bool(record["holds"]), _number(low), _number(high))
+def _control(record: Mapping[str, Any], what: str) -> Control:
+    low, high = map(_number, record.get("interval") or (math.nan, math.nan))
+    words = str(record.get("what") or what), str(record.get("must", ""))
+    return Control(words[0], float(record["leakage"]), words[1], bool(record["holds"]), low, high)
 
 
 def _number(value: object) -> float:
@@ -263,12 +274,13 @@ def _cell(trials: pd.DataFrame, row: pd.Series, name: str) -> str:
 
 
 def _strongest(trials: pd.DataFrame, names: Sequence[str]) -> str:
-    """The attack that reads most, of those whose controls hold, in the mean over the trials of a setting."""
+    """Who reads most in the mean over the trials of a setting: a judge of the trial, or an attack whose controls hold."""
     valid = {
         name: trials.loc[trials.get(ATTACK_VALID + name, pd.Series(1.0, index=trials.index)) == 1, ATTACK + name].mean()
         for name in names
     }
-    known = {name: value for name, value in valid.items() if not math.isnan(value)}
+    judges = {label: trials[metric].mean() for metric, label in JUDGES.items() if metric in trials}
+    known = {name: value for name, value in {**judges, **valid}.items() if not math.isnan(value)}
     return _words(max(known, key=known.__getitem__)) if known else "–"
 
 

@@ -116,9 +116,9 @@ def mean(values: Iterable[float]) -> Figure:
     return lambda weights: weights @ each / weights.sum(axis=1)
 
 
-def above_chance(figure: Figure, chance: float) -> Figure:
+def above_chance(figure: Figure, chance: Figure) -> Figure:
     """`(figure - chance) / (1 - chance)`: 0 is guessing, 1 is perfect."""
-    return lambda weights: (figure(weights) - chance) / (1 - chance)
+    return lambda weights: (figure(weights) - chance(weights)) / (1 - chance(weights))
 
 
 def cmap(probabilities: Array, labels: Array) -> Figure:

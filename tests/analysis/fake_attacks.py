@@ -62,8 +62,8 @@ def broken(record: Record) -> Record:
     return record | {"controls": record["controls"] | {"positive": positive}}
 
 
-def figures_of(records: Sequence[Record]) -> dict[str, float]:
-    """What a trial logs of its attacks."""
+def figures_of(records: Sequence[Record], *judges: float) -> dict[str, float]:
+    """What a trial logs of its attacks; the leakages that its own `judges` found count among them."""
     found: dict[str, float] = {}
     valid = {record["name"]: all(control["holds"] for control in record["controls"].values()) for record in records}
     for record in records:
@@ -76,7 +76,7 @@ def figures_of(records: Sequence[Record]) -> dict[str, float]:
             f"attack_null.{name}": controls["negative"]["leakage"],
             f"attack_valid.{name}": float(valid[name]),
         }
-    sound = [record["leakage"] for record in records if valid[record["name"]]]
+    sound = [*judges, *(record["leakage"] for record in records if valid[record["name"]])]
     return found | ({"worst_leakage": max(sound)} if sound else {}) | {"controls_valid": float(all(valid.values()))}
 
 
@@ -117,4 +117,4 @@ def attribute_answers(noise: float, seed: int = 0) -> tuple[Record, float]:
 def attacked(label: str, top1: float, leakage: float, records: Sequence[Record], **more: Any) -> FakeTrial:
     values = {} if label == "raw" else {"minimax.distortion_budget": 0.1 + len(label) / 100, "minimax.penalty_weight": 10.0}
     method = "raw" if label == "raw" else "penalty"
-    return FakeTrial(label, method, metrics=metrics(top1, leakage) | figures_of(records), values=values, **more)
+    return FakeTrial(label, method, metrics=metrics(top1, leakage) | figures_of(records, leakage), values=values, **more)

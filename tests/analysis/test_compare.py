@@ -19,7 +19,11 @@ def two(make_study: Maker) -> tuple[Study, str, str]:
     a, b = attribute_answers(0.95), attribute_answers(0.6)
     records = {"a": [attack("linkage", 0.6, risk="linkability")], "b": [attack("linkage", 0.9, risk="linkability")]}
     trials = [
-        FakeTrial(label, seed=seed, metrics=metrics(top1 + 0.01 * seed * (label == "a"), leakage) | figures_of(records[label]))
+        FakeTrial(
+            label,
+            seed=seed,
+            metrics=metrics(top1 + 0.01 * seed * (label == "a"), leakage) | figures_of(records[label], leakage),
+        )
         for label, top1, leakage in (("a", 36 / 40, a[1]), ("b", 24 / 40, b[1]))
         for seed in range(3)
     ]
