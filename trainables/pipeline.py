@@ -13,6 +13,7 @@ from typing import Protocol
 
 import torch
 
+from trainables.attacks import CONTROLS, JUDGE_ATTACKS
 from trainables.config import Runtime, TrialConfig
 from trainables.plan import PlannedStage, TrialData, TrialPlan, plan_trial
 from trainables.stages import EVALUATE_PRIVACY, RAW_ACTION, TEST_PRIVACY
@@ -157,15 +158,16 @@ def _device_name(device: torch.device) -> str:
 
 def _record(plan: TrialPlan, data: TrialData, outcomes: Mapping[str, Outcome], computed: set[str]) -> TrialRecord:
     sets = dict.fromkeys(name for stage in plan.stages for name in stage.stage.data)
+    metrics = {
+        name: value
+        for stage, outcome in outcomes.items()
+        # what only trained a judge for another stage has no say of its own
+        if stage != RAW_ACTION and not (stage == EVALUATE_PRIVACY.name and TEST_PRIVACY.name in outcomes)
+        for name, value in outcome.metrics.items()
+    }
     return TrialRecord(
         key=plan.key,
-        metrics={
-            name: value
-            for stage, outcome in outcomes.items()
-            # what only trained a judge for another stage has no say of its own
-            if stage != RAW_ACTION and not (stage == EVALUATE_PRIVACY.name and TEST_PRIVACY.name in outcomes)
-            for name, value in outcome.metrics.items()
-        },
+        metrics=metrics | _attack_share(outcomes),
         stage_keys={stage.role: stage.key for stage in plan.stages},
         computed=tuple(name for name in outcomes if name in computed),
         reused=tuple(name for name in outcomes if name not in computed),
@@ -175,3 +177,12 @@ def _record(plan: TrialPlan, data: TrialData, outcomes: Mapping[str, Outcome], c
         pipeline_seconds=sum(outcome.seconds for outcome in outcomes.values()),
         stage_seconds={name: outcome.seconds for name, outcome in outcomes.items()},
     )
+
+
+def _attack_share(outcomes: Mapping[str, Outcome]) -> dict[str, float]:
+    """What the attacks took of the trial's own time; their controls are other trials' stages, computed once a seed."""
+    if JUDGE_ATTACKS.name not in outcomes:
+        return {}
+    own = {role: one.seconds for role, one in outcomes.items() if role != RAW_ACTION and not role.endswith(tuple(CONTROLS))}
+    attacks = sum(seconds for role, seconds in own.items() if role.startswith("attack"))
+    return {"attack_share": attacks / max(sum(own.values()), 1e-9)}

@@ -45,6 +45,13 @@ FINAL_METRICS: dict[str, Metric] = {
             True,
             "the largest leakage of all attacks whose controls hold",
         ),
+        Metric(
+            "attack_share",
+            "time spent on attacks",
+            "neither",
+            True,
+            "share of the wall time of the trial's own stages; controls are shared by all trials of a seed and not counted",
+        ),
         Metric("controls_valid", "controls hold", "neither", False, "1 if every attack's controls landed where they must"),
         Metric(
             "rms_distortion",
@@ -92,7 +99,7 @@ ARTIFACT_CONFIG, ARTIFACT_FRAMES, ARTIFACT_RECORD, ARTIFACT_ANONYMIZER = (
 ARTIFACT_PLAN, ARTIFACT_REPORT = "plan.json", "report"
 
 # Per attack, beside the metrics above, all as leakage above chance: `attack.<name>`, with its 95 % interval over test videos,
-# its positive control (the same attack on raw), its negative control (on labels permuted) and 1 if both controls hold.
+# its positive control (the same attack on raw), its negative control (on blank frames) and 1 if both controls hold.
 ATTACK, ATTACK_LOW, ATTACK_HIGH = "attack.", "attack_low.", "attack_high."
 ATTACK_RAW, ATTACK_NULL, ATTACK_VALID = "attack_raw.", "attack_null.", "attack_valid."
 ARTIFACT_ANSWERS = "answers"  # folder with one `<stage>.json` a judge: what it answered to every test item

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,11 @@ from search_spaces.registry import label_of
 from trainables import schema
 from trainables.config import ConfigError, Runtime, TrialConfig, with_values
 from trainables.data.items import DataError
+from trainables.failures import LOSSES, Attempts, Lost, Stop, memory_was_taken, patiently
 from trainables.plugins import Plugin, load_plugins
+from trainables.stages.context import Stopped
+from trainables.store.files import Files
+from trainables.store.leases import HEARTBEAT_SECONDS, Leases
 
 if TYPE_CHECKING:
     from trainables.plan import PlannedStage
@@ -23,7 +28,8 @@ log = logging.getLogger(__name__)
 
 # What a trial reports to Ray Tune, and the driver prints.
 STAGE, EPOCH, EPOCHS, PROGRESS, STATUS, REASON = "stage", "epoch", "epochs", "progress", "status", "reason"
-DONE, FAILED, RUNNING = "done", "failed", "running"
+DONE, FAILED, RUNNING, STOPPED = "done", "failed", "running", "stopped"
+FIGURES = "figures"
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,7 @@ class TrialJob:
     """What travels to a worker: everything it needs, as plain values.
 
     `key` and `name` are empty in the template of a search, whose trials come about in the worker. `failed` is what a failed
-    trial reports to the search in place of its objectives.
+    trial reports to the search in place of its objectives. `stop` is a file in the storage: once it is there all trials stop.
     """
 
     name: str
@@ -43,18 +49,19 @@ class TrialJob:
     tags: dict[str, str]
     plugins: tuple[Plugin, ...] = ()
     failed: Mapping[str, float] = field(default_factory=dict)
+    gpus: float = 0.0
+    stop: str = ""
 
 
 def run_job(job: Mapping[str, Any], proposed: Mapping[str, Any]) -> None:
     """Runs a TrialJob (as a mapping), with the values that a search proposes, inside a Ray worker.
 
-    What a retry cannot cure (bad config or data, a diverged loss, a bug) ends the trial here, once, with its reason in
-    MLflow. A worker that dies does not get here: Tune starts it again and it goes on from what its stages have saved.
+    What a retry cannot cure (bad config or data, a diverged loss, too little memory for the trial alone, a bug) ends the
+    trial here, once, with its reason in MLflow. What it can raises Lost; a worker that dies does not even get here. Tune then
+    starts the trial again and it goes on from what its stages have saved.
     """
     from ray import tune
 
-    from study.tracking import TrialRun
-    from trainables.pipeline import run_trial
     from trainables.plan import TrialData, plan_trial
 
     load_plugins([Plugin(**plugin) for plugin in job["plugins"]])
@@ -65,27 +72,112 @@ def run_job(job: Mapping[str, Any], proposed: Mapping[str, Any]) -> None:
         key = plan_trial(config, TrialData(config, runtime.data_root)).key
         tags[schema.TAG_SETTING] = label_of(proposed)
         name = f"{tags[schema.TAG_SETTING]} seed={config.seed}"
-    run = TrialRun(job["tracking_uri"], job["experiment_id"], key, name, tags, config)
+    with Stop(Files(runtime.storage), job["stop"]) as stop:
+        end = _alone(Trial(key, name, tags, config, runtime, job["tracking_uri"], job["experiment_id"], job["gpus"]), stop)
+    figures = end.pop(FIGURES, job["failed"])
+    last = {PROGRESS: 1.0, STAGE: "", EPOCH: 0, EPOCHS: 0}
+    tune.report({**last, **end, **{name: figures[name] for name in job["failed"]}})
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trial as its worker knows it."""
+
+    key: str
+    name: str
+    tags: Mapping[str, str]
+    config: TrialConfig
+    runtime: Runtime
+    tracking_uri: str
+    experiment_id: str
+    gpus: float
+
+
+def _alone(trial: Trial, stop: Stop) -> dict[str, Any]:
+    """Runs a trial as the only worker of its study that does; what it has to say in the end."""
+    from study.accounts import trials_folder
+
+    files = Files(trial.runtime.storage)
+    folder, leases = trials_folder(trial.tracking_uri, trial.experiment_id), Leases(files)
+    progress = _Progress(trial.config)
+    while True:
+        lease = leases.take(folder, trial.key)
+        if lease is not None:
+            break
+        progress.waiting("its other worker", leases.holder(folder, trial.key))
+        if stop():
+            return {STATUS: STOPPED}
+        time.sleep(HEARTBEAT_SECONDS)
+    with lease:
+        return _record(trial, files, Attempts(files, f"{folder}/{trial.key}.attempts"), progress, stop)
+
+
+def _record(trial: Trial, files: Files, attempts: Attempts, progress: _Progress, stop: Stop) -> dict[str, Any]:
+    from study.accounts import Spool
+    from study.recording import KILLED, TrialRun
+    from trainables.pipeline import run_trial
+
+    spool = Spool(files, trial.tracking_uri, trial.experiment_id)
+    run = TrialRun(trial.tracking_uri, trial.experiment_id, spool, trial.key, trial.name, trial.tags, trial.config)
+    heard = _Heard(attempts)
+    reporter = _All(run, progress, heard)
     try:
-        record, outcomes = run_trial(config, runtime, _Both(run, _Progress(config)))
-        run.complete(record, _anonymizer_file(config, outcomes))
+        lost = patiently(attempts.begin, stop, heard.asked)
+        if lost >= LOSSES:
+            raise ConfigError(f"its worker was lost {lost} times without an epoch in between: killed, or out of memory")
+        record, outcomes = patiently(lambda: run_trial(trial.config, trial.runtime, reporter, stop), stop, heard.asked)
+        run.complete(record, _anonymizer_file(trial.config, outcomes))
+        end = {STATUS: DONE, FIGURES: record.metrics}
+    except Stopped as error:
+        attempts.got_on()
+        run.fail(f"interrupted ({error}); run the same command to continue", KILLED)
+        if stop.going:
+            raise Lost("the worker was told to end") from error
+        end = {STATUS: STOPPED}
     except (ConfigError, DataError, ArithmeticError) as error:
-        reason = str(error)
+        run.fail(str(error))
+        end = {STATUS: FAILED, REASON: str(error)}
     except Exception as error:
-        log.exception("trial %s failed", name)
+        if isinstance(error, Lost) or memory_was_taken(error, trial.gpus):
+            run.fail(f"to be tried again: {error}", KILLED)
+            raise Lost(str(error)) from error
+        log.exception("trial %s failed", trial.name)
         reason = f"{type(error).__name__}: {error} (a bug, or out of memory)\n{traceback.format_exc()}"
-    else:
-        objectives = {metric: record.metrics[metric] for metric in job["failed"]}
-        tune.report({STATUS: DONE, PROGRESS: 1.0, STAGE: "", EPOCH: 0, EPOCHS: 0, **objectives})
-        return
-    run.fail(reason)
-    tune.report({STATUS: FAILED, REASON: reason, PROGRESS: 1.0, STAGE: "", EPOCH: 0, EPOCHS: 0, **job["failed"]})
+        run.fail(reason)
+        end = {STATUS: FAILED, REASON: reason}
+    attempts.got_on()
+    return end
+
+
+class _Heard:
+    """Notes that a trial gets on."""
+
+    def __init__(self, attempts: Attempts) -> None:
+        self._attempts, self._heard = attempts, False
+
+    def asked(self) -> bool:
+        """Whether anything was heard since this was last asked."""
+        heard, self._heard = self._heard, False
+        return heard
+
+    def epoch(self, stage: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+        self._heard = True
+        self._attempts.got_on()
+
+    def waiting(self, stage: str, holder: str) -> None:
+        """It does not."""
+
+    def finished(self, stage: PlannedStage, outcome: Outcome, reused: bool) -> None:
+        if not reused:
+            self._heard = True
+            self._attempts.got_on()
 
 
 class _Progress:
     """Tells Tune how far the trial is: the share of its epochs, over all of its stages."""
 
     def __init__(self, config: TrialConfig) -> None:
+        from trainables.attacks import ATTACKS, attack_names
         from trainables.methods import method_of
         from trainables.stages import EVALUATE_ACTION, EVALUATE_CLIP_PRIVACY, EVALUATE_PRIVACY
 
@@ -96,6 +188,7 @@ class _Progress:
         }
         for stage in method_of(config).stages:
             epochs[stage.name] = getattr(getattr(config, stage.name, None), "epochs", 1)
+        epochs |= {ATTACKS[name].stage.name: config.attacks.epochs for name in attack_names(config) if ATTACKS[name].trained}
         self._epochs = {name: max(1, count) for name, count in epochs.items()}
         self._done = dict.fromkeys(self._epochs, 0)
         self._waits_for = ""
@@ -121,8 +214,8 @@ class _Progress:
         tune.report({STATUS: RUNNING, STAGE: stage, EPOCH: epoch, EPOCHS: epochs, PROGRESS: share})
 
 
-class _Both:
-    """Two reporters as one."""
+class _All:
+    """Several reporters as one."""
 
     def __init__(self, *reporters: Any) -> None:
         self._reporters = reporters

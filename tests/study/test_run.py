@@ -29,7 +29,9 @@ def test_list_names_every_space_with_its_source(tmp_path: Path) -> None:
 
 def test_dry_run_shows_trials_resources_and_shared_stages(tmp_path: Path, tiny_data: Path) -> None:
     found = run(
-        "--space", "ablation_B", "--profile", "small", "--dry-run", cwd=tmp_path, ANONYMIZATION_DATA_ROOT=str(tiny_data)
+        *("--space", "ablation_B", "--profile", "small", "--attacks", "none", "--dry-run"),
+        cwd=tmp_path,
+        ANONYMIZATION_DATA_ROOT=str(tiny_data),
     )
     assert found.returncode == 0, found.stderr
     assert "8 trials, each on 1 CPUs and 0 GPUs" in found.stdout
