@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
-from typing import Any
 
+from study.costs import Costs, stored_stages
 from study.launch import Launch, plan_stages
 from study.plan import StudyPlan
-from trainables.config import ConfigError, flatten
+from trainables.config import ConfigError
 from trainables.plan import PlannedStage
 from trainables.store import StageStore
-
-# What changes the numbers of a stage, but not what one of its steps costs.
-_FREE_OF_COST = ("seed", "epochs", "rate", "budget", "weight", "temperature", "patience", "factor", "selection", "departures")
 
 
 @dataclass(frozen=True)
@@ -54,17 +50,19 @@ def dry_run(plan: StudyPlan, where: Launch, prices: Prices) -> int:
     needed = [stage for trial in plans for stage in trial.stages]
     different = {stage.key: stage for stage in needed}
     store = StageStore(where.stages)
-    new = [stage for stage in different.values() if not store.has(stage.name, stage.key)]
+    there = stored_stages(store, different.values())
+    new = [stage for stage in different.values() if stage.key not in there]
     if unknown := sorted(prices.seconds_per_step.keys() - {stage.name for stage in needed}):
         raise ConfigError(f"--seconds-per-step: no stage {unknown[0]!r} here; there are {', '.join(_names(needed))}")
     shared, stored = len(needed) - len(different), len(different) - len(new)
     print(f"stages: {len(needed)} needed, {shared} of them shared, {stored} stored, {len(new)} to compute")
     print(f"  {'stage':24}{'needed':>8}{'shared':>8}{'stored':>8}{'compute':>8}{'steps':>11}{'s/step':>9}  {'hours':>8}")
     known_hours, unknown_names = 0.0, []
+    costs = Costs(store, _names(needed))
     for name in _names(needed):
         mine = [stage for stage in different.values() if stage.name == name]
         todo = [stage for stage in new if stage.name == name]
-        hours, how = _hours(name, todo, store, prices)
+        hours, how = _hours(name, todo, costs, prices)
         count = sum(stage.name == name for stage in needed)
         steps = sum(stage.steps for stage in todo)
         rate = "" if hours is None or not steps else f"{hours * 3600 / steps:.3g}"
@@ -89,37 +87,19 @@ def _print_total(hours: float, unknown: Sequence[str], where: Launch, prices: Pr
         print(f"  never measured in this storage: {', '.join(unknown)}; give --seconds-per-step {unknown[0]}=SECONDS")
 
 
-def _hours(name: str, todo: Sequence[PlannedStage], store: StageStore, prices: Prices) -> tuple[float | None, str]:
+def _hours(name: str, todo: Sequence[PlannedStage], costs: Costs, prices: Prices) -> tuple[float | None, str]:
     """Hours for all of `todo`, and where the figure is from; None if one of them is neither given nor measured."""
     if not todo:
         return 0.0, ""
     if name in prices.seconds_per_step:
         return sum(stage.steps for stage in todo) * prices.seconds_per_step[name] / 3600, "as given"
-    measured = [record for record in store.records(name) if "steps" in record]
     seconds = 0.0
     for stage in todo:
-        alike = _alike(stage, measured)
-        if not alike:
+        measured = costs.measured(stage)
+        if measured is None:
             return None, ""
-        seconds += median(record["seconds"] / max(1, record["steps"]) for record in alike) * max(1, stage.steps)
-    hosts = sorted({record["device"] for record in measured})
-    return seconds / 3600, f"measured here on {', '.join(hosts)}"
-
-
-def _alike(stage: PlannedStage, measured: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Records of stages whose steps cost the same; without one, of stages that differ in the anonymizer only (raw frames
-    then count as dear as anonymized ones).
-    """
-    for left_out in (_FREE_OF_COST, (*_FREE_OF_COST, "anonymizer")):
-        wanted = _cost(stage.depends_on["config"], left_out)
-        if found := [record for record in measured if _cost(record["depends_on"]["config"], left_out) == wanted]:
-            return found
-    return []
-
-
-def _cost(config: Mapping[str, Any], left_out: Sequence[str]) -> dict[str, Any]:
-    flat = {key: tuple(value) if isinstance(value, list) else value for key, value in flatten(config).items()}
-    return {key: value for key, value in flat.items() if not any(word in key for word in left_out)}
+        seconds += measured
+    return seconds / 3600, f"measured here on {', '.join(sorted(costs.devices[name]))}"
 
 
 def _names(stages: Iterable[PlannedStage]) -> list[str]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search_spaces.registry import Search
+from study.costs import Costs, stored_stages
 from study.job import results_directory
+from study.order import Queue, in_order, steps_of
 from study.plan import StudyPlan, StudyTrial
+from study.preflight import Needs, needs_of, tracking_problems
+from study.resources import Resources, Share, Size, can_be_given
 from trainables import schema
 from trainables.config import ConfigError, Runtime
 from trainables.data.generated import DOMAINS, GeneratedSpec, ensure
@@ -21,7 +23,7 @@ from trainables.store import StageStore
 from trainables.trial import TrialJob
 
 if TYPE_CHECKING:
-    from study.tuner import Resources, StudyEnd
+    from study.tuner import StudyEnd
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ class Launch:
     """Where a study runs. All paths are absolute: a Ray worker has a working directory of its own.
 
     `stages` is where all workers keep the stages: a directory, or a URI of an object store. `storage` is a directory in any
-    case, for what the driver writes: the same one, or `results` in the working directory.
+    case, for what the driver writes: the same one, or `results` in the working directory. `cpus` and `gpus` are what a trial
+    is given, but for those that `sizes` name; with `match_cpus` a trial on GPUs gets the cores of the nodes, shared out.
     """
 
     data_root: Path | None  # None: generated data, made in the storage when they are needed
@@ -40,6 +43,10 @@ class Launch:
     gpus: float
     max_concurrent: int | None
     plugins: tuple[Plugin, ...] = ()
+    sizes: tuple[Size, ...] = ()
+    match_cpus: bool = False
+    gpu_memory: float | None = None  # GiB that a trial needs
+    nodes_come_later: bool = False
 
     @staticmethod
     def of(
@@ -52,6 +59,10 @@ class Launch:
         gpus: float,
         max_concurrent: int | None,
         plugins: tuple[Plugin, ...] = (),
+        sizes: tuple[Size, ...] = (),
+        match_cpus: bool = False,
+        gpu_memory: float | None = None,
+        nodes_come_later: bool = False,
     ) -> Launch:
         """Raises ConfigError for what cannot be: no data root, one for generated data, resources below zero, a storage that
         no worker can reach, or one where MLflow's database cannot be.
@@ -66,10 +77,12 @@ class Launch:
             )
         if data_root is not None and not Path(data_root).is_dir():
             raise ConfigError(f"--data-root {data_root}: no such directory")
-        if cpus <= 0 or gpus < 0 or (gpus > 1 and gpus != int(gpus)):
+        if cpus <= 0 or not can_be_given(gpus):
             raise ConfigError(
                 f"{cpus:g} CPUs and {gpus:g} GPUs a trial: give some CPU, and a fraction or a whole number of GPUs"
             )
+        if gpu_memory is not None and gpu_memory <= 0:
+            raise ConfigError(f"--gpu-memory {gpu_memory:g}: give the GiB that a trial needs")
         if max_concurrent is not None and max_concurrent < 1:
             raise ConfigError(f"--max-concurrent {max_concurrent}: give at least 1")
         if "://" not in storage:
@@ -89,7 +102,17 @@ class Launch:
             gpus=gpus,
             max_concurrent=max_concurrent,
             plugins=plugins,
+            sizes=sizes,
+            match_cpus=match_cpus,
+            gpu_memory=gpu_memory,
+            nodes_come_later=nodes_come_later,
         )
+
+    @property
+    def resources(self) -> Resources:
+        """Before they are matched to the nodes of a cluster."""
+        cpus = None if self.match_cpus and self.gpus else self.cpus
+        return Resources(cpus, self.gpus, self.max_concurrent, self.sizes, self.cpus)
 
     def data(self, plan: StudyPlan) -> Path:
         """The data root; generated data, of the domains the plan names, are made now if they are not there (seconds)."""
@@ -107,14 +130,14 @@ class Launch:
         ]
         return made[0].parent
 
-    def runtime(self, data_root: Path) -> Runtime:
+    def runtime(self, data_root: Path, share: Share) -> Runtime:
         """CPUs decode where a GPU computes; without one they compute."""
-        whole = max(1, int(self.cpus))
+        whole = max(1, int(share.cpus))
         return Runtime(
             data_root=str(data_root),
             storage=self.stages,
-            device="cuda" if self.gpus else "cpu",
-            workers=max(0, whole - 1) if self.gpus else 0,
+            device="cuda" if share.gpus else "cpu",
+            workers=max(0, whole - 1) if share.gpus else 0,
             threads=whole,
         )
 
@@ -124,27 +147,46 @@ def launch(plan: StudyPlan, where: Launch) -> int:
     data_root = where.data(plan)
     plans = plan_stages(plan, data_root)
     _check_weights(plan)
-    StageStore(where.stages).require()
-    from study.tracking import end_unfinished, finished_trials, open_study
+    store = StageStore(where.stages)
+    store.require()
+    if problems_of_mlflow := where.tracking_uri.startswith("http") and tracking_problems(where.tracking_uri):
+        raise ConfigError(problems_of_mlflow[0])
+    from study.tracking import FAILED, FINISHED, KILLED, Study, finished_trials, open_study
 
     where.storage.mkdir(parents=True, exist_ok=True)
-    experiment_id = open_study(plan, where.tracking_uri, where.storage / "mlflow-artifacts")
-    already = finished_trials(where.tracking_uri, experiment_id)
-    ordered = in_order(plan.trials, plans)
+    experiment_id = open_study(plan, where.tracking_uri, where.storage / "mlflow-artifacts", where.fresh)
+    study = Study(where.tracking_uri, experiment_id, plan.experiment, store.files)
+    study.send_unsent()
+    runs = study.runs()
+    already = finished_trials(runs)
+    stages = {stage.key: stage for trial in plans for stage in trial.stages}
+    stored = stored_stages(store, stages.values())
+    costs = Costs(store, (stage.name for stage in stages.values()))
+    ordered = in_order(plan.trials, plans, {key: costs.guessed(stage) for key, stage in stages.items() if key not in stored})
     todo = [pair for pair in ordered if pair[1].key not in already]
     print(f"{plan.experiment}: {len(ordered)} trials, {len(ordered) - len(todo)} done before, {len(todo)} to run")
     print(f"data {data_root}\nstorage {where.stages}\nresults {where.storage}\nMLflow {where.tracking_uri}", flush=True)
     problems = False
     if todo or plan.search is not None:
-        from study.tuner import Resources, StudyEnd, run_trials, start_ray, stop_ray
+        from study.tuner import StudyEnd, run_trials, start_ray, stop_ray
 
-        resources = Resources(where.cpus, where.gpus, where.max_concurrent)
-        start_ray(resources)
+        gpus = max(where.gpus, *(size.gpus for size in where.sizes), 0.0)
+        needs = needs_of(plans, data_root, where.stages, where.tracking_uri, gpus, where.gpu_memory, where.plugins)
+        configs = [trial.config for trial in plan.trials]
+        resources, needs = start_ray(where.resources, configs, needs, where.nodes_come_later)
         try:
-            jobs = [_job(plan, trial, staged, where, data_root, experiment_id) for trial, staged in todo]
-            end = run_trials(jobs, resources, where.storage, plan.experiment) if jobs else StudyEnd()
+            end = StudyEnd()
+            if todo:
+                shares = [resources.of(trial.config) for trial, _ in todo]
+                jobs = [
+                    _job(plan, trial, staged, where, data_root, share, experiment_id)
+                    for (trial, staged), share in zip(todo, shares, strict=True)
+                ]
+                shapes = [str(share) for share in shares]
+                queue = Queue([steps_of(staged) for _, staged in todo], stored, store.has, shapes)
+                end = run_trials(jobs, shares, queue, needs, resources, where.storage, plan.experiment)
             if plan.search is not None and not end.interrupted:
-                end += _search(plan, plan.search, where, resources, data_root, experiment_id)
+                end += _search(plan, plan.search, where, resources, needs, data_root, experiment_id)
         finally:
             stop_ray()
         reason = "interrupted; run the same command to continue" if end.interrupted else "its worker was lost too often"
@@ -156,7 +198,13 @@ def launch(plan: StudyPlan, where: Launch) -> int:
 
 
 def _search(
-    plan: StudyPlan, search: Search, where: Launch, resources: Resources, data_root: Path, experiment_id: str
+    plan: StudyPlan,
+    search: Search,
+    where: Launch,
+    resources: Resources,
+    needs: Needs,
+    data_root: Path,
+    experiment_id: str,
 ) -> StudyEnd:
     """The trials that an optimiser proposes, after what MLflow already has of this study."""
     from study.search import optimiser, points_of, worst
@@ -169,28 +217,10 @@ def _search(
     print(f"search with {search.sampler}: {search.trials} points, {search.trials - max(0, left)} done before", flush=True)
     if left <= 0:
         return StudyEnd()
-    template = replace(_job(plan, first, None, where, data_root, experiment_id), name="", failed=worst(search))
-    return run_search(template, optimiser(search, points, first.config.seed), left, resources, where.storage, plan.experiment)
-
-
-def in_order(trials: Sequence[StudyTrial], plans: Sequence[TrialPlan]) -> list[tuple[StudyTrial, TrialPlan]]:
-    """First one trial for each anonymizer, and those of different seeds in turn: trials side by side that need the same
-    stage would wait for each other.
-
-    Of trials that are the same one (equal keys) the first stays; the others are said.
-    """
-    names: dict[str, str] = {}
-    before: Counter[str] = Counter()
-    ranked: list[tuple[int, int, StudyTrial, TrialPlan]] = []
-    for trial, staged in zip(trials, plans, strict=True):
-        if staged.key in names:
-            print(f"{trial.name}: the same trial as {names[staged.key]}")
-            continue
-        names[staged.key] = trial.name
-        anonymizer, start = staged.anonymizer_key, f"start {staged.stages[0].key}"
-        ranked.append((before[anonymizer], before[start], trial, staged))
-        before.update((anonymizer, start))
-    return [(trial, staged) for _, _, trial, staged in sorted(ranked, key=lambda rank: rank[:2])]
+    share = resources.of(first.config)
+    template = replace(_job(plan, first, None, where, data_root, share, experiment_id), name="", failed=worst(search))
+    algorithm = optimiser(search, points, first.config.seed)
+    return run_search(template, share, algorithm, left, needs, resources, where.storage, plan.experiment)
 
 
 def plan_stages(plan: StudyPlan, data_root: Path) -> list[TrialPlan]:
@@ -230,13 +260,19 @@ def _check_weights(plan: StudyPlan) -> None:
 
 
 def _job(
-    plan: StudyPlan, trial: StudyTrial, staged: TrialPlan | None, where: Launch, data_root: Path, experiment_id: str
+    plan: StudyPlan,
+    trial: StudyTrial,
+    staged: TrialPlan | None,
+    where: Launch,
+    data_root: Path,
+    share: Share,
+    experiment_id: str,
 ) -> TrialJob:
     return TrialJob(
         name=trial.name,
         key="" if staged is None else staged.key,
         config=trial.config.model_dump(mode="json"),
-        runtime=where.runtime(data_root).model_dump(),
+        runtime=where.runtime(data_root, share).model_dump(),
         tracking_uri=where.tracking_uri,
         experiment_id=experiment_id,
         plugins=where.plugins,

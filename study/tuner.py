@@ -6,14 +6,17 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from search_spaces.registry import label_of
 from study.job import has_uploaded_code
-from trainables.config import ConfigError
+from study.order import Queue
+from study.preflight import Needs, preflight, preflight_here, require_here
+from study.resources import Resources, Share
+from trainables.config import ConfigError, TrialConfig
 from trainables.trial import DONE, EPOCH, EPOCHS, FAILED, PROGRESS, REASON, STAGE, STATUS, TrialJob, run_job
 
 JOINS_CLUSTER = "RAY_ADDRESS" in os.environ  # set for every submitted job
@@ -26,6 +29,8 @@ _SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",  # `StudyProgress` prints
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # MLflow holds the records
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # objectives are reported once, at the end
+    "TUNE_MAX_PENDING_TRIALS_PG": "64",  # an autoscaler brings nodes for what is pending; `Queue` has the same number
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # MLflow and the storage know what is done: nobody reads Tune's snapshots
 }
 if not JOINS_CLUSTER:
     _SETTINGS["RAY_AUTH_MODE"] = "disabled"  # this machine's loopback only; otherwise a token is written to the home
@@ -38,16 +43,8 @@ from ray.tune import Callback
 from ray.tune.search import Searcher
 
 ROOT = Path(__file__).resolve().parents[1]
+_NUMBER = "number"  # of a job, in Tune's config of a trial
 MAX_WORKER_LOSSES = 3  # of one trial; what a retry cannot cure never comes back as a lost worker
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What one trial is given, and how many may run at once (None: as many as fit)."""
-
-    cpus: float
-    gpus: float
-    max_concurrent: int | None = None
 
 
 @dataclass(frozen=True)
@@ -64,30 +61,44 @@ class StudyEnd:
         return StudyEnd(self.done + other.done, self.failed + other.failed, self.lost + other.lost, interrupted)
 
 
-def start_ray(resources: Resources) -> None:
-    """Joins the cluster of the job this runs in, or starts Ray on this machine.
+def start_ray(
+    resources: Resources, configs: Sequence[TrialConfig], needs: Needs, later: bool = False
+) -> tuple[Resources, Needs]:
+    """Joins the cluster of the job this runs in, or starts Ray on this machine, and asks every node whether it can run the
+    trials of `configs`. Returns the resources matched to the nodes, and the needs with the nodes that have passed.
 
-    Raises ConfigError if this machine could not hold one trial: Tune would wait for ever.
+    Raises ConfigError if a node cannot run the study, or none could hold a trial and none is to come `later`.
     """
     runtime_env: dict[str, Any] = {} if has_uploaded_code() else {"env_vars": {"PYTHONPATH": str(ROOT)}}
     if JOINS_CLUSTER:
         ray.init(runtime_env=runtime_env, log_to_driver=False, logging_level=logging.ERROR)
-        return  # its autoscaler may bring nodes that are not there yet
-    ray.init(
-        address="local",
-        runtime_env=runtime_env,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        _node_ip_address="127.0.0.1",
-    )
-    has = ray.cluster_resources()
-    if has.get("CPU", 0) < resources.cpus or has.get("GPU", 0) < resources.gpus:
-        ray.shutdown()
-        raise ConfigError(
-            f"a trial asks for {resources.cpus:g} CPUs and {resources.gpus:g} GPUs, but this machine has"
-            f" {has.get('CPU', 0):g} and {has.get('GPU', 0):g}; change --cpus-per-trial, --gpus-per-trial or --profile"
+    else:
+        ray.init(
+            address="local",
+            runtime_env=runtime_env,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _node_ip_address="127.0.0.1",
         )
+    try:
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        resources = resources.matched(nodes)
+        shares = list(dict.fromkeys(resources.of(config) for config in configs))
+        if JOINS_CLUSTER:
+            return resources, preflight(needs, shares, later)
+        has = ray.cluster_resources()
+        for share in shares:
+            if any(has.get(name, 0.0) < amount for name, amount in share.bundle.items()):
+                raise ConfigError(
+                    f"a trial asks for {share}, but this machine has {has.get('CPU', 0):g} and {has.get('GPU', 0):g};"
+                    " change --cpus-per-trial, --gpus-per-trial or --profile"
+                )
+        preflight_here(needs)
+        return resources, replace(needs, checked=frozenset(node["NodeID"] for node in ray.nodes()))
+    except BaseException:
+        ray.shutdown()
+        raise
 
 
 def stop_ray() -> None:
@@ -95,29 +106,66 @@ def stop_ray() -> None:
     ray.shutdown()
 
 
-def run_trials(jobs: Sequence[TrialJob], resources: Resources, storage: Path, name: str) -> StudyEnd:
-    """Runs all jobs; returns when each is done, failed or lost, or when Ctrl-C or SIGTERM has stopped them."""
-    return _fit({"job": tune.grid_search([asdict(job) for job in jobs])}, len(jobs), {}, resources, storage, name)
+def run_trials(
+    jobs: Sequence[TrialJob],
+    shares: Sequence[Share],
+    queue: Queue,
+    needs: Needs | None,
+    resources: Resources,
+    storage: Path,
+    name: str,
+    run: Callable[..., None] = run_job,
+) -> StudyEnd:
+    """Runs all jobs, each on its share, as `queue` gives them out by number; returns when each is done, failed or lost, or
+    when Ctrl-C or SIGTERM has stopped them. `run` is what a worker does with a job.
+    """
+    settings = {"search_alg": _InOrder(queue), "num_samples": len(jobs)}
+    return _fit(jobs, shares, len(jobs), settings, needs, resources, storage, name, run)
 
 
-def run_search(template: TrialJob, algorithm: Searcher, count: int, resources: Resources, storage: Path, name: str) -> StudyEnd:
+def run_search(
+    template: TrialJob,
+    share: Share,
+    algorithm: Searcher,
+    count: int,
+    needs: Needs,
+    resources: Resources,
+    storage: Path,
+    name: str,
+) -> StudyEnd:
     """Runs `count` trials of points that `algorithm` proposes: each is `template` with the point's values."""
     # the sampler learns from what is done: were all trials proposed at once, it would know nothing
     settings = {"search_alg": algorithm, "num_samples": count}
-    return _fit({"job": asdict(template)}, count, settings, resources, storage, name)
+    return _fit([template], [share], count, settings, needs, resources, storage, name, run_job)
 
 
 def _fit(
-    param_space: dict[str, Any], total: int, settings: dict[str, Any], resources: Resources, storage: Path, name: str
+    jobs: Sequence[TrialJob],
+    shares: Sequence[Share],
+    total: int,
+    settings: Mapping[str, Any],
+    needs: Needs | None,
+    resources: Resources,
+    storage: Path,
+    name: str,
+    run: Callable[..., None],
 ) -> StudyEnd:
     progress = StudyProgress(total)
+    callbacks: list[Callback] = [progress]
+    if isinstance(settings["search_alg"], _InOrder):
+        callbacks.append(_Starts(settings["search_alg"].queue))
+    # jobs travel once a worker, through the object store: in Tune's own state a trial is its number
+    trainable = tune.with_parameters(_trainable, jobs=[asdict(job) for job in jobs], needs=needs, run=run)
+    bundles = [share.bundle for share in shares]
+    names = [job.name for job in jobs]
     tuner = tune.Tuner(
-        tune.with_resources(_trainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
-        param_space=param_space,
+        tune.with_resources(trainable, lambda config: tune.PlacementGroupFactory([bundles[config.get(_NUMBER, 0)]])),
         tune_config=tune.TuneConfig(
             max_concurrent_trials=resources.max_concurrent,
             reuse_actors=True,  # the imports of PyTorch are paid once a worker, not once a trial
-            trial_name_creator=_trial_name,
+            trial_name_creator=lambda trial: (
+                names[trial.config[_NUMBER]] if _NUMBER in trial.config else label_of(_proposed(trial.config))
+            ),
             trial_dirname_creator=lambda trial: f"trial-{trial.trial_id}",
             **settings,
         ),
@@ -125,7 +173,7 @@ def _fit(
             name=f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}",
             storage_path=str(storage / "ray"),
             failure_config=tune.FailureConfig(max_failures=MAX_WORKER_LOSSES),
-            callbacks=[progress],
+            callbacks=callbacks,
             verbose=0,
         ),
     )
@@ -137,18 +185,52 @@ def _fit(
     return progress.end()
 
 
-def _trainable(config: dict[str, Any]) -> None:
-    run_job(config["job"], _proposed(config))
+def _trainable(
+    config: dict[str, Any], jobs: Sequence[Mapping[str, Any]], needs: Needs | None, run: Callable[..., None]
+) -> None:
+    if needs is not None:
+        require_here(needs)
+    run(jobs[config.get(_NUMBER, 0)], _proposed(config))
 
 
 def _proposed(config: dict[str, Any]) -> dict[str, Any]:
     """The values of a search's point: dotted keys of TrialConfig."""
-    return {key: value for key, value in config.items() if key != "job"}
+    return {key: value for key, value in config.items() if key != _NUMBER}
 
 
-def _trial_name(trial: Any) -> str:
-    values = _proposed(trial.config)
-    return label_of(values) if values else trial.config["job"]["name"]
+class _InOrder(Searcher):
+    """A `Queue` as Tune asks for it."""
+
+    def __init__(self, queue: Queue) -> None:
+        super().__init__()
+        self.queue = queue
+        self._numbers: dict[str, int] = {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        number = self.queue.next()
+        if number is None:
+            return None
+        self._numbers[trial_id] = number
+        return {_NUMBER: number}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        self.queue.ended(self._numbers.pop(trial_id))
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: a study that starts again asks MLflow what is done."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        raise NotImplementedError
+
+
+class _Starts(Callback):
+    """Tells the queue which of the trials it gave out have been given their resources."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._queue.started(trial.config[_NUMBER])
 
 
 class StudyProgress(Callback):

@@ -8,7 +8,8 @@ import pytest
 
 from search_spaces.registry import RAW
 from study.dry_run import Prices, dry_run
-from study.launch import Launch, in_order, plan_stages
+from study.launch import Launch, plan_stages
+from study.order import in_order
 from study.plan import StudyPlan, StudyTrial
 from trainables.config import ConfigError, Runtime, TrialConfig, with_values
 from trainables.pipeline import run_trial

@@ -9,6 +9,7 @@ from fsspec.registry import known_implementations
 
 from study.launch import Launch
 from study.plan import plan_study
+from study.resources import Share
 from trainables.config import ConfigError
 
 
@@ -27,7 +28,7 @@ def test_a_directory_holds_everything(tmp_path: Path, monkeypatch: pytest.Monkey
     for storage in ("here", f"file://{tmp_path}/here"):
         launch = where(storage, None)
         assert launch.storage == tmp_path / "here"
-        assert launch.stages == launch.runtime(tmp_path).storage == str(tmp_path / "here")
+        assert launch.stages == launch.runtime(tmp_path, Share(1, 0)).storage == str(tmp_path / "here")
         assert launch.tracking_uri == f"sqlite:///{tmp_path}/here/mlflow.db"
 
 
@@ -35,7 +36,7 @@ def test_a_uri_holds_the_stages_alone(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     launch = where("bucket://a/b", "http://mlflow:5000")
     assert launch.storage == tmp_path / "results"
-    assert launch.stages == launch.runtime(tmp_path).storage == "bucket://a/b"
+    assert launch.stages == launch.runtime(tmp_path, Share(1, 0)).storage == "bucket://a/b"
 
 
 @pytest.mark.parametrize(
