@@ -156,7 +156,8 @@ def stages_of(names: tuple[str, ...], attacked: str, others: tuple[str, ...]) ->
         data = tuple(attacked if name == ATTACKED else name for name in stage.data)
         roles.setdefault(stage.name + control, replace(stage, data=data))
 
-    for name in names:
+    # those that build on others last: where a control is the trial's own stage, the own one is to be there before it
+    for stage in sorted((ATTACKS[name].stage for name in names), key=lambda stage: len(stage.inputs)):
         for control in ("", *CONTROLS):
-            add(ATTACKS[name].stage, control)
+            add(stage, control)
     return {**roles, JUDGE_ATTACKS.name: replace(JUDGE_ATTACKS, inputs=(*roles, *others))}

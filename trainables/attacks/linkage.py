@@ -113,8 +113,8 @@ def search_of(splits: VideoSplits, queries: tuple[Video, ...], by_label: bool) -
     candidates = np.ones((len(queries), len(gallery)), dtype=bool)
     if not known:
         np.fill_diagonal(candidates, False)
-    classes = {(name, item.label) for name, item in zip(there, gallery, strict=True)}
-    if len(classes) == len(set(there)):
+    seen = {(name, item.label) for name, item in zip((*asked, *there), (*queries, *gallery), strict=True)}
+    if len(seen) == len({name for name, _ in seen}):
         labels = [np.array([item.label for item in items]) for items in (queries, gallery)]
         candidates &= labels[0][:, None] == labels[1][None]
     return Search(queries, gallery, asked[:, None] == there[None], candidates)
