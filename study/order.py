@@ -122,8 +122,8 @@ class Queue:
         start = time.monotonic()
         while new := {step.key for step in self._all_ready(numbers) if self._stored(step.stage, step.key)}:
             self._done |= new
-        end = time.monotonic()
-        self._next_look = end + max(self._every, 10 * (end - start))  # a slow store must not take the driver's time
+        took = time.monotonic() - start  # a slow store must not take the driver's time
+        self._next_look = start + took + max(self._every, min(10 * took, 60 * self._every))
 
     def _all_ready(self, numbers: Iterable[int]) -> set[Step]:
         return {step for number in numbers for step in self._ready(number)}

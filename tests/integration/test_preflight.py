@@ -1,0 +1,106 @@
+"""A cluster of two nodes, one of which cannot run the study: it sees other data, a storage it cannot write, no MLflow, no GPU.
+
+The second node is in a mount namespace of its own, so that the same paths hold other things there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+RAY = Path(sys.executable).with_name("ray")
+
+
+def environment(**more: str) -> dict[str, str]:
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("ANONYMIZATION", "MLFLOW", "RAY_"))}
+    return env | {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(ROOT), **more}
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@contextlib.contextmanager
+def node(*command: str, cwd: Path) -> Iterator[None]:
+    process = subprocess.Popen(command, cwd=cwd, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        for child in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+        process.wait()
+
+
+@pytest.fixture
+def places(tmp_path: Path, tiny_data: Path) -> dict[str, Path]:
+    for name in ("data", "other_data", "storage", "mlflow", "nothing"):
+        (tmp_path / name).mkdir()
+    shutil.copytree(tiny_data, tmp_path / "data", dirs_exist_ok=True)
+    shutil.copytree(tiny_data, tmp_path / "other_data", dirs_exist_ok=True)
+    one = next((tmp_path / "other_data").rglob("*.avi"))
+    one.write_bytes(one.read_bytes() + b"0")
+    return {path.name: path for path in tmp_path.iterdir()}
+
+
+def study(places: dict[str, Path], address: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [
+        sys.executable, str(ROOT / "study" / "run.py"), "--space", "demo", "--profile", "small",
+        "--data-root", str(places["data"]), "--storage", str(places["storage"]),
+        "--tracking-uri", f"sqlite:///{places['mlflow']}/mlflow.db", *arguments,
+    ]  # fmt: skip
+    return subprocess.run(
+        command, check=False, env=environment(RAY_ADDRESS=address), capture_output=True, text=True, timeout=200
+    )
+
+
+def test_a_node_that_cannot_run_the_study_is_named_with_each_reason(places: dict[str, Path], tmp_path: Path) -> None:
+    if subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode != 0:
+        pytest.skip("mount namespaces are not allowed here")
+    address = f"127.0.0.1:{free_port()}"
+    port = address.partition(":")[2]
+    start = [str(RAY), "start", "--block", "--num-cpus=1", "--num-gpus=1", "--object-store-memory=100000000"]
+    head = [*start, "--head", f"--port={port}", "--include-dashboard=false", "--node-ip-address=127.0.0.1"]
+    mounts = (
+        f"mount --bind {places['other_data']} {places['data']} && mount --bind {places['nothing']} {places['mlflow']}"
+        f" && mount --bind {places['storage']} {places['storage']} && mount -o remount,bind,ro {places['storage']}"
+    )
+    worker = f"{mounts} && exec {' '.join(start)} --address={address}"
+    with node(*head, cwd=tmp_path), node("unshare", "-m", "sh", "-c", worker, cwd=tmp_path):
+        wait_for_nodes(address, 2)
+        found = study(places, address, "--gpus-per-trial", "1", "--cpus-per-trial", "1")
+        assert found.returncode == 2, found.stdout + found.stderr
+        assert "preflight: 2 of 2 nodes cannot run this study" in found.stderr
+        lines = found.stderr.splitlines()
+        for problem in ("has fingerprint", "cannot be written (OSError: [Errno 30] Read-only file system", "MLflow sqlite:///"):
+            assert len([line for line in lines if problem in line]) == 1, (problem, found.stderr)
+        assert len([line for line in lines if "PyTorch sees none here" in line]) == 2
+        assert not list((places["storage"]).glob(".preflight*")), "it leaves nothing behind"
+
+        found = study(places, address, "--gpus-per-trial", "4")
+        assert found.returncode == 2
+        assert "no node can hold a trial of" in found.stderr
+
+
+def wait_for_nodes(address: str, count: int) -> None:
+    code = (
+        "import ray, sys, time\n"
+        f"ray.init('{address}', log_to_driver=False)\n"
+        f"while len([n for n in ray.nodes() if n['Alive']]) < {count}: time.sleep(0.3)"
+    )
+    for _ in range(20):
+        if subprocess.run([sys.executable, "-c", code], check=False, env=environment(), timeout=120).returncode == 0:
+            return
+    raise AssertionError("the nodes did not come")
