@@ -361,6 +361,7 @@ class Runtime(Frozen):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     workers: Annotated[int, Field(ge=0)] = 0
     threads: Count = 1
+    judges: Count = Field(default=8, description="classifiers of one anonymizer that are trained in one pass, at most")
 
 
 _OPEN_GROUPS = (

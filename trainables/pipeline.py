@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -18,6 +19,7 @@ from trainables.config import Runtime, TrialConfig
 from trainables.plan import PlannedStage, TrialData, TrialPlan, plan_trial
 from trainables.stages import EVALUATE_PRIVACY, RAW_ACTION, TEST_PRIVACY
 from trainables.stages.context import StageContext
+from trainables.stages.judges import run_together
 from trainables.stages.loop import Stopped
 from trainables.store import Outcome, StageStore
 
@@ -62,13 +64,18 @@ class TrialRecord:
 
 
 def run_trial(
-    config: TrialConfig, runtime: Runtime, reporter: Reporter, stop: Callable[[], bool] = lambda: False
+    config: TrialConfig,
+    runtime: Runtime,
+    reporter: Reporter,
+    stop: Callable[[], bool] = lambda: False,
+    beside: Sequence[TrialConfig] = (),
 ) -> tuple[TrialRecord, dict[str, Outcome]]:
     """Runs one full pipeline; returns its record and the outcome of every stage.
 
     Each stage is computed by one worker at a time, whoever else needs it. While another one computes a stage, this one does
     what else of its trial is ready; when nothing is, it waits, and takes over if the other one dies. The record and the
-    outcomes are those of the plan's order, whatever the order of the work.
+    outcomes are those of the plan's order, whatever the order of the work. Of `beside`, trials under the same root, it trains
+    the judges that nobody has yet beside its own, where they look at the same anonymized batches: who needs them finds them.
 
     Raises ConfigError or DataError before any training when the config or the data cannot be used, Diverged on a NaN
     loss, Stopped after a saved epoch or while waiting when `stop()` says so. A second call goes on where the first one ended.
@@ -78,13 +85,20 @@ def run_trial(
     data.require()
     plan = plan_trial(config, data)
     store = StageStore(runtime.storage)
+    others = [
+        (stage, labels)
+        for other, labels in ((other, TrialData(other, runtime.data_root, like=data)) for other in beside)
+        for stage in plan_trial(other, labels).stages
+    ]
     done: dict[str, Outcome] = {}
     computed: set[str] = set()
     while len(done) < len(plan.stages):
         ready = [stage for stage in plan.stages if stage.role not in done and done.keys() >= set(stage.inputs.values())]
         for planned in ready:
-            compute = partial(_compute, planned, plan, runtime, data, store, done, reporter, stop)
-            outcome, own = _obtain(planned, store, compute)
+            inputs = {name: done[role] for name, role in planned.inputs.items()}
+            context = _context(planned, data, inputs, runtime, store, stop)
+            context = replace(context, report=partial(reporter.epoch, planned.role))
+            outcome, own = _obtain(planned, store, partial(_compute, planned, context, others, store))
             if outcome is not None:
                 break
         else:
@@ -122,34 +136,68 @@ def _wait(planned: PlannedStage, store: StageStore, reporter: Reporter, stop: Ca
 
 
 def _compute(
-    planned: PlannedStage,
-    plan: TrialPlan,
-    runtime: Runtime,
-    data: TrialData,
-    store: StageStore,
-    outcomes: Mapping[str, Outcome],
-    reporter: Reporter,
-    stop: Callable[[], bool],
+    planned: PlannedStage, context: StageContext, others: Sequence[tuple[PlannedStage, TrialData]], store: StageStore
 ) -> Outcome:
+    """The outcome of a stage, stored. Of `others` the judges that look at the same batches are trained beside it."""
     module, _, function = planned.stage.run.partition(":")
     run = getattr(importlib.import_module(module), function)
-    context = StageContext(
-        stage=planned.name,
-        config=planned.config,
-        runtime=runtime,
-        data=data,
-        inputs={name: outcomes[role] for name, role in planned.inputs.items()},
-        work=store.work(planned.name, planned.key),
-        report=lambda epoch, epochs, metrics: reporter.epoch(planned.role, epoch, epochs, metrics),
-        stop=stop,
-    )
-    outcome: Outcome = run(context)
-    progress = context.work.progress
-    outcome = replace(outcome, notes=(*outcome.notes, *progress.notes), seconds=progress.seconds)
-    store.write(
-        planned.name, planned.key, outcome, planned.depends_on, {"device": _device_name(context.device), "steps": planned.steps}
-    )
-    return outcome
+    stages = {context.work: planned}
+
+    def run_and_store(one: StageContext) -> Outcome:
+        outcome: Outcome = run(one)
+        progress, stage = one.work.progress, stages[one.work]
+        outcome = replace(outcome, notes=(*outcome.notes, *progress.notes), seconds=progress.seconds)
+        circumstances = {"device": _device_name(one.device), "steps": stage.steps}
+        store.write(stage.name, stage.key, outcome, stage.depends_on, circumstances)
+        return outcome
+
+    with contextlib.ExitStack() as claims:
+        claimed = _claim(planned, others, context.runtime.judges - 1, store, claims)
+        if not claimed:
+            return run_and_store(context)
+        contexts = [_context(stage, data, context.inputs, context.runtime, store, context.stop) for stage, data in claimed]
+        stages |= {one.work: stage for one, (stage, _) in zip(contexts, claimed, strict=True)}
+        log.info("%s: %d classifiers in one pass", planned.name, len(stages))
+        return run_together(run_and_store, context, contexts)
+
+
+def _claim(
+    planned: PlannedStage,
+    others: Sequence[tuple[PlannedStage, TrialData]],
+    most: int,
+    store: StageStore,
+    claims: contextlib.ExitStack,
+) -> list[tuple[PlannedStage, TrialData]]:
+    """Of `others` what can be trained beside a stage, is not stored, and nobody else computes; claimed as long as `claims`."""
+    fitting = {
+        stage.key: (stage, data)
+        for stage, data in others
+        if planned.pass_key and stage.pass_key == planned.pass_key and stage.key != planned.key
+    }
+    claimed: list[tuple[PlannedStage, TrialData]] = []
+    for key, (stage, data) in fitting.items():
+        if len(claimed) == most:
+            break
+        lease = None if store.has(stage.name, key) else store.try_claim(stage.name, key)
+        if lease is None:
+            continue
+        claims.enter_context(lease)
+        if not store.has(stage.name, key):  # another worker may have finished it meanwhile
+            claimed.append((stage, data))
+    return claimed
+
+
+def _context(
+    planned: PlannedStage,
+    data: TrialData,
+    inputs: Mapping[str, Outcome],
+    runtime: Runtime,
+    store: StageStore,
+    stop: Callable[[], bool],
+) -> StageContext:
+    """Of a stage that reports to nobody."""
+    work = store.work(planned.name, planned.key)
+    return StageContext(planned.name, planned.config, runtime, data, inputs, work, lambda *_: None, stop)
 
 
 def _device_name(device: torch.device) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,6 +156,18 @@ class PlannedStage:
     def name(self) -> str:
         return self.stage.name
 
+    @property
+    def pass_key(self) -> str:
+        """Equal for judges that see the same anonymized batches: only their classifiers differ, and how fast these learn.
+        Empty for what is no judge.
+        """
+        judge = self.stage.judge
+        if not judge:
+            return ""
+        config = dict(self.depends_on["config"])
+        config[judge] = {name: value for name, value in config[judge].items() if name not in ("classifier", "learning_rate")}
+        return digest({**self.depends_on, "config": config})
+
 
 @dataclass(frozen=True)
 class TrialPlan:
@@ -172,6 +184,19 @@ class TrialPlan:
         """Equal for trials that judge the same anonymizer."""
         source = method_of(self.config).anonymizer
         return next((stage.key for stage in self.stages if stage.name == source), self.stages[0].key)
+
+
+def beside(plans: Sequence[TrialPlan]) -> list[list[int]]:
+    """For each trial the others of which a judge could be trained beside one of its own."""
+    by_pass: dict[str, dict[str, int]] = {}  # one trial for each judge
+    for number, plan in enumerate(plans):
+        for stage in plan.stages:
+            if key := stage.pass_key:
+                by_pass.setdefault(key, {}).setdefault(stage.key, number)
+    return [
+        sorted({other for stage in plan.stages for other in by_pass.get(stage.pass_key, {}).values()} - {number})
+        for number, plan in enumerate(plans)
+    ]
 
 
 def plan_trial(config: TrialConfig, data: TrialData) -> TrialPlan:

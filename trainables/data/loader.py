@@ -8,8 +8,8 @@ in which the decoder writes them, colours last, and are turned around on the dev
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple, NotRequired, TypedDict, cast
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 
 import numpy as np
 import torch
@@ -69,6 +69,12 @@ class _Seeded(Dataset[dict[str, Tensor]]):
     def __len__(self) -> int:
         return len(self.items)
 
+    @property
+    def key(self) -> tuple[Hashable, ...]:
+        """Equal for samples that are the same ones."""
+        key: tuple[Any, ...] = type(self), tuple(self.items), self.clip, self.seed, self.views
+        return *key, None if self.boxes is None else self.boxes.fingerprint
+
     def boxes_at(self, item: Video | Still, indices: Sequence[int]) -> np.ndarray | None:
         """(T, N, 4) people in frames `indices`; None where no boxes are asked for."""
         return None if self.boxes is None else self.boxes.at(item, indices)
@@ -127,6 +133,10 @@ class FramePairs(_Seeded):
         super().__init__(items, clip, seed, views=2)
         self.distance = distance
 
+    @property
+    def key(self) -> tuple[Hashable, ...]:
+        return (*super().key, self.distance)
+
     def __getitem__(self, sample: SampleId) -> dict[str, Tensor]:
         item = cast(Video, self.items[sample.item])
         position, draws = self.draw(sample)
@@ -169,6 +179,8 @@ class Loader:
     """Batches of a data set, epoch by epoch or as an endless stream of which any stretch can be had.
 
     The order of epoch e is the permutation drawn from (seed, e); the last, smaller batch is kept unless `drop_last`.
+    `share` stands between the loader and who takes its batches, for several who want the same ones.
+    `part` says which rows of a batch, from their number, are loaded here; there can be none.
     """
 
     def __init__(
@@ -179,8 +191,11 @@ class Loader:
         workers: int = 0,
         pin: bool = False,
         drop_last: bool = False,
+        share: Callable[[Loader, int, int], Iterator[Batch]] | None = None,
+        part: Callable[[int], slice] | None = None,
     ) -> None:
-        self.samples, self.batch_size, self.shuffle = samples, batch_size, shuffle
+        self._part = part
+        self.samples, self.batch_size, self.shuffle, self._share = samples, batch_size, shuffle, share
         self.drop_last = drop_last and len(samples) >= batch_size
         self._schedule = _Schedule()
         self._loader: DataLoader[dict[str, Tensor]] = DataLoader(
@@ -190,6 +205,7 @@ class Loader:
             persistent_workers=workers > 0,
             pin_memory=pin,
             multiprocessing_context="forkserver" if workers > 0 else None,
+            generator=torch.Generator(),
         )
 
     def __len__(self) -> int:
@@ -197,22 +213,38 @@ class Loader:
         batches = len(self.samples) / self.batch_size
         return math.floor(batches) if self.drop_last else math.ceil(batches)
 
+    @property
+    def key(self) -> Hashable:
+        """Equal for loaders that load the same batches."""
+        return (*self.samples.key, self.batch_size, self.shuffle, self.drop_last)
+
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """All samples once."""
         return self.stretch(epoch * len(self), len(self))
 
     def stretch(self, first: int, count: int) -> Iterator[Batch]:
-        """Batches `first` .. `first + count - 1` of the endless stream epoch 0, epoch 1, ..."""
+        """Batches `first` .. `first + count - 1` of the endless stream epoch 0, epoch 1, ...
+
+        Draws one random number, as torch's own loader does: what a stage draws next must not depend on who loads.
+        """
+        torch.empty((), dtype=torch.int64).random_()
+        yield from self.load(first, count) if self._share is None else self._share(self, first, count)
+
+    def load(self, first: int, count: int) -> Iterator[Batch]:
+        """As `stretch`, from this loader itself, and without drawing."""
         orders: dict[int, list[int]] = {}
-        batches = []
+        batches, nothing = [], []
         for step in range(first, first + count):
             epoch, number = divmod(step, len(self))
             order = orders.setdefault(epoch, self._order(epoch))
             chosen = order[number * self.batch_size : (number + 1) * self.batch_size]
-            batches.append([SampleId(epoch, index) for index in chosen])
+            own = chosen if self._part is None else chosen[self._part(len(chosen))]
+            nothing.append(not own)
+            batches.append([SampleId(epoch, index) for index in own or chosen[:1]])
         self._schedule.batches = batches
         try:
-            yield from cast(Iterator[Batch], self._loader)
+            for empty, batch in zip(nothing, cast(Iterator[Batch], self._loader), strict=True):
+                yield cast(Batch, {name: value[:0] for name, value in batch.items()}) if empty else batch  # type: ignore[attr-defined, misc, index]
         except DataError as error:  # from a worker it comes with the worker's traceback; its last line is the message
             raise DataError(str(error).strip().splitlines()[-1].split("DataError: ")[-1]) from None
 

@@ -16,7 +16,9 @@ ANONYMIZER = "anonymizer"  # as an input: whichever stage of the method leaves t
 class Stage:
     """`run`: module:function; `fields`: dotted names in TrialConfig; `data`: members of TrialData; `inputs`: stages.
 
-    A field `anonymizer` means the network as far as it matters: of a method that trains none, its name alone.
+    `parallel`: what its losses and figures need of other ranks is gathered, see `trainables.stages.ranks`.
+    A field `anonymizer` means the network as far as it matters: of a method that trains none, its name alone. `judge`: the
+    field with the classifier of a stage that trains one beside others of the same anonymizer (`trainables.stages.judges`).
     """
 
     name: str
@@ -25,6 +27,8 @@ class Stage:
     data: tuple[str, ...]
     inputs: tuple[str, ...] = ()
     version: int = 1
+    parallel: bool = False
+    judge: str = ""
 
 
 IMAGE_VIEW = ("seed", "clip.size", "clip.decode_size", "augment", "departures.float16", "departures.drop_last")
@@ -40,7 +44,13 @@ DETECT = Stage(
     ("obfuscation.detector", "obfuscation.detector_weights", "obfuscation.score", "obfuscation.every"),
     JUDGED_DATA,
 )
-RECONSTRUCT = Stage("reconstruct", "trainables.stages.reconstruct:run", (*VIEW, "anonymizer", "reconstruct"), TRAINING_DATA)
+RECONSTRUCT = Stage(
+    "reconstruct",
+    "trainables.stages.reconstruct:run",
+    (*VIEW, "anonymizer", "reconstruct"),
+    TRAINING_DATA,
+    parallel=True,
+)
 WARM_UP = Stage(
     "warm_up",
     "trainables.stages.warm_up:run",
@@ -56,6 +66,7 @@ WARM_UP = Stage(
     ),
     TRAINING_DATA,
     ("reconstruct",),
+    parallel=True,
 )
 # What every minimax depends on; the stage of a method with settings of its own.
 MINIMAX_FIELDS = (*VIEW, "anonymizer", "action_classifier", "privacy_encoder", "minimax", "options")
@@ -65,6 +76,7 @@ MINIMAX = Stage(
     (*VIEW, "anonymizer", "action_classifier", "privacy_encoder", "minimax", "departures.detached_penalty"),
     TRAINING_DATA,
     ("reconstruct", "warm_up"),
+    parallel=True,
 )
 EVALUATE_ACTION = Stage(
     "evaluate_action",
@@ -72,6 +84,8 @@ EVALUATE_ACTION = Stage(
     (*TEST_VIEW, "anonymizer", "evaluate_action", "selection"),
     ("action_evaluation",),
     (ANONYMIZER,),
+    judge="evaluate_action",
+    parallel=True,
 )
 # The classifier that learned from raw clips, on anonymized ones: what a system in use loses before it is trained again.
 TEST_DEPLOYED = Stage(
@@ -87,6 +101,7 @@ EVALUATE_PRIVACY = Stage(
     (*IMAGE_VIEW, "anonymizer", "evaluate_privacy", "selection", "departures.logit_threshold"),
     ("privacy_evaluation",),
     (ANONYMIZER,),
+    judge="evaluate_privacy",
 )
 # f_B' on images it was not trained for: another set, or anonymized ones after training on raw ones (Table 6).
 TEST_PRIVACY = Stage(
@@ -102,4 +117,5 @@ EVALUATE_CLIP_PRIVACY = Stage(
     (*TEST_VIEW, "anonymizer", "evaluate_privacy", "selection", "departures.logit_threshold"),
     ("clips_with_attributes",),
     (ANONYMIZER,),
+    judge="evaluate_privacy",
 )

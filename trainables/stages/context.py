@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim import Optimizer
 
 from trainables.config import ClipConfig, Runtime, TrialConfig
 from trainables.data.augment import augment_boxes, augment_clips, centre_crop, centre_crop_boxes
@@ -22,14 +24,18 @@ from trainables.plan import TrialData
 from trainables.stages import DETECT
 from trainables.store import Outcome, Work
 
-
-class Stopped(RuntimeError):
-    """The trial was asked to stop; what it has done is saved."""
+if TYPE_CHECKING:
+    from trainables.stages.judges import Member
+    from trainables.stages.ranks import Ranks
 
 
 @dataclass(frozen=True)
 class StageContext:
-    """`report(epoch, epochs, metrics)` is called once an epoch; `stop()` asks, at every step, whether to end now."""
+    """`report(epoch, epochs, metrics)` is called once an epoch; `stop()` asks, at every step, whether to end now.
+
+    `together`: the stage is one of several judges that run side by side; see `trainables.stages.judges`.
+    `ranks`: it runs in several processes, of which each has a share of every batch; see `trainables.stages.ranks`.
+    """
 
     stage: str
     config: TrialConfig
@@ -39,6 +45,8 @@ class StageContext:
     work: Work
     report: Callable[[int, int, Mapping[str, float]], None]
     stop: Callable[[], bool]
+    together: Member | None = None
+    ranks: Ranks | None = None
 
     @property
     def device(self) -> torch.device:
@@ -61,7 +69,22 @@ class StageContext:
     def loader(self, samples: _Seeded, batch_size: int, shuffle: bool) -> Loader:
         """`shuffle` is for training: only there may a partial batch be left out."""
         drop_last = shuffle and self.config.departures.drop_last
-        return Loader(samples, batch_size, shuffle, self.runtime.workers, self.device.type == "cuda", drop_last)
+        share = None if self.together is None else self.together.batches
+        part = None if self.ranks is None else self.ranks.share
+        return Loader(samples, batch_size, shuffle, self.runtime.workers, self.device.type == "cuda", drop_last, share, part)
+
+    def gathered(self, rows: Tensor) -> Tensor:
+        """(n, ...) of this rank's share of a batch -> (N, ...) of the whole batch, with the gradient of its own rows."""
+        return rows if self.ranks is None else self.ranks.gathered(rows)
+
+    def mean(self, value: Tensor, rows: int) -> Tensor:
+        """The mean over the whole batch of what is a mean over the `rows` of this rank's share: a scalar."""
+        return value if self.ranks is None else self.ranks.mean(value, rows)
+
+    def join_ranks(self, optimizer: Optimizer, *networks: nn.Module) -> None:
+        """Has `optimizer` step down the gradient of the whole batch, and `networks` normalise by it."""
+        if self.ranks is not None:
+            self.ranks.join(optimizer, *networks)
 
     def training_clips(self, batch_size: int) -> Loader:
         """The clips that train the anonymizer, shuffled."""
@@ -96,14 +119,20 @@ class StageContext:
         view = self._colours(batch, centre_crop(batch["clips"], self.config.augment, self.config.clip.size))
         return view.unflatten(1, (clips, view.shape[1] // clips)).flatten(0, 1)
 
-    @torch.no_grad()
     def anonymized_view(
         self, anonymizer: Anonymizer, batch: Batch, training: bool = False, clips: int = 1
     ) -> tuple[Tensor, Tensor]:
         """The training view or the test view of a batch, and f_A of it: what the judges see. Both ((B clips), T, C, S, S).
 
-        Boxes of people, where the batch has them, take the way of the pixels.
+        Boxes of people, where the batch has them, take the way of the pixels. Not to be changed in place.
         """
+        compute = partial(self._anonymized_view, anonymizer, batch, training, clips)
+        if self.together is None:
+            return compute()
+        return self.together.once((anonymizer, training, clips), batch["clips"], compute)
+
+    @torch.no_grad()
+    def _anonymized_view(self, anonymizer: Anonymizer, batch: Batch, training: bool, clips: int) -> tuple[Tensor, Tensor]:
         view = self.training_view(batch) if training else self.test_view(batch, clips)
         with self.autocast():
             if "boxes" not in batch:
@@ -140,7 +169,8 @@ class StageContext:
         anonymizer = build_anonymizer(self.config.anonymizer, self.config.options)
         if source in self.inputs:
             anonymizer.load_state_dict(self.inputs[source].state["anonymizer"])
-        return anonymizer.to(self.device).eval().requires_grad_(False)
+        anonymizer = anonymizer.to(self.device).eval().requires_grad_(False)
+        return anonymizer if self.together is None else self.together.anonymizer(source, anonymizer)
 
     def anonymize(self, anonymizer: Anonymizer, view: Tensor) -> Tensor:
         """f_A of (B, T, C, H, W), frame by frame, or with the axes mixed up as in the released code."""

@@ -56,6 +56,10 @@ class Progress:
     def seconds(self) -> float:
         return self._before + time.monotonic() - self._start
 
+    def leave_out(self, seconds: float) -> None:
+        """So long the stage has only waited for another one."""
+        self._start += seconds
+
     def state_dict(self) -> dict[str, Any]:
         return {"seconds": self.seconds, "notes": self.notes}
 
