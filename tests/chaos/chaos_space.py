@@ -1,0 +1,90 @@
+"""Plug-in of the chaos runs: their space, and a journal of what the workers compute.
+
+Seven settings: four that share stages, one on a set of videos of its own (which a fault may damage), one whose loss becomes
+NaN and one with a corrupt video among its data. Where CHAOS_JOURNAL names a file, every process that runs a trial appends a
+line to it for each epoch it has computed and each stage it has stored.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from search_spaces.registry import RAW, SPACES, Space
+
+JOURNAL = "CHAOS_JOURNAL"
+SETTINGS = {
+    "clip.size": 16,
+    "clip.decode_size": 16,
+    "clip.frames": 4,
+    "anonymizer.decoder_channels": "[8, 4]",
+    "reconstruct.epochs": 6,
+    "warm_up.epochs": 6,
+    "minimax.epochs": 6,
+    "evaluate_action.epochs": 8,
+    "evaluate_privacy.epochs": 8,
+}
+
+if "chaos" not in SPACES:
+    SPACES.register("chaos")(
+        Space(
+            source="none",
+            question="Is everything recorded once, whatever dies?",
+            settings=(
+                RAW,
+                {"minimax.distortion_budget": 0.1, "minimax.penalty_weight": 10.0},
+                {"minimax.distortion_budget": 0.2, "minimax.penalty_weight": 10.0},
+                {"minimax.penalty_weight": 0.0},
+                {"minimax.learning_rate_anonymizer": 1e30},
+                {"method": "raw", "data.action.folder": "corrupt"},
+                {"method": "raw", "data.action.folder": "spare", "clip.test_clips": 2},
+            ),
+        )
+    )
+
+
+def write(journal: str | Path, what: str, key: str, epoch: int = -1) -> None:
+    line = {"what": what, "key": key, "epoch": epoch, "by": f"{socket.gethostname()} {os.getpid()}"}
+    with Path(journal).open("a") as file:  # appending a short line is one step, whoever else does
+        file.write(json.dumps(line) + "\n")
+
+
+class Journal:
+    """A Reporter that writes down each epoch, under the key of its stage, before it tells the next one."""
+
+    def __init__(self, path: str | Path, keys: Mapping[str, str], reporter: Any) -> None:
+        self._path, self._keys, self._reporter = path, keys, reporter
+
+    def epoch(self, stage: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+        write(self._path, "epoch", self._keys[stage], epoch)
+        self._reporter.epoch(stage, epoch, epochs, metrics)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reporter, name)
+
+
+def _keep_journal(path: str) -> None:
+    """From now on in this process."""
+    from trainables import pipeline
+    from trainables.plan import TrialData, plan_trial
+    from trainables.store import StageStore
+
+    run, store = pipeline.run_trial, StageStore.write
+
+    def run_trial(config: Any, runtime: Any, reporter: Any, *more: Any, **options: Any) -> Any:
+        keys = {stage.role: stage.key for stage in plan_trial(config, TrialData(config, runtime.data_root)).stages}
+        return run(config, runtime, Journal(path, keys, reporter), *more, **options)
+
+    def store_stage(self: StageStore, stage: str, key: str, *more: Any, **options: Any) -> None:
+        store(self, stage, key, *more, **options)
+        write(path, "stage", key)
+
+    pipeline.run_trial, StageStore.write = run_trial, store_stage  # type: ignore[assignment, method-assign]
+
+
+if JOURNAL in os.environ:
+    _keep_journal(os.environ[JOURNAL])

@@ -1,0 +1,198 @@
+"""What can happen to a study: each fault hits something that a seeded generator chooses, and may be repaired after a while."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+from cluster import STORAGE_BYTES, Cluster, Node
+from reference import a_video
+
+
+@dataclass
+class Scene:
+    """What a fault may touch. `stop_job` is what `ray job stop` does.
+
+    `later` are the repairs, with the time at which each is due; `artifacts` and `checkpoints` count what was destroyed, by
+    the key of its stage.
+    """
+
+    cluster: Cluster
+    data_root: Path
+    choice: random.Random
+    stop_job: Callable[[], None]
+    later: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
+    artifacts: Counter[str] = field(default_factory=Counter)
+    checkpoints: Counter[str] = field(default_factory=Counter)
+
+    def after(self, seconds: float, repair: Callable[[], None]) -> None:
+        self.later.append((time.monotonic() + seconds, repair))
+
+    def repair(self, everything: bool = False) -> None:
+        """What is due."""
+        now = time.monotonic()
+        due = [repair for when, repair in self.later if everything or when <= now]
+        self.later = [] if everything else [(when, repair) for when, repair in self.later if when > now]
+        for repair in due:
+            repair()
+
+
+def kill_trial(scene: Scene) -> str:
+    return _signal_trial(scene, signal.SIGKILL)
+
+
+def terminate_trial(scene: Scene) -> str:
+    return _signal_trial(scene, signal.SIGTERM)
+
+
+def kill_node(scene: Scene) -> str:
+    node = _worker(scene)
+    if node is None:
+        return ""
+    scene.cluster.workers.remove(node)
+    node.kill()
+    scene.after(5, scene.cluster.start_worker)
+    return node.name
+
+
+def terminate_node(scene: Scene) -> str:
+    """A spot machine that is taken back: SIGTERM to every process, and power off 20 s later."""
+    node = _worker(scene)
+    if node is None:
+        return ""
+    scene.cluster.workers.remove(node)
+    for process in node.processes():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    scene.after(20, node.kill)
+    scene.after(25, scene.cluster.start_worker)
+    return node.name
+
+
+def cut_off_node(scene: Scene) -> str:
+    """Without its network for a while: Ray gives it up, its processes go on and do not know."""
+    node = _worker(scene)
+    if node is None:
+        return ""
+    scene.cluster.workers.remove(node)
+    scene.cluster.cut_off(node)
+    scene.after(5, scene.cluster.start_worker)
+    scene.after(40, node.kill)
+    return node.name
+
+
+def kill_driver(scene: Scene) -> str:
+    driver = scene.cluster.driver()
+    if driver is None:
+        return ""
+    driver.kill()
+    return str(driver.pid)
+
+
+def stop_job(scene: Scene) -> str:
+    if scene.cluster.driver() is None:
+        return ""
+    scene.stop_job()
+    return "job"
+
+
+def kill_head(scene: Scene) -> str:
+    if scene.cluster.head is None or scene.cluster.driver() is None:
+        return ""
+    workers = len(scene.cluster.workers)
+    scene.cluster.lose_head()
+
+    def again() -> None:
+        scene.cluster.start_head()
+        for _ in range(workers):
+            scene.cluster.start_worker()
+
+    scene.after(3, again)
+    return "head"
+
+
+def stop_mlflow(scene: Scene) -> str:
+    if scene.cluster.mlflow is None:
+        return ""
+    scene.cluster.stop_mlflow(scene.choice.choice((signal.SIGTERM, signal.SIGKILL)))
+    seconds = scene.choice.uniform(10, 30)
+    scene.after(seconds, scene.cluster.start_mlflow)
+    return f"{seconds:.0f} s"
+
+
+def fill_storage(scene: Scene) -> str:
+    scene.cluster.resize_storage()
+    scene.after(15, lambda: scene.cluster.resize_storage(STORAGE_BYTES))
+    return "15 s"
+
+
+def truncate_artifact(scene: Scene) -> str:
+    stored = sorted(scene.cluster.storage.glob("stages/*/*/state.pt"))
+    stored = [path for path in stored if "." not in path.parent.name]
+    if not stored:
+        return ""
+    path = scene.choice.choice(stored)
+    scene.artifacts[path.parent.name] += 1
+    os.truncate(path, path.stat().st_size // 2)
+    return f"{path.parent.parent.name} {path.parent.name}"
+
+
+def truncate_checkpoint(scene: Scene) -> str:
+    """The last checkpoint of a stage whose worker has just died: otherwise nobody would read it."""
+    for process in scene.cluster.trial_processes():
+        for lease in scene.cluster.storage.glob("stages/*/*.lease.*"):
+            key = lease.name.partition(".")[0]
+            saved = sorted(lease.parent.glob(f"{key}.work/checkpoint.*.pt"), key=lambda path: int(path.name.split(".")[1]))
+            if lease.read_text().split()[1] != str(process.pid) or len(saved) < 2:
+                continue
+            process.kill()
+            process.wait()
+            with contextlib.suppress(FileNotFoundError):  # it was ready, just now
+                saved = sorted(lease.parent.glob(f"{key}.work/checkpoint.*.pt"), key=lambda path: int(path.name.split(".")[1]))
+                os.truncate(saved[-1], saved[-1].stat().st_size // 2)
+                scene.checkpoints[key] += 1
+                return f"{lease.parent.name} {key}"
+    return ""
+
+
+def empty_video(scene: Scene) -> str:
+    """In the data of one trial; put back after a while, as the message asks."""
+    path = a_video(scene.data_root / "spare")
+    content = path.read_bytes()
+    if not content:
+        return ""
+    path.write_bytes(b"")
+    scene.after(20, lambda: path.write_bytes(content) and None)
+    return path.name
+
+
+Fault = Callable[[Scene], str]  # what it has hit; empty if there was nothing to hit yet
+EVERYWHERE: tuple[Fault, ...] = (
+    *(kill_trial, terminate_trial, kill_node, terminate_node, kill_driver, stop_job, kill_head, stop_mlflow),
+    *(truncate_artifact, truncate_checkpoint, empty_video),
+)
+ISOLATED: tuple[Fault, ...] = (fill_storage, cut_off_node)  # they need a network and a file system of their own
+
+
+def _signal_trial(scene: Scene, number: signal.Signals) -> str:
+    found = scene.cluster.trial_processes()
+    if not found:
+        return ""
+    process = scene.choice.choice(found)
+    process.send_signal(number)
+    return str(process.pid)
+
+
+def _worker(scene: Scene) -> Node | None:
+    """One that computes, while there is another one."""
+    busy = {process.pid for process in scene.cluster.trial_processes()}
+    found = [node for node in scene.cluster.workers if busy & {process.pid for process in node.processes()}]
+    return scene.choice.choice(found) if found and len(scene.cluster.workers) > 1 else None
