@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from search_spaces.registry import Search
 from study.costs import Costs, stored_stages
@@ -17,12 +19,14 @@ from study.resources import Resources, Share, Size, can_be_given
 from trainables import schema
 from trainables.config import ConfigError, Runtime
 from trainables.data.generated import DOMAINS, GeneratedSpec, ensure
-from trainables.plan import TrialData, TrialPlan, plan_trial
+from trainables.plan import TrialData, TrialPlan, beside, plan_trial
 from trainables.plugins import Plugin
 from trainables.store import StageStore
 from trainables.trial import TrialJob
 
 if TYPE_CHECKING:
+    from study.search import Point
+    from study.tracking import Study
     from study.tuner import StudyEnd
 
 
@@ -47,6 +51,7 @@ class Launch:
     match_cpus: bool = False
     gpu_memory: float | None = None  # GiB that a trial needs
     nodes_come_later: bool = False
+    fresh: bool = False
 
     @staticmethod
     def of(
@@ -63,6 +68,7 @@ class Launch:
         match_cpus: bool = False,
         gpu_memory: float | None = None,
         nodes_come_later: bool = False,
+        fresh: bool = False,
     ) -> Launch:
         """Raises ConfigError for what cannot be: no data root, one for generated data, resources below zero, a storage that
         no worker can reach, or one where MLflow's database cannot be.
@@ -106,6 +112,7 @@ class Launch:
             match_cpus=match_cpus,
             gpu_memory=gpu_memory,
             nodes_come_later=nodes_come_later,
+            fresh=fresh,
         )
 
     @property
@@ -151,7 +158,8 @@ def launch(plan: StudyPlan, where: Launch) -> int:
     store.require()
     if problems_of_mlflow := where.tracking_uri.startswith("http") and tracking_problems(where.tracking_uri):
         raise ConfigError(problems_of_mlflow[0])
-    from study.tracking import FAILED, FINISHED, KILLED, Study, finished_trials, open_study
+    from study.recording import FAILED, KILLED
+    from study.tracking import Study, finished_trials, open_study
 
     where.storage.mkdir(parents=True, exist_ok=True)
     experiment_id = open_study(plan, where.tracking_uri, where.storage / "mlflow-artifacts", where.fresh)
@@ -166,35 +174,87 @@ def launch(plan: StudyPlan, where: Launch) -> int:
     todo = [pair for pair in ordered if pair[1].key not in already]
     print(f"{plan.experiment}: {len(ordered)} trials, {len(ordered) - len(todo)} done before, {len(todo)} to run")
     print(f"data {data_root}\nstorage {where.stages}\nresults {where.storage}\nMLflow {where.tracking_uri}", flush=True)
-    problems = False
-    if todo or plan.search is not None:
-        from study.tuner import StudyEnd, run_trials, start_ray, stop_ray
+    study.plan([_planned(trial, staged) for trial, staged in ordered])
+    left = 0 if plan.search is None else _searched(plan, plan.search, runs)[2]
+    try:
+        end = _run(plan, where, study, plans, todo, stored, data_root) if todo or left > 0 else None
+    except BaseException as error:
+        with contextlib.suppress(Exception):
+            study.end_unfinished("the study ended before it")
+            study.end(KILLED if isinstance(error, KeyboardInterrupt) else FAILED, f"{type(error).__name__}: {error}")
+        raise
+    return _close(plan, where, study, end)
 
-        gpus = max(where.gpus, *(size.gpus for size in where.sizes), 0.0)
-        needs = needs_of(plans, data_root, where.stages, where.tracking_uri, gpus, where.gpu_memory, where.plugins)
-        configs = [trial.config for trial in plan.trials]
-        resources, needs = start_ray(where.resources, configs, needs, where.nodes_come_later)
-        try:
+
+def _run(
+    plan: StudyPlan,
+    where: Launch,
+    study: Study,
+    plans: Sequence[TrialPlan],
+    todo: Sequence[tuple[StudyTrial, TrialPlan]],
+    stored: Set[str],
+    data_root: Path,
+) -> StudyEnd:
+    """Starts Ray, runs the trials of `todo` and what a search proposes, and stops Ray."""
+    from study.tuner import StudyEnd, run_trials, start_ray, stop_ray
+
+    gpus = max(where.gpus, *(size.gpus for size in where.sizes), 0.0)
+    needs = needs_of(plans, data_root, where.stages, where.tracking_uri, gpus, where.gpu_memory, where.plugins)
+    configs = [trial.config for trial in plan.trials]
+    resources, needs = start_ray(where.resources, configs, needs, where.nodes_come_later)
+    try:
+        with study.sending():
             end = StudyEnd()
             if todo:
                 shares = [resources.of(trial.config) for trial, _ in todo]
                 jobs = [
-                    _job(plan, trial, staged, where, data_root, share, experiment_id)
+                    _job(plan, trial, staged, where, data_root, share, study)
                     for (trial, staged), share in zip(todo, shares, strict=True)
                 ]
+                jobs = [
+                    replace(job, beside=tuple(jobs[other].config for other in others))
+                    for job, others in zip(jobs, beside([staged for _, staged in todo]), strict=True)
+                ]
                 shapes = [str(share) for share in shares]
-                queue = Queue([steps_of(staged) for _, staged in todo], stored, store.has, shapes)
+                queue = Queue([steps_of(staged) for _, staged in todo], stored, StageStore(where.stages).has, shapes)
                 end = run_trials(jobs, shares, queue, needs, resources, where.storage, plan.experiment)
             if plan.search is not None and not end.interrupted:
-                end += _search(plan, plan.search, where, resources, needs, data_root, experiment_id)
-        finally:
-            stop_ray()
-        reason = "interrupted; run the same command to continue" if end.interrupted else "its worker was lost too often"
-        left = end_unfinished(where.tracking_uri, experiment_id, reason)
-        problems = bool(end.failed or end.lost or end.interrupted)
-        print(f"{end.done} done, {end.failed} failed, {end.lost} lost" + (f"; stopped: {', '.join(left)}" if left else ""))
-    _report(plan, where)
-    return 1 if problems else 0
+                end += _search(plan, plan.search, where, resources, needs, data_root, study)
+            return end
+    finally:
+        stop_ray()
+
+
+def _close(plan: StudyPlan, where: Launch, study: Study, end: StudyEnd | None) -> int:
+    """Brings the records up to date, writes the report and says how it ended. Returns 0 if every trial is done, 1 if not."""
+    from study.recording import FAILED, FINISHED, KILLED
+
+    try:
+        unsent = study.send_patiently()
+        if not unsent:
+            interrupted = end is not None and end.interrupted
+            reason = "interrupted; run the same command to continue" if interrupted else "its worker was lost for good"
+            left = study.end_unfinished(reason)
+            problems = end is not None and bool(end.failed or end.lost or end.interrupted)
+            if end is not None:
+                counts = f"{end.done} done, {end.failed} failed, {end.lost} lost"
+                print(counts + (f"; stopped: {', '.join(left)}" if left else ""))
+            _report(plan, where)
+            study.report(where.storage / "reports" / plan.experiment)
+            study.end(KILLED if interrupted else FAILED if problems else FINISHED, reason if interrupted else "")
+            return 1 if problems else 0
+        problem = f"the records of {unsent} trials wait in {where.stages}/unsent"
+    except Exception as error:  # a server, a database, a network: each has errors of its own
+        problem = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    print(
+        f"MLflow {where.tracking_uri} does not answer ({problem}); nothing is lost: run the same command when it is back",
+        file=sys.stderr,
+    )
+    return 1
+
+
+def _planned(trial: StudyTrial, staged: TrialPlan) -> dict[str, str | int]:
+    return {"key": staged.key, "name": trial.name, "setting": trial.setting, "seed": trial.config.seed}
 
 
 def _search(
@@ -204,23 +264,29 @@ def _search(
     resources: Resources,
     needs: Needs,
     data_root: Path,
-    experiment_id: str,
+    study: Study,
 ) -> StudyEnd:
     """The trials that an optimiser proposes, after what MLflow already has of this study."""
-    from study.search import optimiser, points_of, worst
-    from study.tracking import all_runs
+    from study.search import optimiser, worst
     from study.tuner import StudyEnd, run_search
 
-    first = next(trial for trial in plan.trials if trial.config.method == "penalty")
-    points = points_of(search, all_runs(where.tracking_uri, experiment_id), first.config.seed)
-    left = search.trials - sum(point.objectives is not None for point in points)
+    first, points, left = _searched(plan, search, study.runs())
     print(f"search with {search.sampler}: {search.trials} points, {search.trials - max(0, left)} done before", flush=True)
     if left <= 0:
         return StudyEnd()
     share = resources.of(first.config)
-    template = replace(_job(plan, first, None, where, data_root, share, experiment_id), name="", failed=worst(search))
+    template = replace(_job(plan, first, None, where, data_root, share, study), name="", failed=worst(search))
     algorithm = optimiser(search, points, first.config.seed)
     return run_search(template, share, algorithm, left, needs, resources, where.storage, plan.experiment)
+
+
+def _searched(plan: StudyPlan, search: Search, runs: Sequence[Any]) -> tuple[StudyTrial, list[Point], int]:
+    """The trial that a search varies, the points that were tried, and how many are left."""
+    from study.search import points_of
+
+    first = next(trial for trial in plan.trials if trial.config.method == "penalty")
+    points = points_of(search, runs, first.config.seed)
+    return first, points, search.trials - sum(point.objectives is not None for point in points)
 
 
 def plan_stages(plan: StudyPlan, data_root: Path) -> list[TrialPlan]:
@@ -266,7 +332,7 @@ def _job(
     where: Launch,
     data_root: Path,
     share: Share,
-    experiment_id: str,
+    study: Study,
 ) -> TrialJob:
     return TrialJob(
         name=trial.name,
@@ -274,9 +340,12 @@ def _job(
         config=trial.config.model_dump(mode="json"),
         runtime=where.runtime(data_root, share).model_dump(),
         tracking_uri=where.tracking_uri,
-        experiment_id=experiment_id,
+        experiment_id=study.experiment_id,
+        gpus=share.gpus,
+        stop=study.stop,
         plugins=where.plugins,
         tags={
+            **study.tags,
             schema.TAG_SPACE: plan.space,
             schema.TAG_PROFILE: plan.profile,
             schema.TAG_PROTOCOL: trial.protocol,

@@ -58,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sizes=tuple(Size.of(text) for text in options.gpus_for),
             match_cpus=options.cpus_per_trial is None,
             gpu_memory=options.gpu_memory,
+            fresh=options.fresh,
             nodes_come_later=options.nodes_come_later or bool(os.environ.get(NODES_COME_LATER_VARIABLE)),
         )
         if options.dry_run:
@@ -97,6 +98,12 @@ def _parser() -> argparse.ArgumentParser:
         "--seconds-per-step", action="append", default=[], metavar="STAGE=S", help="for --dry-run: where nothing was measured"
     )
     parser.add_argument("--price-per-gpu-hour", type=float, metavar="P", help="for --dry-run: what it would cost")
+    parser.add_argument(
+        "--fresh",
+        action="store_true",
+        help="start over under a new study: the records so far are kept as `SPACE until TIME`; stored stages are used where"
+        " nothing that they depend on has changed (to compute them again, give another --storage)",
+    )
     parser.add_argument("--sampler", metavar="NAME", help="for a search: tpe, nsga2 or random (default: the space's)")
     parser.add_argument("--trials", type=int, metavar="N", help="for a search: how many points (default: the space's)")
     parser.add_argument(

@@ -1,38 +1,39 @@
-"""MLflow: one run a trial, found again by its key whatever was retried. The driver makes the experiment, trials only write."""
+"""What a study's driver has to do with MLflow: experiment and parent run, what is done, and what no worker can end or send."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import yaml
-from mlflow.entities import Metric, Param, Run, RunStatus
+from mlflow.entities import Run, RunStatus
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
+from study.accounts import RUNNING, Spool, trials_folder
 from study.plan import StudyPlan
+from study.recording import FINISHED, KILLED, Sender  # before MLflow: how long it waits is set there
 from trainables import schema
-from trainables.config import ConfigError, TrialConfig, flatten
+from trainables.config import ConfigError
+from trainables.store.files import Files
+from trainables.store.leases import HEARTBEAT_SECONDS, LEASE_SECONDS, Leases
 
-if TYPE_CHECKING:
-    from trainables.pipeline import TrialRecord
-    from trainables.plan import PlannedStage
-    from trainables.store import Outcome
-
+log = logging.getLogger(__name__)
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it tells of every table it makes
 
-_BATCH = 900  # MLflow takes at most 1,000 metrics a call
-_PARAM_LENGTH = 500
 
-
-def open_study(plan: StudyPlan, tracking_uri: str, artifacts: Path) -> str:
+def open_study(plan: StudyPlan, tracking_uri: str, artifacts: Path, fresh: bool = False) -> str:
     """Creates database and experiment (once, by the driver: eight processes at a new database crash) and returns its id.
 
+    If `fresh`, an experiment that is there gives its name to a new one, and keeps its records under a name with the time.
     Raises ConfigError if the server or the database cannot be reached.
     """
     try:
@@ -40,6 +41,9 @@ def open_study(plan: StudyPlan, tracking_uri: str, artifacts: Path) -> str:
         experiment = client.get_experiment_by_name(plan.experiment)
         if experiment is not None and experiment.lifecycle_stage != "active":
             client.restore_experiment(experiment.experiment_id)
+        if experiment is not None and fresh:
+            client.rename_experiment(experiment.experiment_id, f"{plan.experiment} until {time.strftime('%Y-%m-%d %H:%M:%S')}")
+            experiment = None
         if experiment is None:
             # a server keeps artifacts where it was told to; a database alone would put them into the working directory
             location = (artifacts / plan.experiment).as_uri() if tracking_uri.startswith("sqlite") else None
@@ -55,16 +59,9 @@ def open_study(plan: StudyPlan, tracking_uri: str, artifacts: Path) -> str:
         ) from None
 
 
-def all_runs(tracking_uri: str, experiment_id: str) -> list[Run]:
-    """Every run of a study, whatever became of it."""
-    client = MlflowClient(tracking_uri)
-    return list(_pages(lambda **page: client.search_runs([experiment_id], **page)))
-
-
-def finished_trials(tracking_uri: str, experiment_id: str) -> set[str]:
+def finished_trials(runs: Iterable[Run]) -> set[str]:
     """Keys of the trials whose record is complete."""
-    runs = all_runs(tracking_uri, experiment_id)
-    return {run.data.tags.get(schema.TAG_TRIAL_KEY, "") for run in runs if run.info.status == "FINISHED"}
+    return {run.data.tags.get(schema.TAG_TRIAL_KEY, "") for run in runs if run.info.status == FINISHED}
 
 
 def stage_keys_in_use(tracking_uri: str) -> set[str]:
@@ -108,95 +105,114 @@ def _pages(search: Callable[..., Any]) -> Iterator[Any]:
             return
 
 
-class TrialRun:
-    """The MLflow run of one trial, as a `trainables.pipeline.Reporter`."""
+class Study:
+    """The records of a study, as whoever runs it sees them: its own run (the parent of its trials' runs), those of its
+    trials, and what waits in the storage because MLflow did not answer. Every method may raise what MLflow raises.
 
-    def __init__(
-        self, tracking_uri: str, experiment_id: str, key: str, name: str, tags: Mapping[str, str], config: TrialConfig
-    ) -> None:
+    `stop` is the file in the storage that tells the trials of this launch to stop.
+    """
+
+    def __init__(self, tracking_uri: str, experiment_id: str, name: str, files: Files) -> None:
+        self.tracking_uri, self.experiment_id, self.files = tracking_uri, experiment_id, files
+        self.stop = f"launches/{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}.stop"
         self._client = MlflowClient(tracking_uri)
-        found = self._client.search_runs([experiment_id], f"tags.{schema.TAG_TRIAL_KEY} = '{key}'", max_results=1)
-        if found:
-            self.run_id = found[0].info.run_id
-            self._client.update_run(self.run_id, status="RUNNING")
-            self._client.set_tag(self.run_id, schema.TAG_REASON, "")
-        else:
-            run = self._client.create_run(experiment_id, run_name=name, tags={**tags, schema.TAG_TRIAL_KEY: key})
-            self.run_id = run.info.run_id
-            params = [Param(field, str(value)[:_PARAM_LENGTH]) for field, value in flatten(config).items()]
-            self._client.log_batch(self.run_id, params=params)
-        self._logged: dict[str, set[int]] = {}
-        self._stages: dict[str, str] = {}  # names by key
-        self._log_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), schema.ARTIFACT_CONFIG)
+        self._spool, self._trials = Spool(files, tracking_uri, experiment_id), trials_folder(tracking_uri, experiment_id)
+        own = f"tags.{schema.TAG_KIND} = '{schema.STUDY_RUN}'"
+        found = self._client.search_runs([experiment_id], own, max_results=1, order_by=["attributes.start_time ASC"])
+        tags = {schema.TAG_KIND: schema.STUDY_RUN}
+        run = found[0] if found else self._client.create_run(experiment_id, run_name=name, tags=tags)
+        self.run_id: str = run.info.run_id
+        self._client.update_run(self.run_id, status=RUNNING)
 
-    def epoch(self, stage: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
-        self._log_curves(stage, {epoch: metrics})
+    @property
+    def tags(self) -> dict[str, str]:
+        """Of every trial's run: MLflow shows it under the study's own."""
+        return {MLFLOW_PARENT_RUN_ID: self.run_id}
 
-    def waiting(self, stage: str, holder: str) -> None:
-        pass
+    def runs(self) -> list[Run]:
+        """The run of every trial, whatever became of it."""
+        found = _pages(lambda **page: self._client.search_runs([self.experiment_id], **page))
+        return [run for run in found if run.data.tags.get(schema.TAG_KIND) != schema.STUDY_RUN]
 
-    def finished(self, stage: PlannedStage, outcome: Outcome, reused: bool) -> None:
-        """What a reused stage did long ago belongs to this trial's curves as well."""
-        self._stages[stage.key] = stage.name  # known from now on: an unfinished trial needs its stages too
-        pairs = " ".join(f"{name}={key}" for key, name in self._stages.items())
-        self._client.set_tag(self.run_id, schema.TAG_STAGE_KEYS, pairs)
-        self._log_curves(stage.role, dict(enumerate(outcome.history)))
-        for name, content in outcome.files.items() if stage.role == stage.name else ():
-            self._log_bytes(content, name)
+    def plan(self, trials: Sequence[Mapping[str, Any]]) -> None:
+        """What the study plans to run: `key`, `name`, `setting`, `seed` of each trial."""
+        self._client.log_dict(self.run_id, {"trials": list(trials)}, schema.ARTIFACT_PLAN)
 
-    def complete(self, record: TrialRecord, anonymizer: bytes | None) -> None:
-        """The final figures, the record and the anonymizer; the run is FINISHED after this and not before."""
-        now = int(time.time() * 1000)
-        values = {**record.metrics, "seconds": record.seconds, "pipeline_seconds": record.pipeline_seconds}
-        self._client.log_batch(self.run_id, [Metric(name, float(value), now, 0) for name, value in values.items()])
-        self._client.set_tag(self.run_id, schema.TAG_STAGES_REUSED, " ".join(record.reused))
-        self._log_text(record.to_json(), schema.ARTIFACT_RECORD)
-        if anonymizer is not None:
-            self._log_bytes(anonymizer, f"{schema.ARTIFACT_ANONYMIZER}/anonymizer.pt")
-        self._client.set_terminated(self.run_id, RunStatus.to_string(RunStatus.FINISHED))
+    def report(self, folder: Path) -> None:
+        """The report and its figures."""
+        for path in sorted(folder.glob("*")):
+            if path.suffix in (".html", ".png"):
+                self._client.log_artifact(self.run_id, str(path), schema.ARTIFACT_REPORT)
 
-    def fail(self, reason: str, status: str = "FAILED") -> None:
-        """Ends the run as FAILED, or KILLED if it was told to stop, with one line that says why."""
+    def end(self, status: str, reason: str = "") -> None:
         self._client.set_tag(self.run_id, schema.TAG_REASON, reason[:5000])
         self._client.set_terminated(self.run_id, status)
+        self.files.remove(self.stop)
 
-    def _log_curves(self, stage: str, rows: Mapping[int, Mapping[str, float]]) -> None:
-        """Logs what of `rows` is not there yet: MLflow would keep a step logged twice as two points."""
-        now = int(time.time() * 1000)
-        new: list[Metric] = []
-        for epoch, metrics in rows.items():
-            if epoch not in self._known(stage, metrics):
-                new += [Metric(f"{stage}/{name}", float(value), now, epoch) for name, value in metrics.items()]
-                self._logged[stage].add(epoch)
-        for first in range(0, len(new), _BATCH):
-            self._client.log_batch(self.run_id, new[first : first + _BATCH])
+    def end_unfinished(self, reason: str) -> list[str]:
+        """Marks runs left RUNNING, whose worker has died for good, as KILLED with a reason; returns their names.
 
-    def _known(self, stage: str, metrics: Mapping[str, float]) -> set[int]:
-        if stage not in self._logged:
-            last = list(metrics)[-1]  # of a batch cut short by a crash the last name is the one missing
-            history = self._client.get_metric_history(self.run_id, f"{stage}/{last}")
-            self._logged[stage] = {point.step for point in history}
-        return self._logged[stage]
+        A trial that a live worker holds, of this launch of the study or another, stays.
+        """
+        leases = Leases(self.files)
+        left = [run for run in self.runs() if run.info.status == RUNNING]
+        end, names = time.monotonic() + LEASE_SECONDS + HEARTBEAT_SECONDS, []
+        while left and time.monotonic() < end:
+            for run in list(left):
+                key = run.data.tags.get(schema.TAG_TRIAL_KEY, "")
+                if leases.moved(self._trials, key):
+                    left.remove(run)
+                elif not leases.holder(self._trials, key):
+                    left.remove(run)
+                    self._client.set_tag(run.info.run_id, schema.TAG_REASON, reason)
+                    self._client.set_terminated(run.info.run_id, KILLED)
+                    names.append(str(run.info.run_name))
+            if left:
+                time.sleep(HEARTBEAT_SECONDS / 4)
+        return names
 
-    def _log_text(self, text: str, name: str) -> None:
-        self._log_bytes(text.encode(), name)
+    def send_unsent(self) -> int:
+        """Sends what trials could not; returns of how many it still waits, because MLflow does not answer.
 
-    def _log_bytes(self, content: bytes, name: str) -> None:
-        """`name` may begin with a folder."""
-        folder, _, file = name.rpartition("/")
-        with tempfile.TemporaryDirectory() as directory:
-            path = Path(directory) / file
-            path.write_bytes(content)
-            self._client.log_artifact(self.run_id, str(path), folder or None)
+        A trial that a live worker has taken up again is left to that worker.
+        """
+        leases, keys = Leases(self.files), list(self._spool.keys())
+        for number, key in enumerate(keys):
+            lease = leases.take(self._trials, key)
+            if lease is None:
+                continue
+            with lease:
+                account = self._spool.get(key)
+                try:
+                    if account is not None:
+                        Sender(self.tracking_uri, self.experiment_id).send(account)
+                        self._spool.drop(key)
+                except Exception as error:  # a server, a database, a network: each has errors of its own
+                    log.warning("MLflow does not answer (%s)", " ".join(str(error).split())[:200])
+                    return len(keys) - number
+        return 0
 
+    def send_patiently(self, seconds: float = 60.0) -> int:
+        """What `send_unsent` returns once that is 0, or after so many seconds."""
+        end = time.monotonic() + seconds
+        while (left := self.send_unsent()) and time.monotonic() < end:
+            time.sleep(5.0)
+        return left
 
-def end_unfinished(tracking_uri: str, experiment_id: str, reason: str) -> list[str]:
-    """Marks runs left RUNNING (their worker died for good) as KILLED with a reason; returns their names."""
-    client = MlflowClient(tracking_uri)
-    names: list[str] = []
-    found: Any = client.search_runs([experiment_id], "attributes.status = 'RUNNING'", max_results=1000)
-    for run in found:
-        client.set_tag(run.info.run_id, schema.TAG_REASON, reason)
-        client.set_terminated(run.info.run_id, "KILLED")
-        names.append(run.info.run_name)
-    return names
+    @contextlib.contextmanager
+    def sending(self, every: float = 60.0) -> Iterator[None]:
+        """Meanwhile what trials have left unsent is sent, as soon as MLflow answers."""
+        left = threading.Event()
+
+        def send() -> None:
+            while not left.wait(every):
+                with contextlib.suppress(Exception):  # the storage is away as well: next time
+                    self.send_unsent()
+
+        sender = threading.Thread(target=send, name="unsent", daemon=True)
+        sender.start()
+        try:
+            yield
+        finally:
+            left.set()
+            sender.join()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -17,7 +18,9 @@ from study.order import Queue
 from study.preflight import Needs, preflight, preflight_here, require_here
 from study.resources import Resources, Share
 from trainables.config import ConfigError, TrialConfig
-from trainables.trial import DONE, EPOCH, EPOCHS, FAILED, PROGRESS, REASON, STAGE, STATUS, TrialJob, run_job
+from trainables.failures import heed_sigterm
+from trainables.store.files import Files
+from trainables.trial import DONE, EPOCH, EPOCHS, FAILED, PROGRESS, REASON, STAGE, STATUS, STOPPED, TrialJob, run_job
 
 JOINS_CLUSTER = "RAY_ADDRESS" in os.environ  # set for every submitted job
 
@@ -27,6 +30,8 @@ _SETTINGS = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_worker_niceness": "0",  # by default every other process of the machine goes first
     "RAY_AIR_NEW_OUTPUT": "0",  # `StudyProgress` prints
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # `Halt` lets the trials save
+    "TUNE_FORCE_TRIAL_CLEANUP_S": "10",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # MLflow holds the records
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # objectives are reported once, at the end
     "TUNE_MAX_PENDING_TRIALS_PG": "64",  # an autoscaler brings nodes for what is pending; `Queue` has the same number
@@ -39,12 +44,14 @@ for _name, _value in _SETTINGS.items():
 
 import ray
 from ray import tune
-from ray.tune import Callback
+from ray.tune import Callback, Stopper
 from ray.tune.search import Searcher
+from ray.tune.trainable.function_trainable import wrap_function
 
 ROOT = Path(__file__).resolve().parents[1]
 _NUMBER = "number"  # of a job, in Tune's config of a trial
-MAX_WORKER_LOSSES = 3  # of one trial; what a retry cannot cure never comes back as a lost worker
+MAX_WORKER_LOSSES = 1000  # of one trial; it gives up by itself when LOSSES of them come without an epoch in between
+HALT_SECONDS = 20.0  # for running trials to save when the study is to stop
 
 
 @dataclass(frozen=True)
@@ -151,11 +158,12 @@ def _fit(
     run: Callable[..., None],
 ) -> StudyEnd:
     progress = StudyProgress(total)
+    halt = Halt(progress, Files(jobs[0].runtime["storage"]), jobs[0].stop)
     callbacks: list[Callback] = [progress]
     if isinstance(settings["search_alg"], _InOrder):
         callbacks.append(_Starts(settings["search_alg"].queue))
     # jobs travel once a worker, through the object store: in Tune's own state a trial is its number
-    trainable = tune.with_parameters(_trainable, jobs=[asdict(job) for job in jobs], needs=needs, run=run)
+    trainable = _heeding(tune.with_parameters(_trainable, jobs=[asdict(job) for job in jobs], needs=needs, run=run))
     bundles = [share.bundle for share in shares]
     names = [job.name for job in jobs]
     tuner = tune.Tuner(
@@ -174,15 +182,60 @@ def _fit(
             storage_path=str(storage / "ray"),
             failure_config=tune.FailureConfig(max_failures=MAX_WORKER_LOSSES),
             callbacks=callbacks,
+            stop=halt,
             verbose=0,
         ),
     )
-    before = signal.signal(signal.SIGTERM, lambda number, frame: os.kill(os.getpid(), signal.SIGINT))
+    before = {number: signal.signal(number, halt.on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        tuner.fit()  # turns SIGINT into an orderly end of its own
+        tuner.fit()
+    except KeyboardInterrupt:
+        pass  # told twice
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return progress.end()
+
+
+class Halt(Stopper):
+    """Lets running trials save when the study is told to stop (SIGTERM, Ctrl-C), and ends it when they have, or after
+    HALT_SECONDS. A second signal ends it at once.
+    """
+
+    def __init__(self, progress: StudyProgress, files: Files, marker: str) -> None:
+        self._progress, self._files, self._marker = progress, files, marker
+        self._since: float | None = None
+        self._marked = False
+
+    def on_signal(self, number: int, frame: Any) -> None:
+        if self._since is not None:
+            raise KeyboardInterrupt
+        self._since = time.monotonic()
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        """Tune asks several times a second."""
+        if self._since is None:
+            return False
+        if not self._marked:
+            self._marked = True
+            print(f"told to stop: running trials save at their next step, within {HALT_SECONDS:.0f} s", flush=True)
+            with contextlib.suppress(Exception):  # without the storage nothing can be saved either
+                self._files.replace(self._marker, b"stop")
+        return not self._progress.running or time.monotonic() - self._since > HALT_SECONDS
+
+
+def _heeding(trainable: Callable[..., None]) -> type[tune.Trainable]:
+    """`trainable`, in a worker that lets its trial save when it gets SIGTERM itself, as on a spot machine that is to go."""
+
+    class Worker(wrap_function(trainable)):  # type: ignore[misc]
+        def setup(self, config: dict[str, Any]) -> None:
+            heed_sigterm()  # here: Python lets only the main thread, and trials run in another one
+            super().setup(config)
+
+    return Worker
 
 
 def _trainable(
@@ -239,29 +292,31 @@ class StudyProgress(Callback):
     def __init__(self, total: int, every: float = 10.0) -> None:
         self._total, self._every = total, every
         self._start = self._printed = time.monotonic()
-        self._running: dict[str, dict[str, Any]] = {}
+        self.running: dict[str, dict[str, Any]] = {}
         self._ended: dict[str, str] = {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._running.setdefault(str(trial), {})
+        self.running.setdefault(str(trial), {})
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
         name, status = str(trial), result.get(STATUS)
         if status in (DONE, FAILED):
-            self._running.pop(name, None)
+            self.running.pop(name, None)
             self._ended[name] = str(status)
             why = f": {str(result[REASON]).splitlines()[0]}" if status == FAILED else ""
             self._print(f"{name} {status}{why}")
+        elif status == STOPPED:
+            self.running.pop(name, None)
         elif status is not None:
-            self._running[name] = result
+            self.running[name] = result
             if time.monotonic() - self._printed >= self._every:
-                self._print(" | ".join(f"{trial} {_stage(result)}" for trial, result in self._running.items()))
+                self._print(" | ".join(f"{trial} {_stage(result)}" for trial, result in self.running.items()))
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._print(f"{trial}: its worker was lost; it starts again from its last epoch")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._running.pop(str(trial), None)
+        self.running.pop(str(trial), None)
         self._ended[str(trial)] = "lost"
         self._print(f"{trial}: its worker was lost {MAX_WORKER_LOSSES + 1} times; given up")
 
@@ -272,9 +327,9 @@ class StudyProgress(Callback):
     def _print(self, what: str) -> None:
         self._printed = time.monotonic()
         elapsed = self._printed - self._start
-        share = (len(self._ended) + sum(state.get(PROGRESS, 0.0) for state in self._running.values())) / self._total
+        share = (len(self._ended) + sum(state.get(PROGRESS, 0.0) for state in self.running.values())) / self._total
         left = f", about {_duration(elapsed * (1 - share) / share)} to go" if 0.02 < share < 1 else ""
-        counts = f"{len(self._ended)} ended, {len(self._running)} running, of {self._total}"
+        counts = f"{len(self._ended)} ended, {len(self.running)} running, of {self._total}"
         print(f"[{_duration(elapsed)}] {counts}{left} | {what}", flush=True)
 
 

@@ -14,9 +14,8 @@ from search_spaces.registry import label_of
 from trainables import schema
 from trainables.config import ConfigError, Runtime, TrialConfig, with_values
 from trainables.data.items import DataError
-from trainables.failures import LOSSES, Attempts, Lost, Stop, memory_was_taken, patiently
+from trainables.failures import LOSSES, Attempts, Lost, Stop, Stopped, memory_was_taken, patiently
 from trainables.plugins import Plugin, load_plugins
-from trainables.stages.context import Stopped
 from trainables.store.files import Files
 from trainables.store.leases import HEARTBEAT_SECONDS, Leases
 
@@ -38,6 +37,7 @@ class TrialJob:
 
     `key` and `name` are empty in the template of a search, whose trials come about in the worker. `failed` is what a failed
     trial reports to the search in place of its objectives. `stop` is a file in the storage: once it is there all trials stop.
+    `beside` are the configs of trials whose judges can be trained beside this one's.
     """
 
     name: str
@@ -51,6 +51,7 @@ class TrialJob:
     failed: Mapping[str, float] = field(default_factory=dict)
     gpus: float = 0.0
     stop: str = ""
+    beside: tuple[dict[str, Any], ...] = ()
 
 
 def run_job(job: Mapping[str, Any], proposed: Mapping[str, Any]) -> None:
@@ -72,8 +73,15 @@ def run_job(job: Mapping[str, Any], proposed: Mapping[str, Any]) -> None:
         key = plan_trial(config, TrialData(config, runtime.data_root)).key
         tags[schema.TAG_SETTING] = label_of(proposed)
         name = f"{tags[schema.TAG_SETTING]} seed={config.seed}"
+    beside = tuple(TrialConfig.model_validate(other) for other in job["beside"])
+    trial = Trial(key, name, tags, config, runtime, job["tracking_uri"], job["experiment_id"], job["gpus"], beside)
     with Stop(Files(runtime.storage), job["stop"]) as stop:
-        end = _alone(Trial(key, name, tags, config, runtime, job["tracking_uri"], job["experiment_id"], job["gpus"]), stop)
+        try:
+            end = patiently(lambda: _alone(trial, stop), stop, lambda: False)
+        except Stopped as error:
+            if stop.going:
+                raise Lost("the worker was told to end") from error
+            end = {STATUS: STOPPED}
     figures = end.pop(FIGURES, job["failed"])
     last = {PROGRESS: 1.0, STAGE: "", EPOCH: 0, EPOCHS: 0}
     tune.report({**last, **end, **{name: figures[name] for name in job["failed"]}})
@@ -91,6 +99,7 @@ class Trial:
     tracking_uri: str
     experiment_id: str
     gpus: float
+    beside: tuple[TrialConfig, ...]
 
 
 def _alone(trial: Trial, stop: Stop) -> dict[str, Any]:
@@ -106,7 +115,7 @@ def _alone(trial: Trial, stop: Stop) -> dict[str, Any]:
             break
         progress.waiting("its other worker", leases.holder(folder, trial.key))
         if stop():
-            return {STATUS: STOPPED}
+            raise Stopped("stopped before it began")
         time.sleep(HEARTBEAT_SECONDS)
     with lease:
         return _record(trial, files, Attempts(files, f"{folder}/{trial.key}.attempts"), progress, stop)
@@ -125,15 +134,15 @@ def _record(trial: Trial, files: Files, attempts: Attempts, progress: _Progress,
         lost = patiently(attempts.begin, stop, heard.asked)
         if lost >= LOSSES:
             raise ConfigError(f"its worker was lost {lost} times without an epoch in between: killed, or out of memory")
-        record, outcomes = patiently(lambda: run_trial(trial.config, trial.runtime, reporter, stop), stop, heard.asked)
+        record, outcomes = patiently(
+            lambda: run_trial(trial.config, trial.runtime, reporter, stop, trial.beside), stop, heard.asked
+        )
         run.complete(record, _anonymizer_file(trial.config, outcomes))
         end = {STATUS: DONE, FIGURES: record.metrics}
     except Stopped as error:
         attempts.got_on()
         run.fail(f"interrupted ({error}); run the same command to continue", KILLED)
-        if stop.going:
-            raise Lost("the worker was told to end") from error
-        end = {STATUS: STOPPED}
+        raise
     except (ConfigError, DataError, ArithmeticError) as error:
         run.fail(str(error))
         end = {STATUS: FAILED, REASON: str(error)}

@@ -45,7 +45,7 @@ def runs_of(storage: Path, experiment: str = "demo.small") -> list[Run]:
     client = MlflowClient(f"sqlite:///{storage}/mlflow.db")
     found = client.get_experiment_by_name(experiment)
     assert found is not None
-    return list(client.search_runs([found.experiment_id]))
+    return [run for run in client.search_runs([found.experiment_id]) if "trial_key" in run.data.tags]
 
 
 @pytest.fixture(scope="module")

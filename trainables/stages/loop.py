@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from trainables.data.loader import Batch, Loader
-from trainables.stages.context import StageContext, Stopped
+from trainables.failures import Stopped
+from trainables.stages.context import StageContext
 from trainables.store import Work
 
 __all__ = ["Best", "Diverged", "Epoch", "Stateful", "Stopped", "run_epochs"]
@@ -189,14 +190,14 @@ def _load(work: Work, stage: str) -> dict[str, Any] | None:
 
 
 def _random_state() -> dict[str, Any]:
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    cuda = [torch.cuda.get_rng_state()] if torch.cuda.is_available() else []
     return {"cpu": torch.get_rng_state(), "cuda": cuda}
 
 
 def _set_random_state(state: Mapping[str, Any]) -> None:
     torch.set_rng_state(state["cpu"])
-    if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(state["cuda"])
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"][0])
 
 
 class _Meter:
