@@ -1,6 +1,6 @@
 """Chaos: `python tests/chaos` runs a small study on a real cluster of one machine while things die, and says what was lost.
 
-    python tests/chaos [--seeds 0,1,2] [--faults kill_trial,kill_node,...] [--keep DIR]
+    python tests/chaos [--seeds 0,1,2] [--faults kill_trial,kill_node,...] [--scale 4] [--keep DIR]
 
 Each seed is one study with every fault once, in an order and on victims that the seed chooses, besides one without faults.
 Afterwards the records, the storage and a journal of all that was computed are compared with the same trials run by the
@@ -36,7 +36,6 @@ ISOLATE = [
 ]
 # The shell stays as the first process of its namespace, and takes up who has lost its parent. /run is for `ip netns`.
 PREPARE = 'ip link set lo up && mount -t tmpfs run /run && mkdir /run/netns && "$0" "$@"; exit $?'
-SCALE = 4  # of the epochs of chaos_space.SETTINGS
 
 
 def main() -> int:
@@ -58,9 +57,10 @@ def main() -> int:
             raise SystemExit(f"--faults {unknown.pop()}: there are {', '.join(fault.__name__ for fault in faults)}")
         faults = [fault for name in wanted for fault in faults if fault.__name__ == name]
     with tempfile.TemporaryDirectory(prefix="chaos") as folder:
-        study = Study.of(2, {key: value * SCALE if "epochs" in key else value for key, value in SETTINGS.items()}, Path(folder))
+        settings = {key: value * options.scale if "epochs" in key else value for key, value in SETTINGS.items()}
+        study = Study.of(2, settings, Path(folder))
         results: dict[str, Result] = {}
-        for seed in (None, *options.seeds):
+        for seed in (*((None,) if options.faults is None else ()), *options.seeds):
             chosen = list(faults) if seed is not None else []
             if options.faults is None:
                 random.Random(seed).shuffle(chosen)
@@ -79,7 +79,8 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     numbers = lambda text: [int(number) for number in text.split(",")]  # noqa: E731
     parser.add_argument("--seeds", type=numbers, default=[0, 1, 2], help="which (default: 0,1,2)")
-    parser.add_argument("--faults", help="only these, in this order (default: all, in an order of the seed)")
+    parser.add_argument("--faults", help="only these, in this order, and no undisturbed study")
+    parser.add_argument("--scale", type=int, default=4, help="how many times the epochs of chaos_space.py (default: 4)")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="where to keep logs, journal and records")
     return parser.parse_args()
 

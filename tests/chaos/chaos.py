@@ -36,21 +36,21 @@ ENDED = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.STOPPED)
 
 @dataclass(frozen=True)
 class Study:
-    """What is run: `settings` for `--set`, what is expected, and how many different epochs that takes."""
+    """What is run: `settings` for `--set`, what is expected, and how many epochs each stage takes, by its key."""
 
     seeds: int
     settings: Mapping[str, Any]
     data_root: Path
     expected: Mapping[str, Expected]
-    epochs: int
+    epochs: Mapping[str, int]
 
     @staticmethod
     def of(seeds: int, settings: Mapping[str, Any], folder: Path) -> Study:
         """Makes the data in `folder` and runs the reference there."""
         data_root = make_data(folder / "data")
         expected = run_reference(planned(range(seeds), settings), data_root, folder / "reference")
-        epochs = {(line.key, line.epoch) for line in _journal(folder / "reference" / "journal")}
-        return Study(seeds, settings, data_root, expected, len(epochs))
+        epochs = Counter(line.key for line in _journal(folder / "reference" / "journal"))
+        return Study(seeds, settings, data_root, expected, epochs)
 
     @property
     def command(self) -> str:
@@ -164,8 +164,12 @@ class _Attempt:
         return all(status.get(key) == (FAILED if trial.reason else FINISHED) for key, trial in self._study.expected.items())
 
     def _share(self) -> float:
-        lines = {(line.key, line.epoch) for line in _journal(self._base / "journal") if line.what == "epoch"}
-        return len(lines) / self._study.epochs
+        """Of all epochs, those that are done."""
+        lines = _journal(self._base / "journal")
+        done = Counter(key for key, _ in {(line.key, line.epoch) for line in lines if line.what == "epoch"})
+        epochs = self._study.epochs
+        done.update({line.key: epochs.get(line.key, 0) for line in lines if line.what == "stage"})  # whoever trained it
+        return sum(min(done[key], count) for key, count in epochs.items()) / sum(epochs.values())
 
     def _tell(self, what: str) -> None:
         if self._say:

@@ -1,0 +1,164 @@
+"""`ray job submit` as a user types it, on a head started in a checkout: stopped, submitted again in both forms, done."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from mlflow.tracking import MlflowClient
+
+from study.plan import plan_study
+from trainables.config import Runtime, parse_setting
+from trainables.pipeline import run_trial
+
+ROOT = Path(__file__).resolve().parents[2]
+SETTINGS = {
+    "clip.size": 16,
+    "clip.decode_size": 16,
+    "clip.frames": 4,
+    "anonymizer.decoder_channels": "[8, 4]",
+    "reconstruct.epochs": 3,
+    "warm_up.epochs": 2,
+    "minimax.epochs": 2,
+    "evaluate_action.epochs": 2,
+    "evaluate_privacy.epochs": 2,
+    "evaluate_privacy.clips": "false",
+}
+SPACE = """
+from search_spaces.registry import RAW, SPACES, Space
+
+if "two" not in SPACES:
+    SPACES.register("two")(Space("none", "?", (RAW, {"minimax.distortion_budget": 0.1, "minimax.penalty_weight": 10.0})))
+"""
+
+
+class Head:
+    """Ray, started in a copy of the checkout; results are left there."""
+
+    def __init__(self, checkout: Path, data: Path, temporary: str) -> None:
+        self.checkout, self.results = checkout, checkout / "results"
+        settings = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
+        self._study = ["--space", "two", "--plugin", "two_space.py", "--profile", "small", "--data-root", str(data), *settings]
+        with socket.socket() as one, socket.socket() as other:
+            one.bind(("127.0.0.1", 0))
+            other.bind(("127.0.0.1", 0))
+            port, dashboard = one.getsockname()[1], other.getsockname()[1]
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("ANONYMIZATION", "MLFLOW", "RAY_", "PYTHONPATH"))}
+        self._environment = {
+            **kept,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "RAY_AUTH_MODE": "disabled",
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_JOB_STOP_WAIT_TIME_S": "60",
+            "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{dashboard}",
+        }
+        options = ["--head", "--block", "--num-cpus=2", f"--port={port}", "--dashboard-host=127.0.0.1"]
+        options += [f"--dashboard-port={dashboard}", f"--temp-dir={temporary}", "--object-store-memory=80000000"]
+        self.process = subprocess.Popen(
+            ["ray", "start", *options], env=self._environment, cwd=checkout, stdout=subprocess.DEVNULL
+        )
+        wait_for(lambda: self._answers("/api/version"))
+
+    def submit(self, *options: str) -> subprocess.Popen[str]:
+        """From the checkout."""
+        command = ["ray", "job", "submit", *options, "--", "python", "study/run.py", *self._study]
+        return subprocess.Popen(
+            command, cwd=self.checkout, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    def stop(self, job: str) -> None:
+        subprocess.run(["ray", "job", "stop", job], env=self._environment, check=True, capture_output=True, timeout=120)
+
+    def end(self) -> None:
+        below = psutil.Process(self.process.pid).children(recursive=True)
+        self.process.kill()
+        for process in below:
+            if process.is_running():
+                process.kill()
+        self.process.wait()
+
+    def _answers(self, path: str) -> bool:
+        try:
+            with urllib.request.urlopen(self._environment["RAY_API_SERVER_ADDRESS"] + path, timeout=2) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+
+def wait_for(ready: Callable[[], object], seconds: float = 120.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def head(tiny_data: Path, tmp_path: Path) -> Iterator[Head]:
+    checkout = tmp_path / "checkout"
+    for name in ("study", "trainables", "search_spaces", "analysis"):
+        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / ".gitignore", checkout)
+    (checkout / "two_space.py").write_text(SPACE)
+    (checkout / "demo").mkdir()
+    (checkout / "demo" / "stays_here").touch()
+    temporary = f"/tmp/jobs{os.getpid()}"  # short: the paths of Ray's sockets may have 107 characters
+    started = Head(checkout, tiny_data, temporary)
+    yield started
+    started.end()
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
+def test_a_job_that_was_stopped_goes_on_in_either_form(head: Head, tiny_data: Path, tmp_path: Path) -> None:
+    first = head.submit("--submission-id", "first")
+    wait_for(lambda: list(head.results.glob("stages/*/*.work/*")) or first.poll() is not None)
+    head.stop("first")
+    said = first.communicate(timeout=200)[0]
+    assert first.returncode != 0, said
+    assert "2 trials, 0 done before, 2 to run" in said
+    stored = list(head.results.glob("stages/*/*/record.json"))
+
+    again = head.submit("--working-dir", ".").communicate(timeout=280)[0]
+    assert f"storage {head.results}" in again, again
+    assert "2 done, 0 failed, 0 lost" in again
+    assert len(list(head.results.glob("stages/*/*/record.json"))) == 6 > len(stored)
+    uploaded = next(Path(f"/tmp/jobs{os.getpid()}").glob("session_2*/runtime_resources/working_dir_files/_ray_pkg_*"))
+    assert (uploaded / "study" / "run.py").is_file()
+    assert not (uploaded / "results").exists()
+    assert not (uploaded / "demo").exists()
+
+    once_more = head.submit().communicate(timeout=280)[0]
+    assert "2 trials, 2 done before, 0 to run" in once_more, once_more
+
+    client = MlflowClient(f"sqlite:///{head.results}/mlflow.db")
+    experiment = client.get_experiment_by_name("two.small")
+    assert experiment is not None
+    found = {run.data.tags.get("method"): run for run in client.search_runs([experiment.experiment_id])}
+    for method, metrics in undisturbed(tiny_data, tmp_path / "undisturbed").items():
+        assert found[method].info.status == "FINISHED"
+        compared = {name: value for name, value in metrics.items() if "seconds" not in name}
+        assert {name: found[method].data.metrics[name] for name in compared} == compared
+
+
+def undisturbed(data: Path, storage: Path) -> dict[str, dict[str, float]]:
+    """The figures of the same trials by the pipeline alone."""
+    exec(SPACE)
+    overrides = dict(parse_setting(f"{key}={value}") for key, value in SETTINGS.items())
+    runtime = Runtime(data_root=str(data), storage=str(storage), device="cpu", threads=1)
+    trials = plan_study("two", "small", (0,), overrides).trials
+    return {trial.config.method: dict(run_trial(trial.config, runtime, Silent())[0].metrics) for trial in trials}
+
+
+class Silent:
+    def epoch(self, *told: object) -> None:
+        """Nothing to say."""
+
+    waiting = finished = epoch
