@@ -41,8 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m analysis", description="Reads studies from MLflow and reports on them.")
     commands = parser.add_subparsers(dest="command", required=True)
-    report = commands.add_parser("report", help="write report.html, front.png, trials.csv and settings.csv")
-    report.add_argument("--space", required=True, help="name of the search space")
+    report = commands.add_parser(
+        "report", help="write report.html, and beside it its figures as PNG and PDF and its tables as CSV"
+    )
+    report.add_argument(
+        "--space", required=True, nargs="+", metavar="NAME", help="search space; several are laid over one another"
+    )
+    report.add_argument("--profile", nargs="+", help="paper, small or generated: one for all spaces, or one for each")
     report.add_argument("--utility", default="top1", help="metric of the front's upright axis, e.g. top5, deployed_top1")
     report.add_argument("--privacy", default="leakage", help="metric of the front's level axis, e.g. clip_leakage, macro_f1")
     tables = commands.add_parser("tables", help="the paper's tables with our numbers beside the printed ones")
@@ -51,8 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     figures = commands.add_parser("figures", help="the paper's Figures 3 and 5, and frames as in its Figures 2 and 6 to 8")
     figures.add_argument("--figure", required=True, help="3, 5 or frames")
     figures.add_argument("--space", required=True, nargs="+", help="names of search spaces; each gives a figure of its own")
-    for command in (report, tables, figures):
+    for command in (tables, figures):
         command.add_argument("--profile", help="paper, small or generated; may be left out where only one was run")
+    for command in (report, tables, figures):
         _add_uri(command)
     tables.add_argument("--out", help="directory for table1.txt, table2.txt, ...; without it they are printed")
     for command in (report, figures):
@@ -134,18 +140,29 @@ def _add_uri(command: argparse.ArgumentParser) -> None:
 
 def _report(options: argparse.Namespace) -> None:
     from analysis.plane import Plane
-    from analysis.records import read_study
+    from analysis.records import AnalysisError, read_study
     from analysis.report import front_text, settings_text, write_report
     from analysis.tables import settings_table
 
     plane = Plane(options.utility, options.privacy)
-    study = read_study(options.space, options.profile, options.tracking_uri)
-    page = write_report(study, options.out, plane)
-    settings = settings_table(study.trials, plane)
-    print(settings_text(settings, plane))
-    print(front_text(settings, plane))
-    if len(study.unfinished):
-        print(f"{len(study.unfinished)} runs without a usable result; the report gives their reasons")
+    profiles = options.profile or [None]
+    if len(profiles) not in (1, len(options.space)):
+        raise AnalysisError(f"--profile: {len(profiles)} for {len(options.space)} spaces; give one, or one for each")
+    if len(profiles) == 1:
+        profiles *= len(options.space)
+    pairs = list(zip(options.space, profiles, strict=True))
+    if len(set(pairs)) < len(pairs):
+        raise AnalysisError(f"--space: a study is named twice ({' '.join(options.space)}); give each once")
+    studies = [read_study(space, profile, options.tracking_uri) for space, profile in pairs]
+    page = write_report(studies[0], options.out, plane, studies[1:])
+    for study in studies:
+        if len(studies) > 1:
+            print(study.name)
+        settings = settings_table(study.trials, plane)
+        print(settings_text(settings, plane))
+        print(front_text(settings, plane))
+        if len(study.unfinished):
+            print(f"{len(study.unfinished)} trials without a usable result; the report gives their reasons")
     print(f"report: {page}")
 
 

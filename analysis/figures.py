@@ -11,6 +11,7 @@ import io
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path as FilePath
 from typing import Any
@@ -50,8 +51,20 @@ LOSSES = {
     "minimax/rms_distortion": "RMS distortion of the training clips (Eq. 4)",
 }
 
-Looks = dict[str, tuple[str, str]]  # colour and marker of a method
+STUDY = "study"  # column that names the study of a row, where several are laid over one another
+
+Looks = dict[tuple[str, str], tuple[str, str]]  # colour and marker of a method, in an overlay of a study's raw and the rest
 Point = tuple[float, float] | NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A point that a reader can point at: the words it has, and its row in the trials or, for a mean, in the settings."""
+
+    words: str
+    row: str
+    is_mean: bool
+
 
 STYLE: Any = {
     "font.family": "sans-serif",
@@ -83,19 +96,19 @@ def distinct_part(labels: Sequence[str]) -> dict[str, str]:
 
 def front_figure(
     trials: pd.DataFrame, settings: pd.DataFrame, plane: Plane = DEFAULT, size: tuple[float, float] = WIDE
-) -> tuple[Figure, dict[str, str]]:
+) -> tuple[Figure, dict[str, Mark]]:
     """A plane of two metrics: every trial, the mean of every setting with its interval, the front, chance on both axes,
     and dashed the median attainment surface where there are seeds enough (`median_surfaces`).
 
-    Returns the figure and, for the id of every point in it, the words a reader gets when pointing at it. Without a trial to
-    draw, the figure says so.
+    Where the rows name several studies (`tables.overlay`), each has its colour, marker and front. Returns the figure and the
+    points in it by their id. Without a trial to draw, the figure says so.
     """
     names = list(plane.names)
     with matplotlib.rc_context(STYLE):
         figure = canvas(size)
         axes = figure.subplots()
         axes.set(xlabel=_axis(plane.privacy, across=True), ylabel=_axis(plane.utility, across=False))
-        told: dict[str, str] = {}
+        told: dict[str, Mark] = {}
         trials = trials.dropna(subset=names)
         settings = settings.dropna(subset=names) if set(names) <= set(settings) else settings.iloc[:0]
         if trials.empty or settings.empty:
@@ -104,24 +117,29 @@ def front_figure(
         look = _looks(settings)
         front = pd.Series(False, index=settings.index)
         lines = []
-        for _, group in settings.groupby("protocol"):
+        overlaid = _overlaid(settings)
+        surfaces = median_surfaces(trials, settings, plane)
+        for number, (protocol, group) in enumerate(settings.groupby("protocol")):
             front[group.index] = non_dominated(group[names], plane.directions)
             lines.append(step_line(group[names], plane.directions) * _scales(plane))
-            axes.plot(lines[-1][:, 0], lines[-1][:, 1], color=DARK, lw=1.2, zorder=3)
-        for number, corners in enumerate(median_surfaces(trials, settings, plane).values()):
-            steps = step_line(corners, plane.directions) * _scales(plane)
-            axes.plot(steps[:, 0], steps[:, 1], color=GREY, lw=1, ls=(0, (4, 2)), zorder=2.5, gid=f"median-{number}")
+            colour = look[_key(group.iloc[0])][0] if overlaid else DARK
+            axes.plot(lines[-1][:, 0], lines[-1][:, 1], color=colour, lw=1.2, zorder=3)
+            if protocol in surfaces:
+                steps = step_line(surfaces[str(protocol)], plane.directions) * _scales(plane)
+                colour = colour if overlaid else GREY
+                axes.plot(steps[:, 0], steps[:, 1], color=colour, lw=1, ls=(0, (4, 2)), zorder=2.5, gid=f"median-{number}")
         named = settings[front | (settings["method"] == RAW)] if len(settings) > MOST_NAMED else settings
         told = _draw_trials(axes, trials, plane, look) | _draw_means(axes, settings, plane, look, named.index)
         for _, row in named.iterrows():
-            _draw_intervals(axes, row, plane, look[str(row["method"])][0])
-        chance = _chance_lines(axes, trials, plane)
+            _draw_intervals(axes, row, plane, look[_key(row)][0])
         _limits(axes, named, trials, plane)
+        chance = _chance_lines(axes, trials, plane)
         axes.set_title(_subtitle(settings, len(named) < len(settings)), fontweight="normal", color=GREY)
-        if len(look) > 2 or (len(look) == 2 and RAW not in look):
-            for method, (colour, marker) in look.items():
-                axes.plot([], [], marker, color=colour, label=short(method))
-            legend_below(figure, 2 if size == NARROW else 4)
+        if len(look) > 2 or (len(look) == 2 and ("", RAW) not in look):
+            for (study, method), (colour, marker) in look.items():
+                if not (study and method == RAW):  # a star in the colour of its study
+                    axes.plot([], [], marker, color=colour, label=short(study or method, 34))
+            legend_below(figure, 2 if size == NARROW and not overlaid else 1 if size == NARROW else 4)
         # Raw and the front first: where room is short, they keep their names.
         first = (named["method"] != RAW).astype(int) * (2 - front[named.index])
         _place_labels(axes, named.loc[first.sort_values(kind="stable").index], trials, plane, lines, chance)
@@ -150,8 +168,10 @@ def seeds_alike(trials: pd.DataFrame, settings: pd.DataFrame, plane: Plane) -> d
     return {protocol: block for protocol, block in blocks.items() if len(block)}
 
 
-def loss_figures(curves: pd.DataFrame) -> list[tuple[str, Figure]]:
+def loss_figures(curves: pd.DataFrame) -> list[tuple[str, str, Figure]]:
     """Figure 5: losses per epoch of f_A, f_T, f_B and the RMS distortion, a line per setting, the mean over its seeds.
+
+    Each with the name of its curve and its title.
 
     Bands are 95 % t intervals. `curves` as `records.read_curves` gives them, of at most as many settings as there are colours.
     """
@@ -162,7 +182,7 @@ def loss_figures(curves: pd.DataFrame) -> list[tuple[str, Figure]]:
                 figure = canvas(PANEL)
                 draw_loss(figure.subplots(), curves, name)
                 legend_below(figure)
-                found.append((title, figure))
+                found.append((name, title, figure))
     return found
 
 
@@ -186,8 +206,10 @@ def draw_loss(axes: Axes, curves: pd.DataFrame, name: str) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def sweep_figures(settings: pd.DataFrame, param: str, plane: Plane = DEFAULT) -> list[tuple[str, Figure]]:
+def sweep_figures(settings: pd.DataFrame, param: str, plane: Plane = DEFAULT) -> list[tuple[str, str, Figure]]:
     """Utility, privacy and, where measured, leakage on clips against one parameter (Figure 3, Table 3), with intervals.
+
+    Each with its metric and its title.
 
     A line per combination of the other things that vary among the settings of the penalty method, where the parameter has
     two values or more; nothing where it has not. With several raw settings (other classifiers) the first one's line is drawn.
@@ -201,7 +223,7 @@ def sweep_figures(settings: pd.DataFrame, param: str, plane: Plane = DEFAULT) ->
                 axes = figure.subplots()
                 draw_sweep(axes, settings, groups, param, metric)
                 legend_below(figure)
-                found.append((axes.get_title(loc="left"), figure))
+                found.append((metric, axes.get_title(loc="left"), figure))
     return found
 
 
@@ -300,19 +322,23 @@ def attribute_figure(trials: pd.DataFrame, settings: pd.DataFrame, prefix: str =
                 xerr=[0 if math.isnan(value.half_width) else value.half_width for value in above],
                 error_kw={"lw": 0.8, "ecolor": GREY},
                 color=colour or next(fresh),
-                label=f"{short(row['label'], 34)} (n = {row['n']})",
+                label=f"{short(row['label'], 30)} (n = {row['n']})",
             )
         axes.set_yticks(range(len(names)), [short(name, 22) for name in names])
         axes.invert_yaxis()
         axes.axvline(0, color=GREY, lw=1)
         axes.set_xlabel("average precision above chance [points]  ← better")
-        legend_below(figure)
+        legend_below(figure, 2 if settings["label"].str.len().max() < 16 else 1)
         return figure
 
 
-def save_png(figure: Figure, path: str | FilePath) -> None:
+def save(figure: Figure, stem: FilePath, kinds: Sequence[str] = ("png", "pdf")) -> list[FilePath]:
+    """Writes the figure as `<stem>.<kind>` of each kind; returns the files. Equal figures give equal files."""
     with matplotlib.rc_context(STYLE):
-        figure.savefig(path, dpi=160)
+        paths = [stem.with_name(f"{stem.name}.{kind}") for kind in kinds]
+        for kind, path in zip(kinds, paths, strict=True):
+            figure.savefig(path, dpi=160, metadata={"CreationDate": None} if kind == "pdf" else None)
+    return paths
 
 
 def image_uri(figure: Figure) -> str:
@@ -320,21 +346,22 @@ def image_uri(figure: Figure) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(_svg(figure, "figure").encode()).decode()
 
 
-def inline_svg(figure: Figure, prefix: str, told: Mapping[str, str]) -> str:
-    """The figure as an SVG element whose points can be reached by pointer, keyboard and screen reader.
+def inline_svg(figure: Figure, prefix: str, marks: Mapping[str, Mark]) -> str:
+    """The figure as an SVG element whose points can be reached by pointer and screen reader, the means also by keyboard.
 
-    `told`: what each point says, by its id. `prefix` keeps the ids of two figures on one page apart.
+    `marks`: the points by their id, which each carries as `data-card`. `prefix` keeps the ids of two figures on one page
+    apart.
     """
     svg = _svg(figure, prefix)
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
     svg = re.sub(r'(\bid="|url\(#|xlink:href="#)', rf"\g<1>{prefix}-", svg)
-    for name, text in told.items():
-        words = html.escape(text, quote=True)
-        focus = ' tabindex="0"' if name.startswith("mean") else ""
+    for name, mark in marks.items():
+        words = html.escape(mark.words, quote=True)
+        role = 'role="button" tabindex="0"' if mark.is_mean else 'role="img"'
         svg = svg.replace(
             f'<g id="{prefix}-{name}">',
-            f'<g id="{prefix}-{name}" class="point" role="img" aria-label="{words}"{focus}><title>{words}</title>',
+            f'<g id="{prefix}-{name}" class="point" data-card="{name}" aria-label="{words}" {role}>',
             1,
         )
     return re.sub(
@@ -360,11 +387,29 @@ def canvas(size: tuple[float, float]) -> Figure:
     return figure
 
 
+def _overlaid(frame: pd.DataFrame) -> bool:
+    return STUDY in frame
+
+
+def _key(row: pd.Series) -> tuple[str, str]:
+    """What a row's look depends on: its method or, in an overlay, its study and whether it is raw."""
+    if STUDY not in row.index:
+        return "", str(row["method"])
+    return str(row[STUDY]), RAW if row["method"] == RAW else ""
+
+
 def _looks(settings: pd.DataFrame) -> Looks:
+    # Colours and markers turn at different paces: past six no pair comes back.
+    pairs = [(PALETTE[i % 6], MARKERS[(i + i // 6) % 6]) for i in range(36)]
+    if _overlaid(settings):
+        studies = list(dict.fromkeys(map(str, settings[STUDY])))
+        looks: Looks = {}
+        for study, (colour, marker) in zip(studies, pairs, strict=False):
+            looks |= {(study, ""): (colour, marker), (study, RAW): (colour, "*")}
+        return looks
     methods = sorted(set(map(str, settings["method"])) - {RAW}, key=lambda method: (method != "penalty", method))
-    # Colours and markers turn at different paces: past six methods no pair comes back.
-    looks = {method: (PALETTE[i % 6], MARKERS[(i + i // 6) % 6]) for i, method in enumerate(methods)}
-    return ({RAW: (BLACK, "*")} if RAW in set(settings["method"]) else {}) | looks
+    looks = {("", method): pair for method, pair in zip(methods, pairs, strict=False)}
+    return ({("", RAW): (BLACK, "*")} if RAW in set(settings["method"]) else {}) | looks
 
 
 def _scales(plane: Plane) -> NDArray[np.float64]:
@@ -391,29 +436,37 @@ def _half_widths(row: pd.Series, plane: Plane) -> tuple[float, float]:
     return dx, dy
 
 
-def _draw_trials(axes: Axes, trials: pd.DataFrame, plane: Plane, look: Looks) -> dict[str, str]:
-    """Hollow marks; up to MOST_TOLD of them carry an id and words, more would make the page too large."""
+def _draw_trials(axes: Axes, trials: pd.DataFrame, plane: Plane, look: Looks) -> dict[str, Mark]:
+    """Hollow marks; up to MOST_TOLD of them carry an id and words. More are one picture: the page would grow too large."""
     style: Any = {"ls": "", "ms": 4, "mfc": "none", "mew": 0.8, "alpha": 0.7}
-    told: dict[str, str] = {}
+    told: dict[str, Mark] = {}
     if len(trials) > MOST_TOLD:
-        for method, group in trials.groupby("method"):
-            colour, marker = look[str(method)]
+        for _, group in trials.groupby([name for name in (STUDY, "method") if name in trials]):
+            colour, marker = look[_key(group.iloc[0])]
             x, y = (scale(name) * group[name] for name in plane.names)
-            axes.plot(x, y, marker=marker, mec=colour, **style)
+            axes.plot(x, y, marker=marker, mec=colour, rasterized=True, **style)
         return told
-    for number, (_, trial) in enumerate(trials.iterrows()):
-        colour, marker = look[str(trial["method"])]
+    for number, (run_id, trial) in enumerate(trials.iterrows()):
+        colour, marker = look[_key(trial)]
         (mark,) = axes.plot(*_at(trial, plane), marker=marker, mec=colour, **style)
         mark.set_gid(f"trial-{number}")
         once = {name: shown(name, Estimate(trial[name], math.nan, 1)).removesuffix(" (n = 1)") for name in plane.names}
-        told[f"trial-{number}"] = f"{trial['label']}, seed {trial['seed']}: {_words(plane, once)}"
+        words = f"{_named(trial)}, seed {trial['seed']}: {_words(plane, once)}"
+        told[f"trial-{number}"] = Mark(words, str(run_id), is_mean=False)
     return told
 
 
-def _draw_means(axes: Axes, settings: pd.DataFrame, plane: Plane, look: Looks, large: pd.Index) -> dict[str, str]:
-    told = {}
-    for number, (setting, row) in enumerate(settings.iterrows()):
-        colour, marker = look[str(row["method"])]
+def _draw_means(axes: Axes, settings: pd.DataFrame, plane: Plane, look: Looks, large: pd.Index) -> dict[str, Mark]:
+    """Filled marks; with more than MOST_TOLD of them, those that are not `large` are one picture without words."""
+    told: dict[str, Mark] = {}
+    crowd = settings[~settings.index.isin(large)] if len(settings) > MOST_TOLD else settings.iloc[:0]
+    for _, group in crowd.groupby([name for name in (STUDY, "method") if name in crowd]):
+        colour, marker = look[_key(group.iloc[0])]
+        x, y = (scale(name) * group[name] for name in plane.names)
+        small: Any = {"marker": marker, "ms": 4, "color": colour, "mec": "white", "mew": 0.8}
+        axes.plot(x, y, ls="", zorder=2, rasterized=True, **small)
+    for number, (setting, row) in enumerate(settings[~settings.index.isin(crowd.index)].iterrows()):
+        colour, marker = look[_key(row)]
         raw = row["method"] == RAW
         style: Any = {
             "marker": marker,
@@ -425,8 +478,13 @@ def _draw_means(axes: Axes, settings: pd.DataFrame, plane: Plane, look: Looks, l
         (mark,) = axes.plot(*_at(row, plane), zorder=5 if raw else 4 if setting in large else 2, **style)
         mark.set_gid(f"mean-{number}")
         means = {name: shown(name, of(row, name)) for name in plane.names}
-        told[f"mean-{number}"] = f"{row['label']}, mean of {row['n']}: {_words(plane, means)}"
+        words = f"{_named(row)}, mean of {row['n']}: {_words(plane, means)}"
+        told[f"mean-{number}"] = Mark(words, str(setting), is_mean=True)
     return told
+
+
+def _named(row: pd.Series) -> str:
+    return f"{row[STUDY]}, {row['label']}" if STUDY in row.index else str(row["label"])
 
 
 def _words(plane: Plane, amounts: Mapping[str, str]) -> str:
@@ -457,32 +515,43 @@ def _chance(frame: pd.DataFrame, metric: str) -> list[float]:
 def _chance_lines(axes: Axes, trials: pd.DataFrame, plane: Plane) -> list[Text]:
     """Draws chance on both axes; returns the texts, which other labels must not cross."""
     texts = []
+    look: Any = {"color": GREY, "fontsize": 8}
     for value in _chance(trials, plane.privacy):
-        axes.axvline(value, color=GREY, lw=1, ls=":")
-        texts.append(
-            axes.text(
-                value, 0.5, " chance", color=GREY, rotation=90, ha="right", va="center", transform=axes.get_xaxis_transform()
+        if value < axes.get_xlim()[0]:
+            texts.append(
+                axes.text(0.01, 0.01, f"← chance {value:.0f}", ha="left", va="bottom", transform=axes.transAxes, **look)
             )
-        )
+            continue
+        axes.axvline(value, color=GREY, lw=1, ls=":")
+        at = axes.get_xaxis_transform()
+        texts.append(axes.text(value, 0.5, " chance", rotation=90, ha="right", va="center", transform=at, **look))
     for value in _chance(trials, plane.utility):
-        axes.axhline(value, color=GREY, lw=1, ls=":")
         text = f"chance {value:.1f} %"
-        texts.append(axes.text(0.99, value, text, color=GREY, ha="right", va="bottom", transform=axes.get_yaxis_transform()))
+        if value < axes.get_ylim()[0]:
+            texts.append(axes.text(0.99, 0.01, f"↓ {text}", ha="right", va="bottom", transform=axes.transAxes, **look))
+            continue
+        axes.axhline(value, color=GREY, lw=1, ls=":")
+        texts.append(axes.text(0.99, value, text, ha="right", va="bottom", transform=axes.get_yaxis_transform(), **look))
     return texts
 
 
 def _limits(axes: Axes, settings: pd.DataFrame, trials: pd.DataFrame, plane: Plane) -> None:
-    """Room for every point, for chance, and for intervals as far as they stay between nothing and everything."""
+    """Room for every point, for intervals as far as they stay between nothing and everything, and for chance.
+
+    Chance that is so far off that the points would huddle in a corner stays outside; `_chance_lines` then says where it is.
+    """
     for metric, set_limit in ((plane.privacy, axes.set_xlim), (plane.utility, axes.set_ylim)):
         factor = scale(metric)
         most = math.inf if metric in UNBOUNDED else factor
-        values = [*(factor * trials[metric]), *_chance(trials, metric)]
+        values = list(factor * trials[metric])
         least = min(0.0, *values)
         for _, row in settings.iterrows():
             value = of(row, metric)
             if value.n > 1:
                 low, high = factor * (value.mean - value.half_width), factor * (value.mean + value.half_width)
                 values += [max(least, low), min(most, high)]
+        span = max(max(values) - min(values), 0.05 * factor)
+        values += [level for level in _chance(trials, metric) if min(values) - level < 2 * span]
         pad = 0.07 * max(max(values) - min(values), 0.05 * max(factor, *values))
         set_limit(min(values) - pad, max(values) + pad)
 

@@ -202,12 +202,26 @@ def stage_seconds(study: Study) -> StageSeconds:
 
 
 def _recorded_seconds(study: Study, run_id: str) -> float:
-    with tempfile.TemporaryDirectory() as folder:
+    for record in read_records(study, [run_id]):
         try:
-            record = json.loads(fetch_artifact(study, run_id, ARTIFACT_RECORD, folder).read_text(encoding="utf-8"))
             return float(sum(record["stage_seconds"].values())) if record["stage_seconds"] else float("nan")
-        except (AnalysisError, OSError, ValueError, TypeError, KeyError, AttributeError):
-            return float("nan")
+        except (KeyError, TypeError, AttributeError):
+            break
+    return float("nan")
+
+
+def read_records(study: Study, run_ids: Iterable[object]) -> list[dict[str, Any]]:
+    """`record.json` of those of the runs that have a readable one: a download each."""
+    found = []
+    for run_id in run_ids:
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                record = json.loads(fetch_artifact(study, str(run_id), ARTIFACT_RECORD, folder).read_text(encoding="utf-8"))
+            except (AnalysisError, OSError, ValueError):
+                continue
+        if isinstance(record, dict):
+            found.append(record)
+    return found
 
 
 def read_curves(study: Study, names: Iterable[str], run_ids: Sequence[str] | None = None) -> pd.DataFrame:

@@ -1,4 +1,5 @@
-"""`report.html`: a study as a short paper in one file that opens from disk without a network, and its tables as CSV."""
+"""`report.html`: one study or several as a short paper in one file that opens from disk without a network, and beside it
+its tables as CSV and its figures as PNG and PDF."""
 
 from __future__ import annotations
 
@@ -7,8 +8,8 @@ import hashlib
 import io
 import math
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -17,92 +18,101 @@ from markupsafe import Markup
 from PIL import Image, UnidentifiedImageError
 
 from analysis import cells, figures, tables
+from analysis.cards import Card, cards, where_runs_are
+from analysis.page import Picture, Section, Table, picture
 from analysis.pareto import covered
 from analysis.plane import Plane, corner
 from analysis.published import Printed
-from analysis.records import PARAM, RAW, AnalysisError, Study, fetch_artifact, read_curves, shown_uri
+from analysis.records import PARAM, RAW, AnalysisError, Study, fetch_artifact, read_curves, read_records, shown_uri
 from trainables.schema import AP, AP_CHANCE, ARTIFACT_FRAMES, CLIP, FINAL_METRICS
 
 DEFAULT = tables.DEFAULT
 _HERE = Path(__file__).parent
-_MOST_FRAMES, _FRAMES_BYTES, _FRAMES_WIDTH = 16, 2_500_000, 900
+_MOST_FRAMES, _FRAMES_BYTES, _FRAMES_WIDTH = 48, 2_500_000, 900
 _MOST_NAMED = 4  # settings named with a remark on some of them
+_MOST_ROWS = 150  # of a table on the page; the CSV files have all
+_MOST_RECORDS = 24  # trials asked for what they were measured with
+_MOST_VALUES = 12  # of a parameter that varies
 
 
 @dataclass(frozen=True)
-class Table:
-    """What the template prints as one table: cells as text, the first column names the row."""
-
-    caption: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An image inside the page."""
-
-    uri: str
-    alt: str
-    caption: str = ""
-    pixelated: bool = False
-    narrow_uri: str = ""  # shown instead where the window is as narrow as a phone's
-
-
-@dataclass(frozen=True)
-class Page:
-    """Everything on the page, in reading order."""
+class Part:
+    """What the page says of one study, in reading order."""
 
     study: Study
-    plane: Plane
     store: str
+    where_runs_are: str
     answer: tuple[str, str]
-    rule: str
     warnings: list[str]
-    front: Markup
-    front_narrow: Markup
-    front_reads: str
     front_notes: list[str]
-    settings: Table
-    clip_front: Picture | None
     sweeps: list[Picture]
     attribute_pictures: list[Picture]
     attribute_tables: list[Table]
+    evidence: list[Section]
+    published: Table | None
+    published_note: str
     losses: list[Picture]
     losses_note: str
     frames: list[Picture]
     frames_note: str
-    published: Table | None
-    published_note: str
     ran: Table
     unfinished: Table | None
     missing: list[str]
-    metrics: Table
+    measured: Table
     varying: Table | None
     common: Table | None
 
+    @property
+    def pictures(self) -> Iterator[Picture]:
+        yield from (*self.sweeps, *self.attribute_pictures, *self.losses)
+        for section in self.evidence:
+            yield from section.pictures
 
-def write_report(study: Study, out: str | Path, plane: Plane = DEFAULT) -> Path:
-    """Writes report.html, front.png, trials.csv, settings.csv and, with seeds enough, attainment.csv into `out`; returns
-    the path of the page.
+
+@dataclass(frozen=True)
+class Page:
+    """Everything on the page: what concerns all studies, and each one's own part."""
+
+    title: str
+    parts: list[Part]
+    plane: Plane
+    rule: str
+    front: Markup
+    front_narrow: Markup
+    front_figure: figures.Figure
+    front_reads: str
+    cards: list[Card]
+    settings: Table
+    settings_note: str
+    clip_front: Picture | None
+    metrics: Table
+
+
+def write_report(study: Study, out: str | Path, plane: Plane = DEFAULT, compared: Sequence[Study] = ()) -> Path:
+    """Writes report.html, its figures as PNG and PDF, trials.csv, settings.csv and, with seeds enough, attainment.csv into
+    `out`; returns the path of the page. Studies in `compared` are laid over the first one.
 
     A study with nothing to show gets a page that says so. Raises AnalysisError when `out` cannot be written.
     """
-    folder = Path(out)
-    settings = tables.settings_table(study.trials, plane)
+    folder, studies = Path(out), [study, *compared]
+    each = [tables.settings_table(one.trials, plane) for one in studies]
+    trials, settings = tables.overlay(studies, each)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        figure, _ = figures.front_figure(study.trials, settings, plane)
-        figures.save_png(figure, folder / "front.png")
-        every_run(study).to_csv(folder / "trials.csv")
+        every_run(studies).to_csv(folder / "trials.csv")
         settings.to_csv(folder / "settings.csv")
-        surfaces = _surfaces(study.trials, settings, plane)
+        surfaces = _surfaces(trials, settings, plane)
         if len(surfaces):
             surfaces.to_csv(folder / "attainment.csv", index=False)
         else:
             (folder / "attainment.csv").unlink(missing_ok=True)  # of a report made before in other axes
+        content = build_page(studies, each, plane)
+        figures.save(content.front_figure, folder / "front")
+        for drawn in _pictures(content):
+            if drawn.figure is not None:
+                figures.save(drawn.figure, folder / drawn.file)
         page = folder / "report.html"
-        page.write_text(render(build_page(study, settings, plane)), encoding="utf-8")
+        page.write_text(render(content), encoding="utf-8")
     except OSError as error:
         raise AnalysisError(
             f"the report cannot be written to {folder} ({error.strerror or error}); give another --out"
@@ -110,13 +120,24 @@ def write_report(study: Study, out: str | Path, plane: Plane = DEFAULT) -> Path:
     return page.absolute()
 
 
-def every_run(study: Study) -> pd.DataFrame:
+def _pictures(page: Page) -> Iterator[Picture]:
+    if page.clip_front:
+        yield page.clip_front
+    for part in page.parts:
+        yield from part.pictures
+
+
+def every_run(studies: Sequence[Study]) -> pd.DataFrame:
     """Trials and unfinished runs in one table, with `state`: no run is missing from trials.csv."""
-    extra = study.unfinished.set_index("run_id")
-    done = study.trials.assign(state="finished")
-    done.loc[done.index.isin(extra.index), "state"] = "incomplete"
-    rest = extra[~extra.index.isin(done.index)]
-    return pd.concat([done, rest]) if len(rest) else done
+    found = []
+    for study in studies:
+        extra = study.unfinished.set_index("run_id")
+        done = study.trials.assign(state="finished")
+        done.loc[done.index.isin(extra.index), "state"] = "incomplete"
+        rest = extra[~extra.index.isin(done.index)]
+        runs = pd.concat([done, rest]) if len(rest) else done
+        found.append(runs.assign(**{figures.STUDY: study.name}) if len(studies) > 1 else runs)
+    return pd.concat(found)
 
 
 def front_text(settings: pd.DataFrame, plane: Plane = DEFAULT) -> str:
@@ -152,54 +173,95 @@ def render(page: Page) -> str:
     return environment.get_template("report.html.j2").render(page=page, script=Markup(script), script_hash=digest, style=style)
 
 
-def build_page(study: Study, settings: pd.DataFrame, plane: Plane = DEFAULT) -> Page:
-    """Gathers the page: reads curves and frames of the settings that are shown."""
-    trials = study.trials
-    wide, told = figures.front_figure(trials, settings, plane)
-    narrow, told_narrow = figures.front_figure(trials, settings, plane, figures.NARROW)
-    losses, losses_note = _losses(study, settings, plane)
-    frames, frames_note = _frames(study, settings, plane)
-    blocks = cells.report_blocks(study.space, study.profile, settings)
-    beside = _published_table(blocks)
+def build_page(studies: Sequence[Study], each: Sequence[pd.DataFrame], plane: Plane = DEFAULT) -> Page:
+    """Gathers the page: reads curves, frames and records of the settings that are shown. `each`: the settings of each."""
+    trials, settings = tables.overlay(studies, each)
+    wide, marks = figures.front_figure(trials, settings, plane)
+    narrow, narrow_marks = figures.front_figure(trials, settings, plane, figures.NARROW)
+    parts = [
+        _part(study, own, plane, f"{study.name}-" if len(studies) > 1 else "") for study, own in zip(studies, each, strict=True)
+    ]
     return Page(
-        study=study,
+        title=" and ".join(study.name for study in studies),
+        parts=parts,
         plane=plane,
-        store=shown_uri(study.tracking_uri),
-        answer=tables.answer(settings, plane),
         rule=_rule(plane),
-        warnings=tables.warnings_of(study, settings, plane),
-        front=Markup(figures.inline_svg(wide, "wide", told)),
-        front_narrow=Markup(figures.inline_svg(narrow, "narrow", told_narrow)),
+        front=Markup(figures.inline_svg(wide, "wide", marks)),
+        front_narrow=Markup(figures.inline_svg(narrow, "narrow", narrow_marks)),
+        front_figure=wide,
         front_reads=_front_reads(plane),
-        front_notes=_front_notes(trials, settings, plane),
-        settings=_settings_table(settings, plane),
+        cards=cards(studies, trials, settings, plane, marks, {drawn.of: drawn.id for part in parts for drawn in part.frames}),
+        settings=_settings_table(_of_interest(settings, _MOST_ROWS, plane), plane),
+        settings_note=_left_out(len(settings), "settings", "settings.csv"),
         clip_front=_clip_front(trials, settings, plane),
-        sweeps=[
-            Picture(figures.image_uri(figure), f"{title}; the numbers are in the table of settings")
-            for param in figures.SYMBOLS
-            for title, figure in figures.sweep_figures(settings, param, plane)
-        ],
-        attribute_pictures=_attribute_pictures(trials, _of_interest(settings.dropna(subset=[plane.privacy]), 4, plane)),
-        attribute_tables=[table for prefix in ("", CLIP) if (table := _attribute_table(trials, settings, prefix))],
-        losses=losses,
-        losses_note=losses_note,
-        frames=frames,
-        frames_note=frames_note,
-        published=beside,
-        published_note=_published_note(study, blocks) if beside else "",
-        ran=_ran_table(study),
-        unfinished=_unfinished_table(study),
-        missing=tables.missing_seeds(study),
         metrics=Table(
             "What each figure is. Shares are printed in percent, changes in percentage points.",
             ("figure", "meaning", "better"),
             [(metric.label, metric.meaning, metric.better) for metric in FINAL_METRICS.values()],
         ),
+    )
+
+
+def _part(study: Study, settings: pd.DataFrame, plane: Plane, prefix: str) -> Part:
+    """One study's own sections; the files of its figures begin with `prefix`."""
+    trials = study.trials
+    losses, losses_note = _losses(study, settings, plane)
+    frames, frames_note = _frames(study, settings, plane)
+    blocks = cells.report_blocks(study.space, study.profile, settings)
+    beside = _published_table(blocks)
+    sweeps = [
+        picture(
+            figure, f"{prefix}{metric}-against-{figures.SYMBOLS[param]}", f"{title}; the numbers are in the table of settings"
+        )
+        for param in figures.SYMBOLS
+        for metric, title, figure in figures.sweep_figures(settings, param, plane)
+    ]
+    few = _of_interest(settings.dropna(subset=[plane.privacy]), 4, plane)
+    return Part(
+        study=study,
+        store=shown_uri(study.tracking_uri),
+        where_runs_are=where_runs_are(study),
+        answer=tables.answer(settings, plane),
+        warnings=tables.warnings_of(study, settings, plane),
+        front_notes=_front_notes(trials, settings, plane),
+        sweeps=sweeps,
+        attribute_pictures=_attribute_pictures(trials, few, prefix),
+        attribute_tables=[table for clips in ("", CLIP) if (table := _attribute_table(trials, settings, plane, clips))],
+        evidence=_evidence(study, settings),
+        published=beside,
+        published_note=_published_note(study, blocks) if beside else "",
+        losses=[replace(drawn, file=prefix + drawn.file) for drawn in losses],
+        losses_note=losses_note,
+        frames=frames,
+        frames_note=frames_note,
+        ran=_ran_table(study),
+        unfinished=_unfinished_table(study),
+        missing=_at_most(tables.missing_seeds(study), 40),
+        measured=_measured_table(study, settings, plane),
         varying=_params_table(
-            "Parameters that differ between trials.", {k: ", ".join(v) for k, v in tables.varying(trials).items()}
+            "Parameters that differ between trials.", {k: _listed(v) for k, v in tables.varying(trials).items()}
         ),
         common=_params_table("Parameters that all finished trials share.", tables.common(trials)),
     )
+
+
+def _evidence(study: Study, settings: pd.DataFrame) -> list[Section]:
+    """Sections that other modules have to say on a study, after the attributes: a function each, None where it has nothing."""
+    return []
+
+
+def _listed(values: Sequence[str]) -> str:
+    if len(values) <= _MOST_VALUES:
+        return ", ".join(values)
+    return f"{', '.join(values[:3])} … {values[-1]} ({len(values)} values)"
+
+
+def _at_most(texts: Sequence[str], most: int) -> list[str]:
+    return [*texts[:most], *([f"and {len(texts) - most} more; trials.csv has all runs"] if len(texts) > most else [])]
+
+
+def _left_out(count: int, what: str, file: str) -> str:
+    return f"{_MOST_ROWS} of {count} {what} are shown, the front first; {file} has all." if count > _MOST_ROWS else ""
 
 
 def _of_interest(settings: pd.DataFrame, most: int, plane: Plane) -> pd.DataFrame:
@@ -230,7 +292,8 @@ def _settings_table(settings: pd.DataFrame, plane: Plane) -> Table:
     with_clips = "clip_leakage" in settings and settings["clip_leakage"].notna().any()
     standing = ["top1", "leakage", *(["clip_leakage"] if with_clips else [])]
     added = [name for name in (plane.utility, plane.privacy) if name not in standing]
-    columns = ["setting", "n"]
+    overlaid = figures.STUDY in settings
+    columns = [*(["study"] if overlaid else []), "setting", "n"]
     for name in added:
         columns += [f"{FINAL_METRICS[name].label}{' %' if FINAL_METRICS[name].percent else ''}", "against raw"]
     columns += ["top-1 %", "chance %", "against raw", "cMAP %", "chance %", "leakage %", "against raw"]
@@ -239,7 +302,7 @@ def _settings_table(settings: pd.DataFrame, plane: Plane) -> Table:
     columns += ["RMS distortion", "penalty active %", "front", "dominated, % of resamples"]
     rows = []
     for _, row in settings.iterrows():
-        cells = [str(row["label"]), str(row["n"])]
+        cells = [*([str(row[figures.STUDY])] if overlaid else []), str(row["label"]), str(row["n"])]
         for name in added:
             cells += [tables.shown(name, tables.of(row, name)), _against_raw(row, name)]
         cells += [
@@ -387,20 +450,21 @@ def _clip_front(trials: pd.DataFrame, settings: pd.DataFrame, plane: Plane) -> P
     label = FINAL_METRICS[plane.utility].label
     alt = f"{tables.sentence(label)} against leakage measured on the action clips; the numbers are in the table of settings"
     dashed = "Dashed: median attainment surface, as above." if figures.seeds_alike(trials, settings, clips) else ""
-    return Picture(figures.image_uri(wide), alt, dashed, narrow_uri=figures.image_uri(narrow))
+    return replace(picture(wide, "front-on-clips", alt, dashed), narrow_uri=figures.image_uri(narrow))
 
 
-def _attribute_pictures(trials: pd.DataFrame, settings: pd.DataFrame) -> list[Picture]:
+def _attribute_pictures(trials: pd.DataFrame, settings: pd.DataFrame, file: str) -> list[Picture]:
     found = []
     for prefix, where in (("", "images"), (CLIP, "clips")):
         figure = figures.attribute_figure(trials, settings, prefix)
         if figure:
             caption = f"Private attributes of the {where}: average precision above chance."
-            found.append(Picture(figures.image_uri(figure), f"{caption} The numbers are in the table below.", caption))
+            name = f"{file}attributes-of-{where}"
+            found.append(picture(figure, name, f"{caption} The numbers are in the table below.", caption))
     return found
 
 
-def _attribute_table(trials: pd.DataFrame, settings: pd.DataFrame, prefix: str) -> Table | None:
+def _attribute_table(trials: pd.DataFrame, settings: pd.DataFrame, plane: Plane, prefix: str) -> Table | None:
     names = tables.attributes(trials, prefix)
     if not names:
         return None
@@ -410,10 +474,12 @@ def _attribute_table(trials: pd.DataFrame, settings: pd.DataFrame, prefix: str) 
         for name in names
     ]
     rows = [["chance", "", *chance]]
-    for _, row in measured.iterrows():
+    shown = _of_interest(measured, _MOST_ROWS, plane)
+    for _, row in shown.iterrows():
         rows.append([str(row["label"]), str(row["n"]), *[tables.of(row, prefix + AP + name).text() for name in names]])
     where = "action clips" if prefix else "privacy images"
-    return Table(f"Average precision per attribute on the {where}, percent.", ["setting", "n", *names], rows)
+    caption = f"Average precision per attribute on the {where}, percent. {_left_out(len(measured), 'settings', 'settings.csv')}"
+    return Table(caption.strip(), ["setting", "n", *names], rows)
 
 
 def _losses(study: Study, settings: pd.DataFrame, plane: Plane) -> tuple[list[Picture], str]:
@@ -422,8 +488,8 @@ def _losses(study: Study, settings: pd.DataFrame, plane: Plane) -> tuple[list[Pi
     run_ids = [str(run_id) for setting in shown.index for run_id in study.trials.index[study.trials["setting"] == setting]]
     curves = read_curves(study, figures.LOSSES, run_ids)
     pictures = [
-        Picture(figures.image_uri(figure), f"{title}, per epoch of the minimax stage")
-        for title, figure in figures.loss_figures(curves)
+        picture(figure, name.replace("/", "-"), f"{title}, per epoch of the minimax stage")
+        for name, title, figure in figures.loss_figures(curves)
     ]
     note = "Mean over seeds, bands: 95 % t interval."
     return pictures, note + (
@@ -435,30 +501,29 @@ def _frames(study: Study, settings: pd.DataFrame, plane: Plane) -> tuple[list[Pi
     """Raw above anonymized frames, of the first seed of each setting that has them; what is left out is said."""
     pictures: list[Picture] = []
     lacking, size = [], 0
+    chosen = _of_interest(settings, _MOST_FRAMES, plane)
     with tempfile.TemporaryDirectory() as folder:
-        for setting in _of_interest(settings, _MOST_FRAMES, plane).index:
+        for setting in chosen.index:
             trial = study.trials[study.trials["setting"] == setting].sort_values("seed").iloc[0]
             try:
                 target = Path(folder) / str(trial.name)
                 target.mkdir()
-                picture = _embedded(
-                    fetch_artifact(study, str(trial.name), ARTIFACT_FRAMES, target), str(trial["label"]), trial["seed"]
-                )
+                shown = _embedded(fetch_artifact(study, str(trial.name), ARTIFACT_FRAMES, target), trial)
             except (AnalysisError, OSError, UnidentifiedImageError):
                 lacking.append(str(trial["label"]))
                 continue
-            size += len(picture.uri)
+            size += len(shown.uri)
             if size > _FRAMES_BYTES:
                 lacking.append(f"{trial['label']} (the page would grow too large)")
                 break
-            pictures.append(picture)
-    notes = [f"No frames could be shown of: {', '.join(lacking)}." if lacking else ""]
-    if len(settings) > _MOST_FRAMES:
-        notes.append(f"{len(settings) - _MOST_FRAMES} more settings are not shown.")
+            pictures.append(shown)
+    notes = [f"No frames could be shown of: {_few(lacking)}." if lacking else ""]
+    if len(settings) > len(chosen):
+        notes.append(f"{len(settings) - len(chosen)} more settings are not shown.")
     return pictures, " ".join(filter(None, notes))
 
 
-def _embedded(path: Path, label: str, seed: object) -> Picture:
+def _embedded(path: Path, trial: pd.Series) -> Picture:
     """An image file as a data URI no wider than the page; small frames stay sharp when the browser enlarges them."""
     with Image.open(path) as opened:
         image = opened.convert("RGB")
@@ -468,13 +533,12 @@ def _embedded(path: Path, label: str, seed: object) -> Picture:
             (_FRAMES_WIDTH, max(1, round(image.height * _FRAMES_WIDTH / image.width))), Image.Resampling.LANCZOS
         )
     out = io.BytesIO()
-    image.save(out, "PNG", optimize=True)
-    kind = "png"
-    if len(out.getvalue()) > 60_000:
-        out, kind = io.BytesIO(), "jpeg"
-        image.save(out, "JPEG", quality=82)
-    uri = f"data:image/{kind};base64,{base64.b64encode(out.getvalue()).decode()}"
-    return Picture(uri, f"Frames of {label}: raw in the upper row, anonymized in the lower row", f"{label}, seed {seed}", small)
+    image.save(out, "WEBP", quality=85, method=4)
+    uri = f"data:image/webp;base64,{base64.b64encode(out.getvalue()).decode()}"
+    words = f"Frames of {trial['label']}: raw in the upper row, anonymized in the lower row"
+    return Picture(
+        uri, words, f"{trial['label']}, seed {trial['seed']}", pixelated=small, of=str(trial.name), id=f"frames-{trial.name}"
+    )
 
 
 def _published_table(blocks: Sequence[cells.Block]) -> Table | None:
@@ -549,9 +613,10 @@ def _published_note(study: Study, blocks: Sequence[cells.Block]) -> str:
 
 
 def _ran_table(study: Study) -> Table:
-    states = every_run(study)
+    states = every_run([study])
     rows = []
-    for label, group in states.groupby("label", sort=False):
+    labels = states["label"].unique()
+    for label, group in states[states["label"].isin(labels[:_MOST_ROWS])].groupby("label", sort=False):
         count = group["state"].value_counts()
         finished = group[group["state"] == "finished"]
         rows.append(
@@ -563,15 +628,62 @@ def _ran_table(study: Study) -> Table:
                 f"{finished['seconds'].mean():.0f}" if "seconds" in finished and finished["seconds"].notna().any() else "–",
             ]
         )
-    return Table("Runs of this study.", ("setting", "finished", "seeds", "otherwise", "seconds a trial"), rows)
+    caption = f"Runs of this study. {_left_out(len(labels), 'settings', 'trials.csv')}".strip()
+    return Table(caption, ("setting", "finished", "seeds", "otherwise", "seconds a trial"), rows)
 
 
 def _unfinished_table(study: Study) -> Table | None:
-    rows = [
-        [str(row["name"]), str(row["state"]), str(row["reason"]), f"{row['started']:%Y-%m-%d %H:%M}"]
-        for _, row in study.unfinished.iterrows()
-    ]
-    return Table("Runs without a usable result.", ("trial", "state", "reason", "started (UTC)"), rows) if rows else None
+    """Every reason is there; of many trials with the same one, the first few."""
+    told = study.unfinished
+    if len(told) > _MOST_ROWS:
+        kind = told.groupby(["state", "reason"], sort=False)
+        each = max(1, _MOST_ROWS // kind.ngroups)
+        told = kind.head(each)[:_MOST_ROWS]
+    rows = [[str(row["name"]), str(row["state"]), str(row["reason"]), _when(row["started"])] for _, row in told.iterrows()]
+    caption = "Runs without a usable result."
+    if len(told) < len(study.unfinished):
+        counts = ", ".join(f"{n} {state}" for state, n in study.unfinished["state"].value_counts().items())
+        caption += f" {counts}; {len(told)} are shown, trials.csv has all."
+    return Table(caption, ("trial", "state", "reason", "started (UTC)"), rows) if rows else None
+
+
+def _when(started: pd.Timestamp) -> str:
+    return "–" if pd.isna(started) else f"{started:%Y-%m-%d %H:%M}"
+
+
+def _measured_table(study: Study, settings: pd.DataFrame, plane: Plane) -> Table:
+    """With what and on what: as the records of the settings that are shown say it."""
+    trials = study.trials
+    shown = _of_interest(settings, _MOST_RECORDS, plane).index
+    records = read_records(study, trials[trials["setting"].isin(shown)].drop_duplicates("setting").index)
+    seeds = ", ".join(map(str, sorted(trials["seed"].dropna().unique()))) or "none"
+    rows = [["records", f"experiment {study.name} in {shown_uri(study.tracking_uri)}"], ["seeds", seeds]]
+    for what, key in (("data, fingerprint", "fingerprints"), ("software, version", "versions")):
+        told: dict[str, set[str]] = {}
+        for record in records:
+            for name, value in dict(record.get(key) or {}).items():
+                told.setdefault(str(name), set()).add(str(value))
+        text = ", ".join(f"{name.replace('_', ' ')} {' or '.join(sorted(values))}" for name, values in sorted(told.items()))
+        rows.append([what, text or "not recorded"])
+    devices = sorted({str(device) for record in records for device in _devices(record)})
+    rows.append(["device", ", ".join(devices) or "not recorded"])
+    rows.append(["time", _hours(trials, devices)])
+    of = f", from the records of {len(records)} of {len(trials)} trials" if len(records) < len(trials) else ""
+    return Table(f"With what and on what{of}.", ("what", "measured"), rows)
+
+
+def _devices(record: dict[str, object]) -> list[object]:
+    found = record.get("devices") or []
+    return list(found.values()) if isinstance(found, dict) else list(found) if isinstance(found, list) else [found]
+
+
+def _hours(trials: pd.DataFrame, devices: Sequence[str]) -> str:
+    hours = trials[["seconds", "pipeline_seconds"]].sum() / 3600
+    kind = "GPU hours" if devices and "CPU" not in devices else "hours on CPUs" if set(devices) == {"CPU"} else "hours"
+    told = f"{hours['seconds']:.2f} {kind} of computed stages"
+    if hours["pipeline_seconds"] > 0:
+        told += f"; {hours['pipeline_seconds']:.2f} had each trial computed all of its own"
+    return told
 
 
 def _params_table(caption: str, values: dict[str, str]) -> Table | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,7 +105,9 @@ def settings_table(trials: pd.DataFrame, plane: Plane = DEFAULT) -> pd.DataFrame
     grouped = trials.groupby("setting", sort=False)
     first = trials.drop_duplicates("setting").set_index("setting")
     settings = first[["label", "method", "protocol_tag"]].assign(n=grouped.size())
-    settings["seeds"] = grouped["seed"].agg(lambda seeds: " ".join(str(seed) for seed in sorted(seeds.dropna())))
+    seeds = trials.dropna(subset=["seed"]).sort_values("seed")
+    settings["seeds"] = seeds["seed"].astype(str).groupby(seeds["setting"]).agg(" ".join)
+    settings["seeds"] = settings["seeds"].fillna("")
     settings["protocol"] = _protocols(first)
     raw_of = {row["protocol"]: setting for setting, row in settings[settings["method"] == RAW].iterrows()}
     settings["baseline"] = settings["protocol"].map(raw_of).astype(object).fillna("")
@@ -136,8 +138,26 @@ def settings_table(trials: pd.DataFrame, plane: Plane = DEFAULT) -> pd.DataFrame
             settings.loc[group.index[bend], "knee"] = True
         share = dominated_share(trials[trials["setting"].isin(group.index)], plane.names, plane.directions)
         settings.loc[share.index, "dominated"] = share
-    order = [_order(row) for _, row in settings.iterrows()]
-    return settings.iloc[sorted(range(len(settings)), key=order.__getitem__)]
+    return settings.iloc[_order(settings)]
+
+
+def overlay(studies: Sequence[Study], each: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Trials and settings of one study or several, given the settings of each. Of several, `study` names each row's, and
+    settings, baselines and protocols of different studies stay apart: their fronts lie beside one another, not in one."""
+    if len(studies) == 1:
+        return studies[0].trials, each[0]
+    trials, settings = [], []
+    for study, own in zip(studies, each, strict=True):
+        apart = f"{study.name}: "
+        table = own.copy()
+        table.index = pd.Index([apart + str(setting) for setting in table.index], name="setting")
+        table["baseline"] = [apart + text if text else "" for text in table["baseline"]]
+        table["protocol"] = [apart + text for text in table["protocol"]]
+        table.insert(0, "study", study.name)
+        settings.append(table)
+        trials.append(study.trials.assign(study=study.name, setting=apart + study.trials["setting"]))
+    filled = [frame for frame in settings if len(frame)] or settings[:1]
+    return pd.concat(trials), pd.concat(filled)
 
 
 def of(row: pd.Series, metric: str) -> Estimate:
@@ -356,12 +376,19 @@ def _protocols(first: pd.DataFrame) -> pd.Series:
     return pd.Series([repr(tuple(zip(names, row, strict=True))) for row in values.itertuples(index=False)], index=first.index)
 
 
-def _order(row: pd.Series) -> tuple[Any, ...]:
-    numbers = [pd.to_numeric(pd.Series([row.get(name)]), errors="coerce").fillna(-1).iloc[0] for name in (WEIGHT, BUDGET)]
-    natural = [
-        (0, float(part), "") if part[0].isdigit() else (1, 0.0, part) for part in re.findall(r"\d+\.?\d*|[^\d]+", row["label"])
-    ]
-    return row["method"] != RAW, row["method"], *numbers, natural
+def _order(settings: pd.DataFrame) -> list[int]:
+    """Rows with raw first, then by method, penalty weight, budget, and names as a person counts them."""
+    nothing = pd.Series(math.nan, index=settings.index)
+    numbers = [pd.to_numeric(settings.get(name, nothing), errors="coerce").fillna(-1).tolist() for name in (WEIGHT, BUDGET)]
+    methods = settings["method"].tolist()
+    labels = [_natural(label) for label in settings["label"]]
+    keys = list(zip([method != RAW for method in methods], methods, *numbers, labels, strict=True))
+    return sorted(range(len(keys)), key=keys.__getitem__)
+
+
+def _natural(label: str) -> list[tuple[int, float, str]]:
+    parts = re.findall(r"\d+\.?\d*|[^\d]+", label)
+    return [(0, float(part), "") if part[0].isdigit() else (1, 0.0, part) for part in parts]
 
 
 def _values(trials: pd.DataFrame) -> dict[str, list[str]]:
