@@ -11,7 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from trainables.attacks import ATTACKS, CLIPS, CONTROLS, attack_names, stages_of
+from trainables.attacks import ATTACKS, CLIPS, CONTROLS, LABELLED_CLIPS, PEOPLE, attack_names, stages_of
+from trainables.attacks.people import search_of
 from trainables.config import ActionData, Frozen, MinimaxConfig, ObfuscationConfig, PrivacyData, TrialConfig
 from trainables.data.boxes import Boxes, boxes_file, read_boxes
 from trainables.data.items import DataError, Still, StillSplits, Video, VideoSplits
@@ -289,7 +290,13 @@ def _judging_stages(config: TrialConfig, data: TrialData) -> dict[str, Stage]:
     if config.test_deployed:
         roles[TEST_DEPLOYED.name] = TEST_DEPLOYED
     if names:
-        tried = tuple(name for name in names if data.attacked == CLIPS or not ATTACKS[name].clips_only)
+        clips = data.clips_with_attributes
+        there = {
+            "": True,
+            LABELLED_CLIPS: data.attacked == CLIPS,
+            PEOPLE: search_of(clips, clips.test, config.attacks.people).asked.any(),
+        }
+        tried = tuple(name for name in names if there[ATTACKS[name].needs])
         judges = tuple(
             role for role in roles if role in _LEAKAGE and not (role == EVALUATE_PRIVACY.name and TEST_PRIVACY.name in roles)
         )

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from trainables.attacks.linkage import contrastive, people_by_label, search_of
+from trainables.attacks.linkage import contrastive
 from trainables.attacks.pairs import PersonPairs
+from trainables.attacks.people import named_by_label, search_of
 from trainables.config import ClipConfig
 from trainables.data.items import DataError, Video, VideoSplits
 from trainables.losses import nt_xent
@@ -29,9 +30,9 @@ def test_people_with_one_label_each_are_looked_for_among_training_clips() -> Non
         (video("t1", 0, "g1", 1.0, 0.0), video("t2", 1, "g2", 0.0, 1.0)),
         (video("q1", 1, "g3", 1.0, 0.0),),
     )
-    assert people_by_label(known, "auto")
-    assert not people_by_label(known, "group")
-    search = search_of(known, known.test, by_label=True)
+    assert named_by_label(known, "auto")
+    assert not named_by_label(known, "group")
+    search = search_of(known, known.test, "auto")
     assert search.gallery == known.train
     assert search.same.tolist() == [[True, False]]
     assert search.candidates.all()
@@ -39,14 +40,14 @@ def test_people_with_one_label_each_are_looked_for_among_training_clips() -> Non
 
 def test_clips_with_several_labels_do_not_say_who_they_show() -> None:
     several = splits((video("t1", 0, "g1", 1.0, 1.0),), (video("q1", 0, "g2", 1.0, 0.0),))
-    assert not people_by_label(several, "auto")
+    assert not named_by_label(several, "auto")
     with pytest.raises(DataError, match=r"attacks\.people = attributes, but not every clip carries exactly one label"):
-        people_by_label(several, "attributes")
+        named_by_label(several, "attributes")
 
 
 def test_groups_of_ucf101_are_those_of_one_class_and_the_action_does_not_help() -> None:
     test = tuple(video(f"{label} {group} {part}", label, group) for label in (0, 1) for group in "xy" for part in (0, 1))
-    search = search_of(splits((), test, "ucf101"), test, by_label=False)
+    search = search_of(splits((), test, "ucf101"), test, "group")
     assert search.same.sum(axis=1).tolist() == [2] * 8, "itself, and the other clip of the same class and group"
     for number, item in enumerate(test):
         among = [test[other] for other in np.flatnonzero(search.candidates[number])]
@@ -56,8 +57,11 @@ def test_groups_of_ucf101_are_those_of_one_class_and_the_action_does_not_help() 
 
 def test_people_seen_in_two_classes_are_looked_for_in_both() -> None:
     test = tuple(video(f"{label} {group}", label, group) for label in (0, 1) for group in "xy")
-    search = search_of(splits((), test, "folders"), test, by_label=False)
+    search = search_of(splits((), test, "folders"), test, "group")
     assert search.candidates.sum(axis=1).tolist() == [3] * 4
+    assert search.asked.all()
+    alone = tuple(video(f"{group}", 0, group) for group in "wxyz")
+    assert not search_of(splits((), alone, "folders"), alone, "group").asked.any()
 
 
 def test_equal_candidates_are_drawn_by_lot() -> None:

@@ -18,6 +18,10 @@ ON_RAW, ON_BLANK = ".raw", ".blank"  # after the name of an attack's stage: the 
 CONTROLS = {ON_RAW: "raw", ON_BLANK: "blank"}  # and the methods that make their data
 WORDS = ("standard", "all", "none")
 
+# What an attack may need.
+LABELLED_CLIPS = "action clips that carry private attributes"
+PEOPLE = "test clips of one person more than once, and of others"
+
 CLIPS = "clips_with_attributes"
 ATTACKED = "attacked"  # as data of a stage: the clips where they carry labels, otherwise the images of the privacy set
 
@@ -28,7 +32,7 @@ class Attack:
     opinion on anonymisation techniques (WP 216).
 
     The code of `stage` returns an `Evidence` (see `trainables.attacks.evidence`). `trained`: it learns for `attacks.epochs`.
-    `clips_only`: it needs clips that carry labels. `standard`: it is cheap enough for every trial.
+    `needs`: data that not every trial has. `standard`: it is cheap enough for every trial.
     """
 
     title: str
@@ -37,7 +41,7 @@ class Attack:
     measure: str
     stage: Stage
     trained: bool = True
-    clips_only: bool = False
+    needs: str = ""
     standard: bool = True
 
 
@@ -101,6 +105,7 @@ ATTACKS.register("linkage")(
         "share of test clips whose most similar other clip shows the same person (rank-1); the easier of two searches counts,"
         " among anonymized or among ordinary clips",
         _stage("linkage", (*_EFFORT, "attacks.encoder", "attacks.people"), data=CLIPS),
+        needs=PEOPLE,
     )
 )
 ATTACKS.register("probe")(
@@ -120,7 +125,7 @@ ATTACKS.register("temporal")(
         "inference",
         "mean average precision over the private attributes of a classifier that sees a whole clip",
         _stage("temporal", (*_EFFORT, "attacks.clip_network"), data=CLIPS),
-        clips_only=True,
+        needs=LABELLED_CLIPS,
     )
 )
 
@@ -144,15 +149,16 @@ def stages_of(names: tuple[str, ...], attacked: str, others: tuple[str, ...]) ->
 
     `attacked` is the data set that stands for ATTACKED, `others` the roles whose leakage is weighed with the attacks'.
     """
+    known = {
+        ATTACKS[name].stage.name + control: (ATTACKS[name].stage, control) for name in ATTACKS for control in ("", *CONTROLS)
+    }
     roles: dict[str, Stage] = {}
 
-    def add(stage: Stage, control: str = "") -> None:
+    def add(stage: Stage, control: str) -> None:
         for name in stage.inputs:
-            found = next(
-                (attack.stage for attack in map(ATTACKS.__getitem__, ATTACKS) if name.startswith(attack.stage.name)), None
-            )
-            if found is not None:
-                add(found, control if name == found.name else name.removeprefix(found.name))
+            if name in known:
+                other, its_control = known[name]
+                add(other, its_control or control)
         data = tuple(attacked if name == ATTACKED else name for name in stage.data)
         roles.setdefault(stage.name + control, replace(stage, data=data))
 

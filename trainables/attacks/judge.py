@@ -54,7 +54,7 @@ def run(context: StageContext) -> Outcome:
     for name in attack_names(context.config):
         attack = ATTACKS[name]
         if attack.stage.name not in context.inputs:
-            notes.append(f"attack {name}: not tried, it needs action clips that carry private attributes")
+            notes.append(f"attack {name}: not tried, it needs {attack.needs}")
             continue
         own, raw, blank = (_result(context, attack.stage.name + control) for control in ("", ON_RAW, ON_BLANK))
         problems = _problems(raw, blank)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,9 +12,10 @@ from torch.nn import functional
 from trainables.attacks.common import effort, learn, sheet
 from trainables.attacks.evidence import Evidence, curve_of
 from trainables.attacks.pairs import PersonPairs
+from trainables.attacks.people import Search, numbered, search_of
 from trainables.config import ClipConfig, NetworkConfig
 from trainables.data.boxes import Boxes
-from trainables.data.items import DataError, Video, VideoSplits
+from trainables.data.items import Video
 from trainables.data.loader import Batch, EvaluationClips
 from trainables.metrics import Retrieval, above_chance, retrieve
 from trainables.models.anonymizers import Anonymizer
@@ -29,25 +29,13 @@ _DATA = "clips_with_attributes"
 _TEMPERATURE = 0.1
 _DIGITS = 5  # of a similarity: what differs by less owes it to the batch it was computed in
 _PICTURED = 6
-_NUMBERED_BY_CLASS = ("ucf101", "vp_ucf101")  # their group numbers begin anew in each class
-
-
-@dataclass(frozen=True)
-class Search:
-    """Who is looked for, and among whom. `people` of queries and gallery; `candidates` (Q, G)."""
-
-    queries: tuple[Video, ...]
-    gallery: tuple[Video, ...]
-    same: np.ndarray
-    candidates: np.ndarray
 
 
 def run(context: StageContext) -> Outcome:
     settings, splits = context.config.attacks, context.data.clips_with_attributes
     clip = attacked_clip(context.config.clip, settings.frames)
     boxes = context.boxes(_DATA)
-    by_label = people_by_label(splits, settings.people)
-    numbers = _numbers(splits.train, splits, by_label)
+    numbers = numbered(splits.train, splits, settings.people)
     people = torch.tensor(numbers, device=context.device)
     anonymizer = context.anonymizer("anonymizer")
     torch.manual_seed(context.seed("weights"))
@@ -64,60 +52,18 @@ def run(context: StageContext) -> Outcome:
         return {"loss_anonymized": contrastive(anchor, other, who), "loss_raw": contrastive(anchor, raw, who)}
 
     def judge() -> float | None:
-        search = search_of(splits, splits.validation, by_label)
-        try:
-            found = _look(context, anonymizer, network, search, validation_clip(clip), boxes)
-        except ValueError:
+        search = search_of(splits, splits.validation, settings.people)
+        if not search.asked.any():
             return None
+        found = _look(context, anonymizer, network, search, validation_clip(clip), boxes)
         return max(above_chance(float(one.hits.mean()), float(one.chances.mean())) for one in found)
 
     history = learn(context, network, pairs, losses, judge)
-    search = search_of(splits, splits.test, by_label)
-    try:
-        found = _look(context, anonymizer, network, search, clip, boxes)
-    except ValueError as error:
-        raise DataError(f"{splits.name}: {error}; leave the attack linkage out, or set attacks.people") from None
+    search = search_of(splits, splits.test, settings.people)
+    found = _look(context, anonymizer, network, search, clip, boxes)
     spent = effort(context, network, len(splits.train))
     evidence = _evidence(context, anonymizer, search, found, clip, boxes, spent, history)
     return Outcome({}, history, {"evidence": evidence.state()})
-
-
-def people_by_label(splits: VideoSplits, wanted: str) -> bool:
-    """Whether the one label that each clip carries says who it shows; otherwise its source does. Raises DataError."""
-    every = (*splits.train, *splits.validation, *splits.test)
-    one_each = len(splits.attributes) > 1 and all(item.attributes is not None and sum(item.attributes) == 1 for item in every)
-    if wanted == "attributes" and not one_each:
-        raise DataError(f"{splits.name}: attacks.people = attributes, but not every clip carries exactly one label; set group")
-    return one_each and wanted != "group"
-
-
-def person(item: Video, splits: VideoSplits, by_label: bool) -> str:
-    if by_label and item.attributes is not None:
-        return splits.attributes[item.attributes.index(1.0)]
-    return f"{item.label} {item.group}" if splits.name in _NUMBERED_BY_CLASS else item.group
-
-
-def search_of(splits: VideoSplits, queries: tuple[Video, ...], by_label: bool) -> Search:
-    """People whom the attacker knows from training clips are looked for among those; others among the queries themselves.
-
-    Where nobody is seen in two classes of action only clips of the same class are candidates: otherwise the action, which
-    is there to be seen, would give the person away.
-    """
-
-    def names(items: Sequence[Video]) -> np.ndarray:
-        return np.array([person(item, splits, by_label) for item in items])
-
-    known = set(names(queries)) <= set(names(splits.train))
-    gallery = splits.train if known else queries
-    asked, there = names(queries), names(gallery)
-    candidates = np.ones((len(queries), len(gallery)), dtype=bool)
-    if not known:
-        np.fill_diagonal(candidates, False)
-    seen = {(name, item.label) for name, item in zip((*asked, *there), (*queries, *gallery), strict=True)}
-    if len(seen) == len({name for name, _ in seen}):
-        labels = [np.array([item.label for item in items]) for items in (queries, gallery)]
-        candidates &= labels[0][:, None] == labels[1][None]
-    return Search(queries, gallery, asked[:, None] == there[None], candidates)
 
 
 def embed(network: PrivacyEncoder, clips: Tensor) -> Tensor:
@@ -136,12 +82,6 @@ def contrastive(first: Tensor, second: Tensor, people: Tensor) -> Tensor:
     positive = (who[:, None] == who[None]) & ~itself
     chosen = logits.log_softmax(dim=1).masked_fill(~positive, 0.0).sum(dim=1)
     return -(chosen / positive.sum(dim=1)).mean()
-
-
-def _numbers(items: Sequence[Video], splits: VideoSplits, by_label: bool) -> list[int]:
-    names = [person(item, splits, by_label) for item in items]
-    order = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    return [order[name] for name in names]
 
 
 def _look(

@@ -1,0 +1,73 @@
+"""Who is the same person, and who is looked for among whom. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.data.items import DataError, Video, VideoSplits
+
+_NUMBERED_BY_CLASS = ("ucf101", "vp_ucf101")  # the numbers of their groups begin anew in each class
+
+
+@dataclass(frozen=True)
+class Search:
+    """`same`: which clips of the gallery (G) show the person of which query (Q), `candidates`: which are looked through."""
+
+    queries: tuple[Video, ...]
+    gallery: tuple[Video, ...]
+    same: NDArray[np.bool_]
+    candidates: NDArray[np.bool_]
+
+    @property
+    def asked(self) -> NDArray[np.bool_]:
+        """(Q,): the queries that have both a right and a wrong candidate."""
+        return np.logical_and((self.same & self.candidates).any(axis=1), (~self.same & self.candidates).any(axis=1))
+
+
+def search_of(splits: VideoSplits, queries: tuple[Video, ...], people: str) -> Search:
+    """People whom the attacker knows from training clips are looked for among those; others among the queries themselves.
+
+    Where nobody is seen in two classes of action only clips of the same class are candidates: otherwise the action, which
+    is there to be seen, would give the person away. `people` is `attacks.people`. Raises DataError as `numbered`.
+    """
+    numbers = numbered((*queries, *splits.train), splits, people)
+    asked, trained = numbers[: len(queries)], numbers[len(queries) :]
+    known = set(asked) <= set(trained)
+    gallery, there = (splits.train, trained) if known else (queries, asked)
+    candidates = np.ones((len(queries), len(gallery)), dtype=bool)
+    if not known:
+        np.fill_diagonal(candidates, False)
+    seen = {(number, item.label) for number, item in zip((*asked, *there), (*queries, *gallery), strict=True)}
+    if len(seen) == len({number for number, _ in seen}):
+        candidates &= _equal([item.label for item in queries], [item.label for item in gallery])
+    return Search(queries, gallery, _equal(asked, there), candidates)
+
+
+def numbered(items: Sequence[Video], splits: VideoSplits, people: str) -> list[int]:
+    """A number for the person that each item shows. Raises DataError where labels are to name people and do not."""
+    by_label = named_by_label(splits, people)
+    numbers: dict[str, int] = {}
+    return [numbers.setdefault(_person(item, splits, by_label), len(numbers)) for item in items]
+
+
+def named_by_label(splits: VideoSplits, people: str) -> bool:
+    """Whether the one label that each clip carries says whom it shows; otherwise its source does."""
+    every = (*splits.train, *splits.validation, *splits.test)
+    one_each = len(splits.attributes) > 1 and all(item.attributes is not None and sum(item.attributes) == 1 for item in every)
+    if people == "attributes" and not one_each:
+        raise DataError(f"{splits.name}: attacks.people = attributes, but not every clip carries exactly one label; set group")
+    return one_each and people != "group"
+
+
+def _person(item: Video, splits: VideoSplits, by_label: bool) -> str:
+    if by_label and item.attributes is not None:
+        return splits.attributes[item.attributes.index(1.0)]
+    return f"{item.label} {item.group}" if splits.name in _NUMBERED_BY_CLASS else item.group
+
+
+def _equal(first: Sequence[int], second: Sequence[int]) -> NDArray[np.bool_]:
+    return np.array(first)[:, None] == np.array(second)[None]
