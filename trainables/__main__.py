@@ -26,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
     parser.add_argument("--workers", type=int, default=0, help="decoding processes")
     parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch")
+    parser.add_argument("--ranks", type=int, default=1, metavar="N", help="processes that share every batch, one a GPU")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
@@ -49,6 +50,7 @@ def _run(options: argparse.Namespace) -> int:
         precision=options.precision,
         workers=options.workers,
         threads=options.threads,
+        ranks=max(1, options.ranks),
     )
     from trainables.models.weights import check_weights
     from trainables.pipeline import run_trial

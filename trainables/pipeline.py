@@ -21,6 +21,7 @@ from trainables.stages import EVALUATE_PRIVACY, RAW_ACTION, TEST_PRIVACY
 from trainables.stages.context import StageContext
 from trainables.stages.judges import run_together
 from trainables.stages.loop import Stopped
+from trainables.stages.ranks import RankGroup
 from trainables.store import Outcome, StageStore
 
 log = logging.getLogger(__name__)
@@ -92,22 +93,23 @@ def run_trial(
     ]
     done: dict[str, Outcome] = {}
     computed: set[str] = set()
-    while len(done) < len(plan.stages):
-        ready = [stage for stage in plan.stages if stage.role not in done and done.keys() >= set(stage.inputs.values())]
-        for planned in ready:
-            inputs = {name: done[role] for name, role in planned.inputs.items()}
-            context = _context(planned, data, inputs, runtime, store, stop)
-            context = replace(context, report=partial(reporter.epoch, planned.role))
-            outcome, own = _obtain(planned, store, partial(_compute, planned, context, others, store))
-            if outcome is not None:
-                break
-        else:
-            _wait(ready[0], store, reporter, stop)
-            continue
-        done[planned.role] = outcome
-        if own:
-            computed.add(planned.role)
-        reporter.finished(planned, outcome, not own)
+    with RankGroup(config, runtime) as group:
+        while len(done) < len(plan.stages):
+            ready = [stage for stage in plan.stages if stage.role not in done and done.keys() >= set(stage.inputs.values())]
+            for planned in ready:
+                inputs = {name: done[role] for name, role in planned.inputs.items()}
+                context = _context(planned, data, inputs, runtime, store, stop)
+                context = replace(context, report=partial(reporter.epoch, planned.role))
+                outcome, own = _obtain(planned, store, partial(_compute, planned, context, others, store, group))
+                if outcome is not None:
+                    break
+            else:
+                _wait(ready[0], store, reporter, stop)
+                continue
+            done[planned.role] = outcome
+            if own:
+                computed.add(planned.role)
+            reporter.finished(planned, outcome, not own)
     outcomes = {stage.role: done[stage.role] for stage in plan.stages}
     return _record(plan, data, outcomes, computed), outcomes
 
@@ -136,7 +138,11 @@ def _wait(planned: PlannedStage, store: StageStore, reporter: Reporter, stop: Ca
 
 
 def _compute(
-    planned: PlannedStage, context: StageContext, others: Sequence[tuple[PlannedStage, TrialData]], store: StageStore
+    planned: PlannedStage,
+    context: StageContext,
+    others: Sequence[tuple[PlannedStage, TrialData]],
+    store: StageStore,
+    group: RankGroup,
 ) -> Outcome:
     """The outcome of a stage, stored. Of `others` the judges that look at the same batches are trained beside it."""
     module, _, function = planned.stage.run.partition(":")
@@ -144,15 +150,15 @@ def _compute(
     stages = {context.work: planned}
 
     def run_and_store(one: StageContext) -> Outcome:
-        outcome: Outcome = run(one)
         progress, stage = one.work.progress, stages[one.work]
+        outcome: Outcome = group.run(stage, run, one)
         outcome = replace(outcome, notes=(*outcome.notes, *progress.notes), seconds=progress.seconds)
         circumstances = {"device": _device_name(one.device), "steps": stage.steps}
         store.write(stage.name, stage.key, outcome, stage.depends_on, circumstances)
         return outcome
 
     with contextlib.ExitStack() as claims:
-        claimed = _claim(planned, others, context.runtime.judges - 1, store, claims)
+        claimed = _claim(planned, others, context.runtime.judges - 1 if context.runtime.ranks == 1 else 0, store, claims)
         if not claimed:
             return run_and_store(context)
         contexts = [_context(stage, data, context.inputs, context.runtime, store, context.stop) for stage, data in claimed]

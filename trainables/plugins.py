@@ -72,6 +72,13 @@ def load_plugins(plugins: Sequence[Plugin] = ()) -> None:
             raise ConfigError(f"--plugin {plugin.path}: another version of it is loaded in this process; start again")
 
 
+def loaded_plugins() -> tuple[Plugin, ...]:
+    """The files that this process has run, for another one of the same trial."""
+    return tuple(
+        plugin for module, plugin in _loaded.items() if module not in {point.value for point in entry_points(group=GROUP)}
+    )
+
+
 def plugin_digests(stage_module: str, values: object) -> dict[str, str]:
     """Which plugins a stage depends on, with the hashes of their sources: its own code, and every name in `values`, the
     stage's part of a config, that a plugin registered. So an edited plugin computes its stages again.

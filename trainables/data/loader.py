@@ -180,7 +180,7 @@ class Loader:
 
     The order of epoch e is the permutation drawn from (seed, e); the last, smaller batch is kept unless `drop_last`.
     `share` stands between the loader and who takes its batches, for several who want the same ones.
-    `part` says which rows of a batch, from their number, are loaded here; there can be none.
+    `part` says which of the items of a batch are loaded here.
     """
 
     def __init__(
@@ -192,7 +192,7 @@ class Loader:
         pin: bool = False,
         drop_last: bool = False,
         share: Callable[[Loader, int, int], Iterator[Batch]] | None = None,
-        part: Callable[[int], slice] | None = None,
+        part: Callable[[list[int]], list[int]] | None = None,
     ) -> None:
         self._part = part
         self.samples, self.batch_size, self.shuffle, self._share = samples, batch_size, shuffle, share
@@ -233,18 +233,16 @@ class Loader:
     def load(self, first: int, count: int) -> Iterator[Batch]:
         """As `stretch`, from this loader itself, and without drawing."""
         orders: dict[int, list[int]] = {}
-        batches, nothing = [], []
+        batches = []
         for step in range(first, first + count):
             epoch, number = divmod(step, len(self))
             order = orders.setdefault(epoch, self._order(epoch))
             chosen = order[number * self.batch_size : (number + 1) * self.batch_size]
-            own = chosen if self._part is None else chosen[self._part(len(chosen))]
-            nothing.append(not own)
-            batches.append([SampleId(epoch, index) for index in own or chosen[:1]])
+            own = chosen if self._part is None else self._part(chosen)
+            batches.append([SampleId(epoch, index) for index in own])
         self._schedule.batches = batches
         try:
-            for empty, batch in zip(nothing, cast(Iterator[Batch], self._loader), strict=True):
-                yield cast(Batch, {name: value[:0] for name, value in batch.items()}) if empty else batch  # type: ignore[attr-defined, misc, index]
+            yield from cast(Iterator[Batch], self._loader)
         except DataError as error:  # from a worker it comes with the worker's traceback; its last line is the message
             raise DataError(str(error).strip().splitlines()[-1].split("DataError: ")[-1]) from None
 

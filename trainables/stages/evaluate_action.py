@@ -35,6 +35,7 @@ def run(context: StageContext) -> Outcome:
     anonymizer = context.anonymizer("anonymizer")
     classifier = build_action_classifier(settings.classifier, len(splits.classes), config.clip).to(context.device)
     optimizer = torch.optim.Adam(classifier.parameters(), lr=settings.learning_rate)
+    context.join_ranks(optimizer, classifier)
     samples = TrainingClips(splits.train, config.clip, context.seed("clips"), boxes=context.boxes(_DATA))
     clips = context.loader(samples, settings.batch_size, shuffle=True)
     choosing = splits.test if config.selection == "test" else splits.validation
@@ -45,7 +46,7 @@ def run(context: StageContext) -> Outcome:
         for batch in now.batches(clips):
             with context.autocast():
                 _, anonymized = context.anonymized_view(anonymizer, batch, training=True)
-                loss = F.cross_entropy(classifier(anonymized), batch["label"])
+                loss = F.cross_entropy(context.gathered(classifier(anonymized)), context.gathered(batch["label"]))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -109,8 +110,9 @@ def _predict(
             "rms_relative": rms_distortion(view, anonymized, norm="relative"),
         }
         for name, values in rows.items():
-            found[name].append(values.unflatten(0, (videos, clip.test_clips)).mean(dim=1).double().cpu())
-        found["labels"].append(batch["label"].cpu())
+            of_videos = values.unflatten(0, (videos, clip.test_clips)).mean(dim=1)
+            found[name].append(context.gathered(of_videos).double().cpu())
+        found["labels"].append(context.gathered(batch["label"]).cpu())
     return {name: torch.cat(values).numpy() for name, values in found.items()}
 
 
@@ -122,7 +124,7 @@ def _picture(context: StageContext, anonymizer: Anonymizer) -> bytes:
     clip = context.config.clip.model_copy(update={"test_clips": 1, "frames": 1})
     samples = EvaluationClips(chosen, clip, 0, boxes=context.boxes(_DATA))
     batch = next(context.to_device(context.loader(samples, len(chosen), shuffle=False).epoch(0)))
-    view, anonymized = context.anonymized_view(anonymizer, batch)
+    view, anonymized = (context.gathered(part) for part in context.anonymized_view(anonymizer, batch))
     rows = torch.stack([view, anonymized.clamp(0.0, 1.0)])[:, :, 0]  # (2, N, C, H, W)
     factor = max(1, _PICTURE_SIDE // view.shape[-1])
     pixels = rows.repeat_interleave(factor, dim=-1).repeat_interleave(factor, dim=-2)

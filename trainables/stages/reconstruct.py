@@ -18,6 +18,7 @@ def run(context: StageContext) -> Outcome:
     torch.manual_seed(context.seed("weights"))
     anonymizer = build_anonymizer(config.anonymizer).to(context.device)
     optimizer = torch.optim.Adam(anonymizer.parameters(), lr=settings.learning_rate)
+    context.join_ranks(optimizer, anonymizer)
     clips = context.training_clips(settings.batch_size)
     images = context.loader(
         Stills(context.data.privacy.train, config.clip, context.seed("images")), settings.batch_size, shuffle=True
@@ -30,7 +31,8 @@ def run(context: StageContext) -> Outcome:
             for batch in pair:
                 view = context.training_view(batch)
                 with context.autocast():
-                    losses.append(reconstruction_loss(context.anonymize(anonymizer, view), view))
+                    loss = reconstruction_loss(context.anonymize(anonymizer, view), view)
+                losses.append(context.mean(loss, len(view)))
             loss = losses[0] + losses[1]
             optimizer.zero_grad(set_to_none=True)
             loss.backward()

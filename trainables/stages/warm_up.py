@@ -30,6 +30,7 @@ def run(context: StageContext) -> Outcome:
         return Outcome({}, [], state)
 
     optimizer = torch.optim.Adam([*action.parameters(), *privacy.parameters()], lr=settings.learning_rate)
+    context.join_ranks(optimizer, action, privacy)
     clips = context.training_clips(settings.batch_size)
     pairs = pair_loader(context, settings.batch_size)
 
@@ -42,11 +43,14 @@ def run(context: StageContext) -> Outcome:
                 if not given["action"]:
                     with torch.no_grad():
                         anonymized = context.anonymize(anonymizer, context.training_view(clip_batch))
-                    losses["loss_action"] = F.cross_entropy(action(anonymized), clip_batch["label"])
+                    losses["loss_action"] = F.cross_entropy(
+                        context.gathered(action(anonymized)), context.gathered(clip_batch["label"])
+                    )
                 if not given["privacy"]:
                     with torch.no_grad():
                         views = [context.anonymize(anonymizer, view) for view in pair_views(context, pair_batch)]
-                    losses["loss_privacy"] = nt_xent(*project(privacy, views), config.minimax.temperature)
+                    first, second = (context.gathered(part) for part in project(privacy, views))
+                    losses["loss_privacy"] = nt_xent(first, second, config.minimax.temperature)
             optimizer.zero_grad(set_to_none=True)
             torch.stack(list(losses.values())).sum().backward()
             optimizer.step()
