@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import Run, RunStatus
+from mlflow.entities import Metric, Run, RunStatus
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
@@ -42,7 +42,9 @@ def open_study(plan: StudyPlan, tracking_uri: str, artifacts: Path, fresh: bool 
         if experiment is not None and experiment.lifecycle_stage != "active":
             client.restore_experiment(experiment.experiment_id)
         if experiment is not None and fresh:
-            client.rename_experiment(experiment.experiment_id, f"{plan.experiment} until {time.strftime('%Y-%m-%d %H:%M:%S')}")
+            past = f"{plan.space} until {time.strftime('%Y-%m-%d %H:%M:%S')}"
+            client.rename_experiment(experiment.experiment_id, schema.experiment_name(past, plan.profile))
+            client.set_experiment_tag(experiment.experiment_id, schema.TAG_SPACE, past)
             experiment = None
         if experiment is None:
             # a server keeps artifacts where it was told to; a database alone would put them into the working directory
@@ -122,6 +124,8 @@ class Study:
         tags = {schema.TAG_KIND: schema.STUDY_RUN}
         run = found[0] if found else self._client.create_run(experiment_id, run_name=name, tags=tags)
         self.run_id: str = run.info.run_id
+        self._used = dict(run.data.metrics)
+        self.usage: dict[str, float] = {}  # of this launch, by metric
         self._client.update_run(self.run_id, status=RUNNING)
 
     @property
@@ -143,6 +147,12 @@ class Study:
         for path in sorted(folder.glob("*")):
             if path.suffix in (".html", ".png"):
                 self._client.log_artifact(self.run_id, str(path), schema.ARTIFACT_REPORT)
+
+    def send_usage(self) -> None:
+        """What this launch has used so far, added to what earlier ones had."""
+        now = int(time.time() * 1000)
+        total = {name: self._used.get(name, 0.0) + value for name, value in self.usage.items()}
+        self._client.log_batch(self.run_id, [Metric(name, value, now, 0) for name, value in total.items()])
 
     def end(self, status: str, reason: str = "") -> None:
         self._client.set_tag(self.run_id, schema.TAG_REASON, reason[:5000])
@@ -208,6 +218,7 @@ class Study:
             while not left.wait(every):
                 with contextlib.suppress(Exception):  # the storage is away as well: next time
                     self.send_unsent()
+                    self.send_usage()
 
         sender = threading.Thread(target=send, name="unsent", daemon=True)
         sender.start()

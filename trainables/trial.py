@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 # What a trial reports to Ray Tune, and the driver prints.
 STAGE, EPOCH, EPOCHS, PROGRESS, STATUS, REASON = "stage", "epoch", "epochs", "progress", "status", "reason"
 DONE, FAILED, RUNNING, STOPPED = "done", "failed", "running", "stopped"
+RUNS_FOR, WAITED = "runs_for", "waited"  # seconds since the worker was ready, and how many of them it only waited
 FIGURES = "figures"
 
 
@@ -110,12 +111,12 @@ def _alone(trial: Trial, stop: Stop) -> dict[str, Any]:
     folder, leases = trials_folder(trial.tracking_uri, trial.experiment_id), Leases(files)
     progress = _Progress(trial.config)
     while True:
+        if stop():
+            raise Stopped("stopped before it began")
         lease = leases.take(folder, trial.key)
         if lease is not None:
             break
         progress.waiting("its other worker", leases.holder(folder, trial.key))
-        if stop():
-            raise Stopped("stopped before it began")
         time.sleep(HEARTBEAT_SECONDS)
     with lease:
         return _record(trial, files, Attempts(files, f"{folder}/{trial.key}.attempts"), progress, stop)
@@ -201,17 +202,24 @@ class _Progress:
         self._epochs = {name: max(1, count) for name, count in epochs.items()}
         self._done = dict.fromkeys(self._epochs, 0)
         self._waits_for = ""
+        self._start, self._waited = time.monotonic(), 0.0
+        self._waits_since: float | None = None
 
     def epoch(self, stage: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+        self._waits_since = None
         self._epochs[stage], self._done[stage] = epochs, epoch + 1
         self._report(stage, epoch + 1, epochs)
 
     def waiting(self, stage: str, holder: str) -> None:
+        now = time.monotonic()  # it is told again and again, and not when it has ended
+        self._waited += 0.0 if self._waits_since is None else now - self._waits_since
+        self._waits_since = now
         if self._waits_for != stage:
             self._waits_for = stage
             self._report(f"waiting for {stage}", 0, self._epochs.get(stage, 1))
 
     def finished(self, stage: PlannedStage, outcome: Outcome, reused: bool) -> None:
+        self._waits_since = None
         self._done[stage.role] = self._epochs.get(stage.role, 1)
         if reused:
             self._report(stage.role, len(outcome.history), len(outcome.history))
@@ -220,7 +228,8 @@ class _Progress:
         from ray import tune
 
         share = min(0.999, sum(self._done.values()) / sum(self._epochs.values()))
-        tune.report({STATUS: RUNNING, STAGE: stage, EPOCH: epoch, EPOCHS: epochs, PROGRESS: share})
+        times = {RUNS_FOR: time.monotonic() - self._start, WAITED: self._waited}
+        tune.report({STATUS: RUNNING, STAGE: stage, EPOCH: epoch, EPOCHS: epochs, PROGRESS: share, **times})
 
 
 class _All:

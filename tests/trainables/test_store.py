@@ -283,3 +283,20 @@ def test_a_storage_that_overwrites_instead_is_refused(monkeypatch: pytest.Monkey
     monkeypatch.setattr(store.files._fs, "pipe_file", lambda path, content, mode="": pipe(store.files._fs, path, content))
     with pytest.raises(ConfigError, match="cannot create files exclusively"):
         store.require()
+
+
+@pytest.mark.parametrize("harm", ["truncated", "empty", "flipped"])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(tmp_path: Path, harm: str) -> None:
+    work = StageStore(tmp_path).work("minimax", "k")
+    for content in (b"first", b"second", b"third"):
+        work.write(content)
+    older, newer = sorted(tmp_path.glob("stages/minimax/k.work/*"))
+    assert work.read() == b"third"
+    whole = newer.read_bytes()
+    newer.write_bytes({"truncated": whole[:-2], "empty": b"", "flipped": whole[:-1] + b"x"}[harm])
+    again = StageStore(tmp_path).work("minimax", "k")
+    assert again.read() == b"second"
+    assert again.progress.notes == [f"checkpoint stages/minimax/k.work/{newer.name} was damaged; went on from the one before"]
+    again.write(b"fourth")
+    assert again.read() == b"fourth"
+    assert {path.name for path in tmp_path.glob("stages/minimax/k.work/*")} == {older.name, newer.name}

@@ -89,6 +89,7 @@ class Work:
             if content is not None:
                 self.progress.notes.append(f"checkpoint {self._path(number)} was damaged; went on from the one before")
                 log.warning(self.progress.notes[-1])
+                self._files.remove(self._path(number))
         return None
 
     def write(self, content: bytes) -> None:
@@ -144,8 +145,11 @@ class StageStore:
                     yield json.loads(content)
 
     def work(self, stage: str, key: str) -> Work:
-        """Where the one who computes this stage keeps its checkpoint."""
-        return Work(self.files, f"{_path(stage, key)}.work")
+        """Where the one who computes this stage keeps its checkpoints."""
+        progress = Progress()
+        if any(name.startswith(f"{key}.damaged-") for name in self.files.names(f"{STAGES}/{stage}")):
+            progress.notes.append(f"{stage} {key}: what was stored was damaged; it was computed again")
+        return Work(self.files, f"{_path(stage, key)}.work", progress)
 
     def try_claim(self, stage: str, key: str) -> Lease | None:
         """The right to compute a stage, to be held by `with`; None while another live worker has it.
