@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Sequence, Set
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence, Set
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from study.order import Queue, in_order, steps_of
 from study.plan import StudyPlan, StudyTrial
 from study.preflight import Needs, needs_of, tracking_problems
 from study.resources import Resources, Share, Size, can_be_given
+from study.usage import Usage
 from trainables import schema
 from trainables.config import ConfigError, Runtime
 from trainables.data.generated import DOMAINS, GeneratedSpec, ensure
@@ -138,14 +139,16 @@ class Launch:
         return made[0].parent
 
     def runtime(self, data_root: Path, share: Share) -> Runtime:
-        """CPUs decode where a GPU computes; without one they compute."""
-        whole = max(1, int(share.cpus))
+        """CPUs decode where a GPU computes; without one they compute. Several GPUs share every batch of the trial."""
+        ranks = max(1, int(share.gpus))
+        whole = max(1, int(share.cpus) // ranks)
         return Runtime(
             data_root=str(data_root),
             storage=self.stages,
             device="cuda" if share.gpus else "cpu",
             workers=max(0, whole - 1) if share.gpus else 0,
             threads=whole,
+            ranks=ranks,
         )
 
 
@@ -202,6 +205,11 @@ def _run(
     needs = needs_of(plans, data_root, where.stages, where.tracking_uri, gpus, where.gpu_memory, where.plugins)
     configs = [trial.config for trial in plan.trials]
     resources, needs = start_ray(where.resources, configs, needs, where.nodes_come_later)
+    prefix = schema.GPU_HOURS if gpus else schema.CPU_HOURS
+
+    def note(usage: Usage) -> None:
+        study.usage = {f"{prefix}{name}": hours for name, hours in asdict(usage).items()}
+
     try:
         with study.sending():
             end = StudyEnd()
@@ -217,9 +225,11 @@ def _run(
                 ]
                 shapes = [str(share) for share in shares]
                 queue = Queue([steps_of(staged) for _, staged in todo], stored, StageStore(where.stages).has, shapes)
-                end = run_trials(jobs, shares, queue, needs, resources, where.storage, plan.experiment)
+                end = run_trials(jobs, shares, queue, needs, resources, where.storage, plan.experiment, note)
             if plan.search is not None and not end.interrupted:
-                end += _search(plan, plan.search, where, resources, needs, data_root, study)
+                end += _search(
+                    plan, plan.search, where, resources, needs, data_root, study, lambda usage: note(end.usage + usage)
+                )
             return end
     finally:
         stop_ray()
@@ -232,12 +242,14 @@ def _close(plan: StudyPlan, where: Launch, study: Study, end: StudyEnd | None) -
     try:
         unsent = study.send_patiently()
         if not unsent:
+            study.send_usage()
             interrupted = end is not None and end.interrupted
             reason = "interrupted; run the same command to continue" if interrupted else "its worker was lost for good"
             left = study.end_unfinished(reason)
             problems = end is not None and bool(end.failed or end.lost or end.interrupted)
             if end is not None:
-                counts = f"{end.done} done, {end.failed} failed, {end.lost} lost"
+                used = f"{'GPU' if where.gpus else 'CPU'} hours: {end.usage.busy:.2f} busy, {end.usage.idle:.2f} idle"
+                counts = f"{end.done} done, {end.failed} failed, {end.lost} lost; {used}"
                 print(counts + (f"; stopped: {', '.join(left)}" if left else ""))
             _report(plan, where)
             study.report(where.storage / "reports" / plan.experiment)
@@ -265,6 +277,7 @@ def _search(
     needs: Needs,
     data_root: Path,
     study: Study,
+    note: Callable[[Usage], None],
 ) -> StudyEnd:
     """The trials that an optimiser proposes, after what MLflow already has of this study."""
     from study.search import optimiser, worst
@@ -277,7 +290,7 @@ def _search(
     share = resources.of(first.config)
     template = replace(_job(plan, first, None, where, data_root, share, study), name="", failed=worst(search))
     algorithm = optimiser(search, points, first.config.seed)
-    return run_search(template, share, algorithm, left, needs, resources, where.storage, plan.experiment)
+    return run_search(template, share, algorithm, left, needs, resources, where.storage, plan.experiment, note)
 
 
 def _searched(plan: StudyPlan, search: Search, runs: Sequence[Any]) -> tuple[StudyTrial, list[Point], int]:

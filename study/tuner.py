@@ -8,7 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,25 @@ from study.job import has_uploaded_code
 from study.order import Queue
 from study.preflight import Needs, preflight, preflight_here, require_here
 from study.resources import Resources, Share
+from study.usage import Meter, Usage
 from trainables.config import ConfigError, TrialConfig
 from trainables.failures import heed_sigterm
 from trainables.store.files import Files
-from trainables.trial import DONE, EPOCH, EPOCHS, FAILED, PROGRESS, REASON, STAGE, STATUS, STOPPED, TrialJob, run_job
+from trainables.trial import (
+    DONE,
+    EPOCH,
+    EPOCHS,
+    FAILED,
+    PROGRESS,
+    REASON,
+    RUNS_FOR,
+    STAGE,
+    STATUS,
+    STOPPED,
+    WAITED,
+    TrialJob,
+    run_job,
+)
 
 JOINS_CLUSTER = "RAY_ADDRESS" in os.environ  # set for every submitted job
 
@@ -62,10 +77,12 @@ class StudyEnd:
     failed: int = 0
     lost: int = 0
     interrupted: bool = False
+    usage: Usage = field(default_factory=Usage)
 
     def __add__(self, other: StudyEnd) -> StudyEnd:
         interrupted = self.interrupted or other.interrupted
-        return StudyEnd(self.done + other.done, self.failed + other.failed, self.lost + other.lost, interrupted)
+        usage = self.usage + other.usage
+        return StudyEnd(self.done + other.done, self.failed + other.failed, self.lost + other.lost, interrupted, usage)
 
 
 def start_ray(
@@ -121,13 +138,15 @@ def run_trials(
     resources: Resources,
     storage: Path,
     name: str,
+    note: Callable[[Usage], None],
     run: Callable[..., None] = run_job,
 ) -> StudyEnd:
     """Runs all jobs, each on its share, as `queue` gives them out by number; returns when each is done, failed or lost, or
-    when Ctrl-C or SIGTERM has stopped them. `run` is what a worker does with a job.
+    when Ctrl-C or SIGTERM has stopped them. `note` is told now and then what they have used, `run` is what a worker does with
+    a job.
     """
     settings = {"search_alg": _InOrder(queue), "num_samples": len(jobs)}
-    return _fit(jobs, shares, len(jobs), settings, needs, resources, storage, name, run)
+    return _fit(jobs, shares, len(jobs), settings, needs, resources, storage, name, note, run)
 
 
 def run_search(
@@ -139,11 +158,12 @@ def run_search(
     resources: Resources,
     storage: Path,
     name: str,
+    note: Callable[[Usage], None],
 ) -> StudyEnd:
     """Runs `count` trials of points that `algorithm` proposes: each is `template` with the point's values."""
     # the sampler learns from what is done: were all trials proposed at once, it would know nothing
     settings = {"search_alg": algorithm, "num_samples": count}
-    return _fit([template], [share], count, settings, needs, resources, storage, name, run_job)
+    return _fit([template], [share], count, settings, needs, resources, storage, name, note, run_job)
 
 
 def _fit(
@@ -155,9 +175,10 @@ def _fit(
     resources: Resources,
     storage: Path,
     name: str,
+    note: Callable[[Usage], None],
     run: Callable[..., None],
 ) -> StudyEnd:
-    progress = StudyProgress(total)
+    progress = StudyProgress(total, note, "GPU" if any(share.gpus for share in shares) else "CPU")
     halt = Halt(progress, Files(jobs[0].runtime["storage"]), jobs[0].stop)
     callbacks: list[Callback] = [progress]
     if isinstance(settings["search_alg"], _InOrder):
@@ -287,19 +308,37 @@ class _Starts(Callback):
 
 
 class StudyProgress(Callback):
-    """Prints how a study goes: trials done, running and left, stage and epoch of each, time left."""
+    """Prints how a study goes: trials done, running and left, stage and epoch of each, time left. Notes what is used of
+    `resource`, GPU or CPU.
+    """
 
-    def __init__(self, total: int, every: float = 10.0) -> None:
-        self._total, self._every = total, every
+    def __init__(self, total: int, note: Callable[[Usage], None], resource: str, every: float = 10.0) -> None:
+        self._total, self._note, self._resource, self._every = total, note, resource, every
         self._start = self._printed = time.monotonic()
+        self._noted, self._meter = 0.0, Meter()
         self.running: dict[str, dict[str, Any]] = {}
         self._ended: dict[str, str] = {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.running.setdefault(str(trial), {})
+        amount = trial.placement_group_factory.required_resources.get(self._resource, 0.0)
+        self._meter.start(str(trial), amount, time.monotonic())
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        now = time.monotonic()
+        if now - self._noted >= self._every:
+            self._noted = now
+            # a worker between two trials holds what it has; only in a cluster of one's own is that known to be unused
+            free = ray.available_resources() if JOINS_CLUSTER else ray.cluster_resources()
+            self._meter.free(free.get(self._resource, 0.0) - (0.0 if JOINS_CLUSTER else self._meter.held), now)
+            self._note(self._meter.total(now))
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
         name, status = str(trial), result.get(STATUS)
+        if status in (DONE, FAILED, STOPPED):
+            self._meter.end(name, time.monotonic())
+        else:
+            self._meter.report(name, result.get(RUNS_FOR, 0.0), result.get(WAITED, 0.0), time.monotonic())
         if status in (DONE, FAILED):
             self.running.pop(name, None)
             self._ended[name] = str(status)
@@ -313,16 +352,20 @@ class StudyProgress(Callback):
                 self._print(" | ".join(f"{trial} {_stage(result)}" for trial, result in self.running.items()))
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._meter.end(str(trial), time.monotonic())
         self._print(f"{trial}: its worker was lost; it starts again from its last epoch")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._meter.end(str(trial), time.monotonic())
         self.running.pop(str(trial), None)
         self._ended[str(trial)] = "lost"
         self._print(f"{trial}: its worker was lost {MAX_WORKER_LOSSES + 1} times; given up")
 
     def end(self) -> StudyEnd:
-        states = list(self._ended.values())
-        return StudyEnd(states.count(DONE), states.count(FAILED), states.count("lost"), len(states) < self._total)
+        states, now = list(self._ended.values()), time.monotonic()
+        usage = self._meter.total(now)
+        self._note(usage)
+        return StudyEnd(states.count(DONE), states.count(FAILED), states.count("lost"), len(states) < self._total, usage)
 
     def _print(self, what: str) -> None:
         self._printed = time.monotonic()

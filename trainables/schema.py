@@ -98,6 +98,11 @@ ARTIFACT_CONFIG, ARTIFACT_FRAMES, ARTIFACT_RECORD, ARTIFACT_ANONYMIZER = (
 # and the report with its figures.
 ARTIFACT_PLAN, ARTIFACT_REPORT = "plan.json", "report"
 
+# Metrics of the study's parent run, over all its launches, in hours of one GPU, or of one core where trials have no GPU (`cpu`):
+# `gpu_hours.busy` computing, `gpu_hours.starting` workers, `gpu_hours.waiting` for stages that other trials computed (these
+# three were held by trials), and `gpu_hours.unused`: free in the cluster while the study ran.
+GPU_HOURS, CPU_HOURS = "gpu_hours.", "cpu_hours."
+
 # Per attack, beside the metrics above, all as leakage above chance: `attack.<name>`, with its 95 % interval over test videos,
 # its positive control (the same attack on raw), its negative control (on blank frames) and 1 if both controls hold.
 ATTACK, ATTACK_LOW, ATTACK_HIGH = "attack.", "attack_low.", "attack_high."
