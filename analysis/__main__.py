@@ -81,6 +81,7 @@ def _add_select(commands: Any) -> None:
     select.add_argument("--knee", action="store_true", help="the knee of the front of (leakage, top1)")
     select.add_argument("--protocol", help="of a study with several: the one to choose in")
     select.add_argument("--where", action="append", default=[], metavar="FIELD=VALUE", help="only trials with this parameter")
+    select.add_argument("--allow-invalid", action="store_true", help="also settings whose attacks missed a control")
     select.add_argument("--register", metavar="NAME", help="put the median trial's anonymizer into MLflow's model registry")
     _add_common(select)
 
@@ -201,7 +202,7 @@ def _select(options: argparse.Namespace) -> None:
 
     rule = parse_rule(options.max, options.min, options.prefer, options.knee)
     study = read_study(options.space, options.profile, options.tracking_uri)
-    choice = choose(study, rule, options.protocol, options.where)
+    choice = choose(study, rule, options.protocol, options.where, options.allow_invalid)
     print(choice_text(choice))
     if options.register:
         from analysis.register import register

@@ -208,13 +208,10 @@ def summary(trials: pd.DataFrame, settings: pd.DataFrame) -> list[str]:
 
 
 def not_recorded(trials: pd.DataFrame, metric: str) -> str:
-    """What to do about a metric that no trial has; empty where one has it."""
-    if metric not in FINAL_METRICS or (metric in trials and trials[metric].notna().any()):
+    """What to do about a figure of the attacks that no trial has; empty where one has it, and for all other metrics."""
+    if metric not in (WORST, VALID) or (metric in trials and trials[metric].notna().any()):
         return ""
-    label = FINAL_METRICS[metric].label
-    if metric in (WORST, VALID):
-        return f"no trial has {label} ({metric}): run the study with --attacks standard"
-    return f"no trial has {label} ({metric})"
+    return f"no trial has {FINAL_METRICS[metric].label} ({metric}): run the study with --attacks standard"
 
 
 def _read(path: Path) -> Attack:

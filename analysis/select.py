@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from analysis.attacks import invalid, not_recorded
 from analysis.pareto import knee, non_dominated
 from analysis.records import FRONT_METRICS, PARAM, RAW, AnalysisError, Study
 from analysis.tables import PROTOCOL, Estimate, change, of, settings_table
@@ -55,7 +56,8 @@ class Choice:
     """The chosen row of `settings_table`, with what it was chosen from.
 
     `candidates`: the anonymized settings of one protocol; `meeting` of them meet the constraints; `tied` are the labels of
-    those as good in what is preferred. `trials`: the runs of the setting. `by_seed`: seed -> what the rule chooses from that
+    those as good in what is preferred; `invalid` of those with a trial whose attacks missed a control: none of these is a
+    candidate unless that was asked for. `trials`: the runs of the setting. `by_seed`: seed -> what the rule chooses from that
     seed's trials alone, "" where nothing meets the constraints.
     """
 
@@ -67,6 +69,7 @@ class Choice:
     pool: pd.DataFrame
     meeting: int
     tied: tuple[str, ...]
+    invalid: tuple[str, ...]
     by_seed: dict[int, str]
 
 
@@ -107,14 +110,30 @@ def parse_rule(at_most: Sequence[str], at_least: Sequence[str], prefer: str | No
     return Rule(tuple(bounds), prefer)
 
 
-def choose(study: Study, rule: Rule, protocol: str | None = None, where: Sequence[str] = ()) -> Choice:
+def choose(
+    study: Study, rule: Rule, protocol: str | None = None, where: Sequence[str] = (), allow_invalid: bool = False
+) -> Choice:
     """Applies a rule to a study, to its trials of one protocol tag and with parameters `where` ("field=value") if given.
+
+    Settings with a trial whose controls missed their level are passed over, unless `allow_invalid`.
 
     Raises AnalysisError when there is nothing to choose from, or when no setting meets the constraints: with the nearest.
     """
     trials = _wanted(study, protocol, where)
+    for metric in (*(constraint.metric for constraint in rule.constraints), rule.judged_by):
+        if lacking := not_recorded(trials, metric):
+            raise AnalysisError(f"{study.name}: {lacking}")
     settings = settings_table(trials)
     candidates = _one_protocol(settings[settings["method"] != RAW].dropna(subset=list(FRONT_METRICS)), study)
+    missed = candidates.index.isin(trials.loc[invalid(trials), "setting"])
+    unsound = tuple(map(str, candidates.loc[missed, "label"]))
+    if not allow_invalid:
+        candidates = candidates[~missed]
+        if candidates.empty:
+            raise AnalysisError(
+                f"{study.name}: controls of attacks missed their level in every setting ({_listed(unsound)}), so no figure of"
+                " theirs counts; repair the attacks, or give --allow-invalid"
+            )
     meeting = _meeting(candidates, rule)
     if meeting.empty:
         raise AnalysisError(_nearest(candidates, rule, study))
@@ -136,6 +155,7 @@ def choose(study: Study, rule: Rule, protocol: str | None = None, where: Sequenc
         pool=trials,
         meeting=len(meeting),
         tied=tuple(str(label) for label in tied["label"] if label != row["label"]),
+        invalid=unsound,
         by_seed=_by_seed(trials[trials["setting"].isin(candidates.index)], rule),
     )
 
@@ -160,6 +180,13 @@ def choice_text(choice: Choice) -> str:
     for run_id, trial in choice.trials.iterrows():
         figures = ", ".join(f"{name} {amount(name, float(trial[name]))}" for name in shown)
         lines.append(f"  trial      {run_id}  seed {trial['seed']}: {figures}")
+    if str(row["label"]) in choice.invalid:
+        lines.append("  INVALID    controls of its attacks missed their level: their figures say nothing of this setting")
+    others = [label for label in choice.invalid if label != row["label"] and label not in set(choice.candidates["label"])]
+    if others:
+        lines.append(
+            f"  left out   {_listed(others)}: controls of their attacks missed their level (--allow-invalid takes them)"
+        )
     if study.profile == "generated":
         lines.append("  note       measured on generated data: it says nothing about real video")
     return "\n".join(lines)
