@@ -6,7 +6,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 export PYTHONWARNINGS := ignore::FutureWarning
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check env tradeoff tables methods attacks search lock clean
+.PHONY: demo test check env tradeoff tables methods attacks search lock clean chaos
 
 env: $(VENV)/.stamp
 
@@ -46,6 +46,10 @@ attacks: env
 # A search against a grid and chance (the figure of the README).
 search: env
 	$(PYTHON) tests/benchmarks/search.py --storage search --picture analysis/pictures/search.png
+
+# Studies while workers, nodes, driver, head, MLflow and storage die (the table of the README).
+chaos: env
+	$(PYTHON) tests/chaos
 
 test: env
 	$(PYTHON) -m pytest -n 2 --dist loadfile

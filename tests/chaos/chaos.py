@@ -30,7 +30,7 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 
 from trainables import schema
 
-LIMIT_SECONDS, LIMIT_SUBMISSIONS = 900.0, 25  # for one study
+LIMIT_SECONDS, LIMIT_SUBMISSIONS = 1500.0, 25  # for one study
 ENDED = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.STOPPED)
 
 

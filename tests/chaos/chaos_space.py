@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,10 @@ if "chaos" not in SPACES:
 
 
 def write(journal: str | Path, what: str, key: str, epoch: int = -1) -> None:
-    line = {"what": what, "key": key, "epoch": epoch, "by": f"{socket.gethostname()} {os.getpid()}"}
+    ray = sys.modules.get("ray")  # not there in a run without it
+    node = ray.get_runtime_context().get_node_id() if ray is not None and ray.is_initialized() else ""
+    by = {"node": node, "host": socket.gethostname(), "process": os.getpid()}
+    line = {"what": what, "key": key, "epoch": epoch, **by}
     with Path(journal).open("a") as file:  # appending a short line is one step, whoever else does
         file.write(json.dumps(line) + "\n")
 

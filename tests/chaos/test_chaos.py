@@ -1,0 +1,21 @@
+"""The chaos run in short: a worker, MLflow and the driver die, and nothing is lost or doubled. `make chaos` is the long one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from chaos import Study, run_chaos, table
+from chaos_space import SETTINGS
+from faults import kill_driver, kill_trial, stop_mlflow
+
+
+@pytest.mark.timeout(900)  # more than a busy machine takes
+def test_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
+    study = Study.of(1, SETTINGS, tmp_path)
+    assert sorted(bool(trial.reason) for trial in study.expected.values()) == [False] * 5 + [True] * 2
+    faults = (kill_trial, stop_mlflow, kill_driver)
+    result = run_chaos(study, faults, seed=0, isolated=False, keep=tmp_path / "kept")
+    assert list(result.injected) == [fault.__name__ for fault in faults]
+    assert result.submissions > 1
+    assert not any(result.found.values()), f"{result.found}\n{table({'seed 0': result}, study.expected)}"
