@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -24,7 +25,7 @@ def start(storage: Path, data: Path, *arguments: str) -> subprocess.Popen[str]:
     settings = [part for value in SMALL for part in ("--set", value)]
     command = [
         sys.executable, str(ROOT / "study" / "run.py"), "--space", "demo", "--profile", "small", "--data-root", str(data),
-        "--storage", str(storage), *settings, *arguments,
+        "--storage", str(storage), "--attacks", "none", *settings, *arguments,
     ]  # fmt: skip
     env = {k: v for k, v in os.environ.items() if not k.startswith(("ANONYMIZATION", "MLFLOW", "RAY_"))}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=storage.parent, env=env)
@@ -169,3 +170,43 @@ def test_a_trial_that_diverges_fails_once_with_its_reason_and_the_study_goes_on(
         if run.info.status == "FAILED":
             assert "minimax: " in run.data.tags["reason"]
             assert "at step" in run.data.tags["reason"]
+
+
+def test_told_to_stop_it_saves_and_goes_on_to_the_same_numbers(
+    study: tuple[Path, str], tiny_data: Path, tmp_path: Path
+) -> None:
+    storage = tmp_path / "storage"
+    process = start(storage, tiny_data)
+    deadline = time.monotonic() + 200
+    while not list(storage.glob("stages/minimax/*.work/checkpoint*")) and time.monotonic() < deadline:
+        assert process.poll() is None, finish(process)
+        time.sleep(0.05)
+    process.terminate()
+    output = finish(process)
+    assert process.returncode == 1
+    assert "told to stop: running trials save at their next step" in output
+    left = [run for run in runs_of(storage) if run.info.status != "FINISHED"]
+    assert left
+    assert {run.info.status for run in left} == {"KILLED"}
+    assert any("saved); run the same command to continue" in run.data.tags["reason"] for run in left)
+
+    output = finish(process := start(storage, tiny_data))
+    assert process.returncode == 0, output
+    whole, parts = ({run.data.tags["setting"]: run.data.metrics for run in runs_of(where)} for where in (study[0], storage))
+    assert parts.keys() == whole.keys()
+    for setting, metrics in parts.items():
+        for name in ("top1", "cmap", "leakage", "clip_leakage", "rms_distortion"):
+            assert metrics[name] == whole[setting][name], (setting, name)
+
+
+def test_the_study_has_a_run_of_its_own_with_plan_and_report(study: tuple[Path, str]) -> None:
+    storage, _ = study
+    client = MlflowClient(f"sqlite:///{storage}/mlflow.db")
+    experiment = client.get_experiment_by_name("demo.small")
+    assert experiment is not None
+    [own] = client.search_runs([experiment.experiment_id], "tags.kind = 'study'")
+    assert own.info.status == "FINISHED"
+    assert {run.data.tags["mlflow.parentRunId"] for run in runs_of(storage)} == {own.info.run_id}
+    assert "report/report.html" in {item.path for item in client.list_artifacts(own.info.run_id, "report")}
+    plan = client.download_artifacts(own.info.run_id, "plan.json")
+    assert len(json.loads(Path(plan).read_text())["trials"]) == 5
