@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -146,3 +147,28 @@ def test_alternating_batches_train_each_side_on_half_of_them(context: StageConte
             )
         )
         assert (calls["step_anonymizer"], calls["step_judges"]) == expected
+
+
+@pytest.mark.parametrize("option", ["checkpointing", "compile"])
+def test_what_saves_memory_or_time_leaves_the_steps_as_they_are(
+    context: StageContext, batch: tuple[Tensor, Tensor, list[Tensor]], option: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Losses, weights and batch-norm statistics, over two rounds of both steps."""
+    compiled: list[nn.Module] = []
+    monkeypatch.setattr(
+        nn.Module, "compile", lambda self: compiled.append(self)
+    )  # a compiler takes minutes, and adds in an order of its own
+    found = []
+    for wanted in (False, True):
+        changed = replace(context, runtime=context.runtime.model_copy(update={option: wanted}))
+        players = minimax.players_of(changed, 1e-3)
+        losses = [
+            step(players, *batch, changed.config.minimax, changed)
+            for _ in range(2)
+            for step in (minimax.step_anonymizer, minimax.step_judges)
+        ]
+        rows = [{name: value.item() for name, value in step.items()} for step in losses]
+        found.append((rows, snapshot(players.anonymizer, players.action, players.privacy)))
+    assert found[0][0] == found[1][0]
+    assert all(equal(one, other) for one, other in zip(found[0][1], found[1][1], strict=True))
+    assert len(compiled) == (3 if option == "compile" else 0)

@@ -6,18 +6,21 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
+from torch.optim.optimizer import ParamsT
+from torch.utils.checkpoint import checkpoint
 
 from trainables.config import ClipConfig, Runtime, TrialConfig
 from trainables.data.augment import augment_boxes, augment_clips, centre_crop, centre_crop_boxes
 from trainables.data.boxes import Boxes
 from trainables.data.loader import Batch, Loader, TrainingClips, _Seeded
+from trainables.failures import Stopped
 from trainables.methods import method_of
 from trainables.models.anonymizers import Anonymizer, anonymize_clips, build_anonymizer, obfuscate_clips
 from trainables.plan import TrialData
@@ -27,6 +30,10 @@ from trainables.store import Outcome, Work
 if TYPE_CHECKING:
     from trainables.stages.judges import Member
     from trainables.stages.ranks import Ranks
+
+
+Network = TypeVar("Network", bound=nn.Module)
+_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 @dataclass(frozen=True)
@@ -105,8 +112,60 @@ class StageContext:
                 raise Stopped(f"{self.stage}: stopped while it judges; saved")
 
     def to_device(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """On a GPU the next batch is on its way, in a stream of its own, while the last one is computed with."""
+        if self.device.type != "cuda":
+            yield from (self._moved(batch) for batch in batches)
+            return
+        copying = torch.cuda.Stream(self.device)
+        ahead: Batch | None = None
         for batch in batches:
-            yield {name: value.to(self.device, non_blocking=True) for name, value in batch.items()}  # type: ignore[attr-defined, misc]
+            with torch.cuda.stream(copying):
+                coming = self._moved(batch)
+            if ahead is not None:
+                yield ahead
+            torch.cuda.current_stream(self.device).wait_stream(copying)
+            for value in coming.values():
+                value.record_stream(torch.cuda.current_stream(self.device))  # type: ignore[attr-defined]
+            ahead = coming
+        if ahead is not None:
+            yield ahead
+
+    def _moved(self, batch: Batch) -> Batch:
+        def move() -> Batch:
+            return {name: value.to(self.device, non_blocking=True) for name, value in batch.items()}  # type: ignore[attr-defined, return-value]
+
+        return move() if self.together is None else self.together.once("moved", batch["clips"], move)
+
+    def placed(self, network: Network) -> Network:
+        """The network on the device; on a GPU in the layout that its tensor cores take, and compiled if that is asked for."""
+        network.to(self.device)
+        if self.device.type == "cuda":
+            for parameter in network.parameters():
+                if parameter.dim() in _CHANNELS_LAST:
+                    parameter.data = parameter.data.contiguous(memory_format=_CHANNELS_LAST[parameter.dim()])
+        if self.runtime.compile:
+            network.compile()
+        return network
+
+    def adam(self, parameters: ParamsT, learning_rate: float = 1e-3) -> torch.optim.Adam:
+        """One kernel for all parameters on a GPU; on a CPU one after another, so that no number moves."""
+        return torch.optim.Adam(parameters, lr=learning_rate, fused=True if self.device.type == "cuda" else None)
+
+    def through(self, network: nn.Module, compute: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
+        """`compute(values)`, which leads through `network`; with `runtime.checkpointing` what it keeps for the gradients is
+        computed a second time instead of kept.
+        """
+        if not self.runtime.checkpointing or not torch.is_grad_enabled():
+            return compute(values)
+        again = partial(_statistics_kept, network)
+        found: Tensor = checkpoint(
+            compute,
+            values,
+            use_reentrant=False,
+            context_fn=lambda: (contextlib.nullcontext(), again()),
+            preserve_rng_state=True,
+        )
+        return found
 
     def training_view(self, batch: Batch, view: int = 0) -> Tensor:
         """(B, T, C, S, S) in [0, 1], augmented by row `view` of the batch's draws."""
@@ -169,13 +228,13 @@ class StageContext:
         anonymizer = build_anonymizer(self.config.anonymizer, self.config.options)
         if source in self.inputs:
             anonymizer.load_state_dict(self.inputs[source].state["anonymizer"])
-        anonymizer = anonymizer.to(self.device).eval().requires_grad_(False)
+        anonymizer = self.placed(anonymizer).eval().requires_grad_(False)
         return anonymizer if self.together is None else self.together.anonymizer(source, anonymizer)
 
     def anonymize(self, anonymizer: Anonymizer, view: Tensor) -> Tensor:
         """f_A of (B, T, C, H, W), frame by frame, or with the axes mixed up as in the released code."""
         if not self.config.departures.scrambled_frames:
-            return anonymize_clips(anonymizer, view)
+            return self.through(anonymizer, partial(anonymize_clips, anonymizer), view)
         planes = view.transpose(1, 2)  # (B, C, T, H, W): a "frame" is one colour at three times, the inverse hides it
         mixed = anonymizer(planes.reshape(-1, 3, *view.shape[-2:]))
         return mixed.reshape(planes.shape).transpose(1, 2)
@@ -201,21 +260,33 @@ def frozen(*modules: nn.Module, batch_statistics: bool = False) -> Iterator[None
     is a shift away from them, which the judge itself, in its own step, does not even see.
     """
     states = [(module, module.training, [p.requires_grad for p in module.parameters()]) for module in modules]
-    norms = [layer for module in modules for layer in module.modules() if isinstance(layer, _BatchNorm)]
-    kept = [(layer, layer.momentum, layer.num_batches_tracked) for layer in norms]
     for module in modules:
         module.eval().requires_grad_(False)
     if batch_statistics:
-        for layer in norms:
+        for layer in _norms(*modules):
             layer.train()
-            layer.momentum = 0.0  # the running statistics are left as they are
-            layer.num_batches_tracked = None
+    try:
+        with _statistics_kept(*modules):
+            yield
+    finally:
+        for module, training, gradients in states:
+            module.train(training)
+            for parameter, wanted in zip(module.parameters(), gradients, strict=True):
+                parameter.requires_grad_(wanted)
+
+
+def _norms(*modules: nn.Module) -> list[_BatchNorm]:
+    return [layer for module in modules for layer in module.modules() if isinstance(layer, _BatchNorm)]
+
+
+@contextlib.contextmanager
+def _statistics_kept(*modules: nn.Module) -> Iterator[None]:
+    """Batch norm, in whatever mode, leaves its running statistics as they are."""
+    kept = [(layer, layer.momentum, layer.num_batches_tracked) for layer in _norms(*modules)]
+    for layer, _, _ in kept:
+        layer.momentum, layer.num_batches_tracked = 0.0, None
     try:
         yield
     finally:
         for layer, momentum, batches in kept:
             layer.momentum, layer.num_batches_tracked = momentum, batches
-        for module, training, gradients in states:
-            module.train(training)
-            for parameter, wanted in zip(module.parameters(), gradients, strict=True):
-                parameter.requires_grad_(wanted)

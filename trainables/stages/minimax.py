@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from trainables.config import MinimaxConfig
 from trainables.losses import anonymizer_loss, distortion_penalty, nt_xent, rms_distortion
@@ -54,16 +54,19 @@ def step_anonymizer(
     """
     players.anonymizer.train()
     of_batch = settings.judge_statistics == "batch"
-    with frozen(players.action, players.privacy, batch_statistics=of_batch), context.autocast():
-        anonymized = context.anonymize(players.anonymizer, clips)
-        action_loss = F.cross_entropy(players.action(anonymized), labels)
-        privacy_loss = pair_loss(players, views, settings, context)
-        rms = rms_distortion(clips, anonymized, settings.penalty_scope, settings.penalty_norm)
-        penalty = distortion_penalty(rms, settings.distortion_budget)
-        if context.config.departures.detached_penalty:
-            penalty = penalty.detach()
-        loss = anonymizer_loss(action_loss, privacy_loss, penalty, settings.penalty_weight, settings.privacy_weight)
-    descend(players.anonymizer_optimizer, loss)
+    with frozen(players.action, players.privacy, batch_statistics=of_batch):
+        with context.autocast():
+            anonymized = context.anonymize(players.anonymizer, clips)
+            answers = context.through(players.action, players.action, anonymized)
+            action_loss = F.cross_entropy(context.gathered(answers), context.gathered(labels))
+            privacy_loss = pair_loss(players, views, settings, context)
+            rms = context.gathered(rms_distortion(clips, anonymized, settings.penalty_scope, settings.penalty_norm))
+            penalty = distortion_penalty(rms, settings.distortion_budget)
+            if context.config.departures.detached_penalty:
+                penalty = penalty.detach()
+            loss = anonymizer_loss(action_loss, privacy_loss, penalty, settings.penalty_weight, settings.privacy_weight)
+        # frozen as long as gradients flow: what is computed a second time must be computed alike
+        descend(players.anonymizer_optimizer, loss)
     return {
         "loss_anonymizer": loss,
         "penalty": penalty,
@@ -81,7 +84,8 @@ def step_judges(
     with frozen(players.anonymizer), context.autocast():
         with torch.no_grad():
             anonymized = context.anonymize(players.anonymizer, clips)
-        action_loss = F.cross_entropy(players.action(anonymized), labels)
+        answers = context.through(players.action, players.action, anonymized)
+        action_loss = F.cross_entropy(context.gathered(answers), context.gathered(labels))
         privacy_loss = pair_loss(players, views, settings, context)
     # no parameter is shared: each loss reaches its own network only
     descend(players.judges_optimizer, action_loss + privacy_loss)
@@ -91,7 +95,8 @@ def step_judges(
 def pair_loss(players: Players, views: list[Tensor], settings: MinimaxConfig, context: StageContext) -> Tensor:
     """Eq. 6 of two anonymized views, each (N, 1, C, H, W). Returns a scalar; its gradient reaches who is not frozen."""
     hidden = [context.anonymize(players.anonymizer, view) for view in views]
-    return nt_xent(*project(players.privacy, hidden), settings.temperature)
+    first, second = project(players.privacy, hidden)
+    return nt_xent(context.gathered(first), context.gathered(second), settings.temperature)
 
 
 def descend(optimizer: Optimizer, loss: Tensor) -> None:
@@ -134,24 +139,24 @@ def run(context: StageContext) -> Outcome:
 
 def trained_anonymizer(context: StageContext) -> Anonymizer:
     """f_A as stage `reconstruct` left it."""
-    anonymizer = build_anonymizer(context.config.anonymizer).to(context.device)
+    anonymizer = build_anonymizer(context.config.anonymizer)
     anonymizer.load_state_dict(context.inputs["reconstruct"].state["anonymizer"])
-    return anonymizer
+    return context.placed(anonymizer)
 
 
 def trained_action_classifier(context: StageContext) -> ActionClassifier:
     """f_T as stage `warm_up` left it; weights of its own it has had there already."""
     network = context.config.action_classifier.model_copy(update={"weights": None})
-    action = build_action_classifier(network, len(context.data.action.classes), context.config.clip).to(context.device)
+    action = build_action_classifier(network, len(context.data.action.classes), context.config.clip)
     action.load_state_dict(context.inputs["warm_up"].state["action_classifier"])
-    return action
+    return context.placed(action)
 
 
 def trained_privacy_encoder(context: StageContext) -> PrivacyEncoder:
     """f_B as stage `warm_up` left it."""
-    privacy = build_privacy_encoder(context.config.privacy_encoder.model_copy(update={"weights": None})).to(context.device)
+    privacy = build_privacy_encoder(context.config.privacy_encoder.model_copy(update={"weights": None}))
     privacy.load_state_dict(context.inputs["warm_up"].state["privacy_encoder"])
-    return privacy
+    return context.placed(privacy)
 
 
 def players_of(context: StageContext, anonymizer_rate: float) -> Players:
@@ -159,15 +164,18 @@ def players_of(context: StageContext, anonymizer_rate: float) -> Players:
     settings = context.config.minimax
     anonymizer, action = trained_anonymizer(context), trained_action_classifier(context)
     privacy = trained_privacy_encoder(context)
-    return Players(
+    players = Players(
         anonymizer,
         action,
         privacy,
-        Adam(anonymizer.parameters(), lr=anonymizer_rate),
-        Adam(
+        context.adam(anonymizer.parameters(), anonymizer_rate),
+        context.adam(
             [
                 {"params": list(action.parameters()), "lr": settings.learning_rate_action},
                 {"params": list(privacy.parameters()), "lr": settings.learning_rate_privacy},
             ]
         ),
     )
+    context.join_ranks(players.anonymizer_optimizer, anonymizer)
+    context.join_ranks(players.judges_optimizer, action, privacy)
+    return players
