@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = Launch.of(
             plan,
             generated=profile.generated,
-            data_root=options.data_root or os.environ.get(DATA_ROOT_VARIABLE),
+            data_root=options.data_root or (None if profile.generated else os.environ.get(DATA_ROOT_VARIABLE)),
             storage=options.storage or os.environ.get(STORAGE_VARIABLE) or "results",
             tracking_uri=options.tracking_uri or os.environ.get(TRACKING_URI_VARIABLE),
             cpus=profile.cpus if options.cpus_per_trial is None else options.cpus_per_trial,

@@ -27,6 +27,13 @@ def test_list_names_every_space_with_its_source(tmp_path: Path) -> None:
     assert "--profile generated" in found.stdout
 
 
+def test_the_cluster_s_data_root_is_not_for_generated_data(tmp_path: Path) -> None:
+    found = run("--space", "demo", "--profile", "generated", "--dry-run", cwd=tmp_path, ANONYMIZATION_DATA_ROOT="/shared/data")
+    assert found.returncode == 0, found.stderr
+    given = run("--space", "demo", "--profile", "generated", "--data-root", "/shared/data", "--dry-run", cwd=tmp_path)
+    assert "leave out --data-root /shared/data" in given.stderr
+
+
 def test_dry_run_shows_trials_resources_and_shared_stages(tmp_path: Path, tiny_data: Path) -> None:
     found = run(
         *("--space", "ablation_B", "--profile", "small", "--attacks", "none", "--dry-run"),
