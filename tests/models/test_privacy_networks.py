@@ -5,7 +5,15 @@ from torch import nn
 from trainables.config import ConfigError, NetworkConfig
 from trainables.models.privacy import PRIVACY_BACKBONES, build_privacy_classifier, build_privacy_encoder
 
-WIDTHS = {"resnet18": 512, "resnet34": 512, "resnet50": 2048, "resnet101": 2048, "resnet152": 2048, "narrow2d": 128}
+WIDTHS = {
+    "resnet18": 512,
+    "resnet34": 512,
+    "resnet50": 2048,
+    "resnet101": 2048,
+    "resnet152": 2048,
+    "narrow2d": 128,
+    "residual2d": 96,
+}
 
 
 def test_every_registered_name_is_tested() -> None:
@@ -55,7 +63,7 @@ def test_a_seed_fixes_the_weights() -> None:
 
 
 def test_a_wrong_name_is_answered_with_the_right_ones() -> None:
-    with pytest.raises(ConfigError, match=r"no privacy network named 'resnet51'.*there are: narrow2d, resnet101"):
+    with pytest.raises(ConfigError, match=r"no privacy network named 'resnet51'.*there are: narrow2d, residual2d, resnet101"):
         build_privacy_encoder(NetworkConfig(name="resnet51"))
     with pytest.raises(ValueError, match="registered twice"):
         PRIVACY_BACKBONES.register("resnet50")(PRIVACY_BACKBONES["resnet50"])

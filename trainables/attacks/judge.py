@@ -123,6 +123,7 @@ def _of_attributes(evidence: Evidence) -> Result:
     member = int(np.argmax([one.leakage for one in found]))
     best, answers = found[member], evidence.answers.numpy()[member]
     spread = resampled_leakage(answers, labels, resamples(len(labels)))
+    members = {f"leakage.{name}": one.leakage for name, one in zip(evidence.members, found, strict=True)}
     per_attribute = {f"ap.{name}": value for name, value in best.ap.items()}
     chances = {f"ap_chance.{name}": value for name, value in best.ap_chance.items()}
     return Result(
@@ -133,7 +134,7 @@ def _of_attributes(evidence: Evidence) -> Result:
         leakage=best.leakage,
         interval=interval(spread, best.leakage),
         rows=np.where(labels > 0, answers, 1.0 - answers).mean(axis=1),
-        others={"macro_f1": best.macro_f1, **per_attribute, **chances, **evidence.others},
+        others={"macro_f1": best.macro_f1, **members, **per_attribute, **chances, **evidence.others},
     )
 
 
