@@ -31,6 +31,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.list:
             _list_spaces()
             return 0
+        tracking_uri = options.tracking_uri or os.environ.get(TRACKING_URI_VARIABLE)
+        storage = options.storage or os.environ.get(STORAGE_VARIABLE) or "results"
+        if options.status:
+            from study.job import results_directory
+            from study.status import status
+
+            if "://" not in storage:
+                storage = str(results_directory() / storage)
+            return status(tracking_uri or f"sqlite:///{storage}/mlflow.db", options.space, storage)
         if options.space is None:
             raise ConfigError("--space: give the name of a space; --list shows them")
         overrides = dict(parse_setting(text) for text in options.set)
@@ -49,8 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             plan,
             generated=profile.generated,
             data_root=options.data_root or (None if profile.generated else os.environ.get(DATA_ROOT_VARIABLE)),
-            storage=options.storage or os.environ.get(STORAGE_VARIABLE) or "results",
-            tracking_uri=options.tracking_uri or os.environ.get(TRACKING_URI_VARIABLE),
+            storage=storage,
+            tracking_uri=tracking_uri,
             cpus=profile.cpus if options.cpus_per_trial is None else options.cpus_per_trial,
             gpus=profile.gpus if options.gpus_per_trial is None else options.gpus_per_trial,
             max_concurrent=options.max_concurrent,
@@ -73,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python study/run.py", description="Runs every trial of a search space.")
     parser.add_argument("--space", metavar="NAME", help="which space; run it again to continue it")
     parser.add_argument("--list", action="store_true", help="show all spaces and profiles")
+    parser.add_argument("--status", action="store_true", help="how the studies in MLflow stand (with --space: this one's)")
     parser.add_argument("--dry-run", action="store_true", help="show trials, what each varies, resources; start nothing")
     parser.add_argument(
         "--profile", default="paper", help="paper: the published recipe; small: for CPUs; generated: the same on generated data"

@@ -77,8 +77,8 @@ def stage_keys_in_use(tracking_uri: str) -> set[str]:
     used: set[str] = set()
     try:
         client = MlflowClient(tracking_uri)
-        experiments = [found.experiment_id for found in _pages(client.search_experiments)]
-        for run in _pages(lambda **page: client.search_runs(experiments, **page)) if experiments else ():
+        experiments = [found.experiment_id for found in pages(client.search_experiments)]
+        for run in pages(lambda **page: client.search_runs(experiments, **page)) if experiments else ():
             used |= _stage_keys_of(client, run)
     except (MlflowException, OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
@@ -97,7 +97,8 @@ def _stage_keys_of(client: MlflowClient, run: Run) -> set[str]:
         return set(json.loads(Path(path).read_text())["stage_keys"].values())
 
 
-def _pages(search: Callable[..., Any]) -> Iterator[Any]:
+def pages(search: Callable[..., Any]) -> Iterator[Any]:
+    """Everything that a search of MLflow's finds, a thousand at a time."""
     token = None
     while True:
         page = search(max_results=1000, page_token=token)
@@ -135,7 +136,7 @@ class Study:
 
     def runs(self) -> list[Run]:
         """The run of every trial, whatever became of it."""
-        found = _pages(lambda **page: self._client.search_runs([self.experiment_id], **page))
+        found = pages(lambda **page: self._client.search_runs([self.experiment_id], **page))
         return [run for run in found if run.data.tags.get(schema.TAG_KIND) != schema.STUDY_RUN]
 
     def plan(self, trials: Sequence[Mapping[str, Any]]) -> None:
