@@ -158,10 +158,11 @@ class _Attempt:
         return status in ENDED
 
     def _complete(self) -> bool:
-        """Whether each trial has ended as it should, as MLflow says."""
-        runs, _ = read_runs(self._cluster.database, points=False)
+        """Whether each trial has ended as it should and nothing is RUNNING, as MLflow says."""
+        runs, others = read_runs(self._cluster.database, points=False)
         status = {run.key: run.status for run in runs}
-        return all(status.get(key) == (FAILED if trial.reason else FINISHED) for key, trial in self._study.expected.items())
+        ended = all(status.get(key) == (FAILED if trial.reason else FINISHED) for key, trial in self._study.expected.items())
+        return ended and not any(run.status == "RUNNING" for run in (*runs, *others))
 
     def _share(self) -> float:
         """Of all epochs, those that are done."""
