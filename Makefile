@@ -6,7 +6,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 export PYTHONWARNINGS := ignore::FutureWarning
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check env tradeoff tables methods attacks search lock clean chaos
+.PHONY: demo test check env tradeoff tables methods attacks search scale lock clean chaos
 
 env: $(VENV)/.stamp
 
@@ -51,6 +51,10 @@ search: env
 chaos: env
 	$(PYTHON) tests/chaos
 
+# What 1,000 trials cost the driver (the table of the README); every trial only sleeps.
+scale: env
+	rm -rf scale && $(PYTHON) tests/benchmarks/scale.py --folder scale
+
 test: env
 	$(PYTHON) -m pytest -n 2 --dist loadfile
 
@@ -64,4 +68,4 @@ lock:
 	uv pip compile --quiet --python-version 3.11 --extra dev --no-annotate --no-header --no-emit-index-url pyproject.toml --output-file requirements.txt
 
 clean:
-	rm -rf $(VENV) $(DEMO) tables search
+	rm -rf $(VENV) $(DEMO) tables search scale
