@@ -259,6 +259,8 @@ def _steps(stage: Stage, config: TrialConfig, data: TrialData) -> int:
     """
     if "attacks.epochs" in stage.fields:
         return config.attacks.epochs * math.ceil(len(getattr(data, stage.data[0]).train) / config.attacks.batch_size)
+    if stage.run.startswith("trainables.attacks."):
+        return 0
     groups = [name for name in stage.fields if hasattr(getattr(config, name, None), "epochs")]
     if not groups:
         return 0

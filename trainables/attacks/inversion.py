@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -38,12 +40,15 @@ def run(context: StageContext) -> Outcome:
     torch.manual_seed(context.seed("decoder"))
     decoder = build_anonymizer(context.config.attacks.decoder).to(context.device)
 
+    def restore(hidden: Tensor) -> Tensor:
+        return hidden + anonymize_clips(decoder, hidden)  # what is still to be seen need not be learned
+
     def losses(batch: Batch) -> dict[str, Tensor]:
         view, hidden = context.anonymized_view(anonymizer, batch, training=True)
-        return {"loss": F.l1_loss(anonymize_clips(decoder, hidden), view)}
+        return {"loss": F.l1_loss(restore(hidden), view)}
 
     def read(hidden: Tensor) -> Tensor:
-        return readers(anonymize_clips(decoder, hidden).clamp(0.0, 1.0))
+        return readers(restore(hidden).clamp(0.0, 1.0))
 
     def judge() -> float | None:
         decoder.eval()
@@ -54,14 +59,14 @@ def run(context: StageContext) -> Outcome:
     asked = ask(context, anonymizer, read, target.test, clips=target.clips)
     spent = effort(context, decoder, len(target.train.samples))
     evidence = attribute_evidence(target, member_names(context), asked, spent, history).state()
-    others, picture = _likeness(context, anonymizer, decoder, target.test)
+    others, picture = _likeness(context, anonymizer, restore, target.test)
     shown = {"others": others, "picture": picture, "caption": "raw, anonymized, restored"}
     return Outcome({}, history, {"evidence": {**evidence, **shown}})
 
 
 @torch.no_grad()
 def _likeness(
-    context: StageContext, anonymizer: Anonymizer, decoder: Anonymizer, loader: Loader
+    context: StageContext, anonymizer: Anonymizer, restore: Callable[[Tensor], Tensor], loader: Loader
 ) -> tuple[dict[str, float], Tensor]:
     """PSNR and SSIM of the restored test frames against raw, and those of the anonymized ones; some of them in a picture."""
     found: dict[str, list[Tensor]] = {"psnr": [], "ssim": [], "psnr_anonymized": [], "ssim_anonymized": []}
@@ -69,7 +74,7 @@ def _likeness(
     for batch in context.judged(loader):
         view, hidden = context.anonymized_view(anonymizer, batch)
         with context.autocast():
-            restored = anonymize_clips(decoder, hidden)
+            restored = restore(hidden)
         frames = [frames_of(clips.float().clamp(0.0, 1.0)) for clips in (view, hidden, restored)]
         for name, other in (("", frames[2]), ("_anonymized", frames[1])):
             found["psnr" + name].append(psnr(frames[0], other).cpu())
