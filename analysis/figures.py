@@ -377,6 +377,7 @@ def _svg(figure: Figure, salt: str) -> str:
     out = io.StringIO()
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": salt}):
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    figure.set_layout_engine("none")  # what is saved of it next looks the same, and is not laid out again
     return out.getvalue()
 
 

@@ -49,14 +49,18 @@ if (panel) {
       else release();
     });
   }
-  for (const point of points) {
-    point.addEventListener("focus", () => { if (pinned === null) tell(point.dataset.card); });
-    point.addEventListener("keydown", (event) => {
-      if (event.key !== "Enter" && event.key !== " ") return;
-      event.preventDefault();
-      pin(point.dataset.card);
-    });
-  }
+  // On the figure, not on its marks: Chromium makes an SVG element that listens for focus a stop of the Tab key.
+  const front = document.querySelector(".front");
+  front.addEventListener("focusin", (event) => {
+    const point = event.target.closest(".point");
+    if (point && pinned === null) tell(point.dataset.card);
+  });
+  front.addEventListener("keydown", (event) => {
+    const point = event.target.closest(".point");
+    if (!point || (event.key !== "Enter" && event.key !== " ")) return;
+    event.preventDefault();
+    pin(point.dataset.card);
+  });
   addEventListener("keydown", (event) => { if (event.key === "Escape") release(); });
 }
 addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((item) => { item.open = true; }));

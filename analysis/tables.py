@@ -194,20 +194,18 @@ def headline(settings: pd.DataFrame, plane: Plane = DEFAULT) -> pd.Series | None
     known = settings[(settings["method"] != RAW)].dropna(subset=list(plane.names))
     if known.empty:
         return None
-    near = known[[_is_near(row, settings, plane) for _, row in known.iterrows()]]
+    near = known[_near(known, settings, plane)]
     private, useful = (direction == "lower" for direction in plane.directions)
     if len(near):
         return near.sort_values(plane.privacy, ascending=private).iloc[0]
     return known.sort_values(plane.utility, ascending=useful).iloc[0]
 
 
-def _is_near(row: pd.Series, settings: pd.DataFrame, plane: Plane) -> bool:
-    """Whether a setting has the utility of its raw setting but for NEAR_RAW, of raw's own figure where that is no share."""
-    if not row["baseline"]:
-        return False
-    lost = row[f"change_{plane.utility}"] * (1 if plane.directions[1] == "lower" else -1)
-    whole = settings.loc[row["baseline"], plane.utility] if plane.utility in UNBOUNDED else 1.0
-    return bool(lost <= NEAR_RAW * whole)
+def _near(chosen: pd.DataFrame, settings: pd.DataFrame, plane: Plane) -> pd.Series:
+    """Which settings have the utility of their raw setting but for NEAR_RAW, of raw's own figure where that is no share."""
+    lost = chosen[f"change_{plane.utility}"] * (1 if plane.directions[1] == "lower" else -1)
+    whole = chosen["baseline"].map(settings[plane.utility]) if plane.utility in UNBOUNDED else 1.0
+    return (chosen["baseline"] != "") & (lost <= NEAR_RAW * whole)
 
 
 def near_raw(plane: Plane) -> str:
@@ -237,7 +235,7 @@ def answer(settings: pd.DataFrame, plane: Plane = DEFAULT) -> tuple[str, str]:
     raw = settings.loc[best["baseline"]]
     kept = (
         f"{best['label']} keeps"
-        if _is_near(best, settings, plane)
+        if _near(best.to_frame().T, settings, plane).all()
         else f"No setting stays within {near_raw(plane)}; {best['label']} keeps most with"
     )
     first = (
@@ -340,7 +338,7 @@ def _warnings_of_protocol(trials: pd.DataFrame) -> list[str]:
 def missing_seeds(study: Study) -> list[str]:
     """Settings that lack a seed other settings have, each as one sentence."""
     runs = pd.concat([study.trials[["label", "seed"]], study.unfinished[["label", "seed"]]], ignore_index=True).dropna()
-    done = {str(label): set(group["seed"]) for label, group in study.complete.groupby("label")}
+    done = study.complete.groupby("label")["seed"].agg(set).to_dict()
     every = set(runs["seed"])
     lacking = {str(label): sorted(every - done.get(str(label), set())) for label in runs["label"].unique()}
     return [
