@@ -109,12 +109,12 @@ def test_two_ranks_learn_what_one_learns_and_go_on_where_they_were_stopped(
         planned = PlannedStage("drops", Stage("drops", f"{__name__}:drops", (), (), parallel=True), "key", {}, {}, config, 1)
         found = [group.run(planned, drops, trial.context(planned, {}, bool)) for group, trial in ((one, alone), (two, both))]
         assert max(distances(*found).values()) < 1e-12
-        stopped.outcomes = {name: both.outcomes[name] for name in ("reconstruct", "warm_up")}
-        steps = iter(range(3))
+    stopped.outcomes = {name: both.outcomes[name] for name in ("reconstruct", "warm_up")}
+    steps = iter(range(3))
+    with stopped.group() as three:
         with pytest.raises(Stopped):
-            stopped.run(two, "minimax", stop=lambda: next(steps, None) is None)
-    with stopped.group() as again:
-        resumed = stopped.run(again, "minimax")
+            stopped.run(three, "minimax", stop=lambda: next(steps, None) is None)
+        resumed = stopped.run(three, "minimax")
     assert set(distances(resumed, both.outcomes["minimax"]).values()) == {0.0}
 
 

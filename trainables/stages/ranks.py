@@ -38,7 +38,8 @@ from trainables.failures import Lost
 from trainables.plan import PlannedStage, TrialData
 from trainables.plugins import Plugin, load_plugins, loaded_plugins
 from trainables.stages.context import StageContext, Stopped
-from trainables.store import Outcome, StageStore, Work
+from trainables.store import Outcome, Work
+from trainables.store.artifacts import Progress
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +85,12 @@ class Ranks:
         answer = torch.tensor(said)
         dist.broadcast(answer, src=0)
         return bool(answer)
+
+    def told(self, content: bytes | None) -> bytes | None:
+        """What rank 0 has."""
+        contents = [content]
+        dist.broadcast_object_list(contents, src=0, device=torch.device("cpu"))
+        return contents[0]
 
     def join(self, optimizer: Optimizer, *networks: nn.Module) -> None:
         """From now on `optimizer` steps down the gradients of all ranks; batch norm in `networks` has the statistics of the
@@ -235,12 +242,13 @@ class RankGroup:
             log.info("%s: on one of the %d ranks", planned.role, self._runtime.ranks)
             return compute(context)
         task = io.BytesIO()
-        torch.save(_Task(planned.name, planned.key, planned.stage.run, context.config, context.inputs), task)
+        torch.save(_Task(planned.name, planned.stage.run, context.config, context.inputs), task)
         try:
             ranks = self._started(context.device.type)
             for pipe in self._pipes:
                 pipe.send_bytes(task.getvalue())
-            outcome = compute(replace(context, ranks=ranks, stop=lambda: ranks.agreed(context.stop())))
+            work = _SharedWork(ranks, context.work)
+            outcome = compute(replace(context, ranks=ranks, work=work, stop=lambda: ranks.agreed(context.stop())))
             for number in range(len(self._pipes)):
                 if (error := self._said(number)) is not None:
                     raise error
@@ -313,7 +321,6 @@ class _Task:
     """A stage, as it travels to the other ranks."""
 
     name: str
-    key: str
     run: str
     config: TrialConfig
     inputs: Mapping[str, Outcome]
@@ -369,7 +376,7 @@ def _compute(task: _Task, runtime: Runtime, data: TrialData, ranks: Ranks) -> No
         runtime=runtime,
         data=data,
         inputs=task.inputs,
-        work=_ReadOnly(StageStore(runtime.storage).work(task.name, task.key)),
+        work=_SharedWork(ranks, None),
         report=lambda epoch, epochs, metrics: None,
         stop=lambda: ranks.agreed(False),
         ranks=ranks,
@@ -377,20 +384,22 @@ def _compute(task: _Task, runtime: Runtime, data: TrialData, ranks: Ranks) -> No
     getattr(importlib.import_module(module), function)(context)
 
 
-class _ReadOnly(Work):
-    """The checkpoints of a stage, for who does not save."""
+class _SharedWork(Work):
+    """The checkpoints of a stage: the first rank (`own`) writes them, and what it reads all of them have."""
 
-    def __init__(self, work: Work) -> None:
-        self._work, self.progress = work, work.progress
+    def __init__(self, ranks: Ranks, own: Work | None) -> None:
+        self._ranks, self._own = ranks, own
+        self.progress = Progress() if own is None else own.progress
 
     def part(self, name: str) -> Work:
-        return _ReadOnly(self._work.part(name))
+        return _SharedWork(self._ranks, None if self._own is None else self._own.part(name))
 
     def read(self) -> bytes | None:
-        return self._work.read()
+        return self._ranks.told(None if self._own is None else self._own.read())
 
     def write(self, content: bytes) -> None:
-        """The first rank does."""
+        if self._own is not None:
+            self._own.write(content)
 
 
 def _join_group(backend: str, store: dist.Store, number: int, count: int) -> None:
