@@ -6,7 +6,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 export PYTHONWARNINGS := ignore::FutureWarning
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check env tradeoff tables methods attacks search scale lock clean chaos
+.PHONY: demo test bench check env tradeoff tables methods attacks search scale lock clean chaos
 
 env: $(VENV)/.stamp
 
@@ -54,6 +54,10 @@ chaos: env
 # What 1,000 trials cost the driver (the table of the README); every trial only sleeps.
 scale: env
 	rm -rf scale && $(PYTHON) tests/benchmarks/scale.py --folder scale
+
+# How fast the parts are against what they are measured with (the tables of the README), on a machine that does nothing else.
+bench: env
+	OMP_NUM_THREADS=1 $(PYTHON) -m tests.benchmarks.speed --out bench.json
 
 test: env
 	$(PYTHON) -m pytest -n 2 --dist loadfile
