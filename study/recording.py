@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 # By default a call to a server that is away blocks for minutes; here it is tried again, by whoever keeps what is to be sent.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 
 import yaml
 from mlflow.entities import Metric, Param, Run, RunTag
@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
 PATIENCE_SECONDS = 10.0  # how long a trial that has ended waits for MLflow before it leaves its account in the storage
+_LAST_CALL_SECONDS = 60.0  # for a call that is under way then; by far more than it waits for an answer
 _RETRY_SECONDS = (1.0, 30.0)  # after the first error, and at most
 _BATCH = 900  # MLflow takes at most 1,000 metrics a call
 _PARAM_LENGTH = 500
@@ -166,7 +167,8 @@ class TrialRun:
         self._changed.set()
         spool.drop(key)  # what an earlier worker could not send comes again from its stages
         sender = Sender(tracking_uri, experiment_id)
-        threading.Thread(target=self._keep_sending, args=(sender,), name=f"MLflow {name}", daemon=True).start()
+        self._sending = threading.Thread(target=self._keep_sending, args=(sender,), name=f"MLflow {name}", daemon=True)
+        self._sending.start()
 
     def epoch(self, stage: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
         self._add(stage, {epoch: metrics})
@@ -211,7 +213,12 @@ class TrialRun:
         if self._sent.wait(PATIENCE_SECONDS):
             return True
         self._given_up.set()
+        self._changed.set()
         self._spool.put(self._account)
+        self._sending.join(_LAST_CALL_SECONDS)  # nobody else is to send at the same time
+        if self._sent.is_set():
+            self._spool.drop(self._account.key)
+            return True
         log.warning("%s: MLflow does not answer; its record waits in %s", self._account.name, self._spool.folder)
         return False
 
@@ -233,9 +240,7 @@ class TrialRun:
     def _keep_sending(self, sender: Sender) -> None:
         pause, most = _RETRY_SECONDS
         while not self._given_up.is_set():
-            self._changed.wait(1.0)
-            if not self._changed.is_set():
-                continue
+            self._changed.wait()
             self._changed.clear()
             with self._lock:
                 account = self._account.copy()

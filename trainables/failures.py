@@ -20,7 +20,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-LOSSES = 5  # of a trial's workers, one after another without a finished epoch in between
+LOSSES = 5  # of a trial's workers, one after another without a finished epoch in between, or LONG_SECONDS of work
+LONG_SECONDS = 900.0  # longer than between two checkpoints within an epoch
 STORAGE_PATIENCE_SECONDS = 6 * 3600.0  # for a storage that is full or away, with nothing done in between
 _PAUSES = (2.0, 60.0)  # between two tries: the first, and the longest
 _AWAY = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EBUSY, errno.EAGAIN, errno.EPIPE}
@@ -99,13 +100,20 @@ class Attempts:
         lost = int(self._files.read(self._path) or b"0")
         self._files.replace(self._path, str(lost + 1).encode())
         self._begun = True
+        later = threading.Timer(LONG_SECONDS, self._has_lasted)
+        later.daemon = True
+        later.start()
         return lost
 
     def got_on(self) -> None:
         """Something was finished that the next attempt need not do again, or this one has come to an end of its own."""
         if self._begun:
-            self._files.remove(self._path)
             self._begun = False
+            self._files.remove(self._path)
+
+    def _has_lasted(self) -> None:
+        with contextlib.suppress(Exception):  # a storage that is away: the next epoch counts
+            self.got_on()
 
 
 def storage_is_away(error: BaseException) -> bool:
