@@ -15,11 +15,11 @@ from typing import Any
 from search_spaces.registry import label_of
 from study.job import has_uploaded_code
 from study.order import Queue
-from study.preflight import Needs, preflight, preflight_here, require_here
+from study.preflight import Needs, NodeUnfit, preflight, preflight_here, require_here
 from study.resources import Resources, Share
 from study.usage import Meter, Usage
 from trainables.config import ConfigError, TrialConfig
-from trainables.failures import heed_sigterm
+from trainables.failures import Lost, heed_sigterm
 from trainables.store.files import Files
 from trainables.trial import (
     DONE,
@@ -353,7 +353,7 @@ class StudyProgress(Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._meter.end(str(trial), time.monotonic())
-        self._print(f"{trial}: its worker was lost; it starts again from its last epoch")
+        self._print(f"{trial}: its worker was lost{_why(trial)}; it starts again from its last epoch")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._meter.end(str(trial), time.monotonic())
@@ -378,6 +378,13 @@ class StudyProgress(Callback):
 
 def _stage(result: dict[str, Any]) -> str:
     return f"{result[STAGE]} {result[EPOCH]}/{result[EPOCHS]}" if result.get(STAGE) else "starting"
+
+
+def _why(trial: Any) -> str:
+    """What the worker itself said before it gave the trial back."""
+    last = (str(trial.get_error() or "").strip().splitlines() or [""])[-1]
+    kind, _, reason = last.partition(": ")
+    return f" ({reason})" if kind.rpartition(".")[2] in (NodeUnfit.__name__, Lost.__name__) else ""
 
 
 def _duration(seconds: float) -> str:
