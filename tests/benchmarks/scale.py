@@ -1,6 +1,6 @@
 """What a study of 1,000 trials on 256 GPUs costs the driver, when every trial only sleeps. The GPUs are fake.
 
-    python tests/benchmarks/scale.py --folder DIR [--trials 1000] [--gpus 256] [--gpus-per-trial 2] [--seconds 30]
+    python tests/benchmarks/scale.py --folder DIR [--trials 1000] [--gpus 256] [--gpus-per-trial 2] [--seconds 20]
 
 The trials go through `study.tuner.run_trials`, as those of a study do, with a queue of as many stages (four judges share an
 anonymizer); a worker stores what it would have computed, sleeps, and reports as often as a trial with ten epochs. All workers
@@ -39,13 +39,8 @@ os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 
 import ray  # noqa: E402
 
-from study.accounts import Account, Row, now  # noqa: E402
-from study.launch import Launch, plan_stages  # noqa: E402
 from study.order import Queue, Step  # noqa: E402
-from study.plan import plan_study  # noqa: E402
-from study.recording import Sender  # noqa: E402
 from study.resources import Resources, Share  # noqa: E402
-from study.tracking import Study, open_study  # noqa: E402
 from trainables import schema  # noqa: E402
 from trainables.config import flatten  # noqa: E402
 from trainables.store.files import Files  # noqa: E402
@@ -60,7 +55,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--gpus", type=int, default=256)
     parser.add_argument("--gpus-per-trial", type=float, default=2.0)
-    parser.add_argument("--seconds", type=float, default=30.0, help="a trial sleeps")
+    parser.add_argument("--seconds", type=float, default=20.0, help="a trial sleeps")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     folder: Path = options.folder.absolute()
@@ -223,6 +218,13 @@ def _records(folder: Path, trials: int) -> Iterator[tuple[str, float]]:
     """A real MLflow database with a run for every trial of the space `demo` with enough seeds, written as its workers would;
     then how long the status takes, and how long the study needs to see that nothing is left to do.
     """
+    # here: workers, who import this module, need none of it
+    from study.accounts import Account, Row, now
+    from study.launch import Launch, plan_stages
+    from study.plan import plan_study
+    from study.recording import Sender
+    from study.tracking import Study, open_study
+
     storage, seeds = folder / "records", -(-trials // 5)
     plan = plan_study("demo", "generated", range(seeds), {"attacks.names": []})
     where = Launch.of(plan, True, None, str(storage), None, 1.0, 0.0, None)
