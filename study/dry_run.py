@@ -39,7 +39,8 @@ class Prices:
 
 def dry_run(plan: StudyPlan, where: Launch, prices: Prices) -> int:
     """Prints the trials, what each varies, the resources, the stages and what they would cost."""
-    print(f"{plan.experiment}: {len(plan.trials)} trials, each on {where.cpus:g} CPUs and {where.gpus:g} GPUs")
+    gpus = "a part of a GPU that is measured at the start" if where.pack else f"{where.gpus:g} GPUs"
+    print(f"{plan.experiment}: {len(plan.trials)} trials, each on {where.cpus:g} CPUs and {gpus}")
     for trial in plan.trials:
         varied = "  ".join(f"{key}={value}" for key, value in trial.varied.items())
         print(f"  {trial.name:32} {varied}")

@@ -13,6 +13,7 @@ from search_spaces.registry import Search
 from study.costs import Costs, stored_stages
 from study.job import results_directory
 from study.order import Queue, in_order, steps_of
+from study.packing import kinds_of_gpus, measuring, packed
 from study.plan import StudyPlan, StudyTrial
 from study.preflight import Needs, needs_of, tracking_problems
 from study.resources import Resources, Share, Size, can_be_given
@@ -51,6 +52,7 @@ class Launch:
     sizes: tuple[Size, ...] = ()
     match_cpus: bool = False
     gpu_memory: float | None = None  # GiB that a trial needs
+    pack: bool = False  # as many trials on a GPU as are measured to suit it, instead of `gpus`
     nodes_come_later: bool = False
     fresh: bool = False
 
@@ -68,6 +70,7 @@ class Launch:
         sizes: tuple[Size, ...] = (),
         match_cpus: bool = False,
         gpu_memory: float | None = None,
+        pack: bool = False,
         nodes_come_later: bool = False,
         fresh: bool = False,
     ) -> Launch:
@@ -112,6 +115,7 @@ class Launch:
             sizes=sizes,
             match_cpus=match_cpus,
             gpu_memory=gpu_memory,
+            pack=pack,
             nodes_come_later=nodes_come_later,
             fresh=fresh,
         )
@@ -211,6 +215,10 @@ def _run(
         study.usage = {f"{prefix}{name}": hours for name, hours in asdict(usage).items()}
 
     try:
+        if where.pack:
+            one = where.runtime(data_root, Share(1.0, 1.0))
+            resources = packed(resources, configs, kinds_of_gpus(), measuring(one, where.plugins))
+            needs = replace(needs, gpus=max(resources.gpus, *(size.gpus for size in where.sizes), 0.0))
         with study.sending():
             end = StudyEnd()
             if todo:

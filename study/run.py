@@ -20,6 +20,7 @@ from trainables.config import DATA_ROOT_VARIABLE, STORAGE_VARIABLE, ConfigError,
 from trainables.data.items import DataError
 from trainables.plugins import load_plugins, read_plugins
 
+AUTO = "auto"
 TRACKING_URI_VARIABLE, NODES_COME_LATER_VARIABLE = "MLFLOW_TRACKING_URI", "ANONYMIZATION_NODES_COME_LATER"
 
 
@@ -50,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if plan.search is None:
                 raise ConfigError(f"--sampler and --trials are for searches; {plan.space} is a grid")
             plan = replace(plan, search=with_sampler(plan.search, options.sampler, options.trials))
+        pack = options.gpus_per_trial == AUTO
         from study.dry_run import Prices, dry_run
         from study.launch import Launch, launch
 
@@ -61,7 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             storage=storage,
             tracking_uri=tracking_uri,
             cpus=profile.cpus if options.cpus_per_trial is None else options.cpus_per_trial,
-            gpus=profile.gpus if options.gpus_per_trial is None else options.gpus_per_trial,
+            gpus=1.0 if pack else profile.gpus if options.gpus_per_trial is None else options.gpus_per_trial,
+            pack=pack,
             max_concurrent=options.max_concurrent,
             plugins=plugins,
             sizes=tuple(Size.of(text) for text in options.gpus_for),
@@ -124,9 +127,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--gpus-per-trial",
-        type=float,
+        type=lambda text: text if text == AUTO else float(text),
         metavar="N",
-        help="GPUs of a trial; a fraction lets trials share one (default: the profile's)",
+        help="GPUs of a trial; a fraction lets trials share one, more than one share its batches (default: the profile's);"
+        " auto: as many trials share one as its memory and speed allow, measured at the start",
     )
     parser.add_argument(
         "--gpus-for",
