@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 # By default a call to a server that is away blocks for minutes; here it is tried again, by whoever keeps what is to be sent.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "1")
 
 import yaml
 from mlflow.entities import Metric, Param, Run, RunTag
