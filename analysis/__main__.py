@@ -140,6 +140,7 @@ def _add_uri(command: argparse.ArgumentParser) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
+    from analysis.attacks import not_recorded
     from analysis.plane import Plane
     from analysis.records import AnalysisError, read_study
     from analysis.report import front_text, settings_text, write_report
@@ -155,6 +156,10 @@ def _report(options: argparse.Namespace) -> None:
     if len(set(pairs)) < len(pairs):
         raise AnalysisError(f"--space: a study is named twice ({' '.join(options.space)}); give each once")
     studies = [read_study(space, profile, options.tracking_uri) for space, profile in pairs]
+    for study in studies:
+        for metric in plane.names:
+            if lacking := not_recorded(study.trials, metric):
+                raise AnalysisError(f"{study.name}: {lacking}")
     page = write_report(studies[0], options.out, plane, studies[1:])
     for study in studies:
         if len(studies) > 1:
@@ -218,7 +223,8 @@ def _compare(options: argparse.Namespace) -> None:
     if len(options.trial) != 2:
         raise AnalysisError(f"--trial: given {len(options.trial)} times; give it twice, for the two trials to compare")
     study = read_study(options.space, options.profile, options.tracking_uri)
-    print(text(study, *options.trial, compare_trials(study, *options.trial, options.metric)))
+    first, second = options.trial
+    print(text(study, first, second, compare_trials(study, first, second, options.metric)))
 
 
 def _evidence(options: argparse.Namespace) -> None:

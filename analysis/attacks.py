@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from mlflow import MlflowClient
 
-from analysis import statistics, tables
+from analysis import figures, statistics, tables
+from analysis.page import Section, Table, picture
 from analysis.records import RAW, AnalysisError
 from analysis.statistics import Answers
 from trainables.schema import (
@@ -31,6 +34,11 @@ RISKS = ("singling out", "linkability", "inference")  # of the EU's opinion on a
 WORST, VALID = "worst_leakage", "controls_valid"
 JUDGES = {"leakage": "f_B' on images", "clip_leakage": "f_B' on clips"}  # the trial's own, that count among the attackers
 _PICTURES = (".png", ".jpg", ".jpeg")
+_ENDS = (ATTACK_LOW, ATTACK_HIGH)
+_DRAWN = (
+    "Leakage by attack: raw, then the settings that leak least to their strongest attacker. Lines: 95 % intervals, over seeds"
+    " or, with one seed, over test videos."
+)
 
 
 @dataclass(frozen=True)
@@ -133,11 +141,34 @@ def invalid(trials: pd.DataFrame) -> pd.Series:
     return (trials[VALID] == 0).astype(bool) if VALID in trials else pd.Series(False, index=trials.index)
 
 
-def table(trials: pd.DataFrame, settings: pd.DataFrame) -> tuple[str, list[str], list[list[str]]] | None:
-    """Caption, columns and rows: settings x attacks, with intervals and whether controls held. None without attacks."""
-    names = names_of(trials)
-    if not names:
+def section(trials: pd.DataFrame, settings: pd.DataFrame) -> Section | None:
+    """What a report says of the attacks; None where none was made."""
+    if not names_of(trials):
         return None
+    what = (
+        "Each attack tries in its own way to learn from anonymized data what they must not show. Leakage is what it reads above"
+        " chance. `python -m analysis evidence --trial RUN_ID` writes effort, controls, curves and frames of one anonymizer."
+    )
+    drawn = picture(_figure(trials, settings), "attacks", "Leakage by attack; the numbers are in the table below", _DRAWN)
+    shown = (table(trials, settings), controls_table(trials))
+    return Section("What attackers learn", (what, *summary(trials, settings)), (drawn,), shown)
+
+
+def warnings_of(trials: pd.DataFrame) -> list[str]:
+    """What a reader must know before any figure: whose controls missed their level."""
+    broken = trials[invalid(trials)]
+    if broken.empty:
+        return []
+    names = ", ".join(dict.fromkeys(map(str, broken["label"])))
+    return [
+        f"INVALID: controls of attacks missed their level in {len(broken)} of {len(trials)} trials ({names}). What these"
+        " attacks read says nothing there, and the strongest attacker is not known."
+    ]
+
+
+def table(trials: pd.DataFrame, settings: pd.DataFrame) -> Table:
+    """Settings x attacks, with intervals and whether controls held."""
+    names = names_of(trials)
     columns = ["setting", "n", "strongest attacker %", "which", "controls", *(f"{_words(name)} %" for name in names)]
     rows = []
     for setting, row in settings.iterrows():
@@ -147,25 +178,22 @@ def table(trials: pd.DataFrame, settings: pd.DataFrame) -> tuple[str, list[str],
         broken = int(invalid(of_setting).sum())
         held = "hold" if not broken else f"INVALID in {broken} of {len(of_setting)}"
         cells = [_cell(of_setting, row, name) for name in names]
-        rows.append(
-            [str(row["label"]), str(row["n"]), tables.of(row, WORST).text(), _strongest(of_setting, names), held, *cells]
-        )
+        worst = tables.of(row, WORST)
+        strongest = _strongest(of_setting, names) if worst.n else "–"
+        rows.append([str(row["label"]), str(row["n"]), worst.text(), strongest, held, *cells])
     caption = (
         "Leakage above chance by attack: mean over seeds ± half of the 95 % t interval; with n = 1 the 95 % interval over test"
         " videos of that seed (what other videos would give, not what another training would). The strongest attacker is the"
         " one with the largest leakage among those whose controls hold. A cell marked INVALID is of an attack that missed the"
         " level of a control and says nothing."
     )
-    return caption, columns, rows
+    return Table(caption, columns, rows)
 
 
-def controls_table(trials: pd.DataFrame) -> tuple[str, list[str], list[list[str]]] | None:
-    """Caption, columns and rows: what each attack reads in raw data, and where there is nothing to read."""
-    names = names_of(trials)
-    if not names:
-        return None
+def controls_table(trials: pd.DataFrame) -> Table:
+    """What each attack reads in raw data, and where there is nothing to read."""
     rows = []
-    for name in names:
+    for name in names_of(trials):
         made = trials[trials[ATTACK + name].notna()]
         valid = made[ATTACK_VALID + name] if ATTACK_VALID + name in made else pd.Series(math.nan, index=made.index)
         cells = [_range(made, ATTACK_RAW + name), _range(made, ATTACK_NULL + name), f"{int((valid == 1).sum())} of {len(made)}"]
@@ -174,7 +202,7 @@ def controls_table(trials: pd.DataFrame) -> tuple[str, list[str], list[list[str]
         "Controls of each attack, leakage in percent over all trials: on raw data it must read what is there, where there is"
         " nothing to read it must land at chance. A weak attack is so told from a good anonymizer."
     )
-    return caption, ["attack", "on raw data %", "with nothing to read %", "controls hold in trials"], rows
+    return Table(caption, ["attack", "on raw data %", "with nothing to read %", "controls hold in trials"], rows)
 
 
 def summary(trials: pd.DataFrame, settings: pd.DataFrame) -> list[str]:
@@ -182,13 +210,8 @@ def summary(trials: pd.DataFrame, settings: pd.DataFrame) -> list[str]:
     names = names_of(trials)
     if not names:
         return []
-    lines = []
+    lines = warnings_of(trials)
     broken = trials[invalid(trials)]
-    if len(broken):
-        lines.append(
-            f"INVALID: controls missed their level in {len(broken)} of {len(trials)} trials"
-            f" ({', '.join(dict.fromkeys(map(str, broken['label'])))}); no figure of an attack counts there."
-        )
     sound = settings[~settings.index.isin(broken["setting"])]
     known = sound[(sound["method"] != RAW)].dropna(subset=[WORST]) if WORST in sound else sound.iloc[:0]
     if len(known):
@@ -205,6 +228,46 @@ def summary(trials: pd.DataFrame, settings: pd.DataFrame) -> list[str]:
     if never and WORST in trials:
         lines.append(f"Not attacked: {', '.join(never)}.")
     return lines
+
+
+def _figure(trials: pd.DataFrame, settings: pd.DataFrame) -> Figure:
+    """A line an attack, a mark a setting: raw, then those that leak least to their strongest attacker."""
+    names = names_of(trials)
+    known = settings.dropna(subset=[ATTACK + name for name in names], how="all")
+    known = known.assign(first=(known["method"] != RAW).astype(int)).sort_values(["first", WORST]).iloc[: len(figures.PALETTE)]
+    labels = figures.distinct_part([str(label) for label in known["label"]])
+    with matplotlib.rc_context(figures.STYLE):
+        figure = figures.canvas((6.4, 1.4 + 0.45 * len(names)))
+        axes = figure.subplots()
+        for number, (setting, row) in enumerate(known.iterrows()):
+            of_setting = trials[trials["setting"] == setting]
+            points = [(line, *_reach(of_setting, row, name)) for line, name in enumerate(names)]
+            at, value, low, high = np.array([point for point in points if not math.isnan(point[1])]).reshape(-1, 4).T
+            across = (number - (len(known) - 1) / 2) * 0.6 / len(known)
+            axes.errorbar(
+                100 * value,
+                at + across,
+                xerr=100 * np.maximum(0, [value - low, high - value]),
+                fmt=figures.MARKERS[number],
+                color=figures.PALETTE[number],
+                ms=4,
+                lw=1,
+                label=figures.short(labels[str(row["label"])]),
+            )
+        axes.axvline(0, color=figures.GREY, ls=":", lw=1)
+        axes.set(xlabel="leakage above chance %", yticks=range(len(names)), yticklabels=[_words(name) for name in names])
+        axes.invert_yaxis()
+        figures.legend_below(figure, 3)
+        return figure
+
+
+def _reach(trials: pd.DataFrame, row: pd.Series, name: str) -> tuple[float, float, float]:
+    """Leakage of a setting and the ends of its interval: over seeds, with one seed over test videos."""
+    value = tables.of(row, ATTACK + name)
+    if value.n > 1:
+        return value.mean, value.mean - value.half_width, value.mean + value.half_width
+    low, high = (float(trials[prefix + name].mean()) if prefix + name in trials else math.nan for prefix in _ENDS)
+    return value.mean, low, high
 
 
 def not_recorded(trials: pd.DataFrame, metric: str) -> str:

@@ -89,7 +89,8 @@ class Study:
     """One study as MLflow holds it.
 
     `trials`: a row per FINISHED run, indexed by run id. Metrics are float64 columns under the names of the schema
-    (fractions; NaN where absent or infinite), `ap.<attribute>` and its kin likewise, the configuration lies in typed
+    (fractions; NaN where absent or infinite; `worst_leakage` NaN where `controls_valid` is 0: such figures of attacks do not
+    count), `ap.<attribute>` and its kin likewise, the configuration lies in typed
     columns `params.<dotted key>`. `setting` is equal for repetitions; `label` is its readable name, `protocol_tag` the
     protocol it was measured under ("" in runs of before there were several).
 
@@ -542,6 +543,8 @@ def _records(runs: _Runs) -> pd.DataFrame:
     absent = pd.DataFrame(math.nan, index=info.index, columns=[name for name in _FINAL if name not in metrics])
     typed = pd.DataFrame({PARAM + str(name): _typed_param(params[name]) for name in params}, index=info.index)
     frame = pd.concat([frame, metrics, absent, typed], axis=1)
+    # Who the strongest attacker is cannot be known where one of them missed a control.
+    frame["worst_leakage"] = frame["worst_leakage"].mask(frame["controls_valid"] == 0)
     frame.index.name = "run_id"
     frame["setting"] = _distinct_settings(frame)
     frame["label"] = _distinct_labels(frame)

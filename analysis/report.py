@@ -17,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image, UnidentifiedImageError
 
-from analysis import cells, figures, tables
+from analysis import attacks, cells, figures, tables
 from analysis.cards import Card, cards, where_runs_are
 from analysis.page import Picture, Section, Table, picture
 from analysis.pareto import covered
@@ -133,6 +133,7 @@ def every_run(studies: Sequence[Study]) -> pd.DataFrame:
     for study in studies:
         extra = study.unfinished.set_index("run_id")
         done = study.trials.assign(state="finished")
+        done.loc[attacks.invalid(done), "state"] = "invalid"
         done.loc[done.index.isin(extra.index), "state"] = "incomplete"
         rest = extra[~extra.index.isin(done.index)]
         runs = pd.concat([done, rest]) if len(rest) else done
@@ -222,7 +223,7 @@ def _part(study: Study, settings: pd.DataFrame, plane: Plane, prefix: str) -> Pa
         store=shown_uri(study.tracking_uri),
         where_runs_are=where_runs_are(study),
         answer=tables.answer(settings, plane),
-        warnings=tables.warnings_of(study, settings, plane),
+        warnings=[*attacks.warnings_of(study.trials), *tables.warnings_of(study, settings, plane)],
         front_notes=_front_notes(trials, settings, plane),
         sweeps=sweeps,
         attribute_pictures=_attribute_pictures(trials, few, prefix),
@@ -247,7 +248,7 @@ def _part(study: Study, settings: pd.DataFrame, plane: Plane, prefix: str) -> Pa
 
 def _evidence(study: Study, settings: pd.DataFrame) -> list[Section]:
     """Sections that other modules have to say on a study, after the attributes: a function each, None where it has nothing."""
-    return []
+    return [section] if (section := attacks.section(study.trials, settings)) else []
 
 
 def _listed(values: Sequence[str]) -> str:
