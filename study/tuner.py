@@ -382,7 +382,8 @@ def _stage(result: dict[str, Any]) -> str:
 
 def _why(trial: Any) -> str:
     """What the worker itself said before it gave the trial back."""
-    last = (str(trial.get_error() or "").strip().splitlines() or [""])[-1]
+    said = Path(trial.error_file).read_text() if trial.error_file else ""  # `get_error` looks where Tune copies it later
+    last = (said.strip().splitlines() or [""])[-1]
     kind, _, reason = last.partition(": ")
     return f" ({reason})" if kind.rpartition(".")[2] in (NodeUnfit.__name__, Lost.__name__) else ""
 
