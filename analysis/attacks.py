@@ -147,7 +147,7 @@ def section(trials: pd.DataFrame, settings: pd.DataFrame) -> Section | None:
         return None
     what = (
         "Each attack tries in its own way to learn from anonymized data what they must not show. Leakage is what it reads above"
-        " chance. `python -m analysis evidence --trial RUN_ID` writes effort, controls, curves and frames of one anonymizer."
+        " chance. Effort, controls, curves and frames of one anonymizer: python -m analysis evidence --trial RUN_ID --out DIR."
     )
     drawn = picture(_figure(trials, settings), "attacks", "Leakage by attack; the numbers are in the table below", _DRAWN)
     shown = (table(trials, settings), controls_table(trials))
@@ -224,8 +224,9 @@ def summary(trials: pd.DataFrame, settings: pd.DataFrame) -> list[str]:
             + (f"; raw data {_percent(raw.iloc[0], WORST)}" if len(raw) and tables.of(raw.iloc[0], WORST).n else "")
             + f". The one retrained classifier of the field's habit reads {_percent(best, 'leakage')} there."
         )
-    never = sorted({str(label) for label in settings["label"]} - {str(t) for t in trials[trials[WORST].notna()]["label"]})
-    if never and WORST in trials:
+    made = trials[[ATTACK + name for name in names]].notna().any(axis=1)
+    never = sorted(set(map(str, settings["label"])) - set(map(str, trials.loc[made, "label"])))
+    if never:
         lines.append(f"Not attacked: {', '.join(never)}.")
     return lines
 
@@ -237,7 +238,7 @@ def _figure(trials: pd.DataFrame, settings: pd.DataFrame) -> Figure:
     known = known.assign(first=(known["method"] != RAW).astype(int)).sort_values(["first", WORST]).iloc[: len(figures.PALETTE)]
     labels = figures.distinct_part([str(label) for label in known["label"]])
     with matplotlib.rc_context(figures.STYLE):
-        figure = figures.canvas((6.4, 1.4 + 0.45 * len(names)))
+        figure = figures.canvas((figures.PANEL[0], 1.2 + 0.4 * len(names)))
         axes = figure.subplots()
         for number, (setting, row) in enumerate(known.iterrows()):
             of_setting = trials[trials["setting"] == setting]
@@ -262,7 +263,9 @@ def _figure(trials: pd.DataFrame, settings: pd.DataFrame) -> Figure:
 
 
 def _reach(trials: pd.DataFrame, row: pd.Series, name: str) -> tuple[float, float, float]:
-    """Leakage of a setting and the ends of its interval: over seeds, with one seed over test videos."""
+    """Leakage of a setting and the ends of its interval: over seeds, with one seed over test videos. NaN if invalid."""
+    if _missed(trials, name):
+        return math.nan, math.nan, math.nan
     value = tables.of(row, ATTACK + name)
     if value.n > 1:
         return value.mean, value.mean - value.half_width, value.mean + value.half_width
@@ -329,8 +332,11 @@ def _cell(trials: pd.DataFrame, row: pd.Series, name: str) -> str:
     )
     if value.n == 1 and not math.isnan(low):
         text = f"{text.removesuffix(' (n = 1)')} (n = 1; {100 * low:.1f} to {100 * high:.1f})".replace("-", "−")
-    missed = ATTACK_VALID + name in trials and (trials[ATTACK_VALID + name] == 0).any()
-    return f"{text} INVALID" if missed else text
+    return f"{text} INVALID" if _missed(trials, name) else text
+
+
+def _missed(trials: pd.DataFrame, name: str) -> bool:
+    return bool(ATTACK_VALID + name in trials and (trials[ATTACK_VALID + name] == 0).any())
 
 
 def _strongest(trials: pd.DataFrame, names: Sequence[str]) -> str:

@@ -70,6 +70,7 @@ def test_missed_controls_are_marked(make_study: Maker, tmp_path: Path) -> None:
     assert cells["weak"][2:4] == ["–", "–"], "who is the strongest is not known where an attack says nothing"
     said = "INVALID: controls of attacks missed their level in 2 of 6 trials (weak)."
     assert attacks.summary(study.trials, settings)[0].startswith(said)
+    assert not any("Not attacked" in line for line in attacks.summary(study.trials, settings))
     page = write_report(study, tmp_path, Plane("top1", "worst_leakage"))
     text = page.read_text()
     assert said in text
