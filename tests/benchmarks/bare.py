@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 
 from study.plan import plan_study
 from trainables.config import Runtime
@@ -20,7 +19,7 @@ class Quiet:
 def main() -> None:
     data, storage, values, number = sys.argv[1:]
     trials = plan_study("demo", "generated", (0, 1), json.loads(values)).trials
-    runtime = Runtime(data_root=str(Path(data).parent), storage=storage, device="cpu", threads=1)
+    runtime = Runtime(data_root=data, storage=storage, device="cpu", threads=1)
     for trial in trials[int(number) :: 2]:
         run_trial(trial.config, runtime, Quiet())
 

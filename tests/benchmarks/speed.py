@@ -35,14 +35,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from search_spaces.profiles import PROFILES
 from tests.benchmarks.plain import Plain, decoded_alone
-from trainables.config import Runtime, TrialConfig, with_values
+from trainables.config import NetworkConfig, Runtime, TrialConfig, with_values
 from trainables.data.generated import GeneratedSpec, ensure
 from trainables.data.items import Still, StillSplits, Video, VideoSplits
 from trainables.data.loader import Batch, Loader, TrainingClips
 from trainables.data.reading import DECODER
 from trainables.models.action import build_action_classifier
 from trainables.models.anonymizers import build_anonymizer
-from trainables.models.privacy import build_privacy_encoder
+from trainables.models.privacy import build_privacy_classifier, build_privacy_encoder
 from trainables.pipeline import run_trial
 from trainables.stages import evaluate_action, evaluate_privacy, minimax
 from trainables.stages.context import StageContext
@@ -524,7 +524,7 @@ def roofline(size: Size, folder: Path) -> dict[str, float]:
     loop = Ours(context_of("minimax", size.config, size, data, folder))
     inputs = loop.inputs(*loop.next_batches())
     loop.both(inputs)
-    with FlopCounterMode(display=False) as flops:
+    with FlopCounterMode(display=False) as counted:
         loop.both(inputs)
     with _Bytes() as moved:
         loop.both(inputs)
@@ -536,9 +536,9 @@ def roofline(size: Size, folder: Path) -> dict[str, float]:
     peak_flops = 2 * side**3 / min(timed(lambda: one @ other, device) for _ in range(5))
     peak_bytes = 2 * source.numel() * 4 / min(timed(lambda: target.copy_(source), device) for _ in range(5))
     return {
-        "TFLOP a step": flops.get_total_flops() / 1e12,
+        "TFLOP a step": counted.get_total_flops() / 1e12,
         "GB a step, unfused": moved.total / 1e9,
-        "TFLOP/s": flops.get_total_flops() / seconds / 1e12,
+        "TFLOP/s": counted.get_total_flops() / seconds / 1e12,
         "peak TFLOP/s": peak_flops / 1e12,
         "GB/s, unfused": moved.total / seconds / 1e9,
         "peak GB/s": peak_bytes / 1e9,
@@ -580,6 +580,38 @@ def curves(size: Size, folder: Path) -> dict[str, dict[str, float]]:
     return found
 
 
+def flops(size: Size, folder: Path) -> dict[str, float]:
+    """GFLOP of the paper's networks for one clip (no data, no device): f_A once, each judge forth and back; and what a pass
+    over training clips for all judges of a table costs at the least, as a share of one pass for each.
+    """
+    config = TrialConfig()
+    shape = config.clip.frames, 3, config.clip.size, config.clip.size
+    tables = {
+        "Table 5": ("r3d_18", "r2plus1d_18", "r2plus1d_18", "mvit_v2_s", "i3d_r50", "c3d"),
+        "Tables 7, 8": ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
+    }
+    found = {}
+    with torch.device("meta"):
+        clip = torch.empty(1, *shape)
+        anonymizer = build_anonymizer(config.anonymizer)
+        with torch.no_grad(), FlopCounterMode(display=False) as counted:
+            anonymizer.clips(clip)
+        found["f_A"] = counted.get_total_flops() / 1e9
+        for table, names in tables.items():
+            for name in names:
+                network: torch.nn.Module
+                if table == "Table 5":
+                    network, seen = build_action_classifier(NetworkConfig(name=name), CLASSES, config.clip), clip
+                else:
+                    network, seen = build_privacy_classifier(NetworkConfig(name=name), len(ATTRIBUTES)), clip.flatten(0, 1)
+                with FlopCounterMode(display=False) as counted:
+                    network(seen).mean().backward()
+                found[name] = counted.get_total_flops() / 1e9
+            judges = sum(found[name] for name in names)
+            found[f"{table}, at least"] = (found["f_A"] + judges) / (len(names) * found["f_A"] + judges)
+    return found
+
+
 def machine(device: str) -> dict[str, str]:
     names = ("torch", "torchvision", "timm", "segmentation-models-pytorch", "pytorchvideo", "decord", "av", "numpy")
     versions = {}
@@ -610,12 +642,15 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+MORE: dict[str, Callable[[Size, Path], Any]] = {"parts": parts, "roofline": roofline, "curves": curves, "flops": flops}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--out", type=Path, help="a file for everything as JSON")
     parser.add_argument("--small", action="store_true", help="a trial run: the figures mean nothing")
-    every = (*ROWS, "parts", "roofline", "curves")
+    every = (*ROWS, *MORE)
     parser.add_argument("--rows", default="", help=f"of {','.join(every)}; default: all, on a GPU all but study")
     options = parser.parse_args(arguments)
     if options.device == "cuda" and not torch.cuda.is_available():
@@ -635,7 +670,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     rows.append(row)
                     print(f"{row.what}: {row.ratio:.2f}", file=sys.stderr, flush=True)
             else:
-                content[name] = {"parts": parts, "roofline": roofline, "curves": curves}[name](size, folder)
+                content[name] = MORE[name](size, folder)
             content["seconds"][name] = time.perf_counter() - start
     content["rows"] = [{**asdict(row), "holds": row.holds} for row in rows]
     if options.out is not None:
@@ -647,7 +682,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(
                 "losses of steps 1 to 4 apart by", ", ".join(f"{v:.1e}" for v in row.notes["losses of steps 1 to 4 apart by"])
             )
-    for name in ("parts", "roofline"):
+    for name in ("parts", "roofline", "flops"):
         if name in content:
             print(f"\n{name}:\n" + "\n".join(f"  {key}: {value:.3g}" for key, value in content[name].items()))
     for name, points in content.get("curves", {}).items():

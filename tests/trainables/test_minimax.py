@@ -155,9 +155,11 @@ def test_what_saves_memory_or_time_leaves_the_steps_as_they_are(
 ) -> None:
     """Losses, weights and batch-norm statistics, over two rounds of both steps."""
     compiled: list[nn.Module] = []
-    monkeypatch.setattr(
-        nn.Module, "compile", lambda self: compiled.append(self)
-    )  # a compiler takes minutes, and adds in an order of its own
+
+    def note(network: nn.Module) -> None:  # a compiler takes minutes, and adds in an order of its own
+        compiled.append(network)
+
+    monkeypatch.setattr(nn.Module, "compile", note)
     found = []
     for wanted in (False, True):
         changed = replace(context, runtime=context.runtime.model_copy(update={option: wanted}))
