@@ -231,8 +231,10 @@ class TrialRun:
         files: Mapping[str, bytes] | None = None,
     ) -> None:
         with self._lock:
-            known, time = self._account.rows.setdefault(stage, {}), now()
+            known = self._account.rows.setdefault(stage, {})
             for epoch, metrics in rows.items():
+                # epochs of a worker that died are learnt of after those that followed, and were before them
+                time = min([now(), *(row.time for later, row in known.items() if later > epoch)])
                 known.setdefault(epoch, Row(time, dict(metrics)))
             self._account.tags.update(tags or {})
             self._account.files.update(files or {})

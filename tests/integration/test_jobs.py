@@ -76,7 +76,9 @@ class Head:
         )
 
     def stop(self, job: str) -> None:
-        subprocess.run(["ray", "job", "stop", job], env=self._environment, check=True, capture_output=True, timeout=120)
+        command = ["ray", "job", "stop", job]
+        done = subprocess.run(command, env=self._environment, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
 
     def end(self) -> None:
         below = psutil.Process(self.process.pid).children(recursive=True)
@@ -94,7 +96,7 @@ class Head:
             return False
 
 
-def wait_for(ready: Callable[[], object], seconds: float = 120.0) -> None:
+def wait_for(ready: Callable[[], object], seconds: float = 300.0) -> None:
     deadline = time.monotonic() + seconds
     while not ready():
         assert time.monotonic() < deadline
@@ -117,16 +119,17 @@ def head(tiny_data: Path, tmp_path: Path) -> Iterator[Head]:
     shutil.rmtree(temporary, ignore_errors=True)
 
 
+@pytest.mark.timeout(1200)  # more than a busy machine takes
 def test_a_job_that_was_stopped_goes_on_in_either_form(head: Head, tiny_data: Path, tmp_path: Path) -> None:
     first = head.submit("--submission-id", "first")
     wait_for(lambda: list(head.results.glob("stages/*/*.work/*")) or first.poll() is not None)
     head.stop("first")
-    said = first.communicate(timeout=200)[0]
+    said = first.communicate(timeout=600)[0]
     assert first.returncode != 0, said
     assert "2 trials, 0 done before, 2 to run" in said
     stored = list(head.results.glob("stages/*/*/record.json"))
 
-    again = head.submit("--working-dir", ".").communicate(timeout=280)[0]
+    again = head.submit("--working-dir", ".").communicate(timeout=600)[0]
     assert f"storage {head.results}" in again, again
     assert "2 done, 0 failed, 0 lost" in again
     assert len(list(head.results.glob("stages/*/*/record.json"))) == 6 > len(stored)
@@ -135,7 +138,7 @@ def test_a_job_that_was_stopped_goes_on_in_either_form(head: Head, tiny_data: Pa
     assert not (uploaded / "results").exists()
     assert not (uploaded / "demo").exists()
 
-    once_more = head.submit().communicate(timeout=280)[0]
+    once_more = head.submit().communicate(timeout=600)[0]
     assert "2 trials, 2 done before, 0 to run" in once_more, once_more
 
     client = MlflowClient(f"sqlite:///{head.results}/mlflow.db")

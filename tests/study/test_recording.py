@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from study.recording import FINISHED, KILLED, Sender, TrialRun
 from study.tracking import Study, finished_trials, open_study
 from trainables.config import TrialConfig
 from trainables.pipeline import TrialRecord
+from trainables.store import Outcome
 from trainables.store.files import Files
 from trainables.store.leases import Leases
 
@@ -117,6 +119,18 @@ def test_an_outage_in_the_middle_costs_nothing(study: Study, monkeypatch: pytest
     assert found.info.status == FINISHED
     assert found.data.tags["mlflow.parentRunId"] == study.run_id
     assert study.send_unsent() == 0
+
+
+def test_epochs_of_a_worker_that_died_are_before_those_that_followed(study: Study) -> None:
+    run = trial_run(study)
+    for epoch in (2, 3):
+        run.epoch("minimax", epoch, 4, {"loss": float(epoch)})
+        time.sleep(0.01)
+    history = [{"loss": float(epoch)} for epoch in range(4)]
+    run.finished(SimpleNamespace(key="k", name="minimax", role="minimax"), Outcome({}, history), reused=False)  # type: ignore[arg-type]
+    run.complete(RECORD, None)
+    found = MlflowClient(study.tracking_uri).get_metric_history(run_of(study).info.run_id, "minimax/loss")
+    assert [point.step for point in sorted(found, key=lambda point: (point.timestamp, point.step))] == [0, 1, 2, 3]
 
 
 def test_what_cannot_be_sent_in_the_end_waits_in_the_storage(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
