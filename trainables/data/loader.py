@@ -8,6 +8,7 @@ in which the decoder writes them, colours last, and are turned around on the dev
 from __future__ import annotations
 
 import math
+import multiprocessing
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 
@@ -198,6 +199,8 @@ class Loader:
         self.samples, self.batch_size, self.shuffle, self._share = samples, batch_size, shuffle, share
         self.drop_last = drop_last and len(samples) >= batch_size
         self._schedule = _Schedule()
+        if workers > 0:  # their server imports once what each of them needs: PyTorch alone takes seconds
+            multiprocessing.get_context("forkserver").set_forkserver_preload([__name__])
         self._loader: DataLoader[dict[str, Tensor]] = DataLoader(
             samples,
             batch_sampler=self._schedule,

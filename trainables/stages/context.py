@@ -147,9 +147,9 @@ class StageContext:
             network.compile()
         return network
 
-    def adam(self, parameters: ParamsT, learning_rate: float = 1e-3) -> torch.optim.Adam:
+    def adam(self, parameters: ParamsT, learning_rate: float) -> torch.optim.Adam:
         """One kernel for all parameters on a GPU; on a CPU one after another, so that no number moves."""
-        return torch.optim.Adam(parameters, lr=learning_rate, fused=True if self.device.type == "cuda" else None)
+        return torch.optim.Adam(parameters, lr=learning_rate, fused=self.device.type == "cuda" or None)
 
     def through(self, network: nn.Module, compute: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
         """`compute(values)`, which leads through `network`; with `runtime.checkpointing` what it keeps for the gradients is

@@ -33,8 +33,8 @@ def run(context: StageContext) -> Outcome:
     splits = context.data.action_evaluation
     torch.manual_seed(context.seed("weights"))
     anonymizer = context.anonymizer("anonymizer")
-    classifier = build_action_classifier(settings.classifier, len(splits.classes), config.clip).to(context.device)
-    optimizer = torch.optim.Adam(classifier.parameters(), lr=settings.learning_rate)
+    classifier = context.placed(build_action_classifier(settings.classifier, len(splits.classes), config.clip))
+    optimizer = context.adam(classifier.parameters(), settings.learning_rate)
     context.join_ranks(optimizer, classifier)
     samples = TrainingClips(splits.train, config.clip, context.seed("clips"), boxes=context.boxes(_DATA))
     clips = context.loader(samples, settings.batch_size, shuffle=True)
@@ -74,7 +74,7 @@ def test_deployed(context: StageContext) -> Outcome:
     """The f_T' of the raw trial, just as it is, on anonymized test videos."""
     config, splits = context.config, context.data.action_evaluation
     network = config.evaluate_action.classifier.model_copy(update={"weights": None})
-    classifier = build_action_classifier(network, len(splits.classes), config.clip).to(context.device)
+    classifier = context.placed(build_action_classifier(network, len(splits.classes), config.clip))
     classifier.load_state_dict(context.inputs[RAW_ACTION].state["classifier"])
     loader = _test_loader(context, splits.test, config.clip)
     test = _predict(context, classifier, context.anonymizer("anonymizer"), loader, config.clip)

@@ -143,8 +143,8 @@ def _attacker(
     settings = context.config.evaluate_privacy
     torch.manual_seed(context.seed(f"weights {attacker}" if attacker else "weights"))
     anonymizer = context.anonymizer("anonymizer")
-    classifier = build_privacy_classifier(settings.classifier, len(attributes)).to(context.device)
-    optimizer = torch.optim.Adam(classifier.parameters(), lr=settings.learning_rate)
+    classifier = context.placed(build_privacy_classifier(settings.classifier, len(attributes)))
+    optimizer = context.adam(classifier.parameters(), settings.learning_rate)
     schedule = _Schedule(optimizer, settings.warm_up_epochs, settings.plateau_factor, settings.plateau_patience)
     logits = _logits(context, anonymizer, classifier)
 

@@ -173,7 +173,8 @@ def players_of(context: StageContext, anonymizer_rate: float) -> Players:
             [
                 {"params": list(action.parameters()), "lr": settings.learning_rate_action},
                 {"params": list(privacy.parameters()), "lr": settings.learning_rate_privacy},
-            ]
+            ],
+            settings.learning_rate_action,
         ),
     )
     context.join_ranks(players.anonymizer_optimizer, anonymizer)

@@ -16,8 +16,8 @@ def run(context: StageContext) -> Outcome:
     config = context.config
     settings = config.reconstruct
     torch.manual_seed(context.seed("weights"))
-    anonymizer = build_anonymizer(config.anonymizer).to(context.device)
-    optimizer = torch.optim.Adam(anonymizer.parameters(), lr=settings.learning_rate)
+    anonymizer = context.placed(build_anonymizer(config.anonymizer))
+    optimizer = context.adam(anonymizer.parameters(), settings.learning_rate)
     context.join_ranks(optimizer, anonymizer)
     clips = context.training_clips(settings.batch_size)
     images = context.loader(

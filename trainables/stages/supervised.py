@@ -16,7 +16,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from trainables.config import ConfigError, NetworkConfig
 from trainables.data.loader import Batch, Loader, Stills
@@ -105,7 +105,7 @@ class Ensemble:
             return build_privacy_classifier(self._network, self._attributes)
 
     def _fresh_optimizer(self) -> Optimizer:
-        return Adam(self.networks.parameters(), lr=self._rate)
+        return self._context.adam(self.networks.parameters(), self._rate)
 
 
 @dataclass(frozen=True)
@@ -210,8 +210,8 @@ def prepare(context: StageContext, members: int) -> Supervised:
         anonymizer,
         action,
         Ensemble(context, config.privacy_encoder, attributes, members, settings.learning_rate_privacy),
-        Adam(anonymizer.parameters(), lr=settings.learning_rate_anonymizer),
-        Adam(action.parameters(), lr=settings.learning_rate_action),
+        context.adam(anonymizer.parameters(), settings.learning_rate_anonymizer),
+        context.adam(action.parameters(), settings.learning_rate_action),
     )
 
 

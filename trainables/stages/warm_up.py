@@ -22,14 +22,14 @@ def run(context: StageContext) -> Outcome:
     settings = config.warm_up
     torch.manual_seed(context.seed("weights"))
     anonymizer = context.anonymizer("reconstruct")
-    action = build_action_classifier(config.action_classifier, len(context.data.action.classes), config.clip).to(context.device)
-    privacy = build_privacy_encoder(config.privacy_encoder).to(context.device)
+    action = context.placed(build_action_classifier(config.action_classifier, len(context.data.action.classes), config.clip))
+    privacy = context.placed(build_privacy_encoder(config.privacy_encoder))
     state = {"action_classifier": action.state_dict(), "privacy_encoder": privacy.state_dict()}
     given = {"action": config.action_classifier.weights is not None, "privacy": config.privacy_encoder.weights is not None}
     if all(given.values()) or settings.epochs == 0:
         return Outcome({}, [], state)
 
-    optimizer = torch.optim.Adam([*action.parameters(), *privacy.parameters()], lr=settings.learning_rate)
+    optimizer = context.adam([*action.parameters(), *privacy.parameters()], settings.learning_rate)
     context.join_ranks(optimizer, action, privacy)
     clips = context.training_clips(settings.batch_size)
     pairs = pair_loader(context, settings.batch_size)
