@@ -16,6 +16,7 @@ import torch
 
 from trainables.attacks import CONTROLS, JUDGE_ATTACKS
 from trainables.config import Runtime, TrialConfig
+from trainables.data.reading import decoders
 from trainables.plan import PlannedStage, TrialData, TrialPlan, plan_trial
 from trainables.stages import EVALUATE_PRIVACY, RAW_ACTION, TEST_PRIVACY
 from trainables.stages.context import StageContext
@@ -153,7 +154,7 @@ def _compute(
         progress, stage = one.work.progress, stages[one.work]
         outcome: Outcome = group.run(stage, run, one)
         outcome = replace(outcome, notes=(*outcome.notes, *progress.notes), seconds=progress.seconds)
-        circumstances = {"device": _device_name(one.device), "steps": stage.steps}
+        circumstances = {"device": _device_name(one.device), "steps": stage.steps, "decoder": decoders()}
         store.write(stage.name, stage.key, outcome, stage.depends_on, circumstances)
         return outcome
 

@@ -262,3 +262,28 @@ def test_a_still_may_be_a_frame_of_a_video(tmp_path: Path) -> None:
     path = write_lossless(tmp_path / "a.avi", frames)
     batch = next(Loader(Stills([Still("a", path, (1.0,), "g", frame=7)], CLIP, seed=0), 1, shuffle=False).epoch(0))
     assert np.array_equal(batch["clips"][0, 0].permute(1, 2, 0).numpy(), frames[7])
+
+
+@pytest.mark.skipif(reading.torchcodec() is None, reason="torchcodec is not installed, or finds no FFmpeg")
+@pytest.mark.parametrize("size", [None, 64])
+def test_torchcodec_reads_the_frames_that_decord_reads(
+    tmp_path: Path, size: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_mpeg4(tmp_path / "video.avi", pictures(20, 64, 64))
+    fast = VideoFile(path, size)
+    assert isinstance(fast._open(), reading._TorchCodec)
+    frames = fast.frames([0, 19, 7, 7])
+    monkeypatch.setattr(reading, "torchcodec", lambda: None)
+    monkeypatch.setattr(reading, "_CACHE", reading._Cache(limit=0))
+    assert np.array_equal(VideoFile(path, size).frames([0, 19, 7, 7]), frames)
+    assert "torchcodec" not in reading.decoders()
+
+
+def test_what_is_squeezed_is_never_read_by_torchcodec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its pixels would be others. Here it would fail, whether it is installed or not."""
+    path = write_mpeg4(tmp_path / "video.avi", pictures(8, 64, 64))
+    monkeypatch.setattr(reading, "torchcodec", lambda: "installed")
+    assert VideoFile(path, 32).frames([0]).shape == (1, 32, 32, 3)
+    with pytest.raises(DataError, match="not a readable video"):
+        VideoFile(path).frames([0])
+    assert reading.decoders() == f"{reading.DECODER}, and torchcodec for frames in their own size"

@@ -14,6 +14,7 @@ from trainables.data.items import DataError, StillSplits, VideoSplits
 from trainables.data.readers import hmdb51, ucf101, vp  # the package registers every data set
 from trainables.data.readers.common import DataNotThereError, nearest
 from trainables.data.readers.pa_annotations import annotated_names
+from trainables.data.reading import decoders
 from trainables.data.registry import STILL_SETS, VIDEO_SETS, load_stills, load_videos
 
 # (data set, part) -> training items including those for validation, test items
@@ -58,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     names = list(dict.fromkeys(arguments.only or known))
     findings = [finding for name in names for finding in check(name, root, arguments.decode)]
     print("\n".join(_table(findings)))
+    print(f"videos are read by {decoders()}")
     broken = [finding for finding in findings if finding.state == "broken"]
     there = {finding.name for finding in findings if finding.state == "found"}
     absent = [finding for finding in findings if finding.name not in there and finding.state == "missing"]

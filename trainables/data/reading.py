@@ -1,15 +1,20 @@
 """Video files and images to uint8 RGB arrays: the one place that knows decoders.
 
-decord decodes; where it has no wheel (anything but x86-64 Linux) PyAV does. Both return the same frames.
+decord decodes; where it has no wheel (anything but x86-64 Linux) PyAV does. Frames in their own size are read by torchcodec,
+where it is installed with FFmpeg's libraries: it is faster at these, and slower, with other pixels, at squeezing them. All
+return the same frames. ANONYMIZATION_DECODER=decord does without torchcodec.
 """
 
 from __future__ import annotations
 
 import functools
+import os
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +29,7 @@ except ImportError:  # pragma: no cover - no wheel for this platform
     decord = None
 
 DECODER = "decord" if decord is not None else "pyav"
+DECODER_VARIABLE = "ANONYMIZATION_DECODER"
 Frames = NDArray[np.uint8]
 _What = tuple[Path, int | None] | tuple[Path, int | None, tuple[int, ...]]  # a whole file at a size, or these frames of it
 
@@ -78,7 +84,11 @@ class VideoFile:
         return frames
 
     def _open(self) -> Any:
-        by_decord = decord is not None and (self._size or _width(self._file)) not in _NOT_BY_DECORD
+        own = _own_size(self._file)
+        squeezed = self._size is not None and own != (self._size, self._size)
+        if not squeezed and torchcodec() is not None:
+            return _TorchCodec(self._file)
+        by_decord = decord is not None and (self._size or (own and own[0])) not in _NOT_BY_DECORD
         return _open(self._file, self._size) if by_decord else _decode_all(self._file, self._size)
 
     def _read(self, indices: Sequence[int]) -> Frames:
@@ -166,11 +176,45 @@ def _open(file: _File, size: int | None) -> decord.VideoReader:
     return reader
 
 
+@functools.cache
+def torchcodec() -> Any:
+    """torchcodec's decoders; None where it is not installed, finds no FFmpeg, or is not wanted."""
+    if os.environ.get(DECODER_VARIABLE, "torchcodec") != "torchcodec":
+        return None
+    try:
+        return import_module("torchcodec.decoders")
+    except (ImportError, RuntimeError, OSError):
+        return None
+
+
+def decoders() -> str:
+    """What reads videos in this process, for a record."""
+    return DECODER if torchcodec() is None else f"{DECODER}, and torchcodec for frames in their own size"
+
+
+class _TorchCodec:
+    """A video as decord's reader shows it, frames in their own size."""
+
+    def __init__(self, file: _File) -> None:
+        try:
+            self._video = torchcodec().VideoDecoder(str(file.path.absolute()), dimension_order="NHWC", num_ffmpeg_threads=1)
+        except Exception as error:
+            raise DataError(f"{file.path}: not a readable video ({_short(error)}); replace the file") from None
+        _refuse_truncated(file, len(self))
+
+    def __len__(self) -> int:
+        return len(self._video)
+
+    def get_batch(self, indices: list[int]) -> Any:
+        return SimpleNamespace(asnumpy=self._video.get_frames_at(indices).data.numpy)
+
+
 @dataclass(frozen=True)
 class _Header:
     """What a file says of itself."""
 
     width: int
+    height: int
     frames: int
 
 
@@ -184,18 +228,18 @@ def _header(file: _File) -> _Header | None:
     try:
         with av.open(str(file.path.absolute())) as container:
             video = container.streams.video[0]
-            return _Header(video.width, video.frames)
+            return _Header(video.width, video.height, video.frames)
     except (av.FFmpegError, IndexError) as error:
         raise DataError(f"{file.path}: not a readable video ({_short(error)}); replace the file") from None
 
 
-def _width(file: _File) -> int | None:
-    """The frames' own width; None without PyAV, and for a file that the decoder will complain of."""
+def _own_size(file: _File) -> tuple[int, int] | None:
+    """Width and height of the frames; None without PyAV, and for a file that the decoder will complain of."""
     try:
         header = _header(file)
     except DataError:
         return None
-    return None if header is None else header.width
+    return None if header is None else (header.width, header.height)
 
 
 def _refuse_truncated(file: _File, decodable: int) -> None:
