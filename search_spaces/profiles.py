@@ -64,10 +64,7 @@ _NARROW: dict[str, Any] = {
     "attacks.encoder": "narrow2d",
     "attacks.clip_network.name": "narrow3d",
     "attacks.clip_network.weights": None,
-    "attacks.decoder.encoder": "narrow",
-    "attacks.decoder.depth": 2,
-    "attacks.decoder.decoder_channels": (16, 16),
-    "attacks.decoder.decoder_norm": "identity",
+    "attacks.decoder_width": 16,
 }
 
 PROFILES: Registry[Profile] = Registry("profile")

@@ -289,7 +289,7 @@ class AttacksConfig(Frozen):
     ensemble: tuple[str, ...] = Field(default=("resnet50", "resnet18"), description="networks of the retrained classifiers")
     encoder: str = Field(default="resnet50", description="network of the embeddings for linkage")
     clip_network: NetworkConfig = NetworkConfig(name="i3d_r50", weights="kinetics400")
-    decoder: AnonymizerConfig = AnonymizerConfig(name="unet", output="linear")
+    decoder_width: Count = Field(default=64, description="channels of the decoder of inversion")
     people: Literal["auto", "attributes", "group"] = Field(
         default="auto",
         description="attributes: the one label that a clip carries; group: the clip's source; auto: the first where it can be",

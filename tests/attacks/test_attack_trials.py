@@ -28,10 +28,7 @@ SMALL = {
     "attacks.encoder": "narrow2d",
     "attacks.clip_network.name": "narrow3d",
     "attacks.clip_network.weights": None,
-    "attacks.decoder.encoder": "narrow",
-    "attacks.decoder.depth": 2,
-    "attacks.decoder.decoder_channels": (8, 4),
-    "attacks.decoder.decoder_norm": "identity",
+    "attacks.decoder_width": 4,
 }
 SILENT = {"evaluate_privacy.clips": False, "evaluate_privacy.epochs": 1, "evaluate_action.epochs": 1, "clip.test_clips": 1}
 

@@ -94,7 +94,7 @@ ATTACKS.register("inversion")(
         "Who can run the anonymizer on video of their own and learns to undo it: what can be read in the restored frames?",
         "inference",
         f"{_ATTRIBUTES}, of classifiers that were trained on raw frames, in what the decoder restores",
-        _stage("inversion", (*_EFFORT, "attacks.ensemble", "attacks.decoder"), (_RETRAINED.name + ON_RAW,)),
+        _stage("inversion", (*_EFFORT, "attacks.ensemble", "attacks.decoder_width"), (_RETRAINED.name + ON_RAW,)),
     )
 )
 ATTACKS.register("linkage")(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainables.attacks import ATTACKS, ON_RAW
 from trainables.attacks.common import (
@@ -22,13 +22,38 @@ from trainables.attacks.common import (
     target_of,
 )
 from trainables.data.loader import Batch, Loader
-from trainables.models.anonymizers import Anonymizer, anonymize_clips, build_anonymizer
-from trainables.models.axes import frames_of
+from trainables.models.anonymizers import Anonymizer
+from trainables.models.axes import clips_of, frames_of
 from trainables.models.obfuscation import gaussian_blur
 from trainables.stages.context import StageContext
 from trainables.store import Outcome
 
 _PICTURED = 6
+_DILATIONS = (1, 2, 4, 8, 1)
+_FILTER = 11  # pixels
+
+
+class Decoder(nn.Module):
+    """Frames (N, C, H, W) -> the same shape: adds what was taken away, by a linear filter and by dilated convolutions.
+
+    Both see the frame at its full size, where a blur can be undone, and start at nothing: what is still to be seen need not
+    be learned.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for number, dilation in enumerate(_DILATIONS):
+            conv = nn.Conv2d(width if number else 3, width, 3, padding=dilation, dilation=dilation, bias=False)
+            layers += [conv, nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+        last = nn.Conv2d(width, 3, 1)
+        self.layers = nn.Sequential(*layers, last)
+        self.filter = nn.Conv2d(3, 3, _FILTER, padding=_FILTER // 2, padding_mode="replicate")
+        for parameter in (*self.filter.parameters(), *last.parameters()):
+            nn.init.zeros_(parameter)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        return frames + self.filter(frames) + self.layers(frames)
 
 
 def run(context: StageContext) -> Outcome:
@@ -38,14 +63,14 @@ def run(context: StageContext) -> Outcome:
     trained = context.inputs[ATTACKS["retrained"].stage.name + ON_RAW].state
     readers = ensemble_of(context, target, trained["network"]).eval().requires_grad_(False)
     torch.manual_seed(context.seed("decoder"))
-    decoder = build_anonymizer(context.config.attacks.decoder).to(context.device)
+    decoder = Decoder(context.config.attacks.decoder_width).to(context.device)
 
     def restore(hidden: Tensor) -> Tensor:
-        return hidden + anonymize_clips(decoder, hidden)  # what is still to be seen need not be learned
+        return clips_of(decoder(frames_of(hidden)), batch=hidden.shape[0])
 
     def losses(batch: Batch) -> dict[str, Tensor]:
         view, hidden = context.anonymized_view(anonymizer, batch, training=True)
-        return {"loss": F.l1_loss(restore(hidden), view)}
+        return {"loss": F.mse_loss(restore(hidden), view)}
 
     def read(hidden: Tensor) -> Tensor:
         return readers(restore(hidden).clamp(0.0, 1.0))
