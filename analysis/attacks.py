@@ -101,11 +101,14 @@ def read_attacks(client: MlflowClient, run_id: str, folder: str | Path) -> list[
     return sorted(found, key=lambda attack: -attack.leakage)
 
 
-def answers_of(attack: Attack) -> Answers | None:
-    """The answers by test item, for a bootstrap; None where the record has none that make up its leakage."""
+def answers_of(attack: Attack, sources: Mapping[str, str] | None = None) -> Answers | None:
+    """The answers by test item, for a bootstrap; None where the record has none that make up its leakage.
+
+    `sources`: what items were cut from, by name; an item that is not there stands for itself.
+    """
     items = attack.items
     names = tuple(str(item["id"]) for item in items)
-    groups = tuple(str(item.get("group") or item["id"]) for item in items)
+    groups = tuple(str(item.get("group") or (sources or {}).get(item["id"], item["id"])) for item in items)
     if not items:
         return None
     if all("labels" in item and "answers" in item for item in items):
@@ -121,12 +124,14 @@ def answers_of(attack: Attack) -> Answers | None:
     return None
 
 
-def worst_answers(attacks: Sequence[Attack], judges: Sequence[Answers] = ()) -> Answers | None:
+def worst_answers(
+    attacks: Sequence[Attack], judges: Sequence[Answers] = (), sources: Mapping[str, str] | None = None
+) -> Answers | None:
     """Those of the strongest attacker, found anew in every draw of the bootstrap; the `judges` of the trial count as well.
 
     None unless every attack that counts has answers.
     """
-    found = [answers_of(attack) for attack in attacks if attack.valid]
+    found = [answers_of(attack, sources) for attack in attacks if attack.valid]
     known = [answers for answers in found if answers is not None]
     return statistics.largest([*known, *judges]) if known and len(known) == len(found) else None
 

@@ -73,8 +73,11 @@ def read_answers(client: MlflowClient, run_id: str, folder: str | Path) -> dict[
         if record is not None:
             found[metric] = Answers(tuple(record["items"]), tuple(record["groups"]), figure(record))
     made = attacks.read_attacks(client, run_id, folder)
-    found |= {ATTACK + attack.name: answers for attack in made if (answers := attacks.answers_of(attack)) is not None}
-    worst = attacks.worst_answers(made, [found[metric] for metric in attacks.JUDGES if metric in found])
+    sources = {
+        item: group for record in records.values() for item, group in zip(record["items"], record["groups"], strict=True)
+    }
+    found |= {ATTACK + attack.name: answers for attack in made if (answers := attacks.answers_of(attack, sources)) is not None}
+    worst = attacks.worst_answers(made, [found[metric] for metric in attacks.JUDGES if metric in found], sources)
     return found | ({} if worst is None else {attacks.WORST: worst})
 
 

@@ -3,14 +3,20 @@
 from collections.abc import Callable
 
 import pytest
-from fake_attacks import VIDEOS, action_answers, attack, attribute_answers, broken, figures_of, log
+from fake_attacks import GROUPS, VIDEOS, action_answers, attack, attribute_answers, broken, figures_of, log
 from fake_studies import FakeTrial, metrics
 
 from analysis.__main__ import main
+from analysis.attacks import Attack, Control, answers_of
 from analysis.compare import compare_trials, text
 from analysis.records import AnalysisError, Study
 
 Maker = Callable[..., Study]
+UNKNOWN = {
+    **dict.fromkeys(("name", "title", "question", "risk", "measure"), ""),
+    **dict.fromkeys(("score", "low", "high"), 0.0),
+    **dict.fromkeys(("positive", "negative"), Control("", 0.0, "", True)),
+}
 
 
 @pytest.fixture
@@ -63,6 +69,16 @@ def test_command(two: tuple[Study, str, str], capsys: pytest.CaptureFixture[str]
     assert main([*command, "--metric", "top5"]) == 0
     assert main([*command, "--metric", "clip_leakage"]) == 2
     assert "no trial of toy.small has it; there are: top1, leakage" in capsys.readouterr().err
+
+
+def test_items_of_an_attack_get_their_sources_from_the_judges() -> None:
+    record = attack("linkage", 0.8)
+    bare = [{key: value for key, value in item.items() if key != "group"} for item in record["items"]]
+    made = Attack(**{**UNKNOWN, "chance": 0.5, "leakage": record["leakage"], "items": tuple(bare)})
+    alone, known = answers_of(made), answers_of(made, dict(zip(VIDEOS, GROUPS, strict=True)))
+    assert alone is not None
+    assert known is not None
+    assert (alone.groups, known.groups) == (VIDEOS, GROUPS)
 
 
 def test_what_cannot_be_compared_is_said(make_study: Maker) -> None:
