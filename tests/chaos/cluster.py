@@ -187,8 +187,8 @@ class Cluster:
         shutil.rmtree(temporary, ignore_errors=True)
         prefix: list[str] = []
         if self.isolated:
-            if name == "head":
-                subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
+            for what in ("link", "netns"):  # of a head that was lost
+                subprocess.run(["ip", what, "delete", name], check=False, capture_output=True)
             _run("ip", "netns", "add", name)
             _run("ip", "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", name)
             _run("ip", "link", "set", name, "master", BRIDGE, "up")

@@ -79,7 +79,7 @@ def test_the_demo_runs_on_two_nodes_of_a_cluster_started_by_its_own_commands(tmp
     assert config["available_node_types"]["head"]["resources"] == {"CPU": 0}
     steps[-1] += " --num-cpus=0"
     script = MACHINE + "\n".join(f"bash --login -c {shlex.quote(AS_ROOT + step)}" for step in steps) + USER
-    study = ["--space", "demo", "--profile", "generated", "--plugin", "tests/chaos/chaos_space.py"]
+    study = ["--space", "demo", "--profile", "generated", "--plugin", "tests/chaos/chaos_space.py", "--attacks", "none"]
     study += [word for setting in SMALL for word in ("--set", setting)]
     journal = tmp_path / "journal"
     environment = {
