@@ -44,6 +44,7 @@ from trainables.schema import (
     CLIP,
     FINAL_METRICS,
     STUDY_RUN,
+    TAG_CONFIG,
     TAG_KIND,
     TAG_METHOD,
     TAG_PROFILE,
@@ -54,6 +55,7 @@ from trainables.schema import (
     TAG_SPACE,
     TAG_STAGES_REUSED,
     TAG_TRIAL_KEY,
+    config_of_tag,
     experiment_name,
 )
 
@@ -477,15 +479,18 @@ def _missing(records: pd.DataFrame, plan: pd.DataFrame | None) -> pd.DataFrame:
         return pd.DataFrame(columns=list(_UNFINISHED_COLUMNS))
     rows = plan[~plan["key"].isin(records["trial_key"])]
     known = records.drop_duplicates("setting_tag").set_index("setting_tag")[["label", "method", "setting"]].astype(object)
-    label = rows["setting"].map(known["label"]).fillna(rows["name"].map(_without_seed))
+
+    def told(column: str) -> pd.Series:
+        return rows["setting"].map(known[column]).astype(object)
+
     return pd.DataFrame(
         {
             "state": "missing",
             "reason": "planned, and no run was ever started",
             "name": rows["name"],
-            "method": rows["setting"].map(known["method"]).fillna(""),
-            "setting": rows["setting"].map(known["setting"]).fillna(rows["setting"]),
-            "label": label,
+            "method": told("method").fillna(""),
+            "setting": told("setting").fillna(rows["setting"]),
+            "label": told("label").fillna(rows["name"].map(_without_seed)),
             "seed": pd.to_numeric(rows["seed"], errors="coerce").astype("Int64"),
             "trial_key": rows["key"],
             "run_id": "",
@@ -509,7 +514,7 @@ def _records(runs: _Runs) -> pd.DataFrame:
     info = runs.info.sort_values("start_time", ascending=False, kind="stable", na_position="last")
     if info.empty:
         info = info.reindex(columns=["name", "status", "start_time"])
-    tags, params = runs.tags.reindex(info.index), runs.params.reindex(info.index)
+    tags, params = runs.tags.reindex(info.index), _configs(runs).reindex(info.index)
 
     def told(frame: pd.DataFrame, name: str) -> pd.Series:
         found = frame[name] if name in frame else pd.Series(None, index=info.index, dtype=object)
@@ -549,6 +554,25 @@ def _records(runs: _Runs) -> pd.DataFrame:
     frame["setting"] = _distinct_settings(frame)
     frame["label"] = _distinct_labels(frame)
     return frame
+
+
+def _configs(runs: _Runs) -> pd.DataFrame:
+    """The configuration of every run as text, by dotted key: from its tag, or from the parameters of runs without one."""
+    if TAG_CONFIG not in runs.tags:
+        return runs.params
+    texts = runs.tags[TAG_CONFIG].dropna()
+    configs = {text: _config(text) for text in texts.unique()}
+    texts = texts[texts.map(lambda text: bool(configs[text]))]
+    names = dict.fromkeys(name for config in configs.values() for name in config)
+    columns = {name: [configs[text].get(name) for text in texts] for name in names}
+    return pd.concat([pd.DataFrame(columns, index=texts.index, dtype=object), runs.params.drop(index=texts.index)])
+
+
+def _config(text: str) -> dict[str, str]:
+    try:
+        return config_of_tag(text)
+    except ValueError:  # changed by hand: what is compared is in the parameters
+        return {}
 
 
 def _first_of(*columns: pd.Series) -> pd.Series:

@@ -365,6 +365,7 @@ def _job(
         gpus=share.gpus,
         stop=study.stop,
         plugins=where.plugins,
+        compared=plan.compared,
         tags={
             **study.tags,
             schema.TAG_SPACE: plan.space,

@@ -29,13 +29,21 @@ class StudyTrial:
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """`generated`: sizes of the data it makes itself (fields of `GeneratedSpec`); None: on given data."""
+    """`generated`: sizes of the data it makes itself (fields of `GeneratedSpec`); None: on given data. `changed`: keys that
+    all its trials have otherwise than their recipes."""
 
     space: str
     profile: str
     trials: tuple[StudyTrial, ...]
     generated: Values | None = None
     search: Search | None = None
+    changed: tuple[str, ...] = ()
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """Keys that its trials differ in, or that were changed for it."""
+        varied = [key for trial in self.trials for key in trial.varied]
+        return tuple(dict.fromkeys((*varied, *(self.search.axes if self.search else ()), *self.changed)))
 
     @property
     def experiment(self) -> str:
@@ -75,7 +83,8 @@ def plan_study(space: str, profile: str, seeds: Sequence[int], overrides: Mappin
                 config = resolved(with_values(with_values(base, overrides), {**values, "seed": seed}))
                 where = f" [{protocol.name}]" if len(found.protocols) > 1 else ""
                 trials.append(StudyTrial(label_of(values) + where, values, protocol.name, config))
-    return StudyPlan(space, profile, tuple(trials), found.generated if chosen.generated else None, found.search)
+    made = found.generated if chosen.generated else None
+    return StudyPlan(space, profile, tuple(trials), made, found.search, tuple(overrides))
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

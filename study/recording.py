@@ -10,7 +10,7 @@ import logging
 import os
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ from mlflow.tracking import MlflowClient
 
 from study.accounts import RUNNING, Account, Row, Spool, now
 from trainables import schema
-from trainables.config import TrialConfig, flatten
+from trainables.config import TrialConfig
 
 if TYPE_CHECKING:
     from trainables.pipeline import TrialRecord
@@ -39,7 +39,6 @@ PATIENCE_SECONDS = 10.0  # how long a trial that has ended waits for MLflow befo
 _LAST_CALL_SECONDS = 60.0  # for a call that is under way then; by far more than it waits for an answer
 _RETRY_SECONDS = (1.0, 30.0)  # after the first error, and at most
 _BATCH = 900  # MLflow takes at most 1,000 metrics a call
-_PARAM_LENGTH = 500
 
 
 class Sender:
@@ -157,9 +156,11 @@ class TrialRun:
         name: str,
         tags: Mapping[str, str],
         config: TrialConfig,
+        compared: Iterable[str] = (),
     ) -> None:
-        params = {field: str(value)[:_PARAM_LENGTH] for field, value in flatten(config).items()}
-        self._account = Account(key, name, {**tags, schema.TAG_REASON: ""}, params)
+        """`compared`: keys of the configuration that the study varies or changes."""
+        params, whole = schema.told(config, compared)
+        self._account = Account(key, name, {**tags, **whole, schema.TAG_REASON: ""}, params)
         self._account.files[schema.ARTIFACT_CONFIG] = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).encode()
         self._spool = spool
         self._stages: dict[str, str] = {}  # names by key

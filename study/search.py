@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from search_spaces.registry import Search
 from trainables.config import ConfigError
+from trainables.schema import config_of
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -80,7 +81,7 @@ def points_of(search: Search, runs: Sequence[Any], seed: int) -> list[Point]:
     """The points that MLflow runs (mlflow.entities.Run) of this seed have tried, finished or not; with a penalty only."""
     points = []
     for run in runs:
-        params, metrics = run.data.params, run.data.metrics
+        params, metrics = config_of(run.data.params, run.data.tags), run.data.metrics
         if params.get("method") != "penalty" or params.get("seed") != str(seed) or run.info.status == "FAILED":
             continue
         if not all(key in params for key in search.axes):

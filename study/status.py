@@ -151,7 +151,7 @@ def _running(client: MlflowClient, run: Run, worker: str) -> Running:
         if point.timestamp / 1000 > last:
             stage, epoch, last = name.partition("/")[0], point.step + 1, point.timestamp / 1000
     group = "attacks" if stage.startswith("attack_") else stage.replace("clip_", "")
-    epochs = run.data.params.get(f"{group}.epochs", "0")
+    epochs = schema.config_of(run.data.params, run.data.tags).get(f"{group}.epochs", "0")
     since = (run.info.start_time or 0) / 1000
     return Running(str(run.info.run_name), worker, since, stage, epoch, int(epochs), last)
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from trainables.config import TrialConfig, flatten
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ TAG_KIND, STUDY_RUN = (
     "kind",
     "study",
 )  # the parent run of a study; a trial's run has no such tag, and names its parent in MLflow's own
+TAG_CONFIG = "config"  # the whole configuration as JSON; what is compared lies in parameters as well, see `told`
 TAG_STAGE_KEYS = "stage_keys"  # "stage=key stage=key ...": what the trial has in the stage store, from its first stage on
 
 # Artifacts of a trial's MLflow run.
@@ -98,9 +103,9 @@ ARTIFACT_CONFIG, ARTIFACT_FRAMES, ARTIFACT_RECORD, ARTIFACT_ANONYMIZER = (
 # and the report with its figures.
 ARTIFACT_PLAN, ARTIFACT_REPORT = "plan.json", "report"
 
-# Metrics of the study's parent run, over all its launches, in hours of one GPU, or of one core where trials have no GPU (`cpu`):
-# `gpu_hours.busy` computing, `gpu_hours.starting` workers, `gpu_hours.waiting` for stages that other trials computed (these
-# three were held by trials), and `gpu_hours.unused`: free in the cluster while the study ran.
+# Metrics of the study's parent run, over all its launches, in hours of one GPU, or (`cpu`) of one core where trials have no
+# GPU: `gpu_hours.busy` computing, `gpu_hours.starting` workers, `gpu_hours.waiting` for stages that other trials computed
+# (these three were held by trials), and `gpu_hours.unused`: free in the cluster while the study ran.
 GPU_HOURS, CPU_HOURS = "gpu_hours.", "cpu_hours."
 
 # Per attack, beside the metrics above, all as leakage above chance: `attack.<name>`, with its 95 % interval over test videos,
@@ -109,6 +114,55 @@ ATTACK, ATTACK_LOW, ATTACK_HIGH = "attack.", "attack_low.", "attack_high."
 ATTACK_RAW, ATTACK_NULL, ATTACK_VALID = "attack_raw.", "attack_null.", "attack_valid."
 ARTIFACT_ANSWERS = "answers"  # folder with one `<stage>.json` a judge: what it answered to every test item
 ARTIFACT_ATTACKS = "attacks"  # folder with one `<name>.json` an attack: effort, controls, curve, answers by video
+
+
+# Parameters of every trial's MLflow run; beside them those that its study varies or changes.
+PARAMS = (
+    "method",
+    "seed",
+    "minimax.distortion_budget",
+    "minimax.penalty_weight",
+    "anonymizer.name",
+    "action_classifier.name",
+    "privacy_encoder.name",
+    "evaluate_action.classifier.name",
+    "evaluate_privacy.classifier.name",
+    "data.action.name",
+    "data.privacy.name",
+    "clip.size",
+    "clip.frames",
+    "reconstruct.epochs",
+    "warm_up.epochs",
+    "minimax.epochs",
+)
+_TAG_LENGTH, _PARAM_LENGTH = 8000, 6000  # MLflow cuts what is longer
+
+
+def told(config: TrialConfig, compared: Iterable[str] = ()) -> tuple[dict[str, str], dict[str, str]]:
+    """Parameters and tags that tell a configuration: PARAMS and `compared` (dotted keys, or groups of them) flat, all of it
+    in TAG_CONFIG. Where it is too long for a tag, all of it is flat.
+    """
+    flat = {key: str(value)[:_PARAM_LENGTH] for key, value in flatten(config).items()}
+    text = json.dumps(config.model_dump(mode="json"), separators=(",", ":"))
+    if len(text) > _TAG_LENGTH:
+        return flat, {}
+    chosen = (*PARAMS, *compared)
+    groups = tuple(f"{key}." for key in chosen)
+    return {key: value for key, value in flat.items() if key in chosen or key.startswith(groups)}, {TAG_CONFIG: text}
+
+
+def config_of(params: Mapping[str, str], tags: Mapping[str, str]) -> dict[str, str]:
+    """The flat configuration of an MLflow run; runs without TAG_CONFIG have all of it as parameters.
+
+    Raises ValueError where the tag is no JSON.
+    """
+    return {**params, **config_of_tag(tags[TAG_CONFIG])} if TAG_CONFIG in tags else dict(params)
+
+
+def config_of_tag(text: str) -> dict[str, str]:
+    """As the parameters would be: text, by dotted key. Raises ValueError for what is no JSON."""
+    flat: dict[str, Any] = flatten(json.loads(text))
+    return {key: str(tuple(value) if isinstance(value, list) else value) for key, value in flat.items()}
 
 
 def experiment_name(space: str, profile: str) -> str:

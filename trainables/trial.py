@@ -38,7 +38,8 @@ class TrialJob:
 
     `key` and `name` are empty in the template of a search, whose trials come about in the worker. `failed` is what a failed
     trial reports to the search in place of its objectives. `stop` is a file in the storage: once it is there all trials stop.
-    `beside` are the configs of trials whose judges can be trained beside this one's.
+    `beside` are the configs of trials whose judges can be trained beside this one's. `compared` are the keys that the study
+    varies or changes.
     """
 
     name: str
@@ -53,6 +54,7 @@ class TrialJob:
     gpus: float = 0.0
     stop: str = ""
     beside: tuple[dict[str, Any], ...] = ()
+    compared: tuple[str, ...] = ()
 
 
 def run_job(job: Mapping[str, Any], proposed: Mapping[str, Any]) -> None:
@@ -75,7 +77,8 @@ def run_job(job: Mapping[str, Any], proposed: Mapping[str, Any]) -> None:
         tags[schema.TAG_SETTING] = label_of(proposed)
         name = f"{tags[schema.TAG_SETTING]} seed={config.seed}"
     beside = tuple(TrialConfig.model_validate(other) for other in job["beside"])
-    trial = Trial(key, name, tags, config, runtime, job["tracking_uri"], job["experiment_id"], job["gpus"], beside)
+    compared = tuple(job["compared"])
+    trial = Trial(key, name, tags, config, runtime, job["tracking_uri"], job["experiment_id"], job["gpus"], beside, compared)
     with Stop(Files(runtime.storage), job["stop"]) as stop:
         try:
             end = patiently(lambda: _alone(trial, stop), stop, lambda: False)
@@ -101,6 +104,7 @@ class Trial:
     experiment_id: str
     gpus: float
     beside: tuple[TrialConfig, ...]
+    compared: tuple[str, ...]
 
 
 def _alone(trial: Trial, stop: Stop) -> dict[str, Any]:
@@ -128,7 +132,8 @@ def _record(trial: Trial, files: Files, attempts: Attempts, progress: _Progress,
     from trainables.pipeline import run_trial
 
     spool = Spool(files, trial.tracking_uri, trial.experiment_id)
-    run = TrialRun(trial.tracking_uri, trial.experiment_id, spool, trial.key, trial.name, trial.tags, trial.config)
+    where = trial.tracking_uri, trial.experiment_id
+    run = TrialRun(*where, spool, trial.key, trial.name, trial.tags, trial.config, trial.compared)
     heard = _Heard(attempts)
     reporter = _All(run, progress, heard)
     try:

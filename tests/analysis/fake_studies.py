@@ -18,9 +18,9 @@ from PIL import Image
 
 from search_spaces.profiles import PROFILES
 from search_spaces.registry import label_of, load_spaces
-from trainables.config import TrialConfig, flatten, with_values
+from trainables.config import TrialConfig, with_values
 from trainables.methods import METHODS
-from trainables.schema import ARTIFACT_PLAN, STUDY_RUN, TAG_KIND, experiment_name
+from trainables.schema import ARTIFACT_PLAN, STUDY_RUN, TAG_KIND, experiment_name, told
 
 
 @dataclass
@@ -141,6 +141,7 @@ def write_study(
             **({"protocol": trial.protocol} if trial.protocol else {}),
             **({"reason": trial.reason} if trial.reason else {}),
         }
+        params, whole = told(config, trial.values)
         points = [Metric(name, value, started, 0) for name, value in (trial.metrics or {}).items()]
         if trial.curves:
             for step in range(6):
@@ -151,8 +152,8 @@ def write_study(
         client.log_batch(
             run,
             metrics=points,
-            params=[Param(name, str(value)) for name, value in flatten(config).items()],
-            tags=[RunTag(name, value) for name, value in tags.items()],
+            params=[Param(name, value) for name, value in params.items()],
+            tags=[RunTag(name, value) for name, value in {**tags, **whole}.items()],
         )
         files = {"frames.png": trial.frames, "record.json": trial.record and trial.record.encode()}
         for name, content in files.items():

@@ -12,6 +12,7 @@ from fake_studies import FakeTrial, metrics
 from mlflow import MlflowClient
 
 from analysis.records import AnalysisError, Study, fetch_artifact, read_curves, read_study, shown_uri
+from trainables.schema import TAG_CONFIG, config_of
 
 Maker = Callable[..., Study]
 
@@ -31,6 +32,25 @@ def test_trials_are_typed(study: Study) -> None:
     assert types["params.evaluate_privacy.clips"] == "bool"
     assert types["top5"] == "float64"
     assert row["params.evaluate_action.classifier.name"] == "i3d_r50"
+
+
+def test_the_configuration_is_the_same_from_the_tag_and_from_parameters(make_study: Maker) -> None:
+    """Runs of before there was the tag have all of it as parameters."""
+    made = [FakeTrial(f"B={b:g}", values={"minimax.distortion_budget": b}, metrics=metrics(0.9, b)) for b in (0.1, 0.2, 0.3)]
+    study = make_study(made)
+    client = MlflowClient(study.tracking_uri)
+    assert len(client.get_run(study.trials.index[0]).data.params) < 20
+    older, broken, _ = study.trials.index
+    for name, value in config_of({}, client.get_run(older).data.tags).items():
+        if name not in client.get_run(older).data.params:
+            client.log_param(older, name, value)
+    client.delete_tag(older, TAG_CONFIG)
+    again = read_study(study.space, study.profile, study.tracking_uri)
+    pd.testing.assert_frame_equal(study.trials, again.trials)
+
+    client.set_tag(broken, TAG_CONFIG, "{")
+    again = read_study(study.space, study.profile, study.tracking_uri)
+    assert again.trials["params.minimax.distortion_budget"].tolist() == [0.1, 0.2, 0.3]
 
 
 def test_what_has_no_result_is_listed_with_its_reason(study: Study) -> None:

@@ -24,7 +24,7 @@ from mlflow import MlflowClient
 from mlflow.store.tracking.dbmodels.models import SqlLatestMetric, SqlMetric, SqlParam, SqlRun, SqlTag
 from sqlalchemy import create_engine, insert
 
-from trainables.config import TrialConfig, flatten, with_values
+from trainables.config import TrialConfig, with_values
 from trainables.schema import (
     AP,
     AP_CHANCE,
@@ -39,6 +39,7 @@ from trainables.schema import (
     TAG_SPACE,
     TAG_TRIAL_KEY,
     experiment_name,
+    told,
 )
 
 SPACE, PROFILE, SEEDS, EPOCHS = "synthetic", "generated", 4, 5
@@ -144,11 +145,12 @@ def _rows(number: int, experiment: int, folder: Path) -> Iterator[tuple[Any, dic
     )
     tags = {TAG_SPACE: SPACE, TAG_PROFILE: PROFILE, TAG_METHOD: method, TAG_SETTING: _setting(number)}
     tags |= {TAG_SEED: str(number % SEEDS), TAG_TRIAL_KEY: f"key-{number}", "mlflow.runName": _name(number)}
-    for key, value in tags.items():
+    values = {"minimax.distortion_budget": budget, "minimax.learning_rate": rate}
+    params, whole = told(with_values(TrialConfig(), {"method": method, "seed": number % SEEDS, **values}), values)
+    for key, value in {**tags, **whole}.items():
         yield SqlTag, {"run_uuid": run, "key": key, "value": value}
-    values = {"method": method, "seed": number % SEEDS, "minimax.distortion_budget": budget, "minimax.learning_rate": rate}
-    for key, value in (_DEFAULTS | values).items():
-        yield SqlParam, {"run_uuid": run, "key": key, "value": str(value)}
+    for key, value in params.items():
+        yield SqlParam, {"run_uuid": run, "key": key, "value": value}
     if state == "FINISHED":
         leakage = 0.8 if raw else 0.8 - 0.6 * budget + noise.normal(0, 0.02)
         top1 = 0.95 if raw else 0.95 - 0.3 * budget**2 - 20 * rate + noise.normal(0, 0.02)
@@ -174,8 +176,6 @@ def _metrics(top1: float, leakage: float) -> dict[str, float]:
             found |= {f"{prefix}{AP}{attribute}": 0.5 + leakage / 2, f"{prefix}{AP_CHANCE}{attribute}": 0.5}
     return found
 
-
-_DEFAULTS = {name: str(value)[:500] for name, value in flatten(with_values(TrialConfig(), {})).items()}
 
 if __name__ == "__main__":
     main()

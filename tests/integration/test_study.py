@@ -14,6 +14,8 @@ import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
+from trainables.schema import config_of
+
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = (
     "clip.size=32", "clip.decode_size=32", "clip.frames=4", "reconstruct.epochs=1", "warm_up.epochs=1", "minimax.epochs=2",
@@ -92,6 +94,8 @@ def test_every_trial_is_recorded_once_though_a_worker_was_killed(study: tuple[Pa
         } <= run.data.metrics.keys()
         assert run.data.metrics["clip_leakage"] <= 1.0
         assert run.data.params["clip.frames"] == "4"
+        assert len(run.data.params) < 25
+        assert config_of(run.data.params, run.data.tags)["evaluate_action.batch_size"].isdigit()
 
 
 def test_no_point_of_a_curve_is_missing_or_doubled(study: tuple[Path, str]) -> None:

@@ -20,6 +20,7 @@ class FakeRun:
     status: str
     params: dict[str, str]
     metrics: dict[str, float] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
 
     @property
     def info(self) -> SimpleNamespace:
@@ -27,7 +28,7 @@ class FakeRun:
 
     @property
     def data(self) -> SimpleNamespace:
-        return SimpleNamespace(params=self.params, metrics=self.metrics)
+        return SimpleNamespace(params=self.params, metrics=self.metrics, tags=self.tags)
 
 
 def test_finished_runs_are_known_and_interrupted_ones_come_first() -> None:
