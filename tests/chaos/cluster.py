@@ -96,6 +96,7 @@ class Cluster:
             self.start_head()
             for _ in range(self._workers):
                 self.start_worker()
+            _wait_for("MLflow", lambda: _answers(f"{self.tracking_uri}/health"))
         except BaseException:
             self.__exit__()
             raise
@@ -140,7 +141,7 @@ class Cluster:
         """Waits until it takes jobs."""
         options = ["--head", f"--port={self._gcs}", "--num-cpus=0", f"--dashboard-port={self._dashboard}"]
         self.head = self._start("head", f"{NETWORK}.2", options)
-        _wait_for("the head", lambda: _answers(f"{self.dashboard}/api/version") and _answers(f"{self.tracking_uri}/health"))
+        _wait_for("the head", lambda: _answers(f"{self.dashboard}/api/version"))
 
     def lose_head(self) -> None:
         """Kills the head and leaves its workers to themselves: they give up in their own time, maybe after new ones came."""

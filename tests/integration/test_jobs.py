@@ -133,7 +133,7 @@ def test_a_job_that_was_stopped_goes_on_in_either_form(head: Head, tiny_data: Pa
     again = head.submit("--working-dir", ".").communicate(timeout=600)[0]
     assert f"storage {head.results}" in again, again
     assert "2 done, 0 failed, 0 lost" in again
-    assert len(list(head.results.glob("stages/*/*/record.json"))) == 6 > len(stored)
+    assert len(list(head.results.glob("stages/*/*/record.json"))) == 7 > len(stored)
     uploaded = next(Path(f"/tmp/jobs{os.getpid()}").glob("session_2*/runtime_resources/working_dir_files/_ray_pkg_*"))
     assert (uploaded / "study" / "run.py").is_file()
     assert not (uploaded / "results").exists()

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +48,7 @@ ip route add default dev eth0
 hostname head
 mount -t tmpfs run /run
 mkdir -p /run/checkout /run/shared /run/bin
-mount --bind "$ROOT" /run/checkout
+mount --bind "$CHECKOUT" /run/checkout
 mount -t tmpfs home /home
 mount -t tmpfs profile /etc/profile.d
 mkdir -p /tmp/ray
@@ -69,8 +71,14 @@ ray job submit -- python study/run.py '"$STUDY"
 
 @pytest.mark.timeout(900)  # more than a busy machine takes
 def test_the_demo_runs_on_two_nodes_of_a_cluster_started_by_its_own_commands(tmp_path: Path) -> None:
-    if subprocess.run([*ISOLATE, "true"], capture_output=True, check=False).returncode != 0 or ROOT.is_relative_to("/home"):
-        pytest.skip("needs namespaces, and a checkout outside of /home")
+    if subprocess.run([*ISOLATE, "true"], capture_output=True, check=False).returncode != 0 or Path(sys.prefix).is_relative_to(
+        "/home"
+    ):
+        pytest.skip("needs namespaces, and an environment outside of /home")
+    checkout = tmp_path / "checkout"
+    for name in ("study", "trainables", "search_spaces", "analysis", "tests/chaos"):
+        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (checkout / ".venv").symlink_to(Path(sys.prefix))
     config = yaml.safe_load((ROOT / "cluster.yaml").read_text())
     (tmp_path / "bootstrap.json").write_text(json.dumps(bootstrapped(config)))
     commands = [*config["setup_commands"], *config["head_start_ray_commands"]]
@@ -84,7 +92,7 @@ def test_the_demo_runs_on_two_nodes_of_a_cluster_started_by_its_own_commands(tmp
     journal = tmp_path / "journal"
     environment = {
         **{k: v for k, v in os.environ.items() if not k.startswith(("ANONYMIZATION", "MLFLOW", "RAY_", "PYTHON", "TMPDIR"))},
-        **{"ROOT": str(ROOT), "CONFIG": str(tmp_path / "bootstrap.json"), "STUDY": shlex.join(study)},
+        **{"CHECKOUT": str(checkout), "CONFIG": str(tmp_path / "bootstrap.json"), "STUDY": shlex.join(study)},
         **{"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"},
         "CHAOS_JOURNAL": str(journal),
     }
