@@ -174,3 +174,26 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 def test_wrong_sizes(text: str) -> None:
     with pytest.raises(AnalysisError, match="HEIGHTxWIDTH"):
         parse_size(text)
+
+
+def test_eight_bits_are_near_the_original_or_refused(tmp_path: Path) -> None:
+    """On a picture they give what PyTorch gives but for a hundredth on average; they are not float32 in disguise."""
+    config = NARROW.model_copy(update={"decoder_norm": "identity"})
+    torch.manual_seed(0)
+    path = tmp_path / "fresh.pt"
+    torch.save({"config": config.model_dump(mode="json"), "state_dict": build_anonymizer(config).state_dict()}, path)
+    whole = read_stored(path)
+    model, check = checked_onnx(whole, None, "int8")
+    assert any(node.op_type == "QuantizeLinear" for node in model.graph.node)
+    assert export.TOLERANCE < check.difference <= check.tolerance
+    frames = torch.nn.functional.interpolate(torch.rand(1, 3, 6, 8), (48, 64), mode="bilinear")
+    with torch.inference_mode():
+        ours = whole.anonymizer(frames).numpy()
+    assert np.abs(run(model, frames) - ours).mean() < 0.01
+    with pytest.raises(AnalysisError, match=r"is wrong: .*tolerance 1e-01.*; nothing was written"):
+        checked_onnx(read_stored(stored(tmp_path)), (48, 64), "int8")  # weights that blow noise up
+
+
+def test_a_state_dict_has_no_precision_to_choose(tmp_path: Path) -> None:
+    with pytest.raises(AnalysisError, match="--precision is for --format onnx"):
+        export.export_trial("run", tmp_path / "file.pt", "torch", precision="int8")

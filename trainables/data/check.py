@@ -59,13 +59,14 @@ def run(arguments: argparse.Namespace) -> int:
     names = list(dict.fromkeys(arguments.only or known))
     findings = [finding for name in names for finding in check(name, root, arguments.decode)]
     print("\n".join(_table(findings)))
-    print(f"videos are read by {decoders()}")
     broken = [finding for finding in findings if finding.state == "broken"]
     there = {finding.name for finding in findings if finding.state == "found"}
     absent = [finding for finding in findings if finding.name not in there and finding.state == "missing"]
     shown = broken + (absent if arguments.only else [])
     for finding in shown:
         print(f"\n{finding.name} {finding.part}: {finding.problem}")
+    if arguments.decode:
+        print(f"\nvideos are read by {decoders()}")
     if not there and not shown:
         print(f"\n{root}: none of the data sets is there; the layouts are in the modules of trainables/data/readers")
     return 1 if shown or not there else 0
