@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
@@ -35,7 +36,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from search_spaces.profiles import PROFILES
 from tests.benchmarks.plain import Plain, decoded_alone
-from trainables.config import NetworkConfig, Runtime, TrialConfig, with_values
+from trainables.config import AnonymizerConfig, NetworkConfig, Runtime, TrialConfig, with_values
 from trainables.data.generated import GeneratedSpec, ensure
 from trainables.data.items import Still, StillSplits, Video, VideoSplits
 from trainables.data.loader import Batch, Loader, TrainingClips
@@ -440,7 +441,40 @@ def row_study(size: Size, folder: Path) -> Iterator[Row]:
     yield Row("study, 2 workers, wall time", "a bare loop in 2 processes", "s", study, loop, study / loop, 1.03, True, notes)
 
 
-ROWS = {"step": row_step, "loader": row_loader, "judges": row_judges, "start": row_start, "study": row_study}
+def row_export(size: Size, folder: Path) -> Iterator[Row]:
+    """The paper's anonymizer as ONNX, frame by frame as a camera gives them; always on the CPU."""
+    import onnxruntime
+
+    from analysis.anonymizers import read_stored
+    from analysis.export import checked_onnx
+
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+    config, file = AnonymizerConfig(), folder / "anonymizer.pt"
+    torch.save({"config": config.model_dump(mode="json"), "state_dict": build_anonymizer(config).state_dict()}, file)
+    stored, on_cpu, frame = read_stored(file), replace(size, kind="cpu"), torch.rand(1, 3, 240, 320)
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = torch.get_num_threads()
+    for precision in ("float32", "int8"):
+        model, check = checked_onnx(stored, (240, 320), precision)
+        session = onnxruntime.InferenceSession(model.SerializeToString(), settings, providers=["CPUExecutionProvider"])
+        with torch.inference_mode():
+            exported, eager, ratio = in_turn(
+                on_cpu, partial(session.run, None, {"frames": frame.numpy()}), partial(stored.anonymizer, frame)
+            )
+        notes = {"difference": check.difference, "tolerance": check.tolerance}
+        what = f"exported anonymizer, {precision}, 240x320"
+        yield Row(what, "PyTorch eager", "frames/s", 1 / exported, 1 / eager, ratio, 2.0, notes=notes)
+
+
+ROWS = {
+    "step": row_step,
+    "loader": row_loader,
+    "judges": row_judges,
+    "start": row_start,
+    "study": row_study,
+    "export": row_export,
+}
 
 
 def parts(size: Size, folder: Path) -> dict[str, float]:
