@@ -27,7 +27,7 @@ INPUT, OUTPUT = "frames", "anonymized"
 # Of the pixel range, float32 on both sides: a fortieth of a grey level. For linear outputs, of their largest value.
 TOLERANCE = 1e-4
 # A single pixel of noise may be this far off in 8 bits; the mean over a picture is near a hundredth.
-TOLERANCE_INT8 = 0.15
+TOLERANCE_INT8 = 0.1
 _LARGEST_SIDE = 8192
 _CALIBRATED = (240, 320)  # pictures of this size set the ranges of 8 bits where no size is given
 
