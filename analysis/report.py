@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -668,7 +669,7 @@ def _measured_table(study: Study, settings: pd.DataFrame, plane: Plane) -> Table
         rows.append([what, text or "not recorded"])
     devices = sorted({str(device) for record in records for device in _devices(record)})
     rows.append(["device", ", ".join(devices) or "not recorded"])
-    rows.append(["time", _hours(trials, devices)])
+    rows.append(["time", _hours(trials, records)])
     of = f", from the records of {len(records)} of {len(trials)} trials" if len(records) < len(trials) else ""
     return Table(f"With what and on what{of}.", ("what", "measured"), rows)
 
@@ -678,13 +679,30 @@ def _devices(record: dict[str, object]) -> list[object]:
     return list(found.values()) if isinstance(found, dict) else list(found) if isinstance(found, list) else [found]
 
 
-def _hours(trials: pd.DataFrame, devices: Sequence[str]) -> str:
+def _hours(trials: pd.DataFrame, records: Sequence[dict[str, Any]]) -> str:
     hours = trials[["seconds", "pipeline_seconds"]].sum() / 3600
-    kind = "GPU hours" if devices and "CPU" not in devices else "hours on CPUs" if set(devices) == {"CPU"} else "hours"
+    on_gpu = _share_on_gpus(records)
+    kind = {1.0: "GPU hours", 0.0: "hours on CPUs"}.get(on_gpu, "hours")
     told = f"{hours['seconds']:.2f} {kind} of computed stages"
+    if 0 < on_gpu < 1:
+        about = "about " if len(records) < len(trials) else ""
+        told += f" ({about}{on_gpu * hours['seconds']:.2f} of them on GPUs)"
     if hours["pipeline_seconds"] > 0:
         told += f"; {hours['pipeline_seconds']:.2f} had each trial computed all of its own"
     return told
+
+
+def _share_on_gpus(records: Sequence[dict[str, Any]]) -> float:
+    """Of the time of the stages that were computed, as far as the records say on what; NaN if none does."""
+    known = [
+        (record["stage_seconds"][stage], device)
+        for record in records
+        if isinstance(devices := record.get("devices"), dict)
+        for stage, device in devices.items()
+        if stage in record.get("computed", ()) and stage in record.get("stage_seconds", {})
+    ]
+    total = sum(seconds for seconds, _ in known)
+    return sum(seconds for seconds, device in known if device != "CPU") / total if total else math.nan
 
 
 def _params_table(caption: str, values: dict[str, str]) -> Table | None:

@@ -24,6 +24,7 @@ from trainables.stages.judges import run_together
 from trainables.stages.loop import Stopped
 from trainables.stages.ranks import RankGroup
 from trainables.store import Outcome, StageStore
+from trainables.versions import versions
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,8 @@ class TrialRecord:
 
     `computed` and `reused` name its stages: those this call computed, and those it found done. `seconds` counts the computed
     ones, `pipeline_seconds` all of them, the reused ones with what they took when they were computed; `stage_seconds` has
-    each. What many trials computed together is the sum of `stage_seconds` over different `stage_keys`.
+    each, `devices` what each was computed on. What many trials computed together is the sum of `stage_seconds` over different
+    `stage_keys`. `versions`: of the software that made this record.
     """
 
     key: str
@@ -60,6 +62,8 @@ class TrialRecord:
     seconds: float
     pipeline_seconds: float
     stage_seconds: Mapping[str, float]
+    devices: Mapping[str, str]
+    versions: Mapping[str, str]
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1)
@@ -153,8 +157,9 @@ def _compute(
     def run_and_store(one: StageContext) -> Outcome:
         progress, stage = one.work.progress, stages[one.work]
         outcome: Outcome = group.run(stage, run, one)
-        outcome = replace(outcome, notes=(*outcome.notes, *progress.notes), seconds=progress.seconds)
-        circumstances = {"device": _device_name(one.device), "steps": stage.steps, "decoder": decoders()}
+        notes = (*outcome.notes, *progress.notes)
+        outcome = replace(outcome, notes=notes, seconds=progress.seconds, device=_device_name(one.device))
+        circumstances = {"steps": stage.steps, "decoder": decoders()}
         store.write(stage.name, stage.key, outcome, stage.depends_on, circumstances)
         return outcome
 
@@ -231,6 +236,8 @@ def _record(plan: TrialPlan, data: TrialData, outcomes: Mapping[str, Outcome], c
         seconds=sum(outcome.seconds for name, outcome in outcomes.items() if name in computed),
         pipeline_seconds=sum(outcome.seconds for outcome in outcomes.values()),
         stage_seconds={name: outcome.seconds for name, outcome in outcomes.items()},
+        devices={name: outcome.device for name, outcome in outcomes.items() if outcome.device},
+        versions=versions(),
     )
 
 

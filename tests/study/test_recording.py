@@ -24,7 +24,7 @@ from trainables.store import Outcome
 from trainables.store.files import Files
 from trainables.store.leases import Leases
 
-RECORD = TrialRecord("key", {"top1": 0.5}, {}, (), (), (), {}, 10.0, 20.0, {})
+RECORD = TrialRecord("key", {"top1": 0.5}, {}, (), (), (), {}, 10.0, 20.0, {}, {}, {})
 
 
 @pytest.fixture(scope="module")

@@ -74,6 +74,9 @@ def test_a_trial_ends_with_the_figures_of_the_schema(undisturbed: tuple[TrialRec
     record, outcomes = undisturbed
     wanted = {"top1", "top5", "cmap", "macro_f1", "chance_cmap", "leakage", "rms_distortion", "penalty_active", "clip_leakage"}
     assert wanted <= record.metrics.keys()
+    assert set(record.devices.values()) == {"CPU"}
+    assert record.devices.keys() == outcomes.keys()
+    assert {"python", "torch", "project"} <= record.versions.keys()
     assert {"ap.warm", "ap_chance.warm", "clip_ap.warm"} <= record.metrics.keys()
     assert outcomes["evaluate_action"].files["frames.png"].startswith(b"\x89PNG")
     actions = json.loads(outcomes["evaluate_action"].files["answers/evaluate_action.json"])

@@ -9,6 +9,7 @@ import signal
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,8 +67,8 @@ def test_what_is_written_is_read(store: StageStore) -> None:
 
 
 def test_the_records_of_a_stage_say_how_it_was_computed(store: StageStore) -> None:
-    store.write("minimax", "a", OUTCOME, {"seed": 0}, {"device": "CPU"})
-    store.write("minimax", "b", OUTCOME, {"seed": 1}, {"device": "H200"})
+    store.write("minimax", "a", replace(OUTCOME, device="CPU"), {"seed": 0}, {})
+    store.write("minimax", "b", replace(OUTCOME, device="H200"), {"seed": 1}, {})
     store.write("warm_up", "c", OUTCOME, {}, {})
     store.work("minimax", "d").write(b"checkpoint")
     found = {record["key"]: (record["device"], record["seconds"]) for record in store.records("minimax")}

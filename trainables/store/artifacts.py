@@ -35,7 +35,9 @@ def digest(value: object) -> str:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a stage leaves behind. `state` is what torch.save can hold; `history` has one row of metrics an epoch."""
+    """What a stage leaves behind. `state` is what torch.save can hold; `history` has one row of metrics an epoch. `device`
+    names what it was computed on ("CPU", or the GPU's name); empty in what was stored before that was kept.
+    """
 
     metrics: Mapping[str, float]
     history: list[dict[str, float]] = field(default_factory=list)
@@ -43,6 +45,7 @@ class Outcome:
     files: Mapping[str, bytes] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
+    device: str = ""
 
 
 class Progress:
@@ -199,7 +202,8 @@ class StageStore:
                 if _checksum(files[name]) != checksum:
                     raise ValueError(f"{name} fails its checksum")
             state = torch.load(io.BytesIO(files.pop(_STATE)), map_location="cpu", weights_only=True)
-            return Outcome(record["metrics"], record["history"], state, files, tuple(record["notes"]), record["seconds"])
+            circumstances = tuple(record["notes"]), record["seconds"], record.get("device", "")
+            return Outcome(record["metrics"], record["history"], state, files, *circumstances)
         except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, EOFError) as error:
             self._set_aside(stage, key, raw, str(error))
         return None
@@ -209,7 +213,7 @@ class StageStore:
     ) -> None:
         """Stores an outcome under its key, all or nothing, and drops its checkpoint.
 
-        `circumstances`, such as the device, go into its record; they are no part of the key.
+        `circumstances`, such as what decoded its videos, go into its record; they are no part of the key.
         Of several who write the same key the first one wins: the same key is the same outcome.
         """
         import torch
@@ -226,6 +230,7 @@ class StageStore:
             "history": outcome.history,
             "notes": list(outcome.notes),
             "seconds": outcome.seconds,
+            "device": outcome.device,
             "host": socket.gethostname(),
             "pid": os.getpid(),
             **circumstances,
