@@ -81,7 +81,7 @@ def run_chaos(
     try:
         with Cluster(base, workers=2, isolated=isolated, environment=environment) as cluster:
             attempt = _Attempt(cluster, study, base, start, say)
-            scene = Scene(cluster, study.data_root, random.Random(seed), attempt.stop)
+            scene = Scene(cluster, study.data_root, random.Random(seed), attempt.stop, attempt.told)
             injected = attempt.run(scene, faults)
             runs, others = read_runs(cluster.database)
             seen = Seen(runs, others, _journal(base / "journal"), scene.artifacts, scene.checkpoints)
@@ -131,6 +131,12 @@ class _Attempt:
 
     def stop(self) -> None:
         self._client().stop_job(self._job)
+
+    def told(self, text: str) -> bool:
+        """Whether a trial's reason in MLflow, or the log of a job that has ended, says so."""
+        runs, _ = read_runs(self._cluster.database, points=False)
+        logs = (path.read_text() for path in self._base.glob("job*.log"))
+        return any(text in run.reason for run in runs) or any(text in log for log in logs)
 
     def _client(self) -> JobSubmissionClient:
         return JobSubmissionClient(self._cluster.dashboard)

@@ -19,9 +19,10 @@ from reference import a_video
 
 @dataclass
 class Scene:
-    """What a fault may touch. `stop_job` is what `ray job stop` does.
+    """What a fault may touch. `stop_job` is what `ray job stop` does; `told(text)`: whether the user has read that, as a reason
+    in MLflow or in the log of a job.
 
-    `later` are the repairs, with the time at which each is due; `artifacts` and `checkpoints` count what was destroyed, by
+    `later` are the repairs, each with what says whether it is due; `artifacts` and `checkpoints` count what was destroyed, by
     the key of its stage.
     """
 
@@ -29,19 +30,20 @@ class Scene:
     data_root: Path
     choice: random.Random
     stop_job: Callable[[], None]
-    later: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
+    told: Callable[[str], bool]
+    later: list[tuple[Callable[[], bool], Callable[[], None]]] = field(default_factory=list)
     artifacts: Counter[str] = field(default_factory=Counter)
     checkpoints: Counter[str] = field(default_factory=Counter)
 
     def after(self, seconds: float, repair: Callable[[], None]) -> None:
-        self.later.append((time.monotonic() + seconds, repair))
+        when = time.monotonic() + seconds
+        self.later.append((lambda: time.monotonic() >= when, repair))
 
     def repair(self, everything: bool = False) -> None:
         """What is due."""
-        now = time.monotonic()
-        due = [repair for when, repair in self.later if everything or when <= now]
-        self.later = [] if everything else [(when, repair) for when, repair in self.later if when > now]
-        for repair in due:
+        due = [(ready, repair) for ready, repair in self.later if everything or ready()]
+        self.later = [pair for pair in self.later if pair not in due]
+        for _, repair in due:
             repair()
 
 
@@ -164,13 +166,14 @@ def truncate_checkpoint(scene: Scene) -> str:
 
 
 def empty_video(scene: Scene) -> str:
-    """In the data of one trial; put back after a while, as the message asks."""
+    """In the data of one trial; put back when a message has named it, as it asks."""
     path = a_video(scene.data_root / "spare")
     content = path.read_bytes()
     if not content:
         return ""
     path.write_bytes(b"")
-    scene.after(20, lambda: path.write_bytes(content) and None)
+    named = str(path)
+    scene.later.append((lambda: scene.told(named), lambda: path.write_bytes(content) and None))
     return path.name
 
 
