@@ -126,6 +126,7 @@ class Study:
         run = found[0] if found else self._client.create_run(experiment_id, run_name=name, tags=tags)
         self.run_id: str = run.info.run_id
         self._used = dict(run.data.metrics)
+        self._sent = self._last_step()
         self.usage: dict[str, float] = {}  # of this launch, by metric
         self._client.update_run(self.run_id, status=RUNNING)
 
@@ -150,10 +151,17 @@ class Study:
                 self._client.log_artifact(self.run_id, str(path), schema.ARTIFACT_REPORT)
 
     def send_usage(self) -> None:
-        """What this launch has used so far, added to what earlier ones had."""
-        now = int(time.time() * 1000)
+        """What this launch has used so far, added to what earlier ones had: one more point of curves over all launches."""
         total = {name: self._used.get(name, 0.0) + value for name, value in self.usage.items()}
-        self._client.log_batch(self.run_id, [Metric(name, value, now, 0) for name, value in total.items()])
+        if not total:
+            return
+        now, self._sent = int(time.time() * 1000), self._sent + 1
+        self._client.log_batch(self.run_id, [Metric(name, value, now, self._sent) for name, value in total.items()])
+
+    def _last_step(self) -> int:
+        """Of what earlier launches have sent; -1 if there were none."""
+        curve = next(iter(self._used), None)
+        return -1 if curve is None else max(point.step for point in self._client.get_metric_history(self.run_id, curve))
 
     def end(self, status: str, reason: str = "") -> None:
         self._client.set_tag(self.run_id, schema.TAG_REASON, reason[:5000])

@@ -176,3 +176,15 @@ def test_a_fresh_study_leaves_the_records_of_the_old_one(study: Study, database:
     old = MlflowClient(uri).get_experiment(study.experiment_id)
     assert old.name.startswith(f"{plan.space} until 2")
     assert len(study.runs()) == 1
+
+
+def test_what_launches_used_is_one_curve(study: Study) -> None:
+    for used in (1.0, 2.0):
+        study.usage = {"cpu_hours.busy": used}
+        study.send_usage()
+    again = Study(study.tracking_uri, study.experiment_id, "again", study.files)
+    again.send_usage()  # nothing has run yet
+    again.usage = {"cpu_hours.busy": 0.5}
+    again.send_usage()
+    found = MlflowClient(study.tracking_uri).get_metric_history(study.run_id, "cpu_hours.busy")
+    assert [(point.step, point.value) for point in found] == [(0, 1.0), (1, 2.0), (2, 2.5)]
