@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import ctypes
 import os
 import signal
 import subprocess
@@ -20,6 +21,11 @@ _FLAGS = (
 )
 
 
+def _die_with_the_test() -> None:
+    """However that ends: the kernel kills this process when its parent is gone."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 class Browser:
     """One page. `console`: warnings, errors and exceptions; `requests`: addresses asked for, but for data: ones."""
 
@@ -30,7 +36,13 @@ class Browser:
         self._number = 0
         profile = folder / "chromium"
         command = [str(CHROMIUM), *(f"--{flag}" for flag in _FLAGS.split()), f"--user-data-dir={profile}", "about:blank"]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        self._process = subprocess.Popen(
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=_die_with_the_test,  # noqa: PLW1509 - it makes one system call
+        )
         try:
             self._loop.run_until_complete(self._connect(profile / "DevToolsActivePort"))
             for domain in ("Page", "Runtime", "Network", "Log"):

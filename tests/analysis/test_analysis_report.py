@@ -383,6 +383,21 @@ def test_command_says_what_is_wrong_in_one_line(store: str, tmp_path: Path, caps
     assert "penalty_active has no direction" in lines[3]
 
 
+def test_command_lays_studies_over_one_another(paper_store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spaces = ["--space", "ablation_lambda", "table6_raw_attacker"]
+    assert main(["report", *spaces, "--tracking-uri", paper_store, "--out", str(tmp_path / "out")]) == 0
+    page = Structure((tmp_path / "out" / "report.html").read_text())
+    assert "ablation_lambda.generated" in page.text
+    assert "table6_raw_attacker.generated" in page.text
+    capsys.readouterr()
+    for profile, wrong in (("nope", "no study ablation_lambda.nope"), ("paper", "no study ablation_lambda.paper")):
+        command = ["report", *spaces, "--profile", profile, "--tracking-uri", paper_store, "--out", str(tmp_path / "none")]
+        assert main(command) == 2
+        [line] = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"error: {wrong}")
+    assert not (tmp_path / "none").exists()
+
+
 def test_command_in_other_axes(store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     axes = ["--utility", "top5", "--privacy", "clip_leakage"]
     assert main(["report", "--space", "ablation_B", "--tracking-uri", store, "--out", str(tmp_path), *axes]) == 0
