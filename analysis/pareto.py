@@ -142,8 +142,14 @@ def without_gaps(trials: pd.DataFrame, metrics: Sequence[str], least: int = 3) -
     many trials those with more seeds. No such settings: no rows.
     """
     known = trials.dropna(subset=[*metrics, "seed"])
-    seeds_of = known.groupby("setting")["seed"].agg(frozenset)
-    blocks = [(seeds, seeds_of.index[[seeds <= other for other in seeds_of]]) for seeds in set(seeds_of) if len(seeds) >= least]
+    seeds_of: dict[str, set[int]] = {}
+    for setting, seed in zip(known["setting"], known["seed"], strict=True):  # grouping into sets is slow
+        seeds_of.setdefault(setting, set()).add(seed)
+    blocks = [
+        (seeds, [setting for setting, other in seeds_of.items() if seeds <= other])
+        for seeds in set(map(frozenset, seeds_of.values()))
+        if len(seeds) >= least
+    ]
     if not blocks:
         return known.iloc[:0]
     seeds, settings = max(blocks, key=lambda block: (len(block[0]) * len(block[1]), len(block[0]), sorted(block[0])))
