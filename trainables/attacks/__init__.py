@@ -130,7 +130,7 @@ ATTACKS.register("temporal")(
 )
 
 # Sets the results of the attacks of a trial beside their controls; its inputs are those of the trial.
-JUDGE_ATTACKS = Stage("attacks", "trainables.attacks.judge:run", ("attacks.names",), ())
+JUDGE_ATTACKS = Stage("attacks", "trainables.attacks.judge:run", ("attacks.names",), (), version=2)
 
 
 def attack_names(config: TrialConfig) -> tuple[str, ...]:
