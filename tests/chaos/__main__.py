@@ -1,6 +1,6 @@
 """Chaos: `python tests/chaos` runs a small study on a real cluster of one machine while things die, and says what was lost.
 
-    python tests/chaos [--seeds 0,1,2] [--faults kill_trial,kill_node,...] [--scale 4] [--keep DIR]
+    python tests/chaos [--seeds 0,1,2] [--faults kill_trial,kill_node,...] [--scale 2] [--keep DIR]
 
 Each seed is one study with every fault once, in an order and on victims that the seed chooses, besides one without faults.
 Afterwards the records, the storage and a journal of all that was computed are compared with the same trials run by the
@@ -80,7 +80,7 @@ def _options() -> argparse.Namespace:
     numbers = lambda text: [int(number) for number in text.split(",")]  # noqa: E731
     parser.add_argument("--seeds", type=numbers, default=[0, 1, 2], help="which (default: 0,1,2)")
     parser.add_argument("--faults", help="only these, in this order, and no undisturbed study")
-    parser.add_argument("--scale", type=int, default=4, help="how many times the epochs of chaos_space.py (default: 4)")
+    parser.add_argument("--scale", type=int, default=2, help="how many times the epochs of chaos_space.py (default: 4)")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="where to keep logs, journal and records")
     return parser.parse_args()
 

@@ -48,10 +48,10 @@ class Head:
         self.checkout, self.results = checkout, checkout / "results"
         settings = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
         self._study = ["--space", "two", "--plugin", "two_space.py", "--profile", "small", "--data-root", str(data), *settings]
-        with socket.socket() as one, socket.socket() as other:
-            one.bind(("127.0.0.1", 0))
-            other.bind(("127.0.0.1", 0))
-            port, dashboard = one.getsockname()[1], other.getsockname()[1]
+        with socket.socket() as one, socket.socket() as other, socket.socket() as third:
+            for each in (one, other, third):
+                each.bind(("127.0.0.1", 0))
+            port, dashboard, agent = (each.getsockname()[1] for each in (one, other, third))
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("ANONYMIZATION", "MLFLOW", "RAY_", "PYTHONPATH"))}
         self._environment = {
             **kept,
@@ -63,6 +63,7 @@ class Head:
         }
         options = ["--head", "--block", "--num-cpus=2", f"--port={port}", "--dashboard-host=127.0.0.1"]
         options += [f"--dashboard-port={dashboard}", f"--temp-dir={temporary}", "--object-store-memory=80000000"]
+        options += [f"--dashboard-agent-listen-port={agent}"]  # the default is one for the whole machine
         self.process = subprocess.Popen(
             ["ray", "start", *options], env=self._environment, cwd=checkout, stdout=subprocess.DEVNULL
         )
