@@ -80,7 +80,7 @@ def _options() -> argparse.Namespace:
     numbers = lambda text: [int(number) for number in text.split(",")]  # noqa: E731
     parser.add_argument("--seeds", type=numbers, default=[0, 1, 2], help="which (default: 0,1,2)")
     parser.add_argument("--faults", help="only these, in this order, and no undisturbed study")
-    parser.add_argument("--scale", type=int, default=2, help="how many times the epochs of chaos_space.py (default: 4)")
+    parser.add_argument("--scale", type=int, default=2, help="how many times the epochs of chaos_space.py (default: 2)")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="where to keep logs, journal and records")
     return parser.parse_args()
 
