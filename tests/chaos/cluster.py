@@ -200,7 +200,7 @@ class Cluster:
             prefix = ["ip", "netns", "exec", name, *named]
         else:
             ip = "127.0.0.1"
-            options = [*options, f"--dashboard-agent-listen-port={_free_ports(1)[0]}"]  # the default is one for the whole machine
+            options = [*options, f"--dashboard-agent-listen-port={_free_ports(1)[0]}"]  # by default one for all of the machine
         command = [
             *(*prefix, str(Path(sys.executable).parent / "ray"), "start", "--block", f"--node-ip-address={ip}"),
             *(f"--temp-dir={temporary}", "--object-store-memory=80000000", f"--dashboard-host={ip}", *options),
