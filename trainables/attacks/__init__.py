@@ -95,6 +95,7 @@ ATTACKS.register("inversion")(
         "inference",
         f"{_ATTRIBUTES}, of classifiers that were trained on raw frames, in what the decoder restores",
         _stage("inversion", (*_EFFORT, "attacks.ensemble", "attacks.decoder_width"), (_RETRAINED.name + ON_RAW,)),
+        standard=False,
     )
 )
 ATTACKS.register("linkage")(
@@ -126,6 +127,7 @@ ATTACKS.register("temporal")(
         "mean average precision over the private attributes of a classifier that sees a whole clip",
         _stage("temporal", (*_EFFORT, "attacks.clip_network"), data=CLIPS),
         needs=LABELLED_CLIPS,
+        standard=False,
     )
 )
 
