@@ -153,7 +153,11 @@ def truncate_checkpoint(scene: Scene) -> str:
         for lease in scene.cluster.storage.glob("stages/*/*.lease.*"):
             key = lease.name.partition(".")[0]
             saved = sorted(lease.parent.glob(f"{key}.work/checkpoint.*.pt"), key=lambda path: int(path.name.split(".")[1]))
-            if lease.read_text().split()[1] != str(process.pid) or len(saved) < 2:
+            try:
+                holder = lease.read_text().split()[1:2]  # one that is being written is empty
+            except FileNotFoundError:  # given back, just now
+                continue
+            if holder != [str(process.pid)] or len(saved) < 2:
                 continue
             process.kill()
             process.wait()
