@@ -340,7 +340,10 @@ def _changed(values: Mapping[str, Any], planned: Mapping[str, Any]) -> tuple[str
     """What a run was given otherwise than its space plans it now: changes on the command line, or of the space since."""
     if values["method"] == RAW:  # it trains no anonymizer
         planned = {key: value for key, value in planned.items() if not key.startswith(("reconstruct.", "warm_up.", "minimax."))}
-    other = [key for key in planned if key in values and key != "seed" and not _equal(values[key], planned[key])]
+    of_others = ("seed", "attacks.")  # what changes no figure of a table
+    other = [
+        key for key in planned if key in values and not key.startswith(of_others) and not _equal(values[key], planned[key])
+    ]
     if not other:
         return ()
     told = ", ".join(f"{key}={values[key]} ({planned[key]})" for key in other[:_MOST_TOLD])
