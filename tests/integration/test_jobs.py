@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -133,14 +134,16 @@ def test_a_job_that_was_stopped_goes_on_in_either_form(head: Head, tiny_data: Pa
     said = head.log("first")  # what was followed may end before the job does
     assert "2 trials, 0 done before, 2 to run" in said, said
     assert "told to stop" in said
-    assert "0 done, 0 failed, 0 lost" in said
+    ended = re.search(r"([01]) done, 0 failed, 0 lost", said)  # one may be quicker than the command that stops them
+    assert ended is not None, said
     stored = list(head.results.glob("stages/*/*/record.json"))
 
     again = head.submit("--working-dir", ".").communicate(timeout=600)[0]
     assert f"storage {head.results}" in again, again
-    assert "2 done, 0 failed, 0 lost" in again
+    assert f"{2 - int(ended[1])} done, 0 failed, 0 lost" in again
     assert len(list(head.results.glob("stages/*/*/record.json"))) == 7 > len(stored)
-    uploaded = next(Path(f"/tmp/jobs{os.getpid()}").glob("session_2*/runtime_resources/working_dir_files/_ray_pkg_*"))
+    packages = Path(f"/tmp/jobs{os.getpid()}").glob("session_2*/runtime_resources/working_dir_files/_ray_pkg_*")
+    uploaded = next(path for path in packages if path.is_dir())
     assert (uploaded / "study" / "run.py").is_file()
     assert not (uploaded / "results").exists()
     assert not (uploaded / "demo").exists()
