@@ -68,6 +68,7 @@ def main() -> int:
             print(f"{name}: {', '.join(fault.__name__ for fault in chosen)}", flush=True)
             keep = None if options.keep is None else options.keep / name.replace(" ", "")
             results[name] = run_chaos(study, chosen, seed or 0, isolated, keep=keep)
+            print(f"{name}: {sum(map(len, results[name].found.values()))} violations", flush=True)
     print(table(results, study.expected))
     bad = [(name, check, what) for name, result in results.items() for check in result.found for what in result.found[check]]
     for name, check, what in bad:
