@@ -1,5 +1,6 @@
 """How private is it really? Anonymizers whose answers are known, and two that were trained, before every attacker."""
 
+from search_spaces.demo import FEW_EPOCHS
 from search_spaces.registry import RAW, SPACES, Space
 
 SPACES.register("attacks")(
@@ -14,11 +15,7 @@ SPACES.register("attacks")(
             {"minimax.penalty_weight": 0.0},
         ),
         generated_defaults={
-            "reconstruct.epochs": 6,
-            "warm_up.epochs": 6,
-            "minimax.epochs": 5,
-            "evaluate_action.epochs": 10,
-            "evaluate_privacy.epochs": 10,
+            **FEW_EPOCHS,
             "attacks.epochs": 16,
             # what a blur is meant to hide: colours and shapes survive it, and everybody reads them
             "data.clip_privacy.name": "ucf101",

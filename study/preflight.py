@@ -7,9 +7,7 @@ trial (`require_here`).
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-import platform
 import shutil
 import socket
 import tempfile
@@ -17,7 +15,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +24,9 @@ from trainables.data.items import DataError
 from trainables.plan import TrialData, TrialPlan
 from trainables.plugins import Plugin, load_plugins
 from trainables.store import StageStore
+from trainables.versions import versions
 
-ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("ray", "torch", "torchvision", "mlflow", "numpy", "decord", "av", "pydantic")
+_PACKAGES = ("ray", "torch", "torchvision", "mlflow", "numpy", "decord", "av", "pydantic")
 _CODE = ("study", "trainables", "search_spaces")
 _GIB = 2**30
 DISK_GIB = 2.0  # below that a checkpoint may not fit
@@ -109,19 +106,17 @@ def needs_of(
             prints.update(stage.depends_on["data"])
         files |= {path for path in _weights(plan.config.model_dump()) if Path(path).is_file()}
     sizes = {path: Path(path).stat().st_size for path in sorted(files)}
-    return Needs(versions(), str(data_root), tuple(data.values()), sizes, storage, tracking_uri, gpus, gpu_memory, plugins)
-
-
-def versions() -> dict[str, str]:
-    """Of Python, the libraries that results depend on, and a hash of this project's code, as found by this process."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    code = hashlib.sha256()
-    for path in sorted(path for package in _CODE for path in (ROOT / package).rglob("*.py")):
-        code.update(f"{path.relative_to(ROOT).as_posix()}\n".encode() + path.read_bytes())
-    return found | {"code of this project": code.hexdigest()[:12]}
+    return Needs(
+        versions(_PACKAGES, _CODE),
+        str(data_root),
+        tuple(data.values()),
+        sizes,
+        storage,
+        tracking_uri,
+        gpus,
+        gpu_memory,
+        plugins,
+    )
 
 
 def preflight(needs: Needs, shares: Sequence[Share], later: bool) -> Needs:
@@ -189,7 +184,7 @@ def check(needs: Needs, node: str, gpus: Callable[[], tuple[Gpu, ...]], free_gpu
     """Everything that can be seen from the node this runs on. What is wrong is a line each, with its remedy."""
     found = gpus() if needs.gpus else ()
     problems = [
-        *version_problems(needs.versions, versions()),
+        *version_problems(needs.versions, versions(_PACKAGES, _CODE)),
         *_plugin_problems(needs.plugins),
         *data_problems(needs),
         *storage_problems(needs, node),

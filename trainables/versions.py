@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import functools
 import platform
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from trainables.store.artifacts import digest
 
-_PACKAGES = ("torch", "ray", "mlflow")
+PROJECT = "project"
+_ROOT = Path(__file__).resolve().parents[1]
 
 
 @functools.cache
-def versions() -> dict[str, str]:
-    """Of Python, of the packages that are installed, and a digest of this project's own code."""
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
+def versions(packages: tuple[str, ...] = ("torch", "ray", "mlflow"), code: tuple[str, ...] = ("trainables",)) -> dict[str, str]:
+    """Of Python and of those packages that are installed, as this process finds them, and under PROJECT a digest of the
+    project's own `code`, folders of its root.
+    """
+    return {"python": platform.python_version(), **dict(_installed(packages)), PROJECT: _digest_of(code)}
+
+
+def _installed(packages: Iterable[str]) -> Iterable[tuple[str, str]]:
+    for package in packages:
         try:
-            found[package] = version(package)
+            yield package, version(package)
         except PackageNotFoundError:
             continue
-    folder = Path(__file__).parent
-    code = {str(path.relative_to(folder)): path.read_text() for path in sorted(folder.rglob("*.py"))}
-    return {**found, "project": digest(code)[:12]}
+
+
+def _digest_of(code: Iterable[str]) -> str:
+    paths = sorted(path for folder in code for path in (_ROOT / folder).rglob("*.py"))
+    return digest({path.relative_to(_ROOT).as_posix(): path.read_text() for path in paths})[:12]

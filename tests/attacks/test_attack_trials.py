@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainables.attacks import ATTACKS, common, retrained
+from trainables.attacks import ATTACKS, common
 from trainables.config import ConfigError, Runtime, TrialConfig, with_values
 from trainables.pipeline import TrialRecord, run_trial
 from trainables.plan import TrialData, plan_trial
@@ -170,7 +170,7 @@ def test_an_attack_that_is_told_the_labels_is_invalid(
         answers, labels = honest(context, *arguments, **named)
         return (answers + labels) / 2, labels
 
-    monkeypatch.setattr(retrained, "ask", told)
+    monkeypatch.setattr(common, "ask", told)
     record, _ = run(with_values(config, {"attacks.names": "retrained"}), tiny_data, tmp_path)
     assert record.metrics["attack_raw.retrained"] > 0.9
     assert record.metrics["attack_null.retrained"] > 0.9

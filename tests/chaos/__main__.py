@@ -21,19 +21,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from namespaces import ISOLATE
+
 MARK = "CHAOS_ISOLATED"
-ISOLATE = [
-    "unshare",
-    "--user",
-    "--map-root-user",
-    "--net",
-    "--mount",
-    "--uts",
-    "--pid",
-    "--mount-proc",
-    "--fork",
-    "--kill-child",
-]
 # The shell stays as the first process of its namespace, and takes up who has lost its parent. /run is for `ip netns`.
 PREPARE = 'ip link set lo up && mount -t tmpfs run /run && mkdir /run/netns && "$0" "$@"; exit $?'
 

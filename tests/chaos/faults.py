@@ -56,39 +56,23 @@ def terminate_trial(scene: Scene) -> str:
 
 
 def kill_node(scene: Scene) -> str:
-    node = _worker(scene)
-    if node is None:
-        return ""
-    scene.cluster.workers.remove(node)
-    node.kill()
-    scene.after(5, scene.cluster.start_worker)
-    return node.name
+    return _lose_worker(scene, Node.kill, again=5)
 
 
 def terminate_node(scene: Scene) -> str:
     """A spot machine that is taken back: SIGTERM to every process, and power off 20 s later."""
-    node = _worker(scene)
-    if node is None:
-        return ""
-    scene.cluster.workers.remove(node)
-    for process in node.processes():
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.terminate()
-    scene.after(20, node.kill)
-    scene.after(25, scene.cluster.start_worker)
-    return node.name
+
+    def notice(node: Node) -> None:
+        for process in node.processes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.terminate()
+
+    return _lose_worker(scene, notice, off=20, again=25)
 
 
 def cut_off_node(scene: Scene) -> str:
     """Without its network for a while: Ray gives it up, its processes go on and do not know."""
-    node = _worker(scene)
-    if node is None:
-        return ""
-    scene.cluster.workers.remove(node)
-    scene.cluster.cut_off(node)
-    scene.after(5, scene.cluster.start_worker)
-    scene.after(40, node.kill)
-    return node.name
+    return _lose_worker(scene, scene.cluster.cut_off, again=5, off=40)
 
 
 def kill_driver(scene: Scene) -> str:
@@ -198,8 +182,16 @@ def _signal_trial(scene: Scene, number: signal.Signals) -> str:
     return str(process.pid)
 
 
-def _worker(scene: Scene) -> Node | None:
-    """One that computes, while there is another one."""
+def _lose_worker(scene: Scene, how: Callable[[Node], None], again: float, off: float | None = None) -> str:
+    """One that computes, while there is another one; a new one comes `again` seconds later. It is powered `off` at last."""
     busy = {process.pid for process in scene.cluster.trial_processes()}
     found = [node for node in scene.cluster.workers if busy & {process.pid for process in node.processes()}]
-    return scene.choice.choice(found) if found and len(scene.cluster.workers) > 1 else None
+    if not found or len(scene.cluster.workers) < 2:
+        return ""
+    node = scene.choice.choice(found)
+    scene.cluster.workers.remove(node)
+    how(node)
+    if off is not None:
+        scene.after(off, node.kill)
+    scene.after(again, scene.cluster.start_worker)
+    return node.name

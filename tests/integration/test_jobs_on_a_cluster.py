@@ -18,19 +18,9 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.chaos.namespaces import ISOLATE
+
 ROOT = Path(__file__).resolve().parents[2]
-ISOLATE = [
-    "unshare",
-    "--user",
-    "--map-root-user",
-    "--net",
-    "--mount",
-    "--uts",
-    "--pid",
-    "--mount-proc",
-    "--fork",
-    "--kill-child",
-]
 SMALL = (
     *("clip.size=16", "clip.decode_size=16", "clip.frames=4", "reconstruct.epochs=1", "warm_up.epochs=1", "minimax.epochs=1"),
     *("evaluate_action.epochs=1", "evaluate_privacy.epochs=1", "evaluate_privacy.clips=false"),

@@ -21,11 +21,11 @@ from study.preflight import (
     storage_problems,
     tracking_problems,
     version_problems,
-    versions,
 )
 from trainables.config import ConfigError, TrialConfig
 from trainables.plan import TrialData, plan_trial
 from trainables.plugins import Plugin
+from trainables.versions import versions
 
 GIB = 2**30
 
@@ -44,9 +44,10 @@ def test_the_drivers_own_node_is_fit(needs: Needs, tmp_path: Path) -> None:
     ]
 
 
-def test_other_versions_are_named() -> None:
-    here = versions()
-    assert {"python", "ray", "torch", "mlflow", "code of this project"} <= here.keys()
+def test_other_versions_are_named(needs: Needs) -> None:
+    here = needs.versions
+    assert {"python", "ray", "torch", "mlflow", "numpy", "decord", "project"} <= here.keys()
+    assert here["project"] != versions()["project"], "of the trainables only, for the records"
     assert version_problems(here, here) == []
     lines = version_problems({**here, "ray": "1.0", "jax": "2.0"}, here)
     assert len(lines) == 2

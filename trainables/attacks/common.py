@@ -99,7 +99,7 @@ def learn(
     `judge` measures leakage on validation items, None where it cannot.
     """
     settings = context.config.attacks
-    optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
+    optimizer = context.adam(network.parameters(), settings.learning_rate)
     schedule = CosineAnnealingLR(optimizer, settings.epochs)
 
     def epoch(now: Epoch) -> dict[str, float]:
@@ -117,6 +117,29 @@ def learn(
 
     parts: dict[str, Stateful] = {"network": network, "optimizer": optimizer, "schedule": schedule}
     return run_epochs(context, parts, settings.epochs, epoch)
+
+
+def read_attributes(
+    context: StageContext,
+    target: Target,
+    anonymizer: Anonymizer,
+    network: nn.Module,
+    losses: Callable[[Batch], Mapping[str, Tensor]],
+    answers: Callable[[Tensor], Tensor],
+    members: Sequence[str],
+) -> tuple[Evidence, list[dict[str, float]]]:
+    """Trains `network`, and what `answers`, anonymized (B, T, C, H, W) -> logits (M, B, T, A) of `members`, then reads off the
+    test items; with the history.
+    """
+
+    def judge() -> float | None:
+        network.eval()
+        return leakage(*ask(context, anonymizer, answers, target.validation))
+
+    history = learn(context, network, target.train, losses, judge)
+    network.eval()
+    asked = ask(context, anonymizer, answers, target.test, clips=target.clips)
+    return attribute_evidence(target, members, asked, effort(context, network, len(target.train.samples)), history), history
 
 
 class Ensemble(nn.Module):
@@ -142,7 +165,7 @@ def member_names(context: StageContext) -> list[str]:
 def ensemble_of(context: StageContext, target: Target, state: Mapping[str, Tensor] | None = None) -> Ensemble:
     """The attackers, untrained or as another stage has left them."""
     torch.manual_seed(context.seed("weights"))
-    ensemble = Ensemble(member_names(context), len(target.attributes)).to(context.device)
+    ensemble = context.placed(Ensemble(member_names(context), len(target.attributes)))
     if state is not None:
         ensemble.load_state_dict(state)
     return ensemble

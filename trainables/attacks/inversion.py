@@ -9,18 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainables.attacks import ATTACKS, ON_RAW
-from trainables.attacks.common import (
-    ask,
-    attribute_evidence,
-    effort,
-    ensemble_of,
-    leakage,
-    learn,
-    member_names,
-    sheet,
-    spread,
-    target_of,
-)
+from trainables.attacks.common import ensemble_of, member_names, read_attributes, sheet, spread, target_of
 from trainables.data.loader import Batch, Loader
 from trainables.models.anonymizers import Anonymizer
 from trainables.models.axes import clips_of, frames_of
@@ -63,7 +52,7 @@ def run(context: StageContext) -> Outcome:
     trained = context.inputs[ATTACKS["retrained"].stage.name + ON_RAW].state
     readers = ensemble_of(context, target, trained["network"]).eval().requires_grad_(False)
     torch.manual_seed(context.seed("decoder"))
-    decoder = Decoder(context.config.attacks.decoder_width).to(context.device)
+    decoder = context.placed(Decoder(context.config.attacks.decoder_width))
 
     def restore(hidden: Tensor) -> Tensor:
         return clips_of(decoder(frames_of(hidden)), batch=hidden.shape[0])
@@ -75,18 +64,10 @@ def run(context: StageContext) -> Outcome:
     def read(hidden: Tensor) -> Tensor:
         return readers(restore(hidden).clamp(0.0, 1.0))
 
-    def judge() -> float | None:
-        decoder.eval()
-        return leakage(*ask(context, anonymizer, read, target.validation))
-
-    history = learn(context, decoder, target.train, losses, judge)
-    decoder.eval()
-    asked = ask(context, anonymizer, read, target.test, clips=target.clips)
-    spent = effort(context, decoder, len(target.train.samples))
-    evidence = attribute_evidence(target, member_names(context), asked, spent, history).state()
+    evidence, history = read_attributes(context, target, anonymizer, decoder, losses, read, member_names(context))
     others, picture = _likeness(context, anonymizer, restore, target.test)
     shown = {"others": others, "picture": picture, "caption": "raw, anonymized, restored"}
-    return Outcome({}, history, {"evidence": {**evidence, **shown}})
+    return Outcome({}, history, {"evidence": {**evidence.state(), **shown}})
 
 
 @torch.no_grad()

@@ -39,7 +39,7 @@ def run(context: StageContext) -> Outcome:
     people = torch.tensor(numbers, device=context.device)
     anonymizer = context.anonymizer("anonymizer")
     torch.manual_seed(context.seed("weights"))
-    network = build_privacy_encoder(NetworkConfig(name=settings.encoder)).to(context.device)
+    network = context.placed(build_privacy_encoder(NetworkConfig(name=settings.encoder)))
     samples = PersonPairs(splits.train, clip, context.seed("pairs"), numbers, boxes)
     pairs = context.loader(samples, max(2, settings.batch_size // (2 * clip.frames)), shuffle=True)
 

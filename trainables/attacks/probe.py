@@ -27,7 +27,7 @@ def run(context: StageContext) -> Outcome:
     state = context.inputs[EVALUATE_ACTION.name].state["classifier"]
     network = config.evaluate_action.classifier.model_copy(update={"weights": None})
     classes = len(context.data.action_evaluation.classes)
-    classifier = build_action_classifier(network, classes, config.clip).to(context.device).eval()
+    classifier = context.placed(build_action_classifier(network, classes, config.clip)).eval()
     classifier.load_state_dict(state)
     train, test = (_features(context, classifier, loader, clips) for loader, clips in _loaders(context, target))
     order = np.random.default_rng(context.seed("order")).permutation(len(train[0]))

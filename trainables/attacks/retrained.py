@@ -4,17 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from trainables.attacks.common import (
-    ask,
-    attribute_evidence,
-    attribute_loss,
-    effort,
-    ensemble_of,
-    leakage,
-    learn,
-    member_names,
-    target_of,
-)
+from trainables.attacks.common import attribute_loss, ensemble_of, member_names, read_attributes, target_of
 from trainables.data.loader import Batch
 from trainables.stages.context import StageContext
 from trainables.store import Outcome
@@ -33,13 +23,5 @@ def run(context: StageContext) -> Outcome:
             for number, (name, member) in enumerate(zip(names, logits, strict=True))
         }
 
-    def judge() -> float | None:
-        ensemble.eval()
-        return leakage(*ask(context, anonymizer, ensemble, target.validation, clips=1))
-
-    history = learn(context, ensemble, target.train, losses, judge)
-    ensemble.eval()
-    asked = ask(context, anonymizer, ensemble, target.test, clips=target.clips)
-    spent = effort(context, ensemble, len(target.train.samples))
-    evidence = attribute_evidence(target, names, asked, spent, history)
+    evidence, history = read_attributes(context, target, anonymizer, ensemble, losses, ensemble, names)
     return Outcome({}, history, {"evidence": evidence.state(), "network": ensemble.state_dict()})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trainables.attacks.common import ask, attribute_evidence, attribute_loss, effort, leakage, learn, target_of
+from trainables.attacks.common import attribute_loss, read_attributes, target_of
 from trainables.data.loader import Batch
 from trainables.models.action import build_action_classifier
 from trainables.stages.context import StageContext
@@ -16,7 +16,7 @@ def run(context: StageContext) -> Outcome:
     target, settings = target_of(context, whole_clips=True), context.config.attacks.clip_network
     anonymizer = context.anonymizer("anonymizer")
     torch.manual_seed(context.seed("weights"))
-    network = build_action_classifier(settings, len(target.attributes), context.config.clip).to(context.device)
+    network = context.placed(build_action_classifier(settings, len(target.attributes), context.config.clip))
 
     def losses(batch: Batch) -> dict[str, Tensor]:
         _, hidden = context.anonymized_view(anonymizer, batch, training=True)
@@ -25,13 +25,5 @@ def run(context: StageContext) -> Outcome:
     def one_answer(clips: Tensor) -> Tensor:
         return network(clips)[None, :, None]  # (M, B, T, A) with one member, and one answer for all frames
 
-    def judge() -> float | None:
-        network.eval()
-        return leakage(*ask(context, anonymizer, one_answer, target.validation))
-
-    history = learn(context, network, target.train, losses, judge)
-    network.eval()
-    asked = ask(context, anonymizer, one_answer, target.test, clips=target.clips)
-    spent = effort(context, network, len(target.train.samples))
-    evidence = attribute_evidence(target, [settings.name], asked, spent, history)
+    evidence, history = read_attributes(context, target, anonymizer, network, losses, one_answer, [settings.name])
     return Outcome({}, history, {"evidence": evidence.state()})
