@@ -239,6 +239,7 @@ def sweep_groups(settings: pd.DataFrame, param: str, metric: str) -> list[tuple[
     # What else differs between settings of equal B makes another line; what B decides (a weights file, say) does not. Another
     # lambda always does: the one setting without a penalty is no further point on the line of those with one.
     others = [name for name in map(str, swept) if name.startswith(PARAM) and name != param]
+    others = [name for name in others if swept[name].nunique(dropna=False) > 1]  # of the rest no group has two
     others = [
         name
         for name in others

@@ -378,7 +378,7 @@ def _queried_runs(engine: Engine, experiment_id: str) -> _Runs:
             for run_id, key, value in connection.execution_options(stream_results=True).execute(query.where(chosen, *where)):
                 if run_id in place:  # a run made since then waits for the next reading
                     columns[key][place[run_id]] = value
-            return pd.DataFrame(columns, index=info.index)
+            return pd.DataFrame(columns, index=info.index, dtype=object)  # else pandas makes Arrow texts, slow to go through
 
         names: Any = connection.execute(
             select(SqlLatestMetric.key).join(SqlRun, SqlRun.run_uuid == SqlLatestMetric.run_uuid).where(chosen).distinct()
@@ -560,12 +560,11 @@ def _configs(runs: _Runs) -> pd.DataFrame:
     """The configuration of every run as text, by dotted key: from its tag, or from the parameters of runs without one."""
     if TAG_CONFIG not in runs.tags:
         return runs.params
-    texts = runs.tags[TAG_CONFIG].dropna()
-    configs = {text: _config(text) for text in texts.unique()}
-    texts = texts[texts.map(lambda text: bool(configs[text]))]
+    configs = {run_id: config for run_id, text in runs.tags[TAG_CONFIG].dropna().items() if (config := _config(text))}
     names = dict.fromkeys(name for config in configs.values() for name in config)
-    columns = {name: [configs[text].get(name) for text in texts] for name in names}
-    return pd.concat([pd.DataFrame(columns, index=texts.index, dtype=object), runs.params.drop(index=texts.index)])
+    columns = {name: [config.get(name) for config in configs.values()] for name in names}
+    index = pd.Index(list(configs), dtype=runs.info.index.dtype)
+    return pd.concat([pd.DataFrame(columns, index=index, dtype=object), runs.params.drop(index=index)])
 
 
 def _config(text: str) -> dict[str, str]:

@@ -391,7 +391,8 @@ def _natural(label: str) -> list[tuple[int, float, str]]:
 
 def _values(trials: pd.DataFrame) -> dict[str, list[str]]:
     columns = [str(name) for name in trials if str(name).startswith(PARAM) and name != PARAM + "seed"]
-    return {name.removeprefix(PARAM): [str(value) for value in trials[name].sort_values().unique()] for name in sorted(columns)}
+    found = {name.removeprefix(PARAM): trials[name].drop_duplicates().sort_values() for name in sorted(columns)}
+    return {name: [str(value) for value in values] for name, values in found.items()}
 
 
 def shown(metric: str, value: Estimate, signed: bool = False) -> str:
