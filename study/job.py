@@ -6,6 +6,8 @@ import json
 import os
 from pathlib import Path
 
+JOINS_CLUSTER = "RAY_ADDRESS" in os.environ  # set for every submitted job
+
 
 def has_uploaded_code() -> bool:
     """Whether this is a job submitted with `--working-dir`: a copy of the code came with it, and goes with it."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from search_spaces.registry import Search
 from study.costs import Costs, stored_stages
-from study.job import results_directory
+from study.job import JOINS_CLUSTER, results_directory
 from study.order import Queue, in_order, steps_of
 from study.packing import kinds_of_gpus, measuring, packed
 from study.plan import StudyPlan, StudyTrial
@@ -158,6 +158,7 @@ class Launch:
 
 def launch(plan: StudyPlan, where: Launch) -> int:
     """Runs the study and writes its report. Returns 0 if every trial is done, 1 if one is not."""
+    _require_gpus(plan, where)
     data_root = where.data(plan)
     plans = plan_stages(plan, data_root)
     _check_weights(plan)
@@ -308,6 +309,21 @@ def _searched(plan: StudyPlan, search: Search, runs: Sequence[Any]) -> tuple[Stu
     first = next(trial for trial in plan.trials if trial.config.method == "penalty")
     points = points_of(search, runs, first.config.seed)
     return first, points, search.trials - sum(point.objectives is not None for point in points)
+
+
+def _require_gpus(plan: StudyPlan, where: Launch) -> None:
+    """GPUs that this machine does not have are missed before anything is made; a cluster's nodes are asked in preflight."""
+    asked = max(where.resources.of(trial.config).gpus for trial in plan.trials)
+    if not asked or JOINS_CLUSTER:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        what = "--gpus-per-trial auto" if where.pack else f"a trial asks for {asked:g} GPUs"
+        raise ConfigError(
+            f"{what}: PyTorch sees no GPU on this machine; give --gpus-per-trial 0 to compute on its CPUs, look at nvidia-smi"
+            " if it has one, or submit the study to a cluster"
+        )
 
 
 def plan_stages(plan: StudyPlan, data_root: Path) -> list[TrialPlan]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces.registry import label_of
-from study.job import has_uploaded_code
+from study.job import JOINS_CLUSTER, has_uploaded_code
 from study.order import Queue
 from study.preflight import Needs, NodeUnfit, preflight, preflight_here, require_here
 from study.resources import Resources, Share
@@ -36,8 +36,6 @@ from trainables.trial import (
     TrialJob,
     run_job,
 )
-
-JOINS_CLUSTER = "RAY_ADDRESS" in os.environ  # set for every submitted job
 
 # Read when Ray is imported or a Tuner made; what the user has set wins.
 _SETTINGS = {

@@ -156,11 +156,11 @@ def test_the_same_command_finds_everything_done(study: tuple[Path, str], tiny_da
     assert len(runs_of(storage)) == 5
 
 
-def test_more_gpus_than_there_are_is_one_clear_line(tiny_data: Path, tmp_path: Path) -> None:
-    process = start(tmp_path / "storage", tiny_data, "--gpus-per-trial", "1")
+def test_more_cpus_than_there_are_is_one_clear_line(tiny_data: Path, tmp_path: Path) -> None:
+    process = start(tmp_path / "storage", tiny_data, "--cpus-per-trial", "999")
     output = finish(process)
     assert process.returncode == 2, output
-    assert "a trial asks for 1 CPUs and 1 GPUs, but this machine has" in output
+    assert "a trial asks for 999 CPUs and 0 GPUs, but this machine has" in output
 
 
 def test_a_trial_that_diverges_fails_once_with_its_reason_and_the_study_goes_on(tiny_data: Path, tmp_path: Path) -> None:

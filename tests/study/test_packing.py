@@ -84,3 +84,16 @@ def test_the_command_takes_auto_or_a_number(tmp_path: Path, capsys: pytest.Captu
     assert "a part of a GPU that is measured at the start" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         main([*arguments[:-1], "some"])
+
+
+@pytest.mark.parametrize(("gpus", "what"), [("auto", "--gpus-per-trial auto"), ("2", "a trial asks for 2 GPUs")])
+def test_a_gpu_that_is_not_here_is_said_before_anything_is_made(
+    gpus: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    arguments = ["--space", "demo", "--profile", "generated", "--storage", str(tmp_path / "storage")]
+    assert main([*arguments, "--gpus-per-trial", gpus]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {what}: PyTorch sees no GPU on this machine; give --gpus-per-trial 0")
+    assert said.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []

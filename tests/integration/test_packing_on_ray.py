@@ -1,0 +1,81 @@
+"""Trials share GPUs as was measured, on a Ray that counts two GPUs where there is none."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import study.tuner  # before Ray: it says what Ray is to read when it is imported
+from study.order import Queue
+from study.packing import Load, kinds_of_gpus, measuring, packed
+from study.resources import Resources
+from trainables.config import ConfigError, Runtime, TrialConfig
+from trainables.trial import DONE, EPOCH, EPOCHS, FAILED, PROGRESS, REASON, STAGE, STATUS, TrialJob
+
+ray = pytest.importorskip("ray")
+pytestmark = pytest.mark.timeout(600)  # on a busy machine Ray takes long to start
+HERE, GIB, TRIALS = Path(__file__).resolve(), 2**30, 4
+
+
+@pytest.fixture(scope="module")
+def two_gpus() -> Iterator[None]:
+    ray.init(
+        address="local",
+        num_cpus=4,
+        num_gpus=2,
+        object_store_memory=100_000_000,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        runtime_env={"env_vars": {"PYTHONPATH": f"{HERE.parents[2]}:{HERE.parent}"}},
+        _node_ip_address="127.0.0.1",
+    )
+    yield
+    ray.shutdown()
+
+
+def meet(job: Mapping[str, Any], proposed: Mapping[str, Any]) -> None:
+    """In place of `run_job`: notes which GPU it was given, and is done when every other trial has."""
+    from ray import tune
+
+    folder, end = Path(job["runtime"]["storage"]) / "met", time.monotonic() + 200
+    folder.mkdir(exist_ok=True)
+    (folder / job["key"]).write_text(" ".join(map(str, ray.get_gpu_ids())))
+    while len(list(folder.iterdir())) < TRIALS and time.monotonic() < end:
+        time.sleep(0.05)
+    met = len(list(folder.iterdir())) == TRIALS
+    told = {STATUS: DONE if met else FAILED, REASON: "" if met else "they did not run at once"}
+    tune.report({**told, PROGRESS: 1.0, STAGE: "", EPOCH: 0, EPOCHS: 0})
+
+
+def test_as_many_trials_run_on_a_gpu_as_were_chosen(
+    two_gpus: None, tiny_config: TrialConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def measure(config: TrialConfig, kind: str, most: int) -> list[Load]:
+        return [Load(trials, rate, trials * GIB, 8 * GIB, "fake") for trials, rate in ((1, 2.0), (2, 3.5), (3, 3.6))]
+
+    resources = packed(Resources(1.0, 1.0, cpus_per_gpu=4.0), [tiny_config], kinds_of_gpus(), measure)
+    assert "GPUs per trial: 2 on one fake" in capsys.readouterr().out
+    jobs = [TrialJob(f"trial {n}", str(n), {}, {"storage": str(tmp_path)}, "", "", {}) for n in range(TRIALS)]
+    shares = [resources.of(tiny_config)] * TRIALS
+    queue = Queue([()] * TRIALS, (), lambda stage, key: False)
+    end = study.tuner.run_trials(jobs, shares, queue, None, resources, tmp_path, "packed", lambda usage: None, meet)
+    assert end.done == TRIALS
+    assert sorted(path.read_text() for path in (tmp_path / "met").iterdir()) == ["0", "0", "1", "1"]
+
+
+def test_the_largest_trial_is_measured_where_ray_counts_a_gpu(
+    two_gpus: None, tiny_config: TrialConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On the CPU, for there is no other; one trial alone, for there is one core for each GPU."""
+    resources = Resources(None, 1.0, cpus_per_gpu=1.0)
+    runtime = Runtime(data_root="", storage=str(tmp_path), device="cpu")
+    assert packed(resources, [tiny_config], kinds_of_gpus(), measuring(runtime, ())).gpus == 1.0
+    assert "GPUs per trial: 1 on one CPU (as many as there are CPUs for)" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="Ray counts a GPU here, PyTorch sees none"):
+        packed(resources, [tiny_config], kinds_of_gpus(), measuring(runtime.model_copy(update={"device": "cuda"}), ()))
