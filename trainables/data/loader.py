@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
 from trainables.config import ClipConfig
 from trainables.data.augment import DRAWS
@@ -158,9 +158,15 @@ class Stills(_Seeded):
 
 
 def _collate(samples: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """As torch's own, but pixels are copied once and as they lie."""
-    batch = default_collate([{**sample, "clips": sample["clips"].permute(0, 2, 3, 1)} for sample in samples])
-    return batch | {"clips": batch["clips"].permute(0, 1, 4, 2, 3)}
+    """As torch's own, the pixels in memory that numpy has asked the kernel to back by large pages: where a batch is made anew
+    each time, most of what copying takes is its small pages. A worker's batch goes into shared memory, by torch's own.
+    """
+    if get_worker_info() is not None:
+        return cast(dict[str, Tensor], default_collate(samples))
+    clips = [sample["clips"].permute(0, 2, 3, 1) for sample in samples]  # as they lie
+    pixels = torch.from_numpy(np.empty((len(clips), *clips[0].shape), np.uint8))
+    rest = [{name: value for name, value in sample.items() if name != "clips"} for sample in samples]
+    return {"clips": torch.stack(clips, out=pixels).permute(0, 1, 4, 2, 3), **default_collate(rest)}
 
 
 class _Schedule:
@@ -204,6 +210,7 @@ class Loader:
         self._loader: DataLoader[dict[str, Tensor]] = DataLoader(
             samples,
             batch_sampler=self._schedule,
+            collate_fn=_collate,
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=pin,
