@@ -1,13 +1,23 @@
-"""`python -m tests.benchmarks.bare DATA STORAGE VALUES N`: every second trial of `demo` from N on, nothing else."""
+"""`python -m tests.benchmarks.bare DATA STORAGE SEEDS VALUES`: the trials of `demo` in two processes, and nothing else.
+
+In the order in which a study starts them; says `ready` when there is nothing left to plan, and `done` at the end.
+"""
 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
-from study.plan import plan_study
-from trainables.config import Runtime
+from study.costs import Costs
+from study.launch import plan_stages
+from study.order import in_order
+from study.plan import parse_seeds, plan_study
+from trainables.config import Runtime, TrialConfig
 from trainables.pipeline import run_trial
+from trainables.store import StageStore
 
 
 class Quiet:
@@ -16,12 +26,23 @@ class Quiet:
     def finished(self, *_: object) -> None: ...
 
 
+def run(config: TrialConfig, runtime: Runtime) -> None:
+    run_trial(config, runtime, Quiet())
+
+
 def main() -> None:
-    data, storage, values, number = sys.argv[1:]
-    trials = plan_study("demo", "generated", (0, 1), json.loads(values)).trials
+    data, storage, seeds, values = sys.argv[1:]
+    plan = plan_study("demo", "generated", parse_seeds(seeds), json.loads(values))
+    plans = plan_stages(plan, Path(data))
+    stages = {stage.key: stage for trial in plans for stage in trial.stages}
+    costs = Costs(StageStore(storage), (stage.name for stage in stages.values()))
+    ordered = in_order(plan.trials, plans, {key: costs.guessed(stage) for key, stage in stages.items()})
     runtime = Runtime(data_root=data, storage=storage, device="cpu", threads=1)
-    for trial in trials[int(number) :: 2]:
-        run_trial(trial.config, runtime, Quiet())
+    print("ready", flush=True)
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        for end in [pool.submit(run, trial.config, runtime) for trial, _ in ordered]:
+            end.result()
+    print("done", flush=True)
 
 
 if __name__ == "__main__":

@@ -50,9 +50,12 @@ from trainables.stages.context import StageContext
 from trainables.stages.judges import run_together
 from trainables.stages.pairs import pair_loader, pair_views
 from trainables.store import Outcome, StageStore
+from trainables.store.artifacts import STAGES
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES, ATTRIBUTES = 6, ("one", "two")
+STUDY_STAGES = ("reconstruct", "warm_up", "minimax", "evaluate_action", "evaluate_privacy")
+STUDY_EPOCHS, STUDY_SEEDS = 4, "2"
 
 
 @dataclass(frozen=True)
@@ -413,32 +416,54 @@ class _Quiet:
 
 
 def row_study(size: Size, folder: Path) -> Iterator[Row]:
-    """A study on two workers against two processes that run the same trials in turn."""
-    epochs = 1 if size.rounds <= 2 else 6
-    short = {
-        f"{stage}.epochs": epochs for stage in ("reconstruct", "warm_up", "minimax", "evaluate_action", "evaluate_privacy")
-    }
-    sets = [part for name, value in short.items() for part in ("--set", f"{name}={value}")]
+    """A study on two workers against two processes that run the same trials in the same order: from when nothing but trials
+    is left to start (Ray is up, stages are planned) to the end of the last one, and as whole commands, with what comes before
+    (a new database, Ray) and after (the report).
+    """
+    values = {f"{stage}.epochs": 1 if size.rounds <= 2 else STUDY_EPOCHS for stage in STUDY_STAGES} | {"attacks.names": "none"}
+    sets = [part for name, value in values.items() for part in ("--set", f"{name}={value}")]
+    study = ["study/run.py", "--space", "demo", "--profile", "generated", "--storage", str(folder / "study")]
+    study += ["--max-concurrent", "2", "--seeds", STUDY_SEEDS, *sets]
+    _phases([*study, "--dry-run"])  # makes the data
+    [data] = (folder / "study" / "generated").iterdir()
+    bare = ["-m", "tests.benchmarks.bare", str(data), str(folder / "bare"), STUDY_SEEDS, json.dumps(values)]
+    before, trials, after = _phases(study, "preflight: ", "10 done, ")
+    bare_before, bare_trials, bare_after = _phases(bare, "ready", "done")
+    stages, bare_stages = _stages(folder / "study"), _stages(folder / "bare")
+    if stages.keys() != bare_stages.keys():
+        raise RuntimeError("study and bare loop have not computed the same stages")
+    notes = {"before the trials": before, "after them": after, "seconds of all stages": sum(stages.values())}
+    notes |= {"bare, before the trials": bare_before, "bare, seconds of all stages": sum(bare_stages.values())}
+    against = "a bare loop in 2 processes"
+    yield Row("study, 2 workers, its trials", against, "s", trials, bare_trials, trials / bare_trials, 1.03, True, notes)
+    whole, bare_whole = before + trials + after, bare_before + bare_trials + bare_after
+    yield Row("the same, the whole commands", against, "s", whole, bare_whole, whole / bare_whole, 1.03, True)
+
+
+def _phases(arguments: Sequence[str], *marks: str) -> list[float]:
+    """Seconds of a command of Python's up to each line that begins with the next of `marks`, and to its end."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "study/run.py", "--space", "demo", "--profile", "generated", "--storage", str(folder / "study")]
-    command += ["--max-concurrent", "2", "--seeds", "2", *sets]
-    root = folder / "study" / "generated"
-    subprocess.run([*command, "--dry-run"], cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
-    study = timed(
-        lambda: subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL), size.device
-    )
-    [data] = [path for path in root.iterdir() if path.is_dir()]
-    bare = [sys.executable, "-m", "tests.benchmarks.bare", str(data), str(folder / "bare"), json.dumps(short)]
+    times, left, said = [time.perf_counter()], list(marks), []
+    with subprocess.Popen(
+        [sys.executable, *arguments], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            said.append(line)
+            if left and line.startswith(left[0]):
+                times.append(time.perf_counter())
+                del left[0]
+    times.append(time.perf_counter())
+    if process.returncode != 0 or left:
+        raise RuntimeError(f"{arguments[:2]} ended with {process.returncode}, without {left}:\n{''.join(said)}")
+    return [later - earlier for earlier, later in itertools.pairwise(times)]
 
-    def both() -> None:
-        workers = [subprocess.Popen([*bare, str(number)], cwd=ROOT, env=environment) for number in (0, 1)]
-        for worker in workers:
-            if worker.wait():
-                raise RuntimeError("a bare worker failed")
 
-    loop = timed(both, size.device)
-    notes = {"seconds beside the trials": study - loop}
-    yield Row("study, 2 workers, wall time", "a bare loop in 2 processes", "s", study, loop, study / loop, 1.03, True, notes)
+def _stages(storage: Path) -> dict[str, float]:
+    """Seconds of the stored stages, by key."""
+    store = StageStore(storage)
+    records = (record for stage in store.files.names(STAGES) for record in store.records(stage))
+    return {record["key"]: float(record["seconds"]) for record in records}
 
 
 def row_export(size: Size, folder: Path) -> Iterator[Row]:
