@@ -12,7 +12,6 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -54,7 +53,6 @@ LOSSES = {
 STUDY = "study"  # column that names the study of a row, where several are laid over one another
 
 Looks = dict[tuple[str, str], tuple[str, str]]  # colour and marker of a method, in an overlay of a study's raw and the rest
-Point = tuple[float, float] | NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,6 @@ STYLE: Any = {
     "axes.unicode_minus": True,
     "text.parse_math": False,
     "svg.fonttype": "none",
-    "figure.constrained_layout.use": True,
 }
 
 
@@ -245,9 +242,10 @@ def sweep_groups(settings: pd.DataFrame, param: str, metric: str) -> list[tuple[
         for name in others
         if swept.groupby(param)[name].nunique(dropna=False).max() > 1 or (name in SYMBOLS and swept[name].nunique() > 1)
     ]
+    called = [SYMBOLS.get(name, name.rpartition(".")[2]) for name in others]
     swept["rest"] = [
-        " ".join(f"{SYMBOLS.get(name, name.rpartition('.')[2])}={_plain(row[name])}" for name in others)
-        for _, row in swept.iterrows()
+        " ".join(f"{name}={_plain(value)}" for name, value in zip(called, values, strict=True))
+        for values in swept[others].astype(object).itertuples(index=False, name=None)
     ]
     lines = swept.dropna(subset=[metric]).groupby("rest")
     return [(str(rest), group.sort_values(param)) for rest, group in lines if group[param].nunique() > 1][: len(PALETTE)]
@@ -336,6 +334,7 @@ def attribute_figure(trials: pd.DataFrame, settings: pd.DataFrame, prefix: str =
 def save(figure: Figure, stem: FilePath, kinds: Sequence[str] = ("png", "pdf")) -> list[FilePath]:
     """Writes the figure as `<stem>.<kind>` of each kind; returns the files. Equal figures give equal files."""
     with matplotlib.rc_context(STYLE):
+        lay_out(figure)
         paths = [stem.with_name(f"{stem.name}.{kind}") for kind in kinds]
         for kind, path in zip(kinds, paths, strict=True):
             figure.savefig(path, dpi=160, metadata={"CreationDate": None} if kind == "pdf" else None)
@@ -377,16 +376,24 @@ def _unsized(match: re.Match[str]) -> str:
 def _svg(figure: Figure, salt: str) -> str:
     out = io.StringIO()
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": salt}):
+        lay_out(figure)
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    figure.set_layout_engine("none")  # what is saved of it next looks the same, and is not laid out again
     return out.getvalue()
 
 
 def canvas(size: tuple[float, float]) -> Figure:
     """An empty figure that draws without a display; size in inches."""
-    figure = Figure(figsize=size)
+    figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def lay_out(figure: Figure) -> None:
+    """Decides where everything in the figure lies, once: a figure that keeps its layout engine is drawn twice for each file."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine(None)
 
 
 def _overlaid(frame: pd.DataFrame) -> bool:
@@ -579,30 +586,40 @@ def _place_labels(
     """
     figure = axes.get_figure(root=True)
     assert figure is not None
-    figure.draw_without_rendering()  # the layout decides where points land
+    lay_out(figure)  # which decides where points land
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
     inside = axes.get_window_extent(renderer)
-    taken = [text.get_window_extent(renderer) for text in fixed]
-    taken += [_pixels(axes, _at(trial, plane), 3) for _, trial in trials.head(MOST_TOLD).iterrows()]
-    for _, row in settings.iterrows():
-        mean_x, mean_y = _at(row, plane)
-        taken.append(_pixels(axes, (mean_x, mean_y), 6))
-        dx, dy = _half_widths(row, plane)
-        taken.append(_pixels(axes, (mean_x - dx, mean_y), 1, (mean_x + dx, mean_y)))
-        taken.append(_pixels(axes, (mean_x, mean_y - dy), 1, (mean_x, mean_y + dy)))
-    for front in fronts:
-        taken += [_pixels(axes, start, 1, end) for start, end in pairwise(front)]
+    places = _places(settings, plane)
+    half_widths = np.array([_half_widths(row, plane) for _, row in settings.iterrows()])
+    boxes = [np.array(text.get_window_extent(renderer).extents).reshape(1, 4) for text in fixed]
+    boxes += [_pixels(axes, _places(trials.head(MOST_TOLD), plane), 3), _pixels(axes, places, 6)]
+    boxes += [_pixels(axes, places - arm, 1, places + arm) for arm in (half_widths * (1, 0), half_widths * (0, 1))]
+    boxes += [_pixels(axes, front[:-1], 1, front[1:]) for front in fronts]
+    taken = np.concatenate(boxes)
 
     texts = distinct_part(list(settings.loc[settings["method"] != RAW, "label"]))
+    offsets = np.array(LABEL_OFFSETS, float)
     names: list[Bbox] = []
     lines: list[Path] = []
     counted = settings["n"].nunique() > 1 or settings["n"].iloc[0] == 1
-    for _, row in settings.iterrows():
+    for (_, row), place in zip(settings.iterrows(), places, strict=True):
         text = short(texts.get(row["label"], row["label"])) + (f" (n = {row['n']})" if counted else "")
-        for dx, dy in LABEL_OFFSETS:
-            label = axes.annotate(
+        extent = Text(0, 0, text, fontsize=8, figure=figure).get_window_extent(renderer)
+        size = np.array([extent.width, extent.height])
+        mark = axes.transData.transform(place)
+        # A name at the right of its mark begins there, one at the left ends there; above and below likewise.
+        corners = mark + offsets * figure.dpi / 72 + (np.sign(offsets) - 1) / 2 * size
+        for (dx, dy), corner in zip(LABEL_OFFSETS, corners, strict=True):
+            box = Bbox(np.array([corner, corner + size]))
+            fits = inside.containsx(box.x0) and inside.containsx(box.x1) and inside.containsy(box.y1)
+            if not fits or _overlaps(box, taken):
+                continue
+            line = Path(np.array([mark, corner + size / 2]))
+            if any(line.intersects_bbox(name) for name in names) or any(other.intersects_bbox(box) for other in lines):
+                continue
+            axes.annotate(
                 text,
-                _at(row, plane),
+                (place[0], place[1]),
                 (dx, dy),
                 textcoords="offset points",
                 ha="left" if dx > 0 else "right" if dx < 0 else "center",
@@ -612,24 +629,27 @@ def _place_labels(
                 zorder=6,
                 arrowprops={"arrowstyle": "-", "lw": 0.6, "color": GREY, "shrinkA": 0} if max(abs(dx), abs(dy)) > 9 else None,
             )
-            label.update_positions(renderer)
-            box = Text.get_window_extent(label, renderer)  # without the thin line
-            middle = (box.x0 + box.width / 2, box.y0 + box.height / 2)
-            line = Path(np.array([axes.transData.transform(_at(row, plane)), middle]))
-            crossed = any(line.intersects_bbox(name) for name in names) or any(other.intersects_bbox(box) for other in lines)
-            fits = inside.containsx(box.x0) and inside.containsx(box.x1) and inside.containsy(box.y1)
-            if fits and not crossed and not any(box.overlaps(other) for other in (*taken, *names)):
-                names.append(box)
-                lines.append(line)
-                break
-            label.remove()
+            names.append(box)
+            lines.append(line)
+            taken = np.vstack([taken, box.extents])
+            break
 
 
-def _pixels(axes: Axes, at: Point, margin: float, end: Point | None = None) -> Bbox:
-    """The box on the canvas around a point, or around the level or upright line to `end`, in data coordinates."""
-    corners = axes.transData.transform(np.array([at, at if end is None else end]))
-    (x0, y0), (x1, y1) = corners.min(axis=0) - margin, corners.max(axis=0) + margin
-    return Bbox.from_extents(x0, y0, x1, y1)
+def _places(frame: pd.DataFrame, plane: Plane) -> NDArray[np.float64]:
+    """(rows, 2): where trials or settings lie, in the units of the figure."""
+    return frame[list(plane.names)].to_numpy(float) * _scales(plane)
+
+
+def _pixels(axes: Axes, at: NDArray[np.float64], margin: float, end: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+    """(n, 4): the boxes x0, y0, x1, y1 on the canvas around points (n, 2), or around the level or upright lines to `end`, in
+    data coordinates."""
+    ends = np.stack([axes.transData.transform(at), axes.transData.transform(at if end is None else end)])
+    return np.hstack([ends.min(axis=0) - margin, ends.max(axis=0) + margin])
+
+
+def _overlaps(box: Bbox, others: NDArray[np.float64]) -> bool:
+    x0, y0, x1, y1 = others.T
+    return bool(((box.x0 <= x1) & (x0 <= box.x1) & (box.y0 <= y1) & (y0 <= box.y1)).any())
 
 
 def legend_below(figure: Figure, columns: int = 2) -> None:

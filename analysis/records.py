@@ -20,8 +20,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
 from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
 from mlflow.store.db.db_types import DATABASE_ENGINES
@@ -252,7 +254,10 @@ def read_curves(study: Study, names: Iterable[str], run_ids: Sequence[str] | Non
 def fetch_artifact(study: Study, run_id: str, name: str, folder: str | Path) -> Path:
     """Copies one artifact of a run into `folder`. Raises AnalysisError when the run has none, or it cannot be fetched."""
     try:
-        return Path(MlflowClient(tracking_uri=study.tracking_uri).download_artifacts(run_id, name, str(folder)))
+        run = MlflowClient(tracking_uri=study.tracking_uri).get_run(run_id)
+        # By its place: by its run MLflow looks for logged models too, which takes twice as long.
+        uri = f"{run.info.artifact_uri}/{name}"
+        return Path(download_artifacts(uri, dst_path=str(folder), tracking_uri=study.tracking_uri))
     except (MlflowException, SQLAlchemyError, OSError) as error:
         raise AnalysisError(f"{name} of run {run_id} cannot be fetched: {_first_line(error)}") from None
 
@@ -598,14 +603,13 @@ def _distinct_settings(frame: pd.DataFrame) -> pd.Series:
 
 def _typed_param(texts: pd.Series) -> pd.Series:
     """Booleans and numbers where every run has one, text otherwise: MLflow keeps parameters as text."""
-    literals = {text: _literal(text) for text in texts.dropna().unique()}
-    if literals and texts.notna().all():
-        values = texts.map(literals.__getitem__)
-        if all(isinstance(value, bool) for value in literals.values()):
-            return values.astype(bool)
-        if all(isinstance(value, int | float) and not isinstance(value, bool) for value in literals.values()):
-            whole = all(isinstance(value, int) for value in literals.values())
-            return values.astype("int64" if whole else "float64")
+    codes, different = pd.factorize(texts)
+    literals = [_literal(text) for text in different]
+    if literals and (codes >= 0).all():
+        kinds = {type(value) for value in literals}
+        kind = "bool" if kinds == {bool} else "int64" if kinds == {int} else "float64" if kinds <= {int, float} else ""
+        if kind:
+            return pd.Series(np.array(literals, dtype=kind)[codes], index=texts.index)
     return texts.astype(object).where(texts.notna(), None)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import nctdtr, stdtrit  # scipy.stats takes half a second to import
 
 from analysis.tables import CONFIDENCE
 
@@ -161,8 +161,8 @@ def seeds_needed(differences: Iterable[float], power: float = _POWER) -> int | N
         return 2
     effect = abs(known.mean()) / known.std(ddof=1)
     for n in range(2, MOST_SEEDS + 1):
-        critical = stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1)
-        if stats.nct.sf(critical, n - 1, effect * math.sqrt(n)) >= power:  # the other tail adds nothing at such a power
+        critical = stdtrit(n - 1, 0.5 + CONFIDENCE / 2)
+        if 1 - nctdtr(n - 1, effect * math.sqrt(n), critical) >= power:  # the other tail adds nothing at such a power
             return n
     return None
 
