@@ -10,7 +10,7 @@ import logging
 import os
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -172,8 +172,8 @@ class TrialRun:
         self._sending = threading.Thread(target=self._keep_sending, args=(sender,), name=f"MLflow {name}", daemon=True)
         self._sending.start()
 
-    def epoch(self, stage: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
-        self._add(stage, {epoch: metrics})
+    def epoch(self, stage: str, history: Sequence[Mapping[str, float]], epochs: int) -> None:
+        self._add(stage, history)
 
     def waiting(self, stage: str, holder: str) -> None:
         pass
@@ -183,7 +183,7 @@ class TrialRun:
         self._stages[stage.key] = stage.name  # known from now on: an unfinished trial needs its stages too
         pairs = " ".join(f"{name}={key}" for key, name in self._stages.items())
         files = outcome.files if stage.role == stage.name else {}
-        self._add(stage.role, dict(enumerate(outcome.history)), {schema.TAG_STAGE_KEYS: pairs}, files)
+        self._add(stage.role, outcome.history, {schema.TAG_STAGE_KEYS: pairs}, files)
 
     def complete(self, record: TrialRecord, anonymizer: bytes | None) -> bool:
         """The final figures, the record and the anonymizer; the run is FINISHED after all of it. See `_end`."""
@@ -227,16 +227,14 @@ class TrialRun:
     def _add(
         self,
         stage: str,
-        rows: Mapping[int, Mapping[str, float]],
+        history: Sequence[Mapping[str, float]],
         tags: Mapping[str, str] | None = None,
         files: Mapping[str, bytes] | None = None,
     ) -> None:
         with self._lock:
             known = self._account.rows.setdefault(stage, {})
-            for epoch, metrics in rows.items():
-                # epochs of a worker that died are learnt of after those that followed, and were before them
-                time = min([now(), *(row.time for later, row in known.items() if later > epoch)])
-                known.setdefault(epoch, Row(time, dict(metrics)))
+            for epoch, metrics in enumerate(history[len(known) :], start=len(known)):
+                known[epoch] = Row(now(), dict(metrics))
             self._account.tags.update(tags or {})
             self._account.files.update(files or {})
         self._changed.set()

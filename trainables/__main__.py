@@ -6,7 +6,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -75,9 +75,9 @@ def _run(options: argparse.Namespace) -> int:
 class Terminal:
     """Progress on standard output, one line an epoch."""
 
-    def epoch(self, stage: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
-        figures = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-        print(f"{stage} {epoch + 1}/{epochs}  {figures}", flush=True)
+    def epoch(self, stage: str, history: Sequence[Mapping[str, float]], epochs: int) -> None:
+        figures = "  ".join(f"{name} {value:.4f}" for name, value in history[-1].items())
+        print(f"{stage} {len(history)}/{epochs}  {figures}", flush=True)
 
     def waiting(self, stage: str, holder: str) -> None:
         print(f"{stage}: another process computes it ({holder}); waiting", flush=True)

@@ -32,8 +32,8 @@ log = logging.getLogger(__name__)
 class Reporter(Protocol):
     """Who wants to know how a trial goes: a terminal, MLflow, Ray."""
 
-    def epoch(self, stage: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
-        """A stage finished `epoch` (0-based) of `epochs`."""
+    def epoch(self, stage: str, history: Sequence[Mapping[str, float]], epochs: int) -> None:
+        """A stage finished another of its `epochs`; `history` has the metrics of all so far, whoever computed them."""
 
     def waiting(self, stage: str, holder: str) -> None:
         """Another worker computes this stage; `holder` names it."""

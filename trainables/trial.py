@@ -6,7 +6,7 @@ import io
 import logging
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -175,7 +175,7 @@ class _Heard:
         heard, self._heard = self._heard, False
         return heard
 
-    def epoch(self, stage: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+    def epoch(self, stage: str, history: Sequence[Mapping[str, float]], epochs: int) -> None:
         self._heard = True
         self._attempts.got_on()
 
@@ -210,10 +210,10 @@ class _Progress:
         self._start, self._waited = time.monotonic(), 0.0
         self._waits_since: float | None = None
 
-    def epoch(self, stage: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+    def epoch(self, stage: str, history: Sequence[Mapping[str, float]], epochs: int) -> None:
         self._waits_since = None
-        self._epochs[stage], self._done[stage] = epochs, epoch + 1
-        self._report(stage, epoch + 1, epochs)
+        self._epochs[stage], self._done[stage] = epochs, len(history)
+        self._report(stage, len(history), epochs)
 
     def waiting(self, stage: str, holder: str) -> None:
         now = time.monotonic()  # it is told again and again, and not when it has ended
@@ -243,9 +243,9 @@ class _All:
     def __init__(self, *reporters: Any) -> None:
         self._reporters = reporters
 
-    def epoch(self, stage: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+    def epoch(self, stage: str, history: Sequence[Mapping[str, float]], epochs: int) -> None:
         for reporter in self._reporters:
-            reporter.epoch(stage, epoch, epochs, metrics)
+            reporter.epoch(stage, history, epochs)
 
     def waiting(self, stage: str, holder: str) -> None:
         for reporter in self._reporters:

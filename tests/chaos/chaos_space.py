@@ -11,7 +11,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +63,9 @@ class Journal:
     def __init__(self, path: str | Path, keys: Mapping[str, str], reporter: Any) -> None:
         self._path, self._keys, self._reporter = path, keys, reporter
 
-    def epoch(self, stage: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
-        write(self._path, "epoch", self._keys[stage], epoch)
-        self._reporter.epoch(stage, epoch, epochs, metrics)
+    def epoch(self, stage: str, history: Sequence[Mapping[str, float]], epochs: int) -> None:
+        write(self._path, "epoch", self._keys[stage], len(history) - 1)
+        self._reporter.epoch(stage, history, epochs)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reporter, name)

@@ -84,13 +84,13 @@ class _Curves:
     def __init__(self) -> None:
         self.points: dict[str, dict[int, float]] = {}
 
-    def epoch(self, stage: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
-        for name, value in metrics.items():
-            self.points.setdefault(f"{stage}/{name}", {})[epoch] = float(value)
+    def epoch(self, stage: str, history: Sequence[Mapping[str, float]], epochs: int) -> None:
+        for epoch, metrics in enumerate(history):
+            for name, value in metrics.items():
+                self.points.setdefault(f"{stage}/{name}", {})[epoch] = float(value)
 
     def finished(self, stage: Any, outcome: Any, reused: bool) -> None:
-        for epoch, metrics in enumerate(outcome.history):
-            self.epoch(stage.role, epoch, 0, metrics)
+        self.epoch(stage.role, outcome.history, 0)
 
     def waiting(self, stage: str, holder: str) -> None:
         pass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -216,7 +216,7 @@ def until_done(
 
 
 class Silent:
-    def epoch(self, stage: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None: ...
+    def epoch(self, stage: str, history: Sequence[Mapping[str, float]], epochs: int) -> None: ...
 
     def waiting(self, stage: str, holder: str) -> None: ...
 

@@ -99,6 +99,10 @@ def test_the_next_worker_goes_on_with_the_run_of_the_last(study: Study) -> None:
     assert finished_trials(study.runs()) == {"key"}
 
 
+def losses(epochs: int) -> list[dict[str, float]]:
+    return [{"loss": float(epoch)} for epoch in range(epochs)]
+
+
 def trial_run(study: Study) -> TrialRun:
     spool = Spool(study.files, study.tracking_uri, study.experiment_id)
     return TrialRun(study.tracking_uri, study.experiment_id, spool, "key", "a trial", study.tags, TrialConfig())
@@ -110,7 +114,7 @@ def test_an_outage_in_the_middle_costs_nothing(study: Study, monkeypatch: pytest
     monkeypatch.setattr(MlflowClient, "log_batch", lambda *arguments, **named: away(*arguments, **named))  # noqa: PLW0108
     run = trial_run(study)
     for epoch in range(20):
-        run.epoch("minimax", epoch, 20, {"loss": float(epoch)})
+        run.epoch("minimax", losses(epoch + 1), 20)
         time.sleep(0.01)
     run.complete(RECORD, b"weights")
     assert away.calls > 7
@@ -121,16 +125,20 @@ def test_an_outage_in_the_middle_costs_nothing(study: Study, monkeypatch: pytest
     assert study.send_unsent() == 0
 
 
-def test_epochs_of_a_worker_that_died_are_before_those_that_followed(study: Study) -> None:
-    run = trial_run(study)
-    for epoch in (2, 3):
-        run.epoch("minimax", epoch, 4, {"loss": float(epoch)})
-        time.sleep(0.01)
-    history = [{"loss": float(epoch)} for epoch in range(4)]
-    run.finished(SimpleNamespace(key="k", name="minimax", role="minimax"), Outcome({}, history), reused=False)  # type: ignore[arg-type]
-    run.complete(RECORD, None)
+def test_what_a_worker_that_died_did_not_tell_is_told_before_what_follows(study: Study) -> None:
+    first = trial_run(study)
+    first.epoch("minimax", losses(1), 4)
+    first.fail("told to stop", "KILLED")
+    second = trial_run(study)
+    second.epoch("minimax", losses(3), 4)  # the second was saved, and its worker died
+    second.fail("told to stop", "KILLED")
+    third = trial_run(study)
+    stage = SimpleNamespace(key="k", name="minimax", role="minimax")
+    third.finished(stage, Outcome({}, losses(4)), reused=False)  # type: ignore[arg-type]
+    third.complete(RECORD, None)
     found = MlflowClient(study.tracking_uri).get_metric_history(run_of(study).info.run_id, "minimax/loss")
-    assert [point.step for point in sorted(found, key=lambda point: (point.timestamp, point.step))] == [0, 1, 2, 3]
+    assert [point.step for point in found] == [0, 1, 2, 3], "in the order in which they came"
+    assert [point.timestamp for point in found] == sorted(point.timestamp for point in found)
 
 
 def test_what_cannot_be_sent_in_the_end_waits_in_the_storage(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +146,7 @@ def test_what_cannot_be_sent_in_the_end_waits_in_the_storage(study: Study, monke
     with monkeypatch.context() as patched:
         patched.setattr(MlflowClient, "search_runs", Away(MlflowClient.search_runs))
         run = trial_run(study)
-        run.epoch("minimax", 0, 1, {"loss": 1.0})
+        run.epoch("minimax", [{"loss": 1.0}], 1)
         assert not run.complete(RECORD, b"weights")
         assert study.send_unsent() == 1
     assert study.runs() == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +30,8 @@ class Listener:
         self.reused: list[str] = []
         self.patience = patience
 
-    def epoch(self, stage: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
-        self.epochs.append((stage, epoch))
+    def epoch(self, stage: str, history: Sequence[Mapping[str, float]], epochs: int) -> None:
+        self.epochs.append((stage, len(history) - 1))
 
     def waiting(self, stage: str, holder: str) -> None: ...
 

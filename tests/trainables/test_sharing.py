@@ -11,7 +11,7 @@ import signal
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.synchronize import Barrier, Event
 from pathlib import Path
 from typing import Any
@@ -34,8 +34,8 @@ class Events:
         self.all: list[tuple[str, str]] = []
         self._on = on
 
-    def epoch(self, stage: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
-        self._add(f"epoch {epoch}", stage)
+    def epoch(self, stage: str, history: Sequence[Mapping[str, float]], epochs: int) -> None:
+        self._add(f"epoch {len(history) - 1}", stage)
 
     def waiting(self, stage: str, holder: str) -> None:
         self._add("waiting", stage)

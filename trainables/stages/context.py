@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -38,7 +38,7 @@ _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 @dataclass(frozen=True)
 class StageContext:
-    """`report(epoch, epochs, metrics)` is called once an epoch; `stop()` asks, at every step, whether to end now.
+    """`report(history, epochs)` is called once an epoch with all so far; `stop()` asks, at every step, whether to end now.
 
     `together`: the stage is one of several judges that run side by side; see `trainables.stages.judges`.
     `ranks`: it runs in several processes, of which each has a share of every batch; see `trainables.stages.ranks`.
@@ -50,7 +50,7 @@ class StageContext:
     data: TrialData
     inputs: Mapping[str, Outcome]
     work: Work
-    report: Callable[[int, int, Mapping[str, float]], None]
+    report: Callable[[Sequence[Mapping[str, float]], int], None]
     stop: Callable[[], bool]
     together: Member | None = None
     ranks: Ranks | None = None

@@ -101,12 +101,12 @@ def _attack(
 ) -> Outcome:
     """Trains `attackers` classifiers; the one that reads most in test counts. Each has a checkpoint of its own."""
     count, epochs = context.config.evaluate_privacy.attackers, context.config.evaluate_privacy.epochs
-    trained = []
+    trained: list[Outcome] = []
+
+    def report(history: Sequence[Mapping[str, float]], _: int) -> None:
+        context.report([*(row for outcome in trained for row in outcome.history), *history], count * epochs)
+
     for number in range(count):
-
-        def report(epoch: int, _: int, metrics: Mapping[str, float], first: int = number * epochs) -> None:
-            context.report(first + epoch, count * epochs, metrics)
-
         work = context.work.part(f"attacker{number}") if number else context.work
         part = replace(context, work=work, report=report)
         trained.append(_attacker(part, number, name, attributes, loaders, prefix))

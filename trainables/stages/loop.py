@@ -166,7 +166,7 @@ def run_epochs(
             best.value, best.epoch = metrics[best.metric], number
             best.state = {name: copy.deepcopy(parts[name].state_dict()) for name in best.parts}
         save()
-        context.report(number, epochs, metrics)
+        context.report(history, epochs)
         if number + 1 < epochs and context.stop():
             raise Stopped(f"{context.stage}: stopped after epoch {number} of {epochs}; saved")
     if best is not None:

@@ -377,7 +377,7 @@ def _compute(task: _Task, runtime: Runtime, data: TrialData, ranks: Ranks) -> No
         data=data,
         inputs=task.inputs,
         work=_SharedWork(ranks, None),
-        report=lambda epoch, epochs, metrics: None,
+        report=lambda history, epochs: None,
         stop=lambda: ranks.agreed(False),
         ranks=ranks,
     )
