@@ -11,6 +11,9 @@ from sklearn.metrics import average_precision_score, f1_score, roc_curve
 
 Array = NDArray[np.float64]
 
+# Of a probability. Answers that differ by less owe it to the batches they were computed in: blank frames must tie.
+DIGITS = 6
+
 
 def topk_accuracy(probabilities: Array, labels: NDArray[np.int64], k: int) -> float:
     """Share of rows of (N, K) whose label is among the k most probable classes; with fewer than k classes, all of them."""

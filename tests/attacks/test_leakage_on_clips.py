@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 from tests.attacks.test_attack_trials import SILENT, SMALL, run
 from trainables.config import TrialConfig, with_values
+from trainables.metrics import leakage_of
+from trainables.stages import evaluate_privacy
 
 Row = dict[str, str]
 
@@ -82,3 +89,12 @@ def test_pa_hmdb51_by_ranges_of_frames(tiny_config: TrialConfig, tiny_data: Path
     if with_attacks:
         assert "worst_leakage" in record.metrics
         assert "attack.retrained" in record.metrics, "on the images: the training clips carry no labels"
+
+
+def test_answers_that_differ_by_rounding_only_are_ties() -> None:
+    labels = torch.tensor([[1.0], [0.0], [0.0], [0.0]])
+    nearly = torch.full((4, 1, 1), 0.3) + torch.tensor([1e-7, 0.0, -1e-7, 0.0])[:, None, None]  # a batch of another size
+    context: Any = SimpleNamespace(judged=lambda batches: batches, autocast=contextlib.nullcontext)
+    batches: Any = [{"scores": nearly[:3], "attributes": labels[:3]}, {"scores": nearly[3:], "attributes": labels[3:]}]
+    answers = evaluate_privacy._predict(context, nn.Identity(), lambda batch, training: batch["scores"], batches)
+    assert leakage_of(*answers, ("a",)).leakage == 0.0

@@ -16,15 +16,13 @@ from trainables.config import ConfigError, NetworkConfig
 from trainables.data.boxes import Boxes
 from trainables.data.items import StillSplits, VideoSplits
 from trainables.data.loader import Batch, EvaluationClips, Loader, Stills, TrainingClips
-from trainables.metrics import leakage_of
+from trainables.metrics import DIGITS, leakage_of
 from trainables.models.anonymizers import Anonymizer
 from trainables.models.axes import frames_of
 from trainables.models.privacy import PRIVACY_BACKBONES, build_privacy_classifier
 from trainables.stages.context import StageContext, validation_clip
 from trainables.stages.evaluate_privacy import attacked_clip, require_labels
 from trainables.stages.loop import Epoch, Stateful, run_epochs
-
-_DIGITS = 6  # of a probability: what differs by less owes it to the batch it was computed in
 
 # (B, T, C, H, W) raw and anonymized -> the frames or clips that an attacker is shown.
 Shown = Callable[[Tensor, Tensor], Tensor]
@@ -198,7 +196,7 @@ def ask(
         probabilities = logits.float().sigmoid().mean(dim=2)
         answers.append(probabilities.unflatten(1, (-1, clips)).mean(dim=2).double().cpu())
         labels.append(batch["attributes"].double().cpu())
-    return torch.cat(answers, dim=1).round(decimals=_DIGITS), torch.cat(labels)
+    return torch.cat(answers, dim=1).round(decimals=DIGITS), torch.cat(labels)
 
 
 def leakage(answers: Tensor, labels: Tensor) -> float | None:

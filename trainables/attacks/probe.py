@@ -12,6 +12,7 @@ from torch import Tensor
 from trainables.attacks.common import Target, attribute_evidence, leakage, target_of
 from trainables.attacks.evidence import Curve
 from trainables.data.loader import EvaluationClips, Loader, Stills
+from trainables.metrics import DIGITS
 from trainables.models.action import ActionClassifier, build_action_classifier
 from trainables.stages import EVALUATE_ACTION
 from trainables.stages.context import StageContext, validation_clip
@@ -81,4 +82,4 @@ def _fit(train: Tensor, labels: Tensor, test: Tensor) -> Tensor:
         linear = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
         linear.fit(train[:, kept].numpy(), attribute.numpy())
         columns.append(torch.from_numpy(linear.predict_proba(test[:, kept].numpy())[:, 1]))
-    return torch.stack(columns, dim=1).round(decimals=6)
+    return torch.stack(columns, dim=1).round(decimals=DIGITS)

@@ -102,6 +102,7 @@ EVALUATE_PRIVACY = Stage(
     ("privacy_evaluation",),
     (ANONYMIZER,),
     judge="evaluate_privacy",
+    version=2,
 )
 # f_B' on images it was not trained for: another set, or anonymized ones after training on raw ones (Table 6).
 TEST_PRIVACY = Stage(
@@ -118,4 +119,5 @@ EVALUATE_CLIP_PRIVACY = Stage(
     ("clips_with_attributes",),
     (ANONYMIZER,),
     judge="evaluate_privacy",
+    version=2,
 )

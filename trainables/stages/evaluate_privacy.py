@@ -18,7 +18,7 @@ from trainables.config import ClipConfig
 from trainables.data.boxes import Boxes
 from trainables.data.items import DataError, Still, StillSplits, VideoSplits
 from trainables.data.loader import Batch, EvaluationClips, Loader, Stills, TrainingClips
-from trainables.metrics import Leakage, leakage_of
+from trainables.metrics import DIGITS, Leakage, leakage_of
 from trainables.models.anonymizers import Anonymizer
 from trainables.models.axes import frames_of
 from trainables.models.privacy import build_privacy_classifier
@@ -255,7 +255,7 @@ def _predict(context: StageContext, classifier: nn.Module, logits: _Logits, load
             scores = logits(batch, training=False)
         probabilities.append(scores.float().sigmoid().mean(dim=1).double().cpu())
         labels.append(batch["attributes"].double().cpu())
-    return torch.cat(probabilities).numpy(), torch.cat(labels).numpy()
+    return torch.cat(probabilities).round(decimals=DIGITS).numpy(), torch.cat(labels).numpy()
 
 
 def _leakage(
