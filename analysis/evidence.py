@@ -521,6 +521,11 @@ def _limits(
         items, groups = max(sizes)
         few = " So few that the intervals are too narrow." if min(groups for _, groups in sizes) < FEW_GROUPS else ""
         found.append(f"The tests rest on at most {items} test items from {groups} sources.{few}")
+        if any(items == groups for items, groups in sizes):
+            found.append(
+                "In some tests no two items have the same recorded source, and each counts as independent: if several were cut"
+                " from one recording all the same, those intervals are too narrow."
+            )
     read = sorted({name for attack in attacks for name in attack.attributes} or {n for n in _attributes(trial)})
     if read:
         found.append(f"Private attributes that were looked for: {', '.join(read)}. Any other was not.")

@@ -15,7 +15,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -44,7 +44,9 @@ from trainables.schema import (
     ATTACK_RAW,
     ATTACK_VALID,
     CLIP,
+    CPU_HOURS,
     FINAL_METRICS,
+    GPU_HOURS,
     STUDY_RUN,
     TAG_CONFIG,
     TAG_KIND,
@@ -102,6 +104,8 @@ class Study:
     incomplete = finished without its front metrics; superseded = an older run of the same setting and seed; outdated = the
     study plans that setting and seed under another key since, because code, data or recipe changed; missing = planned and
     never started (no run id). Incomplete runs are in both tables, all others in this table only.
+
+    `hours`: what the study's own run says of its GPUs or cores, by metric (GPU_HOURS and CPU_HOURS of the schema).
     """
 
     name: str
@@ -112,6 +116,7 @@ class Study:
     curve_names: tuple[str, ...]
     tracking_uri: str
     experiment_id: str = ""
+    hours: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def complete(self) -> pd.DataFrame:
@@ -132,6 +137,7 @@ def read_study(space: str, profile: str | None = None, tracking_uri: str | None 
         runs = _runs(client, experiment.experiment_id)
         parents = runs.tags.index[runs.tags[TAG_KIND] == STUDY_RUN] if TAG_KIND in runs.tags else runs.info.index[:0]
         plan = _last_plan(client, runs.info.loc[parents])
+        hours = _hours(client, parents)
     trials, unfinished = _tables(runs.without(parents), plan)
     return Study(
         name=experiment.name,
@@ -142,6 +148,7 @@ def read_study(space: str, profile: str | None = None, tracking_uri: str | None 
         curve_names=runs.curve_names,
         tracking_uri=uri,
         experiment_id=experiment.experiment_id,
+        hours=hours,
     )
 
 
@@ -412,6 +419,16 @@ def _last_plan(client: MlflowClient, parents: pd.DataFrame) -> pd.DataFrame | No
             except (MlflowException, OSError, ValueError, KeyError, TypeError):
                 continue
     return None
+
+
+def _hours(client: MlflowClient, parents: pd.Index) -> dict[str, float]:
+    """Summed, should a study have several runs of its own; each counts the launches that found it."""
+    found: dict[str, float] = {}
+    for run_id in parents:
+        for name, value in client.get_run(str(run_id)).data.metrics.items():
+            if name.startswith((GPU_HOURS, CPU_HOURS)):
+                found[name] = found.get(name, 0.0) + value
+    return found
 
 
 def _profile_of(experiment: Experiment, space: str) -> str:

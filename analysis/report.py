@@ -8,7 +8,7 @@ import hashlib
 import io
 import math
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from analysis.pareto import covered
 from analysis.plane import Plane, corner
 from analysis.published import Printed
 from analysis.records import PARAM, RAW, AnalysisError, Study, fetch_artifact, read_curves, read_records, shown_uri
-from trainables.schema import AP, AP_CHANCE, ARTIFACT_FRAMES, CLIP, FINAL_METRICS
+from trainables.schema import AP, AP_CHANCE, ARTIFACT_FRAMES, CLIP, CPU_HOURS, FINAL_METRICS, GPU_HOURS
 
 DEFAULT = tables.DEFAULT
 _HERE = Path(__file__).parent
@@ -34,6 +34,7 @@ _MOST_NAMED = 4  # settings named with a remark on some of them
 _MOST_ROWS = 150  # of a table on the page; the CSV files have all
 _MOST_RECORDS = 24  # trials asked for what they were measured with
 _MOST_VALUES = 12  # of a parameter that varies
+_IDLE = {"starting": "starting workers", "waiting": "waiting for stages of other trials", "unused": "held by no trial"}
 
 
 @dataclass(frozen=True)
@@ -670,6 +671,7 @@ def _measured_table(study: Study, settings: pd.DataFrame, plane: Plane) -> Table
     devices = sorted({str(device) for record in records for device in _devices(record)})
     rows.append(["device", ", ".join(devices) or "not recorded"])
     rows.append(["time", _hours(trials, records)])
+    rows += [[f"{what} of the study", told] for what, told in _held(study.hours)]
     of = f", from the records of {len(records)} of {len(trials)} trials" if len(records) < len(trials) else ""
     return Table(f"With what and on what{of}.", ("what", "measured"), rows)
 
@@ -690,6 +692,16 @@ def _hours(trials: pd.DataFrame, records: Sequence[dict[str, Any]]) -> str:
     if hours["pipeline_seconds"] > 0:
         told += f"; {hours['pipeline_seconds']:.2f} had each trial computed all of its own"
     return told
+
+
+def _held(hours: Mapping[str, float]) -> Iterator[tuple[str, str]]:
+    """How busy the GPUs, or cores, were over all launches of a study; nothing where its own run does not say."""
+    for prefix, what in ((GPU_HOURS, "GPU hours"), (CPU_HOURS, "CPU core hours")):
+        known = {name.removeprefix(prefix): value for name, value in hours.items() if name.startswith(prefix)}
+        if known:
+            idle = {told: known.get(name, 0.0) for name, told in _IDLE.items()}
+            parts = ", ".join(f"{value:.2f} {told}" for told, value in idle.items())
+            yield what, f"{known.get('busy', 0.0):.2f} busy, {sum(idle.values()):.2f} idle ({parts})"
 
 
 def _share_on_gpus(records: Sequence[dict[str, Any]]) -> float:

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,14 +13,17 @@ import pandas as pd
 import pytest
 from fake_studies import FakeTrial, frames_png, metrics, on_clips, planned_trials
 from matplotlib.text import Text
+from mlflow import MlflowClient
 from PIL import Image
 
 from analysis import figures
 from analysis.__main__ import main
 from analysis.plane import Plane
-from analysis.records import Study, read_curves
+from analysis.records import Study, read_curves, read_study
 from analysis.report import front_text, settings_text, write_report
 from analysis.tables import settings_table
+from study.usage import Usage
+from trainables.schema import GPU_HOURS, STUDY_RUN, TAG_KIND
 
 Maker = Callable[..., Study]
 ROOT = Path(__file__).parents[2]
@@ -260,6 +264,20 @@ def test_metrics_that_are_no_numbers(make_study: Maker, tmp_path: Path) -> None:
     assert "This study gives no answer yet." in page.text
     assert "no finished trial has both metrics" in page.text
     assert page.words.count("finished without top1 and leakage") == 2
+
+
+def test_busy_and_idle_hours_are_those_of_the_studys_own_run(make_study: Maker, tmp_path: Path) -> None:
+    study = make_study([FakeTrial("raw", "raw", metrics=metrics(0.9, 0.8))], plan=[])
+    assert "of the study" not in written(study, tmp_path).text
+    client = MlflowClient(study.tracking_uri)
+    (own,) = client.search_runs([study.experiment_id], f"tags.{TAG_KIND} = '{STUDY_RUN}'")
+    for name, hours in asdict(Usage(busy=12.5, starting=0.25, waiting=1, unused=2)).items():
+        client.log_metric(own.info.run_id, GPU_HOURS + name, hours / 2, step=0)
+        client.log_metric(own.info.run_id, GPU_HOURS + name, hours, step=1)
+    read = read_study("toy", tracking_uri=study.tracking_uri)
+    idle = "3.25 idle (0.25 starting workers, 1.00 waiting for stages of other trials, 2.00 held by no trial)"
+    assert f"GPU hours of the study 12.50 busy, {idle}" in written(read, tmp_path).text
+    assert not any("hours" in name for name in read.trials)
 
 
 def test_frames_that_cannot_be_read_are_said(make_study: Maker, tmp_path: Path) -> None:

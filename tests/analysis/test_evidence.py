@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from browser import CHROMIUM, Browser
-from fake_attacks import action_answers, attack, attacked, attribute_answers, broken, log
+from fake_attacks import action_answers, attack, attacked, attribute_answers, broken, figures_of, log
 from fake_studies import FakeTrial, frames_png, metrics, write_study
 
 from analysis.__main__ import main
@@ -41,7 +41,10 @@ def studied(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
         for label, seed in (("raw", 0), ("good", 0), ("good", 1), ("invalid", 0))
     ]
     trials += [FakeTrial("bare", metrics=metrics(0.8, 0.4), values={"minimax.distortion_budget": 0.7})]
-    trials += [FakeTrial(HOSTILE, metrics=metrics(0.7, 0.3), values={"minimax.distortion_budget": 0.8})]
+    hostile = attack("hostile", 0.6, HOSTILE, question=HOSTILE, worst=[HOSTILE], caption=HOSTILE, measure=HOSTILE)
+    hostile["items"] = [{key: value for key, value in item.items() if key != "group"} for item in hostile["items"]]
+    figures = metrics(0.7, 0.3) | figures_of([hostile])
+    trials += [FakeTrial(HOSTILE, metrics=figures, values={"minimax.distortion_budget": 0.8})]
     trials += [FakeTrial("lost", status="FAILED", reason="out of memory", values={"minimax.distortion_budget": 0.9})]
     write_study(uri, folder / "artifacts", "toy", "generated", trials)
     study = read_study("toy", "generated", uri)
@@ -49,7 +52,6 @@ def studied(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
     kept = {"evaluate_action": action_answers([number < 36 for number in range(40)]), "evaluate_privacy": answers}
     for label, attacks in made.items():
         log(uri, ids[label], attacks, kept)
-    hostile = attack("hostile", 0.6, HOSTILE, question=HOSTILE, worst=[HOSTILE], caption=HOSTILE, measure=HOSTILE)
     log(uri, ids[HOSTILE], [hostile])
     return study, ids
 
@@ -99,6 +101,12 @@ def test_every_figure_stands_with_its_interval_or_number(studied: tuple[Study, d
     for finding in evidence(studied, "good").findings:
         assert finding.low <= finding.leakage <= finding.high
         assert re.search(r"interval|n = \d", finding.raw_text)
+
+
+def test_items_without_a_source_are_said_to_count_as_independent(studied: tuple[Study, dict[str, str]]) -> None:
+    independent = "each counts as independent"
+    assert independent not in words(render(evidence(studied, "good")))
+    assert independent in words(render(evidence(studied, HOSTILE)))
 
 
 def test_missed_controls_are_seen_before_anything_else(studied: tuple[Study, dict[str, str]]) -> None:
