@@ -336,7 +336,7 @@ def _cell(trials: pd.DataFrame, row: pd.Series, name: str) -> str:
         float(trials[prefix + name].mean()) if prefix + name in trials else math.nan for prefix in (ATTACK_LOW, ATTACK_HIGH)
     )
     if value.n == 1 and not math.isnan(low):
-        text = f"{text.removesuffix(' (n = 1)')} (n = 1; {100 * low:.1f} to {100 * high:.1f})".replace("-", "−")
+        text = f"{text.removesuffix(' (n = 1)')} (n = 1; {100 * low:z.1f} to {100 * high:z.1f})".replace("-", "−")
     return f"{text} INVALID" if _missed(trials, name) else text
 
 
@@ -360,7 +360,7 @@ def _range(trials: pd.DataFrame, metric: str) -> str:
     known = trials[metric].dropna() if metric in trials else pd.Series(dtype=float)
     if known.empty:
         return "–"
-    ends = [f"{100 * value:.1f}".replace("-", "−") for value in (known.min(), known.max())]
+    ends = [f"{100 * value:z.1f}".replace("-", "−") for value in (known.min(), known.max())]
     return f"{' to '.join(dict.fromkeys(ends))} (n = {len(known)})"
 
 

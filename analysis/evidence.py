@@ -720,7 +720,7 @@ def _share(value: float) -> float:
 
 
 def _percent(value: float) -> str:
-    return "not known" if math.isnan(value) else f"{100 * value:.1f}\N{NO-BREAK SPACE}%".replace("-", "−")
+    return "not known" if math.isnan(value) else f"{100 * value:z.1f}\N{NO-BREAK SPACE}%".replace("-", "−")
 
 
 def _sure(value: float, low: float, high: float) -> str:

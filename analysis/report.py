@@ -592,7 +592,7 @@ def _amount(printed: Printed | None) -> float | None:
 
 
 def _signed(value: float) -> str:
-    return f"{100 * value:+.1f}".replace("-", "−")
+    return f"{100 * value:+z.1f}".replace("-", "−")
 
 
 def _published_note(study: Study, blocks: Sequence[cells.Block]) -> str:

@@ -52,7 +52,7 @@ class Interval:
         scale, digits = (100, 1) if percent else (1, 3)
 
         def said(value: float) -> str:
-            return f"{round(scale * value, digits) + 0.0:{'+' if signed else ''}.{digits}f}".replace("-", "−")
+            return f"{scale * value:{'+' if signed else ''}z.{digits}f}".replace("-", "−")
 
         if math.isnan(self.value):
             return "–"
