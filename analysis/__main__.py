@@ -163,11 +163,11 @@ def _report(options: argparse.Namespace) -> None:
         for metric in plane.names:
             if lacking := not_recorded(study.trials, metric):
                 raise AnalysisError(f"{study.name}: {lacking}")
-    page = write_report(studies[0], options.out, plane, studies[1:])
-    for study in studies:
+    each = [settings_table(study.trials, plane) for study in studies]
+    page = write_report(studies[0], options.out, plane, studies[1:], each)
+    for study, settings in zip(studies, each, strict=True):
         if len(studies) > 1:
             print(study.name)
-        settings = settings_table(study.trials, plane)
         print(settings_text(settings, plane))
         print(front_text(settings, plane))
         if len(study.unfinished):

@@ -90,14 +90,21 @@ class Page:
     metrics: Table
 
 
-def write_report(study: Study, out: str | Path, plane: Plane = DEFAULT, compared: Sequence[Study] = ()) -> Path:
+def write_report(
+    study: Study,
+    out: str | Path,
+    plane: Plane = DEFAULT,
+    compared: Sequence[Study] = (),
+    each: Sequence[pd.DataFrame] = (),
+) -> Path:
     """Writes report.html, its figures as PNG and PDF, trials.csv, settings.csv and, with seeds enough, attainment.csv into
-    `out`; returns the path of the page. Studies in `compared` are laid over the first one.
+    `out`; returns the path of the page. Studies in `compared` are laid over the first one. `each`: the settings of every
+    study in that plane, where they are made already.
 
     A study with nothing to show gets a page that says so. Raises AnalysisError when `out` cannot be written.
     """
     folder, studies = Path(out), [study, *compared]
-    each = [tables.settings_table(one.trials, plane) for one in studies]
+    each = each or [tables.settings_table(one.trials, plane) for one in studies]
     trials, settings = tables.overlay(studies, each)
     try:
         folder.mkdir(parents=True, exist_ok=True)
