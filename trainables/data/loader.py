@@ -80,6 +80,24 @@ class _Seeded(Dataset[dict[str, Tensor]]):
         """(T, N, 4) people in frames `indices`; None where no boxes are asked for."""
         return None if self.boxes is None else self.boxes.at(item, indices)
 
+    def __getitems__(self, samples: list[SampleId]) -> dict[str, Tensor]:
+        """A batch, as the DataLoader asks for one. Each clip takes its place in it once it is decoded: then it is still in
+        the cache, and the memory it leaves serves the next one. Otherwise most of what a batch costs is the kernel's work, page
+        by page; of the batch itself numpy has it make large pages.
+        """
+        if get_worker_info() is not None:  # torch's own puts a worker's batch into shared memory
+            return cast(dict[str, Tensor], default_collate([self[sample] for sample in samples]))
+        rest: list[dict[str, Tensor]] = []
+        pixels = torch.empty(0)
+        for sample in samples:
+            found = self[sample]
+            clip = found.pop("clips").permute(0, 2, 3, 1)  # as it lies
+            if not rest:
+                pixels = torch.from_numpy(np.empty((len(samples), *clip.shape), np.uint8))
+            pixels[len(rest)] = clip
+            rest.append(found)
+        return {"clips": pixels.permute(0, 1, 4, 2, 3), **default_collate(rest)}
+
     def draw(self, sample: SampleId) -> tuple[float, np.ndarray]:
         """A position in time and `views` rows of uniforms, from (seed, epoch, index) alone."""
         generator = np.random.default_rng([self.seed, sample.epoch, sample.item])
@@ -157,16 +175,8 @@ class Stills(_Seeded):
         return _sample(frames, item, self.draw(sample)[1], sample.item, self.boxes_at(item, [item.frame or 0]))
 
 
-def _collate(samples: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """As torch's own, the pixels in memory that numpy has asked the kernel to back by large pages: where a batch is made anew
-    each time, most of what copying takes is its small pages. A worker's batch goes into shared memory, by torch's own.
-    """
-    if get_worker_info() is not None:
-        return cast(dict[str, Tensor], default_collate(samples))
-    clips = [sample["clips"].permute(0, 2, 3, 1) for sample in samples]  # as they lie
-    pixels = torch.from_numpy(np.empty((len(clips), *clips[0].shape), np.uint8))
-    rest = [{name: value for name, value in sample.items() if name != "clips"} for sample in samples]
-    return {"clips": torch.stack(clips, out=pixels).permute(0, 1, 4, 2, 3), **default_collate(rest)}
+def _as_it_is(batch: Any) -> Any:
+    return batch
 
 
 class _Schedule:
@@ -210,7 +220,7 @@ class Loader:
         self._loader: DataLoader[dict[str, Tensor]] = DataLoader(
             samples,
             batch_sampler=self._schedule,
-            collate_fn=_collate,
+            collate_fn=_as_it_is,
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=pin,
