@@ -1,6 +1,6 @@
 """`python -m tests.benchmarks.bare DATA STORAGE SEEDS VALUES`: the trials of `demo` in two processes, and nothing else.
 
-In the order in which a study starts them; says `ready` when there is nothing left to plan, and `done` at the end.
+In the order in which a study starts them.
 """
 
 from __future__ import annotations
@@ -38,11 +38,9 @@ def main() -> None:
     costs = Costs(StageStore(storage), (stage.name for stage in stages.values()))
     ordered = in_order(plan.trials, plans, {key: costs.guessed(stage) for key, stage in stages.items()})
     runtime = Runtime(data_root=data, storage=storage, device="cpu", threads=1)
-    print("ready", flush=True)
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         for end in [pool.submit(run, trial.config, runtime) for trial, _ in ordered]:
             end.result()
-    print("done", flush=True)
 
 
 if __name__ == "__main__":

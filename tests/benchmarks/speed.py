@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -50,12 +50,12 @@ from trainables.stages.context import StageContext
 from trainables.stages.judges import run_together
 from trainables.stages.pairs import pair_loader, pair_views
 from trainables.store import Outcome, StageStore
-from trainables.store.artifacts import STAGES
+from trainables.store.artifacts import RECORD, STAGES
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES, ATTRIBUTES = 6, ("one", "two")
 STUDY_STAGES = ("reconstruct", "warm_up", "minimax", "evaluate_action", "evaluate_privacy")
-STUDY_EPOCHS, STUDY_SEEDS = 4, "2"
+STUDY_SEEDS = "2"
 
 
 @dataclass(frozen=True)
@@ -307,18 +307,23 @@ def row_loader(size: Size, folder: Path) -> Iterator[Row]:
     items = data.labels.action.train
     samples = TrainingClips(items, size.config.clip, 0)
     loader = Loader(samples, size.config.minimax.batch_size, shuffle=True)
-    epochs = itertools.count()
+    epochs = 1 if small else 3
+    begun = itertools.count(step=epochs)
     now = 0
 
     def ours() -> None:
         nonlocal now
-        now = next(epochs)
-        for _ in loader.epoch(now):
+        now = next(begun)
+        for _ in loader.stretch(now * len(loader), epochs * len(loader)):
             pass
 
+    def alone() -> None:
+        for epoch in range(now, now + epochs):
+            decoded_alone(items, samples, epoch)
+
     ours()
-    seconds, reference, ratio = in_turn(size, ours, lambda: decoded_alone(items, samples, now), time.process_time)
-    clips = len(items)
+    seconds, reference, ratio = in_turn(size, ours, alone, time.process_time)
+    clips = len(items) * epochs
     yield Row(
         "training loader, 320 x 240, 16 frames",
         f"{DECODER} alone",
@@ -416,54 +421,41 @@ class _Quiet:
 
 
 def row_study(size: Size, folder: Path) -> Iterator[Row]:
-    """A study on two workers against two processes that run the same trials in the same order: from when nothing but trials
-    is left to start (Ray is up, stages are planned) to the end of the last one, and as whole commands, with what comes before
-    (a new database, Ray) and after (the report).
+    """A study on two workers against two processes that run the same trials in the same order: from the start of the first
+    stage to the end of the last one, and as whole commands, with Ray, a new database, imports and the report.
     """
-    values = {f"{stage}.epochs": 1 if size.rounds <= 2 else STUDY_EPOCHS for stage in STUDY_STAGES} | {"attacks.names": "none"}
+    values = {f"{stage}.epochs": 1 for stage in STUDY_STAGES} | {"attacks.names": "none"}
     sets = [part for name, value in values.items() for part in ("--set", f"{name}={value}")]
     study = ["study/run.py", "--space", "demo", "--profile", "generated", "--storage", str(folder / "study")]
     study += ["--max-concurrent", "2", "--seeds", STUDY_SEEDS, *sets]
-    _phases([*study, "--dry-run"])  # makes the data
+    _python([*study, "--dry-run"])  # makes the data
     [data] = (folder / "study" / "generated").iterdir()
     bare = ["-m", "tests.benchmarks.bare", str(data), str(folder / "bare"), STUDY_SEEDS, json.dumps(values)]
-    before, trials, after = _phases(study, "preflight: ", "10 done, ")
-    bare_before, bare_trials, bare_after = _phases(bare, "ready", "done")
+    whole, bare_whole = (timed(partial(_python, command), size.device) for command in (study, bare))
     stages, bare_stages = _stages(folder / "study"), _stages(folder / "bare")
     if stages.keys() != bare_stages.keys():
-        raise RuntimeError("study and bare loop have not computed the same stages")
-    notes = {"before the trials": before, "after them": after, "seconds of all stages": sum(stages.values())}
-    notes |= {"bare, before the trials": bare_before, "bare, seconds of all stages": sum(bare_stages.values())}
+        raise RuntimeError("study and bare loop have not computed the same stages; was the code changed meanwhile?")
+    spans = [
+        max(end for _, end in found.values()) - min(start for start, _ in found.values()) for found in (stages, bare_stages)
+    ]
+    sums = [sum(end - start for start, end in found.values()) for found in (stages, bare_stages)]
+    notes = {"stages": len(stages), "seconds of all of them": sums[0], "in the bare loop": sums[1]}
     against = "a bare loop in 2 processes"
-    yield Row("study, 2 workers, its trials", against, "s", trials, bare_trials, trials / bare_trials, 1.03, True, notes)
-    whole, bare_whole = before + trials + after, bare_before + bare_trials + bare_after
-    yield Row("the same, the whole commands", against, "s", whole, bare_whole, whole / bare_whole, 1.03, True)
+    yield Row("study, 2 workers, first stage to last", against, "s", *spans, spans[0] / spans[1], 1.03, True, notes)
+    notes = {"seconds before the first stage and after the last": whole - spans[0], "of the bare loop": bare_whole - spans[1]}
+    yield Row("the same, whole commands", against, "s", whole, bare_whole, whole / bare_whole, 1.03, True, notes)
 
 
-def _phases(arguments: Sequence[str], *marks: str) -> list[float]:
-    """Seconds of a command of Python's up to each line that begins with the next of `marks`, and to its end."""
+def _python(arguments: Sequence[str]) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    times, left, said = [time.perf_counter()], list(marks), []
-    with subprocess.Popen(
-        [sys.executable, *arguments], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            said.append(line)
-            if left and line.startswith(left[0]):
-                times.append(time.perf_counter())
-                del left[0]
-    times.append(time.perf_counter())
-    if process.returncode != 0 or left:
-        raise RuntimeError(f"{arguments[:2]} ended with {process.returncode}, without {left}:\n{''.join(said)}")
-    return [later - earlier for earlier, later in itertools.pairwise(times)]
+    subprocess.run([sys.executable, *arguments], cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
 
 
-def _stages(storage: Path) -> dict[str, float]:
-    """Seconds of the stored stages, by key."""
-    store = StageStore(storage)
-    records = (record for stage in store.files.names(STAGES) for record in store.records(stage))
-    return {record["key"]: float(record["seconds"]) for record in records}
+def _stages(storage: Path) -> dict[str, tuple[float, float]]:
+    """When each of the stored stages began and ended, by key: seconds since 1970."""
+    ends = {path.parent.name: path.stat().st_mtime for path in storage.glob(f"{STAGES}/*/*/{RECORD}")}
+    seconds = {path.parent.name: json.loads(path.read_text())["seconds"] for path in storage.glob(f"{STAGES}/*/*/{RECORD}")}
+    return {key: (end - seconds[key], end) for key, end in ends.items()}
 
 
 def row_export(size: Size, folder: Path) -> Iterator[Row]:
@@ -478,6 +470,9 @@ def row_export(size: Size, folder: Path) -> Iterator[Row]:
     config, file = AnonymizerConfig(), folder / "anonymizer.pt"
     torch.save({"config": config.model_dump(mode="json"), "state_dict": build_anonymizer(config).state_dict()}, file)
     stored, on_cpu, frame = read_stored(file), replace(size, kind="cpu"), torch.rand(1, 3, 240, 320)
+    with torch.inference_mode(), FlopCounterMode(display=False) as counted:
+        stored.anonymizer(frame)
+    flops_a_frame, peak_flops = counted.get_total_flops(), product_of_matrices(on_cpu.device)
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = torch.get_num_threads()
     for precision in ("float32", "int8"):
@@ -487,7 +482,10 @@ def row_export(size: Size, folder: Path) -> Iterator[Row]:
             exported, eager, ratio = in_turn(
                 on_cpu, partial(session.run, None, {"frames": frame.numpy()}), partial(stored.anonymizer, frame)
             )
-        notes = {"difference": check.difference, "tolerance": check.tolerance}
+        notes = {"difference": check.difference, "tolerance": check.tolerance, "GFLOP a frame": flops_a_frame / 1e9}
+        if precision == "float32":  # what there is to gain
+            rates = {"PyTorch eager": flops_a_frame / eager, "exported": flops_a_frame / exported, "matrices": peak_flops}
+            notes |= {f"{name}, GFLOP/s": rate / 1e9 for name, rate in rates.items()}
         what = f"exported anonymizer, {precision}, 240x320"
         yield Row(what, "PyTorch eager", "frames/s", 1 / exported, 1 / eager, ratio, 2.0, notes=notes)
 
@@ -577,6 +575,13 @@ class _Bytes(TorchDispatchMode):
         return found
 
 
+def product_of_matrices(device: torch.device) -> float:
+    """FLOP/s that a product of two large matrices reaches, in the precision of the stages."""
+    side, kind = (8192, torch.bfloat16) if device.type == "cuda" else (1024, torch.float32)
+    one, other = (torch.randn(side, side, device=device, dtype=kind) for _ in range(2))
+    return 2 * side**3 / min(timed(lambda: one @ other, device) for _ in range(5))
+
+
 def roofline(size: Size, folder: Path) -> dict[str, float]:
     """What a minimax step achieves of the peaks that a product of matrices and a copy reach on this device."""
     data, device = Data(folder / "data", size), size.device
@@ -588,11 +593,9 @@ def roofline(size: Size, folder: Path) -> dict[str, float]:
     with _Bytes() as moved:
         loop.both(inputs)
     seconds = median(timed(lambda: loop.both(inputs), device) for _ in range(size.rounds))
-    side, kind = (8192, torch.bfloat16) if device.type == "cuda" else (1024, torch.float32)
-    one, other = (torch.randn(side, side, device=device, dtype=kind) for _ in range(2))
     source = torch.empty((2**30 if device.type == "cuda" else 2**26) // 4, device=device)
     target = torch.empty_like(source)
-    peak_flops = 2 * side**3 / min(timed(lambda: one @ other, device) for _ in range(5))
+    peak_flops = product_of_matrices(device)
     peak_bytes = 2 * source.numel() * 4 / min(timed(lambda: target.copy_(source), device) for _ in range(5))
     return {
         "TFLOP a step": counted.get_total_flops() / 1e12,
@@ -701,6 +704,12 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+def _figures(notes: Mapping[str, Any]) -> str:
+    """Those of a row's notes that are a number or a few."""
+    few = {name: value if isinstance(value, list) else [value] for name, value in notes.items() if name != "losses"}
+    return "; ".join(f"{name} {', '.join(f'{one:.3g}' for one in values)}" for name, values in few.items())
+
+
 MORE: dict[str, Callable[[Size, Path], Any]] = {"parts": parts, "roofline": roofline, "curves": curves, "flops": flops}
 
 
@@ -737,10 +746,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print("\n".join(f"{name}: {value}" for name, value in content["machine"].items()))
     print("\n" + table(rows) if rows else "")
     for row in rows:
-        if "losses of steps 1 to 4 apart by" in row.notes:
-            print(
-                "losses of steps 1 to 4 apart by", ", ".join(f"{v:.1e}" for v in row.notes["losses of steps 1 to 4 apart by"])
-            )
+        if figures := _figures(row.notes):
+            print(f"{row.what}: {figures}")
     for name in ("parts", "roofline", "flops"):
         if name in content:
             print(f"\n{name}:\n" + "\n".join(f"  {key}: {value:.3g}" for key, value in content[name].items()))
