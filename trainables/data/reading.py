@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -97,9 +96,10 @@ class VideoFile:
         if isinstance(self._reader, np.ndarray):
             return self._reader[list(indices)]
         try:
-            return self._reader.get_batch(list(indices)).asnumpy()
+            batch = self._reader.get_batch(list(indices))
         except Exception as error:
             raise DataError(f"{self.path}: frame decoding failed ({_short(error)}); replace the file") from None
+        return batch if isinstance(batch, np.ndarray) else _shared(batch)
 
 
 class _File(NamedTuple):
@@ -176,6 +176,13 @@ def _open(file: _File, size: int | None) -> decord.VideoReader:
     return reader
 
 
+def _shared(batch: Any) -> Frames:
+    """What decord has decoded, where it lies: its own `asnumpy` copies."""
+    from torch.utils.dlpack import from_dlpack
+
+    return from_dlpack(batch.to_dlpack()).numpy()
+
+
 @functools.cache
 def torchcodec() -> Any:
     """torchcodec's decoders; None where it is not installed, finds no FFmpeg, or is not wanted."""
@@ -205,8 +212,8 @@ class _TorchCodec:
     def __len__(self) -> int:
         return len(self._video)
 
-    def get_batch(self, indices: list[int]) -> Any:
-        return SimpleNamespace(asnumpy=self._video.get_frames_at(indices).data.numpy)
+    def get_batch(self, indices: list[int]) -> Frames:
+        return self._video.get_frames_at(indices).data.numpy()
 
 
 @dataclass(frozen=True)
