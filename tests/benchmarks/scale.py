@@ -1,11 +1,12 @@
 """What a study of 1,000 trials on 256 GPUs costs the driver, when every trial only sleeps. The GPUs are fake.
 
     python tests/benchmarks/scale.py --folder DIR [--trials 1000] [--gpus 256] [--gpus-per-trial 2] [--seconds 20]
+        [--curve 16,64]
 
 The trials go through `study.tuner.run_trials`, as those of a study do, with a queue of as many stages (four judges share an
 anonymizer); a worker stores what it would have computed, sleeps, and reports as often as a trial with ten epochs. All workers
 are on this machine, so they are made light (pandas and ray.data, which no trial uses, are left out), and their number is what
-its memory limits: give --gpus-per-trial 1 where 256 of them find room.
+its memory limits: give --gpus-per-trial 1 where 256 of them find room. Some rounds of trials on fewer GPUs follow.
 Then a run of every trial is put into a real MLflow database, and the status and the start of the same study, all of it done,
 are timed. Prints a table and, with --out, the same as JSON.
 """
@@ -47,6 +48,8 @@ from trainables.store.files import Files  # noqa: E402
 from trainables.trial import DONE, EPOCH, EPOCHS, PROGRESS, RUNNING, STAGE, STATUS, TrialJob  # noqa: E402
 
 EPOCHS_EACH, JUDGES = 10, 4
+ROUNDS = 5  # of trials on fewer GPUs
+AT_BEST = ", at best, if starting a trial took no time"
 
 
 def main() -> None:
@@ -55,12 +58,17 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--gpus", type=int, default=256)
     parser.add_argument("--gpus-per-trial", type=float, default=2.0)
+    numbers = lambda text: [int(number) for number in text.split(",")]  # noqa: E731
+    parser.add_argument("--curve", type=numbers, default=[16, 64], metavar="GPUS,...", help="trials an hour on fewer GPUs too")
     parser.add_argument("--seconds", type=float, default=20.0, help="a trial sleeps")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     folder: Path = options.folder.absolute()
-    (folder / "storage" / "stages").mkdir(parents=True)
     rows = dict(_schedule(folder, options.trials, options.gpus, options.gpus_per_trial, options.seconds))
+    for gpus in options.curve:
+        trials = ROUNDS * int(gpus / options.gpus_per_trial)
+        part = dict(_schedule(folder / f"{gpus}", trials, gpus, options.gpus_per_trial, options.seconds))
+        rows |= {f"trials an hour on {gpus} GPUs{of}": part[f"trials an hour{of}"] for of in ("", AT_BEST)}
     rows |= dict(_records(folder, options.trials))
     for name, value in rows.items():
         print(f"{name:64} {value:12,.3g}" if isinstance(value, float) else f"{name:64} {value:12,}")
@@ -111,6 +119,7 @@ LIGHT = """
 
 def _schedule(folder: Path, trials: int, gpus: int, each: float, seconds: float) -> Iterator[tuple[str, float]]:
     storage = folder / "storage"
+    (storage / "stages").mkdir(parents=True)
     (folder / "light").mkdir()
     (folder / "light" / "sitecustomize.py").write_text(textwrap.dedent(LIGHT))
     # a sleeping worker needs no core: more than there are, so that only the GPUs limit
@@ -163,7 +172,8 @@ def _schedule(folder: Path, trials: int, gpus: int, each: float, seconds: float)
         "GPUs a trial": each,
         "a trial sleeps, s": seconds,
         "all trials done after, s": took,
-        "at best, if starting them took no time, s": seconds * -(-trials // int(gpus / each)),
+        "trials an hour": 3600 * trials / took,
+        "trials an hour" + AT_BEST: 3600 / seconds * int(gpus / each),
         "workers at once, at most": seen.workers,
         "driver: CPU ms a trial (start, ten reports, end)": 1000 * cpu / trials,
         "driver: memory before, MB": before / 1e6,
