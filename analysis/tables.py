@@ -44,8 +44,7 @@ class Estimate:
         if self.n == 0 or math.isnan(self.mean):
             return "–"
         scale = 100 if percent else 1
-        mean = round(self.mean * scale, digits) + 0.0  # no -0.0
-        shown = f"{mean:{'+' if signed else ''}z.{digits}f}".replace("-", "−")
+        shown = f"{self.mean * scale:{'+' if signed else ''}z.{digits}f}".replace("-", "−")
         return f"{shown} (n = 1)" if self.n == 1 else f"{shown} ± {self.half_width * scale:.{digits}f}"
 
 

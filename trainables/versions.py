@@ -10,16 +10,15 @@ from pathlib import Path
 
 from trainables.store.artifacts import digest
 
-PROJECT = "project"
 _ROOT = Path(__file__).resolve().parents[1]
 
 
 @functools.cache
 def versions(packages: tuple[str, ...] = ("torch", "ray", "mlflow"), code: tuple[str, ...] = ("trainables",)) -> dict[str, str]:
-    """Of Python and of those packages that are installed, as this process finds them, and under PROJECT a digest of the
-    project's own `code`, folders of its root.
+    """Of Python and of those packages that are installed, as this process finds them, and as `project` a digest of
+    this project's own `code`, folders of its root.
     """
-    return {"python": platform.python_version(), **dict(_installed(packages)), PROJECT: _digest_of(code)}
+    return {"python": platform.python_version(), **dict(_installed(packages)), "project": _digest_of(code)}
 
 
 def _installed(packages: Iterable[str]) -> Iterable[tuple[str, str]]:

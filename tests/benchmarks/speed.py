@@ -454,9 +454,11 @@ def _python(arguments: Sequence[str]) -> None:
 
 def _stages(storage: Path) -> dict[str, tuple[float, float]]:
     """When each of the stored stages began and ended, by key: seconds since 1970."""
-    ends = {path.parent.name: path.stat().st_mtime for path in storage.glob(f"{STAGES}/*/*/{RECORD}")}
-    seconds = {path.parent.name: json.loads(path.read_text())["seconds"] for path in storage.glob(f"{STAGES}/*/*/{RECORD}")}
-    return {key: (end - seconds[key], end) for key, end in ends.items()}
+    found = {}
+    for path in storage.glob(f"{STAGES}/*/*/{RECORD}"):
+        end = path.stat().st_mtime
+        found[path.parent.name] = (end - json.loads(path.read_text())["seconds"], end)
+    return found
 
 
 def row_export(size: Size, folder: Path) -> Iterator[Row]:

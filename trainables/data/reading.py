@@ -97,9 +97,9 @@ class VideoFile:
             return self._reader[list(indices)]
         try:
             batch = self._reader.get_batch(list(indices))
+            return batch if isinstance(batch, np.ndarray) else _shared(batch)
         except Exception as error:
             raise DataError(f"{self.path}: frame decoding failed ({_short(error)}); replace the file") from None
-        return batch if isinstance(batch, np.ndarray) else _shared(batch)
 
 
 class _File(NamedTuple):
