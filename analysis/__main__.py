@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
-    from analysis.records import AnalysisError
+    from analysis.read.records import AnalysisError
 
     try:
         return _COMMANDS[options.command](options) or 0
@@ -143,11 +143,11 @@ def _add_uri(command: argparse.ArgumentParser) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from analysis.attacks import not_recorded
-    from analysis.plane import Plane
-    from analysis.records import AnalysisError, read_study
-    from analysis.report import front_text, settings_text, write_report
-    from analysis.tables import settings_table
+    from analysis.measure.plane import Plane
+    from analysis.measure.settings import settings_table
+    from analysis.read.attacks import not_recorded
+    from analysis.read.records import AnalysisError, read_study
+    from analysis.report.report import front_text, settings_text, write_report
 
     plane = Plane(options.utility, options.privacy)
     profiles = options.profile or [None]
@@ -177,7 +177,7 @@ def _report(options: argparse.Namespace) -> None:
 
 def _tables(options: argparse.Namespace) -> None:
     """The sum of the stage-seconds goes to stderr where stdout is to be read by a program."""
-    from analysis import paper_tables
+    from analysis.paper import tables as paper_tables
 
     numbers = paper_tables.table_numbers(options.table)
     found = paper_tables.read_tables(numbers, options.profile, options.tracking_uri)
@@ -192,8 +192,8 @@ def _tables(options: argparse.Namespace) -> None:
 
 
 def _figures(options: argparse.Namespace) -> None:
-    from analysis.paper_figures import draw, known_figure, save
-    from analysis.records import read_study
+    from analysis.paper.figures import draw, known_figure, save
+    from analysis.read.records import read_study
 
     which = known_figure(options.figure)
     for space in options.space:
@@ -205,23 +205,23 @@ def _figures(options: argparse.Namespace) -> None:
 
 
 def _select(options: argparse.Namespace) -> None:
-    from analysis.records import read_study
-    from analysis.select import choice_text, choose, parse_rule
+    from analysis.deploy.select import choice_text, choose, parse_rule
+    from analysis.read.records import read_study
 
     rule = parse_rule(options.max, options.min, options.prefer, options.knee)
     study = read_study(options.space, options.profile, options.tracking_uri)
     choice = choose(study, rule, options.protocol, options.where, options.allow_invalid)
     print(choice_text(choice))
     if options.register:
-        from analysis.register import register
+        from analysis.deploy.register import register
 
         _load_plugins(options)
         print(register(choice, options.register))
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from analysis.compare import compare_trials, text
-    from analysis.records import AnalysisError, read_study
+    from analysis.measure.compare import compare_trials, text
+    from analysis.read.records import AnalysisError, read_study
 
     if len(options.trial) != 2:
         raise AnalysisError(f"--trial: given {len(options.trial)} times; give it twice, for the two trials to compare")
@@ -231,7 +231,7 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _evidence(options: argparse.Namespace) -> None:
-    from analysis.evidence import read_evidence, write_evidence
+    from analysis.report.evidence import read_evidence, write_evidence
 
     evidence = read_evidence(options.trial, options.tracking_uri)
     for line in evidence.short:
@@ -240,7 +240,7 @@ def _evidence(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from analysis.export import export_trial, parse_size
+    from analysis.deploy.export import export_trial, parse_size
 
     _load_plugins(options)
     size = parse_size(options.size) if options.size else None
@@ -252,10 +252,10 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _anonymize(options: argparse.Namespace) -> int:
-    from analysis.anonymize import Options, anonymize
-    from analysis.anonymizers import load_model
-    from analysis.export import parse_size
-    from analysis.records import AnalysisError
+    from analysis.deploy.anonymize import Options, anonymize
+    from analysis.deploy.anonymizers import load_model
+    from analysis.deploy.export import parse_size
+    from analysis.read.records import AnalysisError
 
     if options.batch < 1:
         raise AnalysisError(f"--batch {options.batch}: give at least 1")
@@ -281,7 +281,7 @@ def _anonymize(options: argparse.Namespace) -> int:
 
 
 def _load_plugins(options: argparse.Namespace) -> None:
-    from analysis.records import AnalysisError
+    from analysis.read.records import AnalysisError
     from trainables.config import ConfigError
     from trainables.plugins import load_plugins, read_plugins
 

@@ -1,7 +1,7 @@
 """Figure 3 of the paper: the distortion budget B at lambda = 1, UCF101 + VISPR1."""
 
 from search_spaces.registry import RAW, SPACES, Space, grid
-from search_spaces.tables import SMALL_DATA, SMALL_STUDY
+from search_spaces.shared_rows import SMALL_DATA, SMALL_STUDY
 
 SPACES.register("ablation_B")(
     Space(

@@ -1,7 +1,7 @@
 """Table 3 of the paper: the penalty weight lambda at B = 0.3, UCF101 + VISPR1."""
 
 from search_spaces.registry import RAW, SPACES, Space, grid
-from search_spaces.tables import SMALL_DATA, SMALL_STUDY
+from search_spaces.shared_rows import SMALL_DATA, SMALL_STUDY
 
 SPACES.register("ablation_lambda")(
     Space(

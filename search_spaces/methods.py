@@ -1,7 +1,7 @@
 """Every method side by side, all judged alike: the rows of Table 1 and the methods that the paper only cites."""
 
 from search_spaces.registry import RAW, SPACES, Space
-from search_spaces.tables import OBFUSCATIONS, SPACT, STPRIVACY, VITA
+from search_spaces.shared_rows import OBFUSCATIONS, SPACT, STPRIVACY, VITA
 
 SPACES.register("methods")(
     Space(

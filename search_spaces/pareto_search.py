@@ -3,7 +3,7 @@
 from typing import Any
 
 from search_spaces.registry import RAW, SPACES, Range, Search, Space, grid
-from search_spaces.tables import SMALL_DATA, SMALL_STUDY
+from search_spaces.shared_rows import SMALL_DATA, SMALL_STUDY
 
 # For two CPU cores: one trial is about fifteen seconds on one of them.
 SIZES: dict[str, Any] = {

@@ -5,7 +5,7 @@ The numbers are those of the list in the README.
 
 from search_spaces.protocols import KNOWN_PA_HMDB51
 from search_spaces.registry import RAW, SPACES, Space, Values
-from search_spaces.tables import SMALL_DATA, SMALL_STUDY
+from search_spaces.shared_rows import SMALL_DATA, SMALL_STUDY
 
 DEPARTURES: dict[str, Values] = {
     "1 penalty without gradient": {"departures.detached_penalty": True},

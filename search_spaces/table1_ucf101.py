@@ -2,7 +2,7 @@
 
 from search_spaces.protocols import KNOWN_UCF101
 from search_spaces.registry import SPACES, Space
-from search_spaces.tables import SMALL_DATA, SMALL_STUDY, TABLE_1_ROWS
+from search_spaces.shared_rows import SMALL_DATA, SMALL_STUDY, TABLE_1_ROWS
 
 SPACES.register("table1_ucf101")(
     Space(

@@ -2,7 +2,7 @@
 
 from search_spaces.protocols import NOVEL_PA_HMDB51
 from search_spaces.registry import SPACES, Space
-from search_spaces.tables import SMALL_DATA, SMALL_STUDY, TABLE_2_ROWS
+from search_spaces.shared_rows import SMALL_DATA, SMALL_STUDY, TABLE_2_ROWS
 
 SPACES.register("table2_pahmdb51")(
     Space(

@@ -1,7 +1,7 @@
 """Table 5 of the paper: one anonymizer, judged by six action classifiers."""
 
 from search_spaces.registry import RAW, SPACES, Space, Values
-from search_spaces.tables import OURS, SMALL_DATA, SMALL_STUDY, SPACT
+from search_spaces.shared_rows import OURS, SMALL_DATA, SMALL_STUDY, SPACT
 
 # The paper does not say from which weights MViTv2-S starts; its 76.81 on raw UCF101 is out of reach from scratch.
 JUDGES: tuple[tuple[str, str | None], ...] = (

@@ -2,7 +2,7 @@
 
 from search_spaces.protocols import RAW_ATTACKER_PA_HMDB51, RAW_ATTACKER_VISPR1, RAW_ATTACKER_VISPR2
 from search_spaces.registry import RAW, SPACES, Space
-from search_spaces.tables import OURS, SMALL_DATA, SMALL_STUDY, SPACT, VITA
+from search_spaces.shared_rows import OURS, SMALL_DATA, SMALL_STUDY, SPACT, VITA
 
 SPACES.register("table6_raw_attacker")(
     Space(

@@ -1,7 +1,7 @@
 """Table 7 of the paper: one anonymizer, attacked by five privacy classifiers trained from scratch."""
 
 from search_spaces.registry import RAW, SPACES, Space, Values
-from search_spaces.tables import OURS, SMALL_DATA, SMALL_STUDY, SPACT
+from search_spaces.shared_rows import OURS, SMALL_DATA, SMALL_STUDY, SPACT
 
 ATTACKERS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 SMALL_ATTACKERS = ("narrow2d", "resnet18")

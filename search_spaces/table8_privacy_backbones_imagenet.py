@@ -4,8 +4,8 @@ The profiles for CPUs start from scratch: there are no such weights for narrow n
 """
 
 from search_spaces.registry import SPACES, Space
+from search_spaces.shared_rows import SMALL_DATA, SMALL_STUDY
 from search_spaces.table7_privacy_backbones import ATTACKERS, SMALL_ATTACKERS, attacked_by
-from search_spaces.tables import SMALL_DATA, SMALL_STUDY
 
 SPACES.register("table8_privacy_backbones_imagenet")(
     Space(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from study.costs import Costs, stored_stages
-from study.launch import Launch, plan_stages
-from study.plan import StudyPlan
+from search_spaces.plan import StudyPlan
+from study.schedule.costs import Costs, stored_stages
+from study.study import Launch, plan_stages
 from trainables.config import ConfigError
 from trainables.plan import PlannedStage
 from trainables.store import StageStore

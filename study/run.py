@@ -11,11 +11,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # started as a script, its sibling packages are not on the path
 
+from search_spaces.plan import parse_seeds, plan_study
 from search_spaces.profiles import PROFILES
 from search_spaces.registry import load_spaces
-from study.plan import parse_seeds, plan_study
-from study.resources import Size
-from study.search import with_sampler
+from study.schedule.resources import Size
+from study.schedule.search import with_sampler
 from trainables.config import DATA_ROOT_VARIABLE, STORAGE_VARIABLE, ConfigError, parse_setting
 from trainables.data.items import DataError
 from trainables.plugins import load_plugins, read_plugins
@@ -35,8 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tracking_uri = options.tracking_uri or os.environ.get(TRACKING_URI_VARIABLE)
         storage = options.storage or os.environ.get(STORAGE_VARIABLE) or "results"
         if options.status:
-            from study.job import results_directory
-            from study.status import status
+            from study.backend.job import results_directory
+            from study.records.status import status
 
             if "://" not in storage:
                 storage = str(results_directory() / storage)
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             plan = replace(plan, search=with_sampler(plan.search, options.sampler, options.trials))
         pack = options.gpus_per_trial == AUTO
         from study.dry_run import Prices, dry_run
-        from study.launch import Launch, launch
+        from study.study import Launch, launch
 
         profile = PROFILES[options.profile]
         where = Launch.of(

@@ -17,12 +17,12 @@ import torch
 from trainables.attacks import CONTROLS, JUDGE_ATTACKS
 from trainables.config import Runtime, TrialConfig
 from trainables.data.reading import decoders
+from trainables.execution.context import StageContext
+from trainables.execution.loop import Stopped
+from trainables.execution.ranks import RankGroup
+from trainables.execution.together import run_together
 from trainables.plan import PlannedStage, TrialData, TrialPlan, plan_trial
 from trainables.stages import EVALUATE_PRIVACY, RAW_ACTION, TEST_PRIVACY
-from trainables.stages.context import StageContext
-from trainables.stages.judges import run_together
-from trainables.stages.loop import Stopped
-from trainables.stages.ranks import RankGroup
 from trainables.store import Outcome, StageStore
 from trainables.versions import versions
 

@@ -109,7 +109,7 @@ class Trial:
 
 def _alone(trial: Trial, stop: Stop) -> dict[str, Any]:
     """Runs a trial as the only worker of its study that does; what it has to say in the end."""
-    from study.accounts import trials_folder
+    from study.records.outbox import trials_folder
 
     files = Files(trial.runtime.storage)
     folder, leases = trials_folder(trial.tracking_uri, trial.experiment_id), Leases(files)
@@ -127,8 +127,8 @@ def _alone(trial: Trial, stop: Stop) -> dict[str, Any]:
 
 
 def _record(trial: Trial, files: Files, attempts: Attempts, progress: _Progress, stop: Stop) -> dict[str, Any]:
-    from study.accounts import Spool
-    from study.recording import KILLED, TrialRun
+    from study.records.outbox import Spool
+    from study.records.recording import KILLED, TrialRun
     from trainables.pipeline import run_trial
 
     spool = Spool(files, trial.tracking_uri, trial.experiment_id)

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))  # for fake_studies, which pytest's importlib mode does not find
-
-from fake_studies import FakeTrial, planned_trials, sweep_of_budget, write_study
 from mlflow import MlflowClient
 
-from analysis.records import Study, read_study
+from analysis.read.records import Study, read_study
+from tests.support.fake_studies import FakeTrial, planned_trials, sweep_of_budget, write_study
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,10 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from study.costs import Costs
-from study.launch import plan_stages
-from study.order import in_order
-from study.plan import parse_seeds, plan_study
+from search_spaces.plan import parse_seeds, plan_study
+from study.schedule.costs import Costs
+from study.schedule.order import in_order
+from study.study import plan_stages
 from trainables.config import Runtime, TrialConfig
 from trainables.pipeline import run_trial
 from trainables.store import StageStore

@@ -24,11 +24,11 @@ from trainables.data.items import Video
 from trainables.data.loader import SampleId, Stills, TrainingClips, _Seeded
 from trainables.data.reading import count_frames, read_frames
 from trainables.data.sampling import clip_indices
+from trainables.execution.context import frozen
 from trainables.losses import anonymizer_loss, distortion_penalty, nt_xent, rms_distortion
 from trainables.models.action import build_action_classifier
 from trainables.models.anonymizers import build_anonymizer
 from trainables.models.privacy import build_privacy_encoder
-from trainables.stages.context import frozen
 
 try:
     import decord

@@ -3,8 +3,9 @@
     python tests/benchmarks/scale.py --folder DIR [--trials 1000] [--gpus 256] [--gpus-per-trial 2] [--seconds 20]
         [--curve 16,64]
 
-The trials go through `study.tuner.run_trials`, as those of a study do, with a queue of as many stages (four judges share an
-anonymizer); a worker stores what it would have computed, sleeps, and reports as often as a trial with ten epochs. All workers
+The trials go through `study.backend.ray_tune.run_trials`, as those of a study do, with a
+queue of as many stages (four trials share an anonymizer); a worker stores what it would have computed, sleeps, and reports as
+often as a trial with ten epochs. All workers
 are on this machine, so they are made light (pandas and ray.data, which no trial uses, are left out), and their number is what
 its memory limits: give --gpus-per-trial 1 where 256 of them find room. Some rounds of trials on fewer GPUs follow.
 Then a run of every trial is put into a real MLflow database, and the status and the start of the same study, all of it done,
@@ -32,16 +33,16 @@ import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
-os.environ["RAY_ADDRESS"] = "none yet"  # `study.tuner` must not make settings for a Ray of its own
-import study.tuner  # noqa: E402  (settings that Ray reads when it is imported)
+os.environ["RAY_ADDRESS"] = "none yet"  # `study.backend.ray_tune` must not make settings for a Ray of its own
+import study.backend.ray_tune  # noqa: E402  (settings that Ray reads when it is imported)
 
 del os.environ["RAY_ADDRESS"]
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 
 import ray  # noqa: E402
 
-from study.order import Queue, Step  # noqa: E402
-from study.resources import Resources, Share  # noqa: E402
+from study.schedule.order import Queue, Step  # noqa: E402
+from study.schedule.resources import Resources, Share  # noqa: E402
 from trainables import schema  # noqa: E402
 from trainables.config import flatten  # noqa: E402
 from trainables.store.files import Files  # noqa: E402
@@ -229,11 +230,11 @@ def _records(folder: Path, trials: int) -> Iterator[tuple[str, float]]:
     then how long the status takes, and how long the study needs to see that nothing is left to do.
     """
     # here: workers, who import this module, need none of it
-    from study.accounts import Account, Row, now
-    from study.launch import Launch, plan_stages
-    from study.plan import plan_study
-    from study.recording import Sender
-    from study.tracking import Study, open_study
+    from search_spaces.plan import plan_study
+    from study.records.outbox import Account, Row, now
+    from study.records.recording import Sender
+    from study.records.tracking import Study, open_study
+    from study.study import Launch, plan_stages
 
     storage, seeds = folder / "records", -(-trials // 5)
     plan = plan_study("demo", "generated", range(seeds), {"attacks.names": []})

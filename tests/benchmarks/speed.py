@@ -41,13 +41,14 @@ from trainables.data.generated import GeneratedSpec, ensure
 from trainables.data.items import Still, StillSplits, Video, VideoSplits
 from trainables.data.loader import Batch, Loader, TrainingClips
 from trainables.data.reading import DECODER
+from trainables.execution.context import StageContext
+from trainables.execution.together import run_together
+from trainables.methods.penalty import training as minimax
 from trainables.models.action import build_action_classifier
 from trainables.models.anonymizers import build_anonymizer
 from trainables.models.privacy import build_privacy_classifier, build_privacy_encoder
 from trainables.pipeline import run_trial
-from trainables.stages import evaluate_action, evaluate_privacy, minimax
-from trainables.stages.context import StageContext
-from trainables.stages.judges import run_together
+from trainables.stages import evaluate_action, evaluate_privacy
 from trainables.stages.pairs import pair_loader, pair_views
 from trainables.store import Outcome, StageStore
 from trainables.store.artifacts import RECORD, STAGES
@@ -465,8 +466,8 @@ def row_export(size: Size, folder: Path) -> Iterator[Row]:
     """The paper's anonymizer as ONNX, frame by frame as a camera gives them; always on the CPU."""
     import onnxruntime
 
-    from analysis.anonymizers import read_stored
-    from analysis.export import checked_onnx
+    from analysis.deploy.anonymizers import read_stored
+    from analysis.deploy.export import checked_onnx
 
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)

@@ -10,7 +10,7 @@ from typing import Any
 
 import chaos_space
 
-from study.plan import StudyTrial, plan_study
+from search_spaces.plan import StudyTrial, plan_study
 from trainables import pipeline
 from trainables.config import ConfigError, Runtime, parse_setting
 from trainables.data.generated import GeneratedSpec, ensure

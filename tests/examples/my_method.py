@@ -2,9 +2,9 @@
 
 import torch
 
+from trainables.execution.loop import run_epochs
 from trainables.methods import METHODS, Method
 from trainables.stages import RECONSTRUCT, TRAINING_DATA, VIEW, Stage
-from trainables.stages.loop import run_epochs
 from trainables.store import Outcome
 
 FLATTEN = Stage("flatten", "my_method:run", (*VIEW, "anonymizer", "minimax", "options"), TRAINING_DATA, ("reconstruct",))

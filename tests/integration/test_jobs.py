@@ -17,11 +17,11 @@ import psutil
 import pytest
 from mlflow.tracking import MlflowClient
 
-from study.plan import plan_study
+from search_spaces.plan import plan_study
+from tests.support import ROOT
 from trainables.config import Runtime, parse_setting
 from trainables.pipeline import run_trial
 
-ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {
     "clip.size": 16,
     "clip.decode_size": 16,

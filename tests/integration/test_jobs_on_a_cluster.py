@@ -19,8 +19,8 @@ import pytest
 import yaml
 
 from tests.chaos.namespaces import ISOLATE
+from tests.support import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = (
     *("clip.size=16", "clip.decode_size=16", "clip.frames=4", "reconstruct.epochs=1", "warm_up.epochs=1", "minimax.epochs=1"),
     *("evaluate_action.epochs=1", "evaluate_privacy.epochs=1", "evaluate_privacy.clips=false"),

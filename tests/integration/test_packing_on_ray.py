@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-import study.tuner  # before Ray: it says what Ray is to read when it is imported
-from study.order import Queue
-from study.packing import Load, kinds_of_gpus, measuring, packed
-from study.resources import Resources
+import study.backend.ray_tune  # before Ray: it says what Ray is to read when it is imported
+from study.backend.packing import Load, kinds_of_gpus, measuring, packed
+from study.schedule.order import Queue
+from study.schedule.resources import Resources
 from trainables.config import ConfigError, Runtime, TrialConfig
 from trainables.trial import DONE, EPOCH, EPOCHS, FAILED, PROGRESS, REASON, STAGE, STATUS, TrialJob
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
+from tests.support import ROOT
 from trainables.config import ActionData
 from trainables.data.registry import load_videos
 
-ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted((ROOT / "tests" / "examples").glob("my_*.py"))
 
 SPACE = """

@@ -17,7 +17,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support import ROOT
+
 RAY = Path(sys.executable).with_name("ray")
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support import ROOT
+
 SETTINGS = {
     "clip.size": 16,
     "clip.decode_size": 16,

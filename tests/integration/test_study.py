@@ -15,10 +15,10 @@ import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
+from tests.support import ROOT
 from trainables.schema import config_of
 
 pytestmark = pytest.mark.timeout(600)  # a study that is started, told to end and started again, on a busy machine
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = (
     "clip.size=32", "clip.decode_size=32", "clip.frames=4", "reconstruct.epochs=1", "warm_up.epochs=1", "minimax.epochs=2",
     "evaluate_action.epochs=2", "evaluate_privacy.epochs=2",

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from search_spaces.plan import StudyPlan, StudyTrial
 from search_spaces.registry import RAW
 from study.dry_run import Prices, dry_run
-from study.launch import Launch, plan_stages
-from study.order import in_order
-from study.plan import StudyPlan, StudyTrial
+from study.schedule.order import in_order
+from study.study import Launch, plan_stages
 from trainables.config import ConfigError, Runtime, TrialConfig, with_values
 from trainables.pipeline import run_trial
 from trainables.plan import TrialData, plan_trial

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from fsspec.registry import known_implementations
 
-from study.launch import Launch
-from study.plan import plan_study
-from study.resources import Share
+from search_spaces.plan import plan_study
+from study.schedule.resources import Share
+from study.study import Launch
 from trainables.config import ConfigError
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from trainables.attacks import ATTACKS, ON_BLANK, ON_RAW, Attack, attack_names
 from trainables.attacks.evidence import Evidence
+from trainables.execution.context import StageContext
 from trainables.metrics import above_chance, interval, leakage_of, resampled_leakage, resamples
 from trainables.schema import (
     ARTIFACT_ATTACKS,
@@ -24,7 +25,6 @@ from trainables.schema import (
     ATTACK_VALID,
     CLIP,
 )
-from trainables.stages.context import StageContext
 from trainables.store import Outcome
 
 _WORST = 6

@@ -12,10 +12,10 @@ from torch import Tensor
 from trainables.attacks.common import Target, attribute_evidence, leakage, target_of
 from trainables.attacks.evidence import Curve
 from trainables.data.loader import EvaluationClips, Loader, Stills
+from trainables.execution.context import StageContext, validation_clip
 from trainables.metrics import DIGITS
 from trainables.models.action import ActionClassifier, build_action_classifier
 from trainables.stages import EVALUATE_ACTION
-from trainables.stages.context import StageContext, validation_clip
 from trainables.store import Outcome
 
 _SHARES = (0.1, 0.25, 0.5, 1.0)  # of the training items, for the curve

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from trainables.attacks.common import attribute_loss, ensemble_of, member_names, read_attributes, target_of
 from trainables.data.loader import Batch
-from trainables.stages.context import StageContext
+from trainables.execution.context import StageContext
 from trainables.store import Outcome
 
 

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from trainables.attacks.common import attribute_loss, read_attributes, target_of
 from trainables.data.loader import Batch
+from trainables.execution.context import StageContext
 from trainables.models.action import build_action_classifier
-from trainables.stages.context import StageContext
 from trainables.store import Outcome
 
 

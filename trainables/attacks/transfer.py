@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trainables.attacks import ATTACKS, ON_RAW
 from trainables.attacks.common import Target, anonymized, ask, attribute_evidence, ensemble_of, member_names, raw, target_of
-from trainables.stages.context import StageContext
+from trainables.execution.context import StageContext
 from trainables.store import Outcome
 
 _RETRAINED = ATTACKS["retrained"].stage.name

@@ -16,9 +16,9 @@ ANONYMIZER = "anonymizer"  # as an input: whichever stage of the method leaves t
 class Stage:
     """`run`: module:function; `fields`: dotted names in TrialConfig; `data`: members of TrialData; `inputs`: stages.
 
-    `parallel`: what its losses and figures need of other ranks is gathered, see `trainables.stages.ranks`.
+    `parallel`: what its losses and figures need of other ranks is gathered, see `trainables.execution.ranks`.
     A field `anonymizer` means the network as far as it matters: of a method that trains none, its name alone. `judge`: the
-    field with the classifier of a stage that trains one beside others of the same anonymizer (`trainables.stages.judges`).
+    field with the classifier of a stage that trains one beside others of the same anonymizer (`trainables.execution.together`).
     """
 
     name: str
@@ -40,7 +40,7 @@ JUDGED_DATA = ("action_evaluation", "privacy_evaluation", "privacy_test", "clips
 # Only where `obfuscation.detector` is named: otherwise the boxes of people come from a file.
 DETECT = Stage(
     "detect",
-    "trainables.stages.detect:run",
+    "trainables.methods.obfuscation.detect:run",
     ("obfuscation.detector", "obfuscation.detector_weights", "obfuscation.score", "obfuscation.every"),
     JUDGED_DATA,
 )
@@ -72,7 +72,7 @@ WARM_UP = Stage(
 MINIMAX_FIELDS = (*VIEW, "anonymizer", "action_classifier", "privacy_encoder", "minimax", "options")
 MINIMAX = Stage(
     "minimax",
-    "trainables.stages.minimax:run",
+    "trainables.methods.penalty.training:run",
     (*VIEW, "anonymizer", "action_classifier", "privacy_encoder", "minimax", "departures.detached_penalty"),
     TRAINING_DATA,
     ("reconstruct", "warm_up"),

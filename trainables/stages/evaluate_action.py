@@ -10,18 +10,18 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from trainables import answers
+from trainables import predictions as answers
 from trainables.config import ClipConfig
 from trainables.data.items import Video
 from trainables.data.loader import EvaluationClips, Loader, TrainingClips
+from trainables.execution.context import StageContext, validation_clip
+from trainables.execution.loop import Best, Epoch, run_epochs
 from trainables.losses import rms_distortion
 from trainables.metrics import chance_top1, topk_accuracy
 from trainables.models.action import build_action_classifier
 from trainables.models.anonymizers import Anonymizer
 from trainables.schema import ARTIFACT_FRAMES
 from trainables.stages import RAW_ACTION
-from trainables.stages.context import StageContext, validation_clip
-from trainables.stages.loop import Best, Epoch, run_epochs
 from trainables.store import Outcome
 
 _DATA = "action_evaluation"

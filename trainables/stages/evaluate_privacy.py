@@ -13,19 +13,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LinearLR, ReduceLROnPlateau
 
-from trainables import answers
+from trainables import predictions as answers
 from trainables.config import ClipConfig
 from trainables.data.boxes import Boxes
 from trainables.data.items import DataError, Still, StillSplits, VideoSplits
 from trainables.data.loader import Batch, EvaluationClips, Loader, Stills, TrainingClips
+from trainables.execution.context import StageContext, validation_clip
+from trainables.execution.loop import Best, Epoch, Stateful, run_epochs
 from trainables.metrics import DIGITS, Leakage, leakage_of
 from trainables.models.anonymizers import Anonymizer
 from trainables.models.axes import frames_of
 from trainables.models.privacy import build_privacy_classifier
 from trainables.schema import AP, AP_CHANCE, CLIP
 from trainables.stages import EVALUATE_PRIVACY
-from trainables.stages.context import StageContext, validation_clip
-from trainables.stages.loop import Best, Epoch, Stateful, run_epochs
 from trainables.store import Outcome
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from trainables.data.loader import Batch, FramePairs, Loader, Stills
+from trainables.execution.context import StageContext
 from trainables.models.axes import frames_of
-from trainables.stages.context import StageContext
 
 
 def pair_loader(context: StageContext, batch_size: int) -> Loader:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from trainables.data.loader import Stills
+from trainables.execution.context import StageContext
+from trainables.execution.loop import Epoch, Stateful, run_epochs
 from trainables.losses import reconstruction_loss
 from trainables.models.anonymizers import build_anonymizer
-from trainables.stages.context import StageContext
-from trainables.stages.loop import Epoch, Stateful, run_epochs
 from trainables.store import Outcome
 
 

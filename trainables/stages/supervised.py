@@ -20,13 +20,13 @@ from torch.optim import Optimizer
 
 from trainables.config import ConfigError, NetworkConfig
 from trainables.data.loader import Batch, Loader, Stills
+from trainables.execution.context import StageContext, frozen
+from trainables.execution.loop import Epoch, Stateful, run_epochs
+from trainables.methods.penalty.training import descend, trained_action_classifier, trained_anonymizer
 from trainables.models.action import ActionClassifier
 from trainables.models.anonymizers import Anonymizer
 from trainables.models.axes import frames_of
 from trainables.models.privacy import PrivacyClassifier, build_privacy_classifier
-from trainables.stages.context import StageContext, frozen
-from trainables.stages.loop import Epoch, Stateful, run_epochs
-from trainables.stages.minimax import descend, trained_action_classifier, trained_anonymizer
 from trainables.store import Outcome
 
 

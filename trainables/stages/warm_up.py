@@ -8,11 +8,11 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from trainables.execution.context import StageContext
+from trainables.execution.loop import Epoch, Stateful, run_epochs
 from trainables.losses import nt_xent
 from trainables.models.action import build_action_classifier
 from trainables.models.privacy import build_privacy_encoder
-from trainables.stages.context import StageContext
-from trainables.stages.loop import Epoch, Stateful, run_epochs
 from trainables.stages.pairs import pair_loader, pair_views, project
 from trainables.store import Outcome
 

@@ -4,7 +4,7 @@
     <storage>/stages/<stage>/<key>.work/   the checkpoint of the one who computes it now
     <storage>/stages/<stage>/<key>.lease.N who that is; the highest N counts, and its heartbeat moves while it lives
 
-`python -m trainables.store` lists, sizes and prunes them.
+`python -m study.storage` lists, sizes and prunes them.
 """
 
 from trainables.store.artifacts import Outcome, StageStore, Work, digest

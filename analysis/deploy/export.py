@@ -1,0 +1,237 @@
+"""An anonymizer as a file for use elsewhere: ONNX, checked against PyTorch, or the state dict as it was stored."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis.deploy.anonymizers import Stored, fetch_trial, read_stored
+from analysis.deploy.quantize import quantized
+from analysis.read.records import AnalysisError
+
+if TYPE_CHECKING:
+    import onnx
+
+Size = tuple[int, int]  # height, width
+
+INPUT, OUTPUT = "frames", "anonymized"
+# Of the pixel range, float32 on both sides: a fortieth of a grey level. For linear outputs, of their largest value.
+TOLERANCE = 1e-4
+# A single pixel of noise may be this far off in 8 bits; the mean over a picture is near a hundredth.
+TOLERANCE_INT8 = 0.1
+_LARGEST_SIDE = 8192
+_CALIBRATED = (240, 320)  # pictures of this size set the ranges of 8 bits where no size is given
+
+
+@dataclass(frozen=True)
+class Check:
+    """How far the ONNX model is from PyTorch on frames of `sizes`, random noise and a smooth picture."""
+
+    difference: float
+    tolerance: float
+    sizes: tuple[Size, ...]
+
+    def text(self) -> str:
+        sizes = ", ".join(f"{height}x{width}" for height, width in self.sizes)
+        return f"largest difference from PyTorch {self.difference:.1e} (tolerance {self.tolerance:.0e}) at {sizes}"
+
+
+def parse_size(text: str, option: str = "--size") -> Size:
+    """`240x320` as (height, width) in pixels. Raises AnalysisError for anything else."""
+    found = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text.strip())
+    size = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not all(4 <= side <= _LARGEST_SIDE for side in size):
+        raise AnalysisError(f"{option} {text}: give HEIGHTxWIDTH in pixels, 4 to {_LARGEST_SIDE} each, such as 240x320")
+    return size
+
+
+def export_trial(
+    run_id: str,
+    out: Path,
+    form: str,
+    size: Size | None = None,
+    tracking_uri: str | None = None,
+    overwrite: bool = False,
+    precision: str = "float32",
+) -> str:
+    """Writes the anonymizer of a trial to `out` and returns what to tell: form `onnx` (any size, or one) or `torch`.
+
+    precision: of ONNX, `float32`, or `int8`, which is faster on a CPU and near the original only.
+
+    Raises AnalysisError for a run without an anonymizer of frames, and for a model that does not agree with PyTorch; `out`
+    is then not there, and what was there before stays.
+    """
+    if out.exists() and not overwrite:
+        raise AnalysisError(f"{out} is there already; give another --out, or --overwrite")
+    if form == "torch" and size is not None:
+        raise AnalysisError("--size is for --format onnx: a state dict takes any size")
+    if form == "torch" and precision != "float32":
+        raise AnalysisError("--precision is for --format onnx: a state dict is what the trial stored")
+    if not out.absolute().parent.is_dir():
+        raise AnalysisError(f"{out.absolute().parent} is no folder; make it or give another --out")
+    with tempfile.TemporaryDirectory() as folder:
+        path = fetch_trial(run_id, tracking_uri, folder)
+        stored = read_stored(path)
+        if form == "torch":
+            _put(path, out)
+            return f"{out}: config and state dict of {stored.config['name']}, as the trial stored them"
+        model, check = checked_onnx(stored, size, precision)
+        made = Path(folder) / "made.onnx"
+        made.write_bytes(model.SerializeToString())
+        _put(made, out)
+    takes = f"frames of {size[0]}x{size[1]}" if size else "frames of any size"
+    return f"{out}: ONNX, {stored.config['name']}, (N, 3, H, W) float RGB in [0, 1], {takes}\n{check.text()}"
+
+
+def checked_onnx(stored: Stored, size: Size | None = None, precision: str = "float32") -> tuple[onnx.ModelProto, Check]:
+    """The ONNX model of an anonymizer for any size (None) or one, and how well it agrees with PyTorch.
+
+    Raises AnalysisError where PyTorch cannot export it, and where the two disagree.
+    """
+    name = stored.config["name"]
+    hint = "" if size else "; with --size HxW it may have one"
+    try:
+        with _quiet():
+            model = _one_size(stored, size) if size else _any_size(stored)
+            if precision == "int8":
+                model = quantized(model, size or _CALIBRATED, INPUT)
+            tolerance = TOLERANCE_INT8 if precision == "int8" else TOLERANCE
+            check = compare(stored, model, (size,) if size else _sizes(stored.multiple), tolerance)
+    except Exception as error:  # the exporter and onnxruntime raise whatever they come across
+        reason = " ".join(str(error).split())[:160]
+        raise AnalysisError(f"the anonymizer {name} has no ONNX form here ({type(error).__name__}: {reason}){hint}") from None
+    if not check.difference <= check.tolerance:
+        raise AnalysisError(f"the ONNX form of {name} is wrong: {check.text()}; nothing was written{hint}")
+    return model, check
+
+
+def compare(stored: Stored, model: onnx.ModelProto, sizes: tuple[Size, ...], tolerance: float = TOLERANCE) -> Check:
+    """Runs both on the same frames."""
+    import numpy as np
+    import onnxruntime
+    import torch
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # a failure is raised; it need not be printed as well
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    chance = torch.Generator().manual_seed(0)
+    furthest, largest = 0.0, 1.0
+    for number, (height, width) in enumerate(sizes):
+        noise = torch.rand((1 + number % 2, 3, height, width), generator=chance)
+        smooth = torch.nn.functional.interpolate(noise[..., ::8, ::8], (height, width), mode="bilinear")
+        for frames in (noise, smooth):
+            with torch.inference_mode():
+                ours = stored.anonymizer(frames).numpy()
+            theirs = session.run([OUTPUT], {INPUT: frames.numpy()})[0]
+            if theirs.shape != ours.shape:
+                raise ValueError(f"gives {theirs.shape} for {ours.shape}")
+            furthest = max(furthest, float(np.abs(theirs - ours).max()))
+            largest = max(largest, float(np.abs(ours).max()))
+    return Check(furthest, tolerance * largest, sizes)
+
+
+def _sizes(multiple: int) -> tuple[Size, ...]:
+    """Sides that the network's multiple divides and sides that it does not, small and larger, lying and standing."""
+    return ((2 * multiple, 3 * multiple), (2 * multiple + 1, 5 * multiple - 1), (7 * multiple + 3, 4 * multiple), (51, 37))
+
+
+def _one_size(stored: Stored, size: Size) -> onnx.ModelProto:
+    return _exported(stored, size, {0: _dimension("n")}, INPUT, OUTPUT)
+
+
+def _any_size(stored: Stored) -> onnx.ModelProto:
+    """The exporter takes sides that the multiple divides; padding and cropping are put around it."""
+    multiple = stored.multiple
+    if multiple == 1:
+        return _exported(stored, (24, 40), {0: _dimension("n"), 2: _dimension("h"), 3: _dimension("w")}, INPUT, OUTPUT)
+    sides = {2: multiple * _dimension("rows"), 3: multiple * _dimension("columns")}
+    return _padding(_exported(stored, (3 * multiple, 5 * multiple), {0: _dimension("n"), **sides}, "padded", "whole"), multiple)
+
+
+def _dimension(name: str) -> Any:
+    import torch
+
+    return torch.export.Dim(name)
+
+
+def _exported(stored: Stored, size: Size, dynamic: dict[int, Any], inputs: str, outputs: str) -> onnx.ModelProto:
+    import torch
+
+    program = torch.onnx.export(
+        stored.anonymizer,
+        (torch.rand(2, 3, *size),),
+        input_names=[inputs],
+        output_names=[outputs],
+        dynamic_shapes=(dynamic,),
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None
+    return program.model_proto
+
+
+def _padding(model: onnx.ModelProto, multiple: int) -> onnx.ModelProto:
+    """Around a model of `padded` -> `whole`: repeats the border of `frames` up to the multiple, and crops the result back."""
+    from onnx import TensorProto, checker, helper
+
+    def numbers(name: str, values: list[int]) -> Any:
+        return helper.make_tensor(f"sides_{name}", TensorProto.INT64, [len(values)], values)
+
+    before = [
+        helper.make_node("Shape", [INPUT], ["sides"], start=2),
+        helper.make_node("Neg", ["sides"], ["sides_negative"]),
+        helper.make_node("Mod", ["sides_negative", "sides_multiple"], ["sides_lacking"]),  # never negative, as in Python
+        helper.make_node("Concat", ["sides_zeros", "sides_lacking"], ["sides_pads"], axis=0),
+        helper.make_node("Pad", [INPUT, "sides_pads", "", "sides_axes"], ["padded"], mode="edge"),
+    ]
+    after = helper.make_node("Slice", ["whole", "sides_zeros", "sides", "sides_axes"], [OUTPUT])
+    shape: list[str | int | None] = ["n", 3, "height", "width"]
+    graph = helper.make_graph(
+        [*before, *model.graph.node, after],
+        "anonymizer",
+        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, shape)],
+        [*model.graph.initializer, numbers("multiple", [multiple]), numbers("zeros", [0, 0]), numbers("axes", [2, 3])],
+    )
+    whole = helper.make_model(
+        graph, opset_imports=list(model.opset_import), ir_version=model.ir_version, functions=list(model.functions)
+    )
+    checker.check_model(whole)
+    return whole
+
+
+def _put(made: Path, out: Path) -> None:
+    """Copies beside `out`, then renames: `out` is never half written."""
+    beside = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    try:
+        shutil.copyfile(made, beside)
+        os.replace(beside, out)
+    except OSError as error:
+        raise AnalysisError(f"{out} cannot be written ({error.strerror})") from None
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter tells of its own deprecations."""
+    names = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
+    levels = {name: logging.getLogger(name).level for name in names}
+    try:
+        for name in names:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

@@ -1,0 +1,369 @@
+"""Choosing a setting by a rule: what may not be exceeded, what is preferred, or the knee of the front. No torch.
+
+Settings are judged by their means over seeds. Only settings measured by one protocol are compared, and raw is never chosen.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis.measure.pareto import knee, non_dominated
+from analysis.measure.settings import PROTOCOL, Estimate, change, of, settings_table
+from analysis.read.attacks import invalid, not_recorded
+from analysis.read.records import FRONT_METRICS, PARAM, RAW, AnalysisError, Study
+from trainables.schema import FINAL_METRICS, Metric
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """A bound on a final metric, in its own unit (fractions for shares)."""
+
+    metric: str
+    at_most: bool
+    value: float
+
+    def miss(self, value: float) -> float:
+        """By how much `value` breaks the bound; 0 or below where it is met, NaN for NaN."""
+        return round(value - self.value if self.at_most else self.value - value, 9)  # a mean of 0.1 may be 0.1 + 1e-17
+
+    def text(self) -> str:
+        return (
+            f"{FINAL_METRICS[self.metric].label} {'at most' if self.at_most else 'at least'} {amount(self.metric, self.value)}"
+        )
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What to choose: among the settings that meet every constraint the best in `prefer`, or the knee for `prefer` None."""
+
+    constraints: tuple[Constraint, ...] = ()
+    prefer: str | None = None
+
+    @property
+    def judged_by(self) -> str:
+        """The metric that orders the trials of the chosen setting."""
+        return self.prefer or "leakage"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The chosen row of `settings_table`, with what it was chosen from.
+
+    `candidates`: the anonymized settings of one protocol; `meeting` of them meet the constraints; `tied` are the labels of
+    those as good in what is preferred; `invalid` of those with a trial whose attacks missed a control: none of these is a
+    candidate unless that was asked for. `trials`: the runs of the setting. `by_seed`: seed -> what the rule chooses from that
+    seed's trials alone, "" where nothing meets the constraints.
+    """
+
+    study: Study
+    rule: Rule
+    setting: pd.Series
+    trials: pd.DataFrame
+    candidates: pd.DataFrame
+    pool: pd.DataFrame
+    meeting: int
+    tied: tuple[str, ...]
+    invalid: tuple[str, ...]
+    by_seed: dict[int, str]
+
+
+def metric_of(name: str, option: str) -> Metric:
+    """A final metric by its name. Raises AnalysisError with the nearest for a wrong one."""
+    if name not in FINAL_METRICS:
+        near = difflib.get_close_matches(name, FINAL_METRICS, n=1)
+        hint = f" (nearest: {near[0]})" if near else ""
+        raise AnalysisError(f"{option}: no metric named {name!r}{hint}; there are: {', '.join(FINAL_METRICS)}")
+    return FINAL_METRICS[name]
+
+
+def parse_constraint(text: str, at_most: bool) -> Constraint:
+    """`leakage=0.2` or `leakage=20%`. Raises AnalysisError for a wrong name or value."""
+    option = "--max" if at_most else "--min"
+    name, sign, value = (part.strip() for part in text.partition("="))
+    if not sign:
+        raise AnalysisError(f"{option} {text}: give METRIC=VALUE, such as leakage=0.2 or top1=70%")
+    metric = metric_of(name, option)
+    try:
+        number = float(value.removesuffix("%")) / (100 if value.endswith("%") else 1)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise AnalysisError(f"{option} {text}: {value!r} is no number; give {name}=0.2 or {name}=20%")
+    if metric.percent and abs(number) > 1:
+        raise AnalysisError(f"{option} {text}: {name} is a share of 1; for {value} per cent give {name}={value.rstrip('%')}%")
+    return Constraint(name, at_most, number)
+
+
+def parse_rule(at_most: Sequence[str], at_least: Sequence[str], prefer: str | None, at_knee: bool) -> Rule:
+    """The rule of a command line. Raises AnalysisError unless it says in one way what to choose."""
+    bounds = [*(parse_constraint(text, True) for text in at_most), *(parse_constraint(text, False) for text in at_least)]
+    if at_knee == (prefer is not None):
+        raise AnalysisError("say what to choose by one of --prefer METRIC and --knee, e.g. --max leakage=0.2 --prefer top1")
+    if prefer is not None and metric_of(prefer, "--prefer").better == "neither":
+        raise AnalysisError(f"--prefer {prefer}: of it neither more nor less is better; prefer top1 or leakage")
+    return Rule(tuple(bounds), prefer)
+
+
+def choose(
+    study: Study, rule: Rule, protocol: str | None = None, where: Sequence[str] = (), allow_invalid: bool = False
+) -> Choice:
+    """Applies a rule to a study, to its trials of one protocol tag and with parameters `where` ("field=value") if given.
+
+    Settings with a trial whose controls missed their level are passed over, unless `allow_invalid`.
+
+    Raises AnalysisError when there is nothing to choose from, or when no setting meets the constraints: with the nearest.
+    """
+    trials = _wanted(study, protocol, where)
+    for metric in (*(constraint.metric for constraint in rule.constraints), rule.judged_by):
+        if lacking := not_recorded(trials, metric):
+            raise AnalysisError(f"{study.name}: {lacking}")
+    settings = settings_table(trials)
+    candidates = _one_protocol(settings[settings["method"] != RAW].dropna(subset=list(FRONT_METRICS)), study)
+    missed = candidates.index.isin(trials.loc[invalid(trials), "setting"])
+    unsound = tuple(map(str, candidates.loc[missed, "label"]))
+    if not allow_invalid:
+        candidates = candidates[~missed]
+        if candidates.empty:
+            raise AnalysisError(
+                f"{study.name}: controls of attacks missed their level in every setting ({_listed(unsound)}), so no figure of"
+                " theirs counts; repair the attacks, or give --allow-invalid"
+            )
+    meeting = _meeting(candidates, rule)
+    if meeting.empty:
+        raise AnalysisError(_nearest(candidates, rule, study))
+    chosen = _best(meeting, rule)
+    if chosen is None:
+        front = meeting[non_dominated(meeting[list(FRONT_METRICS)][["leakage", "top1"]])]
+        raise AnalysisError(
+            f"the front of {study.name} has no knee: {_listed(front['label'])};"
+            " give --prefer METRIC with --max or --min instead"
+        )
+    row = row_of(candidates, chosen)
+    tied = meeting[np.isclose(meeting[rule.prefer], row[rule.prefer], rtol=0, atol=1e-9)] if rule.prefer else meeting.iloc[:0]
+    return Choice(
+        study=study,
+        rule=rule,
+        setting=row,
+        trials=trials[trials["setting"] == chosen],
+        candidates=candidates,
+        pool=trials,
+        meeting=len(meeting),
+        tied=tuple(str(label) for label in tied["label"] if label != row["label"]),
+        invalid=unsound,
+        by_seed=_by_seed(trials[trials["setting"].isin(candidates.index)], rule),
+    )
+
+
+def median_trial(choice: Choice) -> str:
+    """Run id of the trial in the middle, by the preferred metric (leakage for a knee); of two in the middle the worse one."""
+    metric = choice.rule.judged_by
+    sign = 1 if FINAL_METRICS[metric].better == "higher" else -1
+    known = choice.trials.dropna(subset=[metric])
+    order = (known[metric] * sign).sort_values(kind="stable").index
+    return str(order[(len(order) - 1) // 2])
+
+
+def choice_text(choice: Choice) -> str:
+    """The choice as a reader wants it: which setting, why, what it gives up, how sure that is, and the trials."""
+    row, study = choice.setting, choice.study
+    lines = [f"{study.name}: {row['label']}", f"  why        {_why(choice)}"]
+    shown = dict.fromkeys((*FRONT_METRICS, *(c.metric for c in choice.rule.constraints), choice.rule.judged_by))
+    lines.append("  measured   " + ", ".join(f"{FINAL_METRICS[name].label} {said(name, of(row, name))}" for name in shown))
+    lines += [f"  gives up   {sentence}" for sentence in _given_up(choice)]
+    lines += [f"  how sure   {sentence}" for sentence in _sureness(choice)]
+    for run_id, trial in choice.trials.iterrows():
+        figures = ", ".join(f"{name} {amount(name, float(trial[name]))}" for name in shown)
+        lines.append(f"  trial      {run_id}  seed {trial['seed']}: {figures}")
+    if str(row["label"]) in choice.invalid:
+        lines.append("  INVALID    controls of its attacks missed their level: their figures say nothing of this setting")
+    others = [label for label in choice.invalid if label != row["label"] and label not in set(choice.candidates["label"])]
+    if others:
+        lines.append(
+            f"  left out   {_listed(others)}: controls of their attacks missed their level (--allow-invalid takes them)"
+        )
+    if study.profile == "generated":
+        lines.append("  note       measured on generated data: it says nothing about real video")
+    return "\n".join(lines)
+
+
+def amount(metric: str, value: float) -> str:
+    """A value as a person reads it: per cent where the metric is a share."""
+    if math.isnan(value):
+        return "unknown"
+    return f"{100 * value:.1f} %" if FINAL_METRICS[metric].percent else f"{value:.3g}"
+
+
+def said(metric: str, value: Estimate) -> str:
+    """A mean with its interval and the number of seeds behind it."""
+    unit = " %" if FINAL_METRICS[metric].percent else ""
+    percent = FINAL_METRICS[metric].percent
+    return f"{value.text(percent, digits=1 if percent else 3).removesuffix(' (n = 1)')}{unit} (n = {value.n})"
+
+
+def row_of(table: pd.DataFrame, index: str) -> pd.Series:
+    """One row of a table whose index has no duplicates."""
+    return table.loc[[index]].iloc[0]
+
+
+def _wanted(study: Study, protocol: str | None, where: Sequence[str]) -> pd.DataFrame:
+    trials = study.trials
+    if protocol is not None:
+        trials = trials[trials["protocol_tag"] == protocol]
+        if trials.empty:
+            there = _listed(sorted(set(study.trials["protocol_tag"]) - {""})) or "none by name"
+            raise AnalysisError(f"--protocol {protocol}: no trial of {study.name} was measured so; there are: {there}")
+    for text in where:
+        name, sign, value = text.partition("=")
+        fields = [str(column).removeprefix(PARAM) for column in trials if str(column).startswith(PARAM)]
+        if not sign or name not in fields:
+            near = difflib.get_close_matches(name, fields, n=1)
+            raise AnalysisError(f"--where {text}: give FIELD=VALUE" + (f" (nearest field: {near[0]})" if near else ""))
+        values = trials[PARAM + name].astype(str)
+        if not (values == value).any():
+            raise AnalysisError(f"--where {text}: no trial has that; there are: {_listed(sorted(values.unique()))}")
+        trials = trials[values == value]
+    return trials
+
+
+def _one_protocol(candidates: pd.DataFrame, study: Study) -> pd.DataFrame:
+    if candidates.empty:
+        raise AnalysisError(f"{study.name}: no finished trial of an anonymized setting carries {' and '.join(FRONT_METRICS)}")
+    if candidates["protocol"].nunique() == 1:
+        return candidates
+    columns = [str(name) for name in candidates if str(name).startswith(tuple(PARAM + part for part in PROTOCOL))]
+    differing = [name for name in columns if candidates[name].astype(str).nunique() > 1]
+    tags = sorted(set(candidates["protocol_tag"]) - {""})
+    if len(tags) == candidates["protocol"].nunique():
+        raise AnalysisError(f"{study.name} was measured by {len(tags)} protocols; choose one: --protocol {' | '.join(tags)}")
+    values = [
+        f"--where {name.removeprefix(PARAM)}={_listed(sorted(candidates[name].astype(str).unique()), ' | ')}"
+        for name in differing[:3]
+    ]
+    raise AnalysisError(f"{study.name}: its settings were not measured alike; choose with {' and '.join(values)}")
+
+
+def _meeting(candidates: pd.DataFrame, rule: Rule) -> pd.DataFrame:
+    """Those whose means meet every constraint and have what is preferred; NaN meets nothing."""
+    met = candidates
+    for constraint in rule.constraints:
+        met = met[met[constraint.metric].map(constraint.miss) <= 0]
+    return met.dropna(subset=[rule.prefer]) if rule.prefer else met
+
+
+def _best(meeting: pd.DataFrame, rule: Rule) -> str | None:
+    """The index of the best; equal ones are parted by the front's metrics, then by the table's order. None without a knee."""
+    if rule.prefer is None:
+        place = knee(meeting[["leakage", "top1"]])
+        return None if place is None else str(meeting.index[place])
+    keys = dict.fromkeys((rule.prefer, *FRONT_METRICS))
+    ascending = [FINAL_METRICS[name].better == "lower" for name in keys]
+    return str(meeting[list(keys)].round(9).sort_values(list(keys), ascending=ascending, kind="stable").index[0])
+
+
+def _nearest(candidates: pd.DataFrame, rule: Rule, study: Study) -> str:
+    """One line: which setting comes nearest, and by how much it misses. Several bounds count in the spread of their metric."""
+    rules = " and ".join(constraint.text() for constraint in rule.constraints) or f"a known {rule.prefer}"
+    known = candidates.dropna(subset=list({c.metric for c in rule.constraints} | ({rule.prefer} if rule.prefer else set())))
+    if known.empty:
+        return f"no setting of {study.name} meets {rules}: not measured for any of {len(candidates)}"
+
+    def worst(row: pd.Series) -> float:
+        return max(max(0.0, c.miss(row[c.metric])) / (_spread(known[c.metric]) or 1.0) for c in rule.constraints)
+
+    near = known.iloc[int(known.apply(worst, axis=1).to_numpy().argmin())]
+    broken = [(c, c.miss(near[c.metric])) for c in rule.constraints if c.miss(near[c.metric]) > 0]
+    misses = [
+        f"{said(c.metric, of(near, c.metric))}, {_points(c.metric, miss)} too {'much' if c.at_most else 'little'}"
+        for c, miss in broken
+    ]
+    return f"no setting of {study.name} meets {rules}: nearest is {near['label']} with {'; '.join(misses)}"
+
+
+def _by_seed(trials: pd.DataFrame, rule: Rule) -> dict[int, str]:
+    """What the same rule chooses from each seed's trials alone."""
+    found = {}
+    for seed in sorted(trials["seed"].dropna().unique()):
+        alone = trials[trials["seed"] == seed].dropna(subset=list(FRONT_METRICS)).set_index("setting", drop=False)
+        meeting = _meeting(alone, rule)
+        chosen = None if meeting.empty else _best(meeting, rule)
+        found[int(seed)] = "" if chosen is None else str(alone.loc[chosen, "label"])
+    return found
+
+
+def _why(choice: Choice) -> str:
+    rules = " and ".join(constraint.text() for constraint in choice.rule.constraints)
+    pool = f"the {choice.meeting} of {len(choice.candidates)} settings" if rules else f"all {len(choice.candidates)} settings"
+    among = f"{pool} with {rules}" if rules else pool
+    if choice.rule.prefer is None:
+        return f"the knee of the front of {among}: from there, less of the one buys least of the other"
+    metric = FINAL_METRICS[choice.rule.prefer]
+    if choice.meeting == 1 and rules:
+        return f"the only one of {len(choice.candidates)} settings with {rules}"
+    best = "highest" if metric.better == "higher" else "lowest"
+    tied = f"; as good there: {_listed(choice.tied)}, and this one is the better in the rest" if choice.tied else ""
+    return f"the {best} {metric.label} of {among}{tied}"
+
+
+def _given_up(choice: Choice) -> list[str]:
+    """Against the best in each metric of the front, and against raw."""
+    found = []
+    for name in FRONT_METRICS:
+        metric = FINAL_METRICS[name]
+        best_place = choice.candidates[name].idxmax() if metric.better == "higher" else choice.candidates[name].idxmin()
+        best = row_of(choice.candidates, str(best_place))
+        word = "highest" if metric.better == "higher" else "lowest"
+        if best[name] == choice.setting[name]:
+            found.append(f"nothing in {metric.label}: it has the {word}")
+            continue
+        others = choice.pool[choice.pool["setting"] == best_place][name]
+        found.append(f"{_difference(change(choice.trials[name], others))} {metric.label} against {best['label']}, the {word}")
+    if choice.setting["baseline"]:
+        parts = (f"{_difference(of(choice.setting, f'change_{n}'))} {FINAL_METRICS[n].label}" for n in FRONT_METRICS)
+        found.append(f"{' and '.join(parts)} against raw")
+    return found
+
+
+def _sureness(choice: Choice) -> list[str]:
+    found = []
+    for constraint in choice.rule.constraints:
+        values = choice.trials[constraint.metric].dropna()
+        met = int((values.map(constraint.miss) <= 0).sum())
+        value = of(choice.setting, constraint.metric)
+        sentence = f"{constraint.text()}: met by {met} of {len(values)} seeds"
+        if value.n == 1:
+            found.append(f"{sentence}; one seed has no interval, it may be chance")
+            continue
+        edge = value.mean + value.half_width * (1 if constraint.at_most else -1)
+        where = "and stays within it" if constraint.miss(edge) <= 0 else "beyond it: unsure"
+        found.append(f"{sentence}; the 95 % interval reaches {amount(constraint.metric, edge)}, {where}")
+    same = [seed for seed, label in choice.by_seed.items() if label == choice.setting["label"]]
+    others = [f"seed {seed}: {label or 'nothing'}" for seed, label in choice.by_seed.items() if seed not in same]
+    if choice.by_seed:
+        chosen = f"each seed alone chooses it in {len(same)} of {len(choice.by_seed)} cases"
+        found.append(chosen + (f" ({', '.join(others)})" if others else ""))
+    return found
+
+
+def _difference(value: Estimate) -> str:
+    if value.n == 1:
+        return f"{value.text(signed=True).removesuffix(' (n = 1)')} points (n = 1: it may be chance)"
+    unsure = ", may be none" if abs(value.mean) <= value.half_width else ""
+    return f"{value.text(signed=True)} points (n = {value.n}{unsure})"
+
+
+def _points(metric: str, value: float) -> str:
+    return f"{100 * value:.1f} points" if FINAL_METRICS[metric].percent else f"{value:.3g}"
+
+
+def _spread(values: pd.Series) -> float:
+    return float(values.max() - values.min())
+
+
+def _listed(names: Sequence[str] | pd.Series, separator: str = ", ") -> str:
+    return separator.join(map(str, names))

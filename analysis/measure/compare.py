@@ -1,0 +1,226 @@
+"""Two trials on the same test items: by how much they differ, how sure that is, and what number of seeds it would take."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from analysis.deploy.select import row_of
+from analysis.measure.settings import estimate
+from analysis.read import attacks
+from analysis.read.records import AnalysisError, Study, open_store
+from trainables import statistics
+from trainables.schema import ARTIFACT_ANSWERS, ATTACK, FINAL_METRICS
+from trainables.statistics import FEW_GROUPS, Answers, Comparison, Figure, compare
+
+Record = Mapping[str, Any]
+_ACTION, _DEPLOYED, _CLIPS = ("evaluate_action",), ("test_deployed",), ("evaluate_clip_privacy",)
+_IMAGES = ("test_privacy", "evaluate_privacy")  # where there is the first, it is the judge
+
+
+def _accuracy(k: int, record: Record) -> Figure:
+    return statistics.mean(np.asarray(record["rank"]) <= k)
+
+
+def _attributes(figure: Callable[..., Figure], record: Record) -> Figure:
+    return figure(np.asarray(record["probabilities"], dtype=float), np.asarray(record["labels"], dtype=float))
+
+
+# Metric -> the judges whose answers make it up, the first that is there, and how.
+_FIGURES: dict[str, tuple[tuple[str, ...], Callable[[Record], Figure]]] = {
+    "top1": (_ACTION, partial(_accuracy, 1)),
+    "top5": (_ACTION, partial(_accuracy, 5)),
+    "deployed_top1": (_DEPLOYED, partial(_accuracy, 1)),
+    "leakage": (_IMAGES, partial(_attributes, statistics.leakage)),
+    "cmap": (_IMAGES, partial(_attributes, statistics.cmap)),
+    "clip_leakage": (_CLIPS, partial(_attributes, statistics.leakage)),
+    "clip_cmap": (_CLIPS, partial(_attributes, statistics.cmap)),
+}
+_SHOWN = ("top1", "leakage", "clip_leakage", attacks.WORST)  # where --metric is not given, with all attacks
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One metric of two trials: over the test items of the two, and over the seeds that their settings have in common.
+
+    `by_items` is None, and `lacking` says why, where an answer was not kept. `by_seed`: seed -> first setting minus second.
+    """
+
+    metric: str
+    by_items: Comparison | None
+    lacking: str
+    by_seed: Mapping[int, float]
+
+
+def read_answers(client: MlflowClient, run_id: str, folder: str | Path) -> dict[str, Answers]:
+    """Metric -> what its judge answered, for every metric of a trial whose answers were kept, attacks included."""
+    found: dict[str, Answers] = {}
+    there = {item.path for item in client.list_artifacts(run_id)}
+    path = Path(client.download_artifacts(run_id, ARTIFACT_ANSWERS, str(folder))) if ARTIFACT_ANSWERS in there else None
+    records = {} if path is None else {file.stem: _record(file) for file in sorted(path.glob("*.json"))}
+    for metric, (judges, figure) in _FIGURES.items():
+        record = next((records[judge] for judge in judges if judge in records), None)
+        if record is not None:
+            found[metric] = Answers(tuple(record["items"]), tuple(record["groups"]), figure(record))
+    made = attacks.read_attacks(client, run_id, folder)
+    sources = {
+        item: group for record in records.values() for item, group in zip(record["items"], record["groups"], strict=True)
+    }
+    found |= {ATTACK + attack.name: answers for attack in made if (answers := attacks.answers_of(attack, sources)) is not None}
+    worst = attacks.worst_answers(made, [found[metric] for metric in attacks.JUDGES if metric in found], sources)
+    return found | ({} if worst is None else {attacks.WORST: worst})
+
+
+def compare_trials(study: Study, first: str, second: str, metrics: Sequence[str] = ()) -> list[Compared]:
+    """Compares two trials of a study, given by their run ids, in `metrics`, or in what both have answers of.
+
+    Raises AnalysisError for a trial that is not there, a metric nobody has, and trials tested on other items.
+    """
+    chosen = [trial_of(study, name, option) for name, option in ((first, "--trial"), (second, "second --trial"))]
+    if chosen[0].name == chosen[1].name:
+        raise AnalysisError(f"--trial {chosen[0].name}: given twice; give two trials")
+    with open_store(study.tracking_uri) as client:
+        answers = [_answers(client, str(trial.name)) for trial in chosen]
+    either = [name for name in dict.fromkeys((*_SHOWN, *sorted({*answers[0], *answers[1]}))) if _known(study, name)]
+    shown = [name for name in either if name in _SHOWN or name.startswith(ATTACK)]
+    for name in metrics:
+        if not _known(study, name):
+            raise AnalysisError(f"--metric {name}: no trial of {study.name} has it; there are: {', '.join(either)}")
+    return [_compared(study, chosen, answers, name) for name in metrics or shown]
+
+
+def trial_of(study: Study, name: str, option: str = "--trial") -> pd.Series:
+    """The finished trial with this run id, or the only one whose id begins so. Raises AnalysisError."""
+    found = [str(run_id) for run_id in study.trials.index if str(run_id).startswith(name)] if name else []
+    if len(found) != 1:
+        what = "several trials begin so" if found else "no finished trial has that run id"
+        raise AnalysisError(f"{option} {name}: {what} in {study.name}; trials.csv of a report and `select` name them")
+    return row_of(study.trials, found[0])
+
+
+def text(study: Study, first: str, second: str, compared: Sequence[Compared]) -> str:
+    """The comparison as a reader wants it."""
+    a, b = trial_of(study, first), trial_of(study, second)
+    lines = [f"{study.name}", f"  A  {a['name']}  run {a.name}", f"  B  {b['name']}  run {b.name}"]
+    for trial, letter in ((a, "A"), (b, "B")):
+        if trial[attacks.VALID] == 0:
+            lines.append(f"  INVALID: controls of {letter}'s attacks missed their level; its leakage figures do not count")
+    if a["seed"] != b["seed"]:
+        lines.append(f"  A and B have other seeds ({a['seed']}, {b['seed']}): what differs between them may be that alone")
+    for each in compared:
+        lines += ["", *_lines(each, same_setting=a["setting"] == b["setting"])]
+    if any(each.by_items for each in compared):
+        lines += [
+            "",
+            "Intervals: 95 %, from a bootstrap over groups of test items of one source, the same draws for A and B. They say",
+            "what other test items would give, and nothing about another training: that is what seeds are for.",
+        ]
+        if len(compared) > 1:
+            lines.append(
+                f"p is that of one question asked beforehand; here are {len(compared)}, and some p are small by chance."
+            )
+    return "\n".join(lines)
+
+
+def _answers(client: MlflowClient, run_id: str) -> dict[str, Answers]:
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            return read_answers(client, run_id, folder)
+        except (MlflowException, OSError, KeyError, TypeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise AnalysisError(f"answers of run {run_id} cannot be read: {reason}") from None
+
+
+def _record(path: Path) -> Record:
+    try:
+        found: Record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise AnalysisError(f"{ARTIFACT_ANSWERS}/{path.name} is no JSON ({error})") from None
+    return found
+
+
+def _known(study: Study, metric: str) -> bool:
+    return metric in study.trials and bool(study.trials[metric].notna().any())
+
+
+def _compared(study: Study, trials: Sequence[pd.Series], answers: Sequence[Mapping[str, Answers]], metric: str) -> Compared:
+    lacking = [str(trial["name"]) for trial, kept in zip(trials, answers, strict=True) if metric not in kept]
+    items = None
+    if not lacking:
+        try:
+            items = compare(answers[0][metric], answers[1][metric])
+        except ValueError as error:
+            lacking = [str(error)]
+    else:
+        lacking = [f"no answers by item were kept of it in {' and '.join(lacking)}"]
+    seeds = [study.trials[study.trials["setting"] == trial["setting"]].set_index("seed")[metric].dropna() for trial in trials]
+    common = seeds[0].index.dropna().intersection(seeds[1].index.dropna())
+    differences = seeds[0][common] - seeds[1][common]
+    return Compared(metric, items, " ".join(lacking), {int(seed): float(value) for seed, value in differences.items()})
+
+
+def _lines(each: Compared, same_setting: bool) -> list[str]:
+    metric = FINAL_METRICS.get(each.metric)
+    label = metric.label if metric else f"leakage, attack {each.metric.removeprefix(ATTACK).replace('_', ' ')}"
+    percent = metric.percent if metric else True
+    found = each.by_items
+    lines = [f"{label}{' %' if percent else ''}"]
+    if found is None:
+        lines.append(f"  test items   not compared: {each.lacking}")
+    else:
+        asked = f"{found.first.items} items in {found.first.groups} groups"
+        lines += [
+            f"  A            {found.first.text(percent)}",
+            f"  B            {found.second.text(percent)}",
+            f"  A - B        {found.difference.text(percent, signed=True)}",
+            f"  how sure     {_sure(found, metric.better if metric else 'lower')} ({asked})",
+        ]
+        if found.left_out:
+            lines.append(f"               {found.left_out} items that only one of them was asked are left out")
+        if found.first.groups < FEW_GROUPS:
+            lines.append(f"               only {found.first.groups} groups: such intervals are too narrow")
+    if not same_setting:
+        lines.append(f"  over seeds   {_over_seeds(each.by_seed, percent)}")
+    return lines
+
+
+def _sure(found: Comparison, better: str) -> str:
+    if math.isnan(found.p):
+        return "unknown: all items are of one group"
+    word = "leaks more" if better == "lower" else "is higher"
+    bound = "p < 0.001" if found.p <= 1 / statistics.RESAMPLES else f"p = {found.p:.3f}"
+    includes = found.difference.low <= 0 <= found.difference.high
+    return f"A {word} with probability {100 * found.first_larger:.0f} %; {bound}" + (
+        "; the interval includes no difference" if includes else ""
+    )
+
+
+def _over_seeds(by_seed: Mapping[int, float], percent: bool) -> str:
+    if not by_seed:
+        return "the two settings have no seed in common: run both with the same seeds"
+    value = estimate(by_seed.values())
+    said = value.text(percent, signed=True, digits=1 if percent else 3).removesuffix(" (n = 1)")
+    seeds = ", ".join(map(str, by_seed))
+    if value.n == 1:
+        return f"A - B {said} (n = 1, seed {seeds}): how training varies is not known; run at least three seeds"
+    needed = statistics.seeds_needed(by_seed.values())
+    if needed is None:
+        takes = f"more than {statistics.MOST_SEEDS} seeds" if value.mean else "no number of seeds"
+    else:
+        takes = f"{needed} seeds"
+    includes = "; the interval includes no difference" if abs(value.mean) <= value.half_width else ""
+    return (
+        f"A - B {said} (n = {value.n}, seeds {seeds}, in pairs){includes};"
+        f" to find a difference of this size takes {takes} (paired t-test, 5 %, power 80 %)"
+    )

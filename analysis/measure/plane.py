@@ -1,0 +1,108 @@
+"""The two metrics that a privacy-utility front is drawn in, and the fixed corner its area is measured from."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+
+from analysis.measure.pareto import Direction, Directions
+from analysis.read.records import RAW, AnalysisError
+from trainables.schema import FINAL_METRICS, Metric
+
+CHANCE_OF = {
+    "top1": "chance_top1",
+    "deployed_top1": "chance_top1",
+    "cmap": "chance_cmap",
+    "clip_cmap": "clip_chance_cmap",
+}
+CHANCE_IS_ZERO = ("leakage", "clip_leakage")
+UNBOUNDED = ("seconds",)  # every other metric with a direction is a share
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Privacy across, utility up: any two different final metrics that have a direction; AnalysisError otherwise."""
+
+    utility: str = "top1"
+    privacy: str = "leakage"
+
+    def __post_init__(self) -> None:
+        for option, name in (("--utility", self.utility), ("--privacy", self.privacy)):
+            _check(option, name)
+        if self.utility == self.privacy:
+            raise AnalysisError(f"--utility and --privacy are both {self.utility}: give two metrics")
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Across and up."""
+        return self.privacy, self.utility
+
+    @property
+    def directions(self) -> Directions:
+        return _direction(self.privacy), _direction(self.utility)
+
+
+@dataclass(frozen=True)
+class Corner:
+    """The worst that counts, per axis of a plane, the best there can be, and the worst in words. NaN: not known."""
+
+    reference: tuple[float, float]
+    ideal: tuple[float, float]
+    words: str
+
+
+def scale(metric: str) -> float:
+    """What a stored figure is multiplied by to be printed or drawn: shares that a person reads in percent by 100."""
+    return 100.0 if FINAL_METRICS[metric].percent else 1.0
+
+
+def corner(plane: Plane, settings: pd.DataFrame) -> Corner:
+    """Where the hypervolume of settings measured alike is taken from, in the order of `plane.names`.
+
+    Of a metric where more is better it is chance, nothing where chance is not recorded; where less is better it is what raw
+    data has, everything where there is no raw setting. Both belong to the data and the judges: no trial of an anonymized
+    setting moves them, further seeds of raw do by what they move raw's mean.
+    """
+    sides = [_worst(name, settings) for name in plane.names]
+    ideal = [1.0 if _direction(name) == "higher" and name not in UNBOUNDED else 0.0 for name in plane.names]
+    words = " and ".join(text for _, text in reversed(sides))
+    return Corner((sides[0][0], sides[1][0]), (ideal[0], ideal[1]), words)
+
+
+def _worst(name: str, settings: pd.DataFrame) -> tuple[float, str]:
+    metric = FINAL_METRICS[name]
+    if metric.better == "higher":
+        # Equal in all settings measured alike; the maximum of equal values is exact, their mean would wobble.
+        chance = float(settings[CHANCE_OF[name]].max()) if CHANCE_OF.get(name) in settings else math.nan
+        if math.isnan(chance):
+            return 0.0, f"{metric.label} {_figure(metric, 0.0)}"
+        return chance, f"{metric.label} at chance ({_figure(metric, chance)})"
+    raw = settings.loc[settings["method"] == RAW, name].dropna() if name in settings else pd.Series(dtype=float)
+    if len(raw):
+        value = float(raw.iloc[0])
+        return value, f"{metric.label} of raw ({_figure(metric, value)})"
+    if name in UNBOUNDED:
+        return math.nan, f"{metric.label} of raw, which is not there"
+    return 1.0, f"{metric.label} {_figure(metric, 1.0)} (there is no raw trial)"
+
+
+def _figure(metric: Metric, value: float) -> str:
+    return f"{100 * value:.1f}\N{NO-BREAK SPACE}%" if metric.percent else f"{value:.3g}"
+
+
+def _check(option: str, name: str) -> None:
+    directed = [known for known, metric in FINAL_METRICS.items() if metric.better != "neither"]
+    if name in directed:
+        return
+    near = difflib.get_close_matches(name, directed, n=1, cutoff=0.0)[0]
+    wrong = f"there is no metric {name or 'without a name'}"
+    if name in FINAL_METRICS:
+        wrong = f"{name} has no direction, neither more nor less of it is better"
+    raise AnalysisError(f"{option}: {wrong}; the nearest that can be an axis is {near} (all: {', '.join(directed)})")
+
+
+def _direction(name: str) -> Direction:
+    return "higher" if FINAL_METRICS[name].better == "higher" else "lower"

@@ -1,0 +1,213 @@
+"""`python -m analysis evidence`: the page for who must decide, its data, and the page in a browser."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from analysis.__main__ import main
+from analysis.read.records import AnalysisError, Study, read_study
+from analysis.report.evidence import Evidence, data_of, read_evidence, render
+from tests.support.browser import CHROMIUM, Browser
+from tests.support.fake_attacks import action_answers, attack, attacked, attribute_answers, broken, figures_of, log
+from tests.support.fake_studies import FakeTrial, frames_png, metrics, write_study
+
+Maker = Callable[..., Study]
+HOSTILE = '<script>alert(1)</script> & "quoted" {{ 7 * 7 }} \N{RIGHT-TO-LEFT OVERRIDE}' + "long" * 40
+
+
+def records(level: float) -> list[dict[str, object]]:
+    return [
+        attack("retrained", level, "Retrained classifiers"),
+        attack("inversion", level - 0.1, "Undoing the anonymization", caption="raw, anonymized, restored"),
+        attack("linkage", level - 0.2, "Finding the same person again", "linkability", caption="raw, anonymized, found"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def studied(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, dict[str, str]]:
+    """Label -> run id of seed 0: raw, an anonymizer with two seeds, one with a broken attack, one never attacked."""
+    folder = tmp_path_factory.mktemp("evidence")
+    shutil.copy(empty_store, folder / "mlflow.db")
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    answers, leakage = attribute_answers(0.95)
+    record = json.dumps({"fingerprints": {"action": "8f4a1fe8"}, "stage_keys": {"minimax": "35ad196f"}})
+    made = {"raw": records(0.95), "good": records(0.8), "invalid": [broken(records(0.7)[0]), *records(0.7)[1:]]}
+    trials = [
+        attacked(label, 0.9, leakage, made[label], seed=seed, frames=frames_png(), record=record)
+        for label, seed in (("raw", 0), ("good", 0), ("good", 1), ("invalid", 0))
+    ]
+    trials += [FakeTrial("bare", metrics=metrics(0.8, 0.4), values={"minimax.distortion_budget": 0.7})]
+    hostile = attack("hostile", 0.6, HOSTILE, question=HOSTILE, worst=[HOSTILE], caption=HOSTILE, measure=HOSTILE)
+    hostile["items"] = [{key: value for key, value in item.items() if key != "group"} for item in hostile["items"]]
+    figures = metrics(0.7, 0.3) | figures_of([hostile])
+    trials += [FakeTrial(HOSTILE, metrics=figures, values={"minimax.distortion_budget": 0.8})]
+    trials += [FakeTrial("lost", status="FAILED", reason="out of memory", values={"minimax.distortion_budget": 0.9})]
+    write_study(uri, folder / "artifacts", "toy", "generated", trials)
+    study = read_study("toy", "generated", uri)
+    ids = {str(trial["label"]): str(run_id) for run_id, trial in study.trials.iterrows() if trial["seed"] == 0}
+    kept = {"evaluate_action": action_answers([number < 36 for number in range(40)]), "evaluate_privacy": answers}
+    for label, attacks in made.items():
+        log(uri, ids[label], attacks, kept)
+    log(uri, ids[HOSTILE], [hostile])
+    return study, ids
+
+
+def evidence(studied: tuple[Study, dict[str, str]], label: str) -> Evidence:
+    return read_evidence(studied[1][label], studied[0].tracking_uri)
+
+
+def words(page: str) -> str:
+    return " ".join(re.sub(r"<[^>]+>", " ", page.partition("</style>")[2]).split())
+
+
+def test_the_page_says_what_was_found_and_how_sure_it_is(studied: tuple[Study, dict[str, str]]) -> None:
+    found = evidence(studied, "good")
+    page = words(render(found))
+    for expected in (
+        "Of 4 attackers whose figures count, the strongest (Retrained classifiers) still learns",
+        "What people do is still recognised in 90.0 % (interval 7",
+        "is one of 2 trainings of the same setting",
+        "It claims no compliance with any law",
+        "budget B = 0.14 of the range from black to white; the penalty beyond it weighs 10 (lambda)",
+        "Aslam &amp; Nasrollahi",
+        "ucf101, drawn by a computer in the layout of that data set (fingerprint 8f4a1fe8)",
+        "The attacker learned 60.0 % (interval 50.0 % to 70.0 %)",
+        "adjustable numbers (parameters): 11,200,000",
+        "Holds: the same attack on raw data learned 90.0 %",
+        "land at chance",
+        "the surest first): v",
+        "Rows from above: raw, anonymized, restored",
+        "singling out: Can somebody pick one person",
+        "finding the same person again bears on it",
+        "Attackers of this project that were not tried here: ",
+        "Classifiers of ordinary video (Who has only ever seen ordinary video",
+        "python study/run.py --space toy --profile generated --seeds 0, --attacks inversion,linkage,retrained",
+        f"python -m analysis evidence --trial {studied[1]['good']}",
+        "mlflow",
+    ):
+        assert expected in page, expected
+    assert "INVALID" not in page.replace("are marked INVALID", "")
+    titles = [picture.title for picture in found.pictures]
+    assert titles[0] == "Finding the same person again", "who was found again comes first"
+    assert titles[-1] == "Some test videos"
+
+
+def test_every_figure_stands_with_its_interval_or_number(studied: tuple[Study, dict[str, str]]) -> None:
+    """What is compared, anonymized against raw, one attacker against another, says how sure it is."""
+    for finding in evidence(studied, "good").findings:
+        assert finding.low <= finding.leakage <= finding.high
+        assert re.search(r"interval|n = \d", finding.raw_text)
+
+
+def test_items_without_a_source_are_said_to_count_as_independent(studied: tuple[Study, dict[str, str]]) -> None:
+    independent = "each counts as independent"
+    assert independent not in words(render(evidence(studied, "good")))
+    assert independent in words(render(evidence(studied, HOSTILE)))
+
+
+def test_missed_controls_are_seen_before_anything_else(studied: tuple[Study, dict[str, str]]) -> None:
+    found = evidence(studied, "invalid")
+    page = words(render(found))
+    assert found.alarm[0].startswith("INVALID FIGURES. A check built into the tests failed for: Retrained classifiers.")
+    assert page.index("INVALID FIGURES") < page.index("In short")
+    assert "MISSED: the same attack on raw data learned 4.0" in page
+    assert "These figures are INVALID: a control missed its level." in page
+    assert found.findings[-1].status == "invalid", "it is no candidate for the strongest"
+    assert "Of 3 attackers whose figures count" in page
+    assert "Retrained classifiers: INVALID" in page
+
+
+def test_a_trial_without_attacks_says_what_is_missing(studied: tuple[Study, dict[str, str]]) -> None:
+    page = words(render(evidence(studied, "bare")))
+    assert page.index("EVIDENCE IS MISSING") < page.index("In short")
+    assert "--attacks standard" in page
+    for title in ("Retrained classifiers", "Undoing the anonymization", "Finding the same person again"):
+        assert title in page
+    assert page.count("Not tested.") == 2
+    assert "No frames were recorded" in page
+
+
+def test_hostile_names_are_text(studied: tuple[Study, dict[str, str]]) -> None:
+    page = render(evidence(studied, HOSTILE))
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "49" not in re.findall(r"quoted.{0,20}", page)[0]
+
+
+def test_data(studied: tuple[Study, dict[str, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study, ids = studied
+    command = [
+        "evidence",
+        "--trial",
+        ids["good"],
+        "--tracking-uri",
+        study.tracking_uri,
+        "--out",
+        str(tmp_path / "new" / "pack"),
+    ]
+    assert main(command) == 0
+    assert capsys.readouterr().out.endswith(f"evidence: {tmp_path / 'new' / 'pack' / 'evidence.html'}\n")
+    page = tmp_path / "new" / "pack" / "evidence.html"
+    assert page.stat().st_size < 5_000_000
+    data = json.loads((page.parent / "evidence.json").read_text())
+    assert data["attacks"][0]["items"][0]["id"] == "v00"
+    assert data["record"]["stage_keys"] == {"minimax": "35ad196f"}
+    assert "no compliance" in data["legal"]
+    assert data == json.loads(json.dumps(data_of(evidence(studied, "good")), allow_nan=False))
+
+
+def test_what_has_no_evidence_is_one_line(
+    studied: tuple[Study, dict[str, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study, ids = studied
+    lost = str(study.unfinished["run_id"].iloc[0])
+    for run_id, message in (("0" * 32, "no run 000"), (lost, "(failed: out of memory)")):
+        assert main(["evidence", "--trial", run_id, "--tracking-uri", study.tracking_uri, "--out", str(tmp_path)]) == 2
+        line = capsys.readouterr().err
+        assert message in line
+        assert line.count("\n") == 1
+    (tmp_path / "file").write_text("")
+    command = ["evidence", "--trial", ids["bare"], "--tracking-uri", study.tracking_uri, "--out", str(tmp_path / "file" / "x")]
+    assert main(command) == 2
+    assert "give another --out" in capsys.readouterr().err
+
+
+def test_a_damaged_record_is_named(make_study: Maker) -> None:
+    study = make_study([FakeTrial("a", metrics=metrics(0.9, 0.3))])
+    run_id = str(study.trials.index[0])
+    log(study.tracking_uri, run_id, [attack("linkage", 0.9) | {"controls": {}}])
+    with pytest.raises(AnalysisError, match=r"attacks/linkage\.json is no record of an attack"):
+        read_evidence(run_id, study.tracking_uri)
+
+
+@pytest.mark.skipif(not CHROMIUM.exists(), reason="no /usr/bin/chromium")
+class TestBrowser:
+    @pytest.fixture(scope="class")
+    def browser(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+        browser = Browser(tmp_path_factory.mktemp("browser"))
+        yield browser
+        browser.close()
+
+    @pytest.mark.parametrize("label", ["good", "invalid", "bare", HOSTILE])
+    def test_nothing_is_asked_for_and_nothing_is_cut(
+        self, studied: tuple[Study, dict[str, str]], tmp_path: Path, browser: Browser, label: str
+    ) -> None:
+        page = tmp_path / "evidence.html"
+        page.write_text(render(evidence(studied, label)), encoding="utf-8")
+        for width in (360, 1440):
+            browser.resize(width)
+            browser.open(page.as_uri())
+            assert browser.console == []
+            assert browser.requests == [page.as_uri()]
+            assert browser.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+            assert browser.evaluate("[...document.images].filter((image) => !image.naturalWidth).length") == 0
+            cut = "[...document.querySelectorAll('p, li, td, th, dd, h1, h3, .label, .value, pre')]"
+            cut += ".filter((item) => item.scrollWidth > item.clientWidth + 1 && item.clientWidth > 1).length"
+            assert browser.evaluate(cut) == 0
+        browser.resize(800, media="print")
+        assert browser.evaluate("getComputedStyle(document.querySelector('main')).maxWidth") == "none"
+        browser.resize(800)

@@ -1,0 +1,96 @@
+"""What a study will run, before anything is started."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from search_spaces.plan import parse_seeds, plan_study
+from search_spaces.profiles import PROFILES
+from search_spaces.registry import SPACES, Space, grid, label_of, load_spaces
+from tests.support import ROOT
+from trainables.config import ConfigError
+
+
+def test_every_space_plans_in_every_profile() -> None:
+    spaces = load_spaces()
+    assert {"demo", "ablation_B", "ablation_lambda", "grid", "tradeoff"} <= set(spaces)
+    for space in spaces:
+        for profile in PROFILES:
+            plan = plan_study(space, profile, [0] if spaces[space].search else [0, 1], {})
+            names = [trial.name for trial in plan.trials]
+            assert len(set(names)) == len(names)
+            assert any(trial.config.method == "raw" for trial in plan.trials)
+
+
+def test_ablation_b_is_figure_3() -> None:
+    plan = plan_study("ablation_B", "paper", [0], {})
+    minimax = [trial.config.minimax for trial in plan.trials if trial.config.method == "penalty"]
+    assert [m.distortion_budget for m in minimax] == [0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0]
+    assert {m.penalty_weight for m in minimax} == {1.0}
+
+
+def test_ablation_lambda_is_table_3() -> None:
+    plan = plan_study("ablation_lambda", "paper", [0], {})
+    minimax = [trial.config.minimax for trial in plan.trials if trial.config.method == "penalty"]
+    assert [m.penalty_weight for m in minimax] == [0.0, 0.1, 0.3, 0.5, 0.7, 1.0]
+    assert {m.distortion_budget for m in minimax} == {0.3}
+
+
+def test_the_paper_profile_is_the_recipe() -> None:
+    """Section 4.2 and the released parameters."""
+    config = plan_study("ablation_B", "paper", [0], {}).trials[1].config
+    assert (config.clip.frames, config.clip.skip, config.clip.size, config.clip.test_clips) == (16, 4, 224, 5)
+    assert (config.reconstruct.epochs, config.minimax.epochs, config.minimax.batch_size) == (100, 100, 8)
+    assert (config.evaluate_action.batch_size, config.evaluate_privacy.batch_size) == (16, 32)
+    assert (config.minimax.learning_rate_anonymizer, config.minimax.learning_rate_action) == (4e-5, 1e-4)
+    assert (config.action_classifier.name, config.privacy_encoder.name) == ("i3d_r50", "resnet50")
+    assert config.minimax.temperature == 0.1
+
+
+def test_a_grid_is_every_combination_and_its_labels_are_short() -> None:
+    values = grid({"minimax.distortion_budget": (0.1, 0.3), "minimax.penalty_weight": (1.0,)})
+    assert [label_of(v) for v in values] == ["B=0.1 lambda=1", "B=0.3 lambda=1"]
+    assert label_of({"method": "raw"}) == "raw"
+
+
+def test_a_space_is_registered_once() -> None:
+    load_spaces()
+    with pytest.raises(ValueError, match="registered twice"):
+        SPACES.register("demo")(Space("", "", ()))
+
+
+@pytest.mark.parametrize(
+    ("space", "profile", "overrides", "message"),
+    [
+        ("ablation_b", "paper", {}, "no space named 'ablation_b' .nearest: ablation_B."),
+        ("demo", "papr", {}, "no profile named 'papr' .nearest: paper."),
+        ("demo", "small", {"minimax.epoch": 1}, "unknown setting 'minimax.epoch'; did you mean minimax.epochs"),
+        ("ablation_B", "small", {"minimax.distortion_budget": 1}, "the space ablation_B varies it itself"),
+        ("demo", "small", {"seed": 3}, "give --seeds instead"),
+        ("demo", "small", {"minimax.epochs": "x"}, "minimax.epochs = 'x'"),
+    ],
+)
+def test_what_cannot_be_planned_is_one_clear_line(space: str, profile: str, overrides: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        plan_study(space, profile, [0], overrides)
+
+
+def test_seeds() -> None:
+    assert parse_seeds("3") == (0, 1, 2)
+    assert parse_seeds("4,7") == (4, 7)
+    assert parse_seeds("4,") == (4,)
+    for wrong in ("0", "x", "", "1,1", "-1"):
+        with pytest.raises(ConfigError, match="--seeds"):
+            parse_seeds(wrong)
+
+
+def test_planning_imports_neither_torch_nor_ray_nor_mlflow() -> None:
+    code = (
+        "import sys; from study.plan import plan_study; plan_study('grid', 'paper', range(40), {});"
+        "print([m for m in ('torch', 'ray', 'mlflow', 'pandas') if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert found.stdout.strip() == "[]"

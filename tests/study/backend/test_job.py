@@ -1,0 +1,51 @@
+"""Where a submitted job leaves its results."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from search_spaces.plan import plan_study
+from study.backend.job import has_uploaded_code, results_directory
+from study.study import Launch
+from tests.support import ROOT
+
+UPLOADED = {"runtime_env": {"working_dir": "gcs://_ray_pkg_1.zip", "env_vars": {}}, "metadata": {}}
+
+
+@pytest.mark.parametrize("job", [None, {}, {"runtime_env": {}}, {"metadata": {}}])
+def test_without_uploaded_code_results_are_in_the_working_directory(
+    job: dict[str, object] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RAY_JOB_CONFIG_JSON_ENV_VAR", raising=False)
+    if job is not None:
+        monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps(job))
+    assert not has_uploaded_code()
+    assert results_directory() == tmp_path
+
+
+def test_with_uploaded_code_results_are_where_ray_was_started(tmp_path: Path) -> None:
+    (tmp_path / "copy").mkdir()
+    raylet = tmp_path / "raylet"
+    shutil.copy(shutil.which("bash") or "/bin/bash", raylet)
+    script = "from study.job import results_directory; print(results_directory())"
+    (tmp_path / "job.sh").write_text(f"cd copy\n{sys.executable} -c '{script}'\ntrue\n")  # with nothing after it, sh becomes it
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_JOB_CONFIG_JSON_ENV_VAR": json.dumps(UPLOADED)}
+    command = [raylet, "-c", "sh job.sh; true"]
+    said = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == str(tmp_path), said.stderr
+
+
+def test_relative_storages_follow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("study.study.results_directory", lambda: tmp_path)
+    plan = plan_study("demo", "generated", (0,), {})
+    for storage, expected in (("results", tmp_path / "results"), ("/elsewhere", Path("/elsewhere"))):
+        where = Launch.of(plan, True, None, storage, None, 1, 0, None)
+        assert (where.storage, where.stages) == (expected, str(expected))

@@ -1,0 +1,161 @@
+"""Two processes that share every batch of a trial do what one does with the whole of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from trainables.config import ConfigError, Runtime, TrialConfig, with_values
+from trainables.data.items import DataError
+from trainables.execution.context import StageContext
+from trainables.execution.loop import Stopped
+from trainables.execution.ranks import RankGroup, Ranks
+from trainables.failures import Lost
+from trainables.methods.penalty import training as minimax
+from trainables.plan import PlannedStage, TrialData, plan_trial
+from trainables.stages import Stage, evaluate_action, reconstruct, warm_up
+from trainables.store import Outcome, StageStore
+
+RUNS = {stage.__name__.rsplit(".", 1)[-1]: stage.run for stage in (reconstruct, warm_up, minimax, evaluate_action)}
+
+
+@pytest.fixture
+def config(tiny_config: TrialConfig) -> TrialConfig:
+    """Batches of 5 and of 23 out of 24 clips and 32 images: shares of 2 and 3 rows, and a last batch of one row.
+
+    Adam makes a step of the learning rate of the smallest gradient: with a large one, the noise of sums would be all there is.
+    """
+    rates = {f"minimax.learning_rate_{name}": 1e-6 for name in ("anonymizer", "action", "privacy")}
+    rates |= {f"{stage}.learning_rate": 1e-6 for stage in ("reconstruct", "warm_up", "evaluate_action")}
+    sizes = {"reconstruct.batch_size": 5, "warm_up.batch_size": 23, "minimax.batch_size": 5, "evaluate_action.batch_size": 23}
+    epochs = {"reconstruct.epochs": 1, "warm_up.epochs": 1, "minimax.epochs": 2, "evaluate_action.epochs": 1}
+    return with_values(tiny_config, {**rates, **sizes, **epochs, "minimax.distortion_budget": 0.1})
+
+
+class Trial:
+    """The stages of a trial one after another, over as many ranks as asked for."""
+
+    def __init__(self, config: TrialConfig, data: Path, storage: Path, ranks: int) -> None:
+        self._runtime = Runtime(data_root=str(data), storage=str(storage), device="cpu", ranks=ranks)
+        self._data, self._store = TrialData(config, data), StageStore(storage)
+        self._planned = {stage.name: stage for stage in plan_trial(config, self._data).stages}
+        self._config = config
+        self.outcomes: dict[str, Outcome] = {}
+
+    def run(self, group: RankGroup, name: str, stop: Callable[[], bool] = lambda: False) -> Outcome:
+        planned = self._planned[name]
+        inputs = {name: self.outcomes[role] for name, role in planned.inputs.items()}
+        self.outcomes[name] = group.run(planned, RUNS[name], self.context(planned, inputs, stop))
+        return self.outcomes[name]
+
+    def group(self) -> RankGroup:
+        return RankGroup(self._config, self._runtime)
+
+    def context(self, planned: PlannedStage, inputs: dict[str, Outcome], stop: Callable[[], bool]) -> StageContext:
+        work = self._store.work(planned.name, planned.key)
+        return StageContext(planned.name, planned.config, self._runtime, self._data, inputs, work, lambda *_: None, stop)
+
+
+def numbers(value: Any, where: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+    """Every number of an outcome, by its place."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from numbers(part, f"{where}/{key}")
+    elif isinstance(value, list):
+        for index, part in enumerate(value):
+            yield from numbers(part, f"{where}/{index}")
+    elif isinstance(value, float | torch.Tensor):
+        yield where, torch.as_tensor(value).double()
+
+
+def distances(ours: Outcome, theirs: Outcome) -> dict[str, float]:
+    first, second = (dict(numbers([outcome.history, dict(outcome.state)])) for outcome in (ours, theirs))
+    assert first.keys() == second.keys()
+    return {where: float(((first[where] - second[where]).abs() / second[where].abs().clamp_min(1.0)).max()) for where in first}
+
+
+def drops(context: StageContext) -> Outcome:
+    """A stage whose network has dropout and batch norm, in double precision: here sums in another order do not show."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3)).double()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    context.join_ranks(optimizer, network)
+    whole = torch.rand(7, 6, generator=torch.Generator().manual_seed(1)).double()
+    for rows in ([0, 1, 2, 3, 4], [5, 6]):
+        share = rows if context.ranks is None else context.ranks.share(rows)
+        optimizer.zero_grad()
+        F.cross_entropy(context.gathered(network(whole[share])), torch.tensor(rows) % 3).backward()
+        optimizer.step()
+    return Outcome({}, [], network.state_dict())
+
+
+def test_two_ranks_learn_what_one_learns_and_go_on_where_they_were_stopped(
+    config: TrialConfig, tiny_data: Path, tmp_path: Path
+) -> None:
+    """NT-Xent over all pairs, batch norm over all rows, shares of unequal size, a last batch with too few rows, dropout."""
+    alone, both, stopped = (Trial(config, tiny_data, tmp_path / name, n) for name, n in (("1", 1), ("2", 2), ("3", 2)))
+    with alone.group() as one, both.group() as two:
+        for name in RUNS:
+            distance = distances(alone.run(one, name), both.run(two, name))
+            assert max(distance.values()) < 1e-5, {where: d for where, d in distance.items() if d >= 1e-5}
+        planned = PlannedStage("drops", Stage("drops", f"{__name__}:drops", (), (), parallel=True), "key", {}, {}, config, 1)
+        found = [group.run(planned, drops, trial.context(planned, {}, bool)) for group, trial in ((one, alone), (two, both))]
+        assert max(distances(*found).values()) < 1e-12
+    stopped.outcomes = {name: both.outcomes[name] for name in ("reconstruct", "warm_up")}
+    steps = iter(range(3))
+    with stopped.group() as three:
+        with pytest.raises(Stopped):
+            stopped.run(three, "minimax", stop=lambda: next(steps, None) is None)
+        resumed = stopped.run(three, "minimax")
+    assert set(distances(resumed, both.outcomes["minimax"]).values()) == {0.0}
+
+
+def fails_on_the_second(context: StageContext) -> Outcome:
+    """A stage whose second rank fails, while the first waits for it."""
+    assert context.ranks is not None
+    if context.ranks.number == 1:
+        if context.config.seed == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise DataError("video 7: damaged; replace it")
+    context.gathered(torch.zeros(1))
+    return Outcome({})
+
+
+@pytest.mark.parametrize(("seed", "error"), [(0, DataError), (1, Lost)])
+def test_a_rank_that_fails_ends_all_with_its_reason(
+    config: TrialConfig, tiny_data: Path, tmp_path: Path, seed: int, error: type[Exception]
+) -> None:
+    config = with_values(config, {"seed": seed})
+    stage = Stage("fails", f"{__name__}:fails_on_the_second", (), (), parallel=True)
+    trial = Trial(config, tiny_data, tmp_path, 2)
+    planned = PlannedStage("fails", stage, "key", {}, {}, config, 1)
+    with trial.group() as group:
+        start = time.monotonic()
+        with pytest.raises(error, match=r"video 7|exit code -9"):
+            group.run(planned, fails_on_the_second, trial.context(planned, {}, lambda: False))
+        assert time.monotonic() - start < 120, "not the patience of a collective"
+        assert group.processes == []
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
+def test_shares_make_up_the_batch(count: int) -> None:
+    for rows in range(1, 20):
+        shares = [Ranks(number, count).share(list(range(rows))) for number in range(count)]
+        real = [share for share in shares if len(share) <= 2 * min(map(len, shares))]
+        assert [item for share in real for item in share] == list(range(rows))
+        assert all(len(share) == 3 for share in shares if share not in real)
+
+
+def test_a_penalty_of_the_whole_batch_is_refused(config: TrialConfig, tmp_path: Path) -> None:
+    runtime = Runtime(data_root="", storage=str(tmp_path), ranks=2)
+    with pytest.raises(ConfigError, match="penalty_scope"):
+        RankGroup(with_values(config, {"minimax.penalty_scope": "batch"}), runtime)

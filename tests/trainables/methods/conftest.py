@@ -1,0 +1,61 @@
+"""One stage of a trial whose networks have not been trained, for any method and its options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainables.config import Runtime, TrialConfig, with_values
+from trainables.execution.context import StageContext
+from trainables.methods import resolved
+from trainables.plan import TrialData
+from trainables.stages import reconstruct, warm_up
+from trainables.store import Outcome, StageStore
+
+UNTRAINED = {"reconstruct.epochs": 0, "warm_up.epochs": 0}
+# as few of the steps of each method as still do everything once
+SHORT: dict[str, dict[str, Any]] = {
+    "tedspad": {},
+    "vita": {
+        "options.ensemble": 2,
+        "options.retrain_steps": 2,
+        "options.restart_every": 4,
+        "options.privacy_steps": 2,
+        "options.action_steps": 2,
+    },
+    "mass": {},
+    "stprivacy": {},
+}
+
+At = Callable[..., StageContext]
+
+
+@pytest.fixture(scope="session")
+def short() -> dict[str, dict[str, Any]]:
+    return SHORT
+
+
+@pytest.fixture
+def at(tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path) -> At:
+    """(method, values) -> the context of the method's own stage."""
+
+    def build(method: str, values: Mapping[str, Any] | None = None) -> StageContext:
+        settings = {**UNTRAINED, **SHORT.get(method, {}), **(values or {})}
+        config = resolved(with_values(tiny_config.model_copy(update={"method": method}), settings))
+        runtime = Runtime(data_root=str(tiny_data), storage=str(tmp_path), device="cpu")
+        inputs: dict[str, Outcome] = {}
+
+        def stage(name: str) -> StageContext:
+            work = StageStore(tmp_path).work(name, "k")
+            return StageContext(
+                name, config, runtime, TrialData(config, tiny_data), inputs, work, lambda *_: None, lambda: False
+            )
+
+        inputs["reconstruct"] = reconstruct.run(stage("reconstruct"))
+        inputs["warm_up"] = warm_up.run(stage("warm_up"))
+        return stage(method)
+
+    return build

@@ -1,0 +1,241 @@
+"""Training that can be interrupted at any step: what matters is saved and taken up again bit for bit."""
+
+from __future__ import annotations
+
+import copy
+import io
+import logging
+import pickle
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from trainables.data.loader import Batch, Loader
+from trainables.execution.context import StageContext
+from trainables.failures import Stopped
+from trainables.store import Work
+
+__all__ = ["Best", "Diverged", "Epoch", "Stateful", "Stopped", "run_epochs"]
+
+log = logging.getLogger(__name__)
+
+SAVE_SECONDS = 600.0  # what a worker killed in a long epoch can lose
+_CHECK_EVERY = 25  # steps between two looks for NaN, each of which waits for the GPU
+
+T = TypeVar("T")
+
+
+class Diverged(ArithmeticError):
+    """A loss became NaN or infinite; a retry would end the same way."""
+
+
+class Stateful(Protocol):
+    def state_dict(self) -> Any: ...
+    def load_state_dict(self, state: Any) -> Any: ...
+
+
+@dataclass
+class Best:
+    """The epoch with the largest `metric`, the first of equals, and the state of `parts` then; with `last`, the last one."""
+
+    metric: str
+    parts: tuple[str, ...]
+    last: bool = False
+    value: float = float("-inf")
+    epoch: int = -1
+    state: dict[str, Any] = field(default_factory=dict)
+
+
+class Epoch:
+    """One epoch, from the step on at which an interrupted one was left. `done` steps of it have been taken."""
+
+    def __init__(self, context: StageContext, number: int, save: Callable[[Epoch], None]) -> None:
+        self.number, self.done = number, 0
+        self._context, self._save = context, save
+        self._meters: dict[str, _Meter] = {}
+        self._saved = time.monotonic()
+        self._random: Mapping[str, Any] | None = None  # as it was left, before the loaders are opened again
+        self._random_at_end: Mapping[str, Any] | None = None
+
+    def batches(self, loader: Loader, epoch: int | None = None) -> Iterator[Batch]:
+        """All samples of a loader once, on the device, in the order of this epoch (or of `epoch`)."""
+        first = (self.number if epoch is None else epoch) * len(loader)
+        return self.steps(lambda done: self._context.to_device(loader.stretch(first + done, len(loader) - done)))
+
+    def paired(self, clips: Loader, others: Loader) -> Iterator[tuple[Batch, Batch]]:
+        """One epoch of `clips`, each batch beside the next one of the endless stream of `others`, on the device."""
+        return self.steps(lambda done: self._context.paired(clips, others, self.number, done))
+
+    def steps(self, source: Callable[[int], Iterator[T]]) -> Iterator[T]:
+        """What `source(k)` yields, k = the steps that are done; between two steps is where training can be interrupted.
+
+        `source` opens every loader it needs before its first item. Raises Stopped.
+        """
+        for item in source(self.done):
+            self._restore_random()
+            yield item
+            self.done += 1
+            if self._context.stop():
+                raise Stopped(f"{self._context.stage}: stopped after step {self.done} of epoch {self.number}; saved")
+            if time.monotonic() - self._saved > SAVE_SECONDS:
+                self._save(self)
+                self._saved = time.monotonic()
+        self._restore_random()
+        self._random_at_end = _random_state()  # what judges the epoch, and can be interrupted as well, opens loaders again
+
+    def add(self, **values: Tensor) -> None:
+        """The losses of a step: scalars. Steps of several kinds, told apart by the names, have means of their own."""
+        self._meters.setdefault(" ".join(values), _Meter(self._context, self.number)).add(values)
+
+    def means(self) -> dict[str, float]:
+        """Over the steps of the epoch. Raises Diverged, and ValueError if there was no step."""
+        if not self._meters:
+            raise ValueError(f"{self._context.stage}: an epoch without a single batch")
+        return {name: value for names, meter in self._meters.items() for name, value in meter.means(names.split()).items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        rows = {names: meter.state() for names, meter in self._meters.items()}
+        return {"number": self.number, "done": self.done, "rows": rows, "random": self._random_at_end or _random_state()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.done, self._random = state["done"], state["random"]
+        for names, rows in state["rows"].items():
+            self._meters[names] = _Meter(self._context, self.number, rows)
+
+    def _restore_random(self) -> None:
+        if self._random is not None:
+            _set_random_state(self._random)
+            self._random = None
+
+
+def run_epochs(
+    context: StageContext,
+    parts: Mapping[str, Stateful],
+    epochs: int,
+    run_epoch: Callable[[Epoch], dict[str, float]],
+    best: Best | None = None,
+) -> list[dict[str, float]]:
+    """Calls `run_epoch` for the epochs 0 .. epochs - 1; it returns the epoch's metrics.
+
+    `parts`, random states and history are saved after each epoch, within one every SAVE_SECONDS, and when the context asks
+    to stop; who calls next goes on from there. Leaves `best.parts` at their best epoch if `best` is given.
+    Raises Stopped, with all saved, between two steps or epochs, or while the epoch is judged.
+    """
+    history: list[dict[str, float]] = []
+    interrupted = None
+
+    def save(within: Epoch | None = None) -> None:
+        checkpoint = {
+            "parts": {name: part.state_dict() for name, part in parts.items()},
+            "history": history,
+            "random": _random_state(),
+            "best": None if best is None else (best.value, best.epoch, best.state),
+            "epoch": None if within is None else within.state_dict(),
+            "progress": context.work.progress.state_dict(),
+        }
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        context.work.write(buffer.getvalue())
+
+    saved = _load(context.work, context.stage)
+    if saved is not None:
+        for name, part in parts.items():
+            part.load_state_dict(saved["parts"][name])
+        history, interrupted = saved["history"], saved["epoch"]
+        _set_random_state(saved["random"])
+        if best is not None:
+            best.value, best.epoch, best.state = saved["best"]
+        within = "" if interrupted is None else f" and {interrupted['done']} steps"
+        log.info("%s: resumed after %d epochs%s", context.stage, len(history), within)
+    for number in range(len(history), epochs):
+        epoch = Epoch(context, number, save)
+        if interrupted is not None:
+            epoch.load_state_dict(interrupted)
+            interrupted = None
+        try:
+            metrics = run_epoch(epoch)
+        except Stopped:
+            save(epoch)
+            raise
+        history.append(metrics)
+        if best is not None and (best.last or metrics[best.metric] > best.value):
+            best.value, best.epoch = metrics[best.metric], number
+            best.state = {name: copy.deepcopy(parts[name].state_dict()) for name in best.parts}
+        save()
+        context.report(history, epochs)
+        if number + 1 < epochs and context.stop():
+            raise Stopped(f"{context.stage}: stopped after epoch {number} of {epochs}; saved")
+    if best is not None:
+        for name in best.parts:
+            parts[name].load_state_dict(best.state[name])
+    return history
+
+
+def _load(work: Work, stage: str) -> dict[str, Any] | None:
+    """The last checkpoint that is whole; None if there is none, and the stage starts over."""
+    content = work.read()
+    if content is None:
+        return None
+    try:
+        saved: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+        log.warning("%s: its checkpoint cannot be used (%s); the stage starts over", stage, str(error).splitlines()[0])
+        return None
+    work.progress.load_state_dict(saved["progress"])
+    return saved
+
+
+def _random_state() -> dict[str, Any]:
+    cuda = [torch.cuda.get_rng_state()] if torch.cuda.is_available() else []
+    return {"cpu": torch.get_rng_state(), "cuda": cuda}
+
+
+def _set_random_state(state: Mapping[str, Any]) -> None:
+    torch.set_rng_state(state["cpu"])
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"][0])
+
+
+class _Meter:
+    """Means of the losses of steps of one kind, kept on the device but for a look for NaN and Inf every _CHECK_EVERY steps."""
+
+    def __init__(self, context: StageContext, epoch: int, rows: Tensor | None = None) -> None:
+        self._context, self._epoch = context, epoch
+        self._names: tuple[str, ...] = ()
+        self._pending: list[Tensor] = []
+        self._rows: list[Tensor] = [] if rows is None else [rows]
+
+    def add(self, values: Mapping[str, Tensor]) -> None:
+        self._names = tuple(values)
+        self._pending.append(torch.stack([value.detach().float() for value in values.values()]))
+        if len(self._pending) == _CHECK_EVERY:
+            self._flush()
+
+    def means(self, names: list[str]) -> dict[str, float]:
+        return dict(zip(names, self.state().double().mean(dim=0).tolist(), strict=True))
+
+    def state(self) -> Tensor:
+        """(steps, losses) float32."""
+        self._flush()
+        return torch.cat(self._rows)
+
+    def _flush(self) -> None:
+        if not self._pending:
+            return
+        rows = torch.stack(self._pending).cpu()
+        first = sum(len(block) for block in self._rows)
+        bad = (~rows.isfinite()).nonzero()
+        if len(bad):
+            step, column = bad[0].tolist()
+            config = self._context.config
+            raise Diverged(
+                f"{self._context.stage}: {self._names[column]} = {rows[step, column].item()} at step {first + step} of epoch"
+                f" {self._epoch} (method {config.method}, B {config.minimax.distortion_budget}, lambda"
+                f" {config.minimax.penalty_weight}, seed {config.seed}); lower the learning rate or the weights"
+            )
+        self._rows.append(rows)
+        self._pending = []

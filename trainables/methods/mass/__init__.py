@@ -1,0 +1,32 @@
+"""MaSS, multi-attribute selective suppression (arXiv 2210.09904; with bounds on information: arXiv 2405.14981, ICML 2024).
+
+It has the networks and the recipe of the penalty method, so that rows of a table can be compared.
+"""
+
+from trainables.methods import METHODS, Method
+from trainables.stages import MINIMAX_FIELDS, RECONSTRUCT, TRAINING_DATA, WARM_UP, Stage
+
+MASS = Stage("mass", "trainables.methods.mass.training:run", MINIMAX_FIELDS, TRAINING_DATA, ("reconstruct", "warm_up"))
+
+METHODS.register("mass")(
+    Method(
+        source="Chen et al., arXiv 2210.09904 and 2405.14981, and the released code of the latter",
+        stages=(RECONSTRUCT, WARM_UP, MASS),
+        anonymizer=MASS.name,
+        fixed={"minimax.penalty_weight": 0.0},
+        options={
+            "suppression_bound": 0.0,  # m: nats that may be known of each attribute
+            "preservation_bound": 0.1,  # n: nats that may be unknown of the action
+            "linear_weight": 1.0,  # of what exceeds a bound
+            "quadratic_weight": 1.0,  # of its square
+            "contrast_weight": 0.1,  # of InfoNCE
+            "temperature": 0.07,
+            "privacy_steps": 1,
+        },
+        approximate=(
+            "published for single images, sound and motion signals: that clips are contrasted by the features of the f_T"
+            " that reconstruction was learned with, and the bounds and weights for an action and its privacy set, are choices"
+            " made here"
+        ),
+    )
+)

@@ -1,0 +1,111 @@
+"""The boxes of the people in every file that a judge looks at, found once by a detector and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainables.data.boxes import Box, Boxes, file_of
+from trainables.data.items import Still, Video
+from trainables.data.reading import VideoFile, read_image
+from trainables.execution.context import StageContext
+from trainables.execution.loop import Epoch, run_epochs
+from trainables.models.detector import PeopleDetector
+from trainables.stages import DETECT
+from trainables.store import Outcome
+
+_FILES_A_ROUND = 32  # what was found is saved after each round
+
+_Place = tuple[Path, tuple[int, ...] | None]
+
+
+@dataclass
+class _File:
+    """A file to look at; `frames` None: every `every`-th of a video, or an image."""
+
+    name: str
+    path: Path
+    video: bool
+    frames: list[int] | None
+
+    @property
+    def place(self) -> _Place:
+        """Equal for files of two data sets that are the same one."""
+        return self.path, None if self.frames is None else tuple(self.frames)
+
+
+def run(context: StageContext) -> Outcome:
+    """State: per data set (a member of TrialData) the names and the columns of its `Boxes`."""
+    settings = context.config.obfuscation
+    sets = {name: _files(context.data.items(name)) for name in DETECT.data}
+    keys: dict[_Place, str] = {}  # of two sets with a file in common the first names it, alike on every machine
+    todo: dict[str, _File] = {}
+    for name, files in sets.items():
+        for file in files:
+            key = keys.setdefault(file.place, f"{name}/{file.name}")
+            todo.setdefault(key, file)
+    order = sorted(todo)
+    found = _Found()
+    detector = PeopleDetector(settings, context.device)
+
+    def one_round(now: Epoch) -> dict[str, float]:
+        keys = order[now.number * _FILES_A_ROUND : (now.number + 1) * _FILES_A_ROUND]
+        for key in now.steps(lambda done: iter(keys[done:])):
+            found.by_file[key] = _look(todo[key], detector, settings.every)
+        people = [len(boxes) for key in keys for boxes in found.by_file[key].values()]
+        return {"people_per_frame": sum(people) / len(people)}
+
+    history = run_epochs(context, {"found": found}, -(-len(order) // _FILES_A_ROUND), one_round)
+    state, notes = {}, []
+    for name, files in sets.items():
+        by_file = {file.name: found.by_file[keys[file.place]] for file in files}
+        boxes = Boxes.of("", settings.every, by_file)
+        columns = {column: torch.from_numpy(values) for column, values in boxes.columns().items()}
+        state[name] = {"names": list(boxes.files), "columns": columns}
+        frames = [people for seen in by_file.values() for people in seen.values()]
+        share = sum(map(bool, frames)) / len(frames)
+        notes.append(
+            f"{settings.detector}: people in {share:.1%} of the frames looked at of {name}; the others stay as they are"
+        )
+    return Outcome({}, history, state, notes=tuple(notes))
+
+
+def _files(items: Iterable[Video | Still]) -> list[_File]:
+    """The files of the items; of a video whose frames are stills, those frames alone."""
+    files: dict[str, _File] = {}
+    for item in items:
+        name = file_of(item)
+        frame = item.frame if isinstance(item, Still) else None
+        file = files.setdefault(name, _File(name, item.path, isinstance(item, Video) or frame is not None, None))
+        if frame is not None:
+            file.frames = sorted({*(file.frames or []), frame})
+    return list(files.values())
+
+
+def _look(file: _File, detector: PeopleDetector, every: int) -> dict[int, list[Box]]:
+    if not file.video:
+        return {0: detector(read_image(file.path)[None])[0]}
+    video = VideoFile(file.path)
+    frames = list(range(0, len(video), every)) if file.frames is None else file.frames
+    found: dict[int, list[Box]] = {}
+    for start in range(0, len(frames), 64):  # not a whole film in memory
+        part = frames[start : start + 64]
+        found |= dict(zip(part, detector(video.frames(part)), strict=True))
+    return found
+
+
+class _Found:
+    """What has been found so far, as a part of a checkpoint."""
+
+    def __init__(self) -> None:
+        self.by_file: dict[str, dict[int, list[Box]]] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"by_file": self.by_file}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.by_file = state["by_file"]

@@ -1,0 +1,182 @@
+"""Algorithm 1, step 1: the anonymizer against the action classifier it serves and the privacy encoder it blinds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.optim import Optimizer
+
+from trainables.config import MinimaxConfig
+from trainables.execution.context import StageContext, frozen
+from trainables.execution.loop import Epoch, Stateful, run_epochs
+from trainables.losses import anonymizer_loss, distortion_penalty, nt_xent, rms_distortion
+from trainables.models.action import ActionClassifier, build_action_classifier
+from trainables.models.anonymizers import Anonymizer, build_anonymizer
+from trainables.models.privacy import PrivacyEncoder, build_privacy_encoder
+from trainables.stages.pairs import pair_loader, pair_views, project
+from trainables.store import Outcome
+
+
+@dataclass(frozen=True)
+class Players:
+    """The three networks of the minimax and the optimizer of each side."""
+
+    anonymizer: Anonymizer
+    action: ActionClassifier
+    privacy: PrivacyEncoder
+    anonymizer_optimizer: Optimizer
+    judges_optimizer: Optimizer
+
+    def parts(self) -> dict[str, Stateful]:
+        return {
+            "anonymizer": self.anonymizer,
+            "action_classifier": self.action,
+            "privacy_encoder": self.privacy,
+            "anonymizer_optimizer": self.anonymizer_optimizer,
+            "judges_optimizer": self.judges_optimizer,
+        }
+
+    def state(self) -> dict[str, Any]:
+        """The networks, for the outcome of a stage."""
+        return {name: part.state_dict() for name, part in self.parts().items() if not name.endswith("optimizer")}
+
+
+def step_anonymizer(
+    players: Players, clips: Tensor, labels: Tensor, views: list[Tensor], settings: MinimaxConfig, context: StageContext
+) -> dict[str, Tensor]:
+    """Step 1: f_A descends Eq. 3; f_T and f_B are frozen.
+
+    clips: (B, T, C, H, W); labels: (B,); views: two of (N, 1, C, H, W). Returns the scalars of the step.
+    """
+    players.anonymizer.train()
+    of_batch = settings.judge_statistics == "batch"
+    with frozen(players.action, players.privacy, batch_statistics=of_batch):
+        with context.autocast():
+            anonymized = context.anonymize(players.anonymizer, clips)
+            answers = context.through(players.action, players.action, anonymized)
+            action_loss = F.cross_entropy(context.gathered(answers), context.gathered(labels))
+            privacy_loss = pair_loss(players, views, settings, context)
+            rms = context.gathered(rms_distortion(clips, anonymized, settings.penalty_scope, settings.penalty_norm))
+            penalty = distortion_penalty(rms, settings.distortion_budget)
+            if context.config.departures.detached_penalty:
+                penalty = penalty.detach()
+            loss = anonymizer_loss(action_loss, privacy_loss, penalty, settings.penalty_weight, settings.privacy_weight)
+        # frozen as long as gradients flow: what is computed a second time must be computed alike
+        descend(players.anonymizer_optimizer, loss)
+    return {
+        "loss_anonymizer": loss,
+        "penalty": penalty,
+        "rms_distortion": rms.mean(),
+        "penalty_active": (penalty > 0).float(),
+    }
+
+
+def step_judges(
+    players: Players, clips: Tensor, labels: Tensor, views: list[Tensor], settings: MinimaxConfig, context: StageContext
+) -> dict[str, Tensor]:
+    """Step 2: f_T descends cross-entropy and f_B NT-Xent on what f_A makes now; f_A is frozen."""
+    players.action.train()
+    players.privacy.train()
+    with frozen(players.anonymizer), context.autocast():
+        with torch.no_grad():
+            anonymized = context.anonymize(players.anonymizer, clips)
+        answers = context.through(players.action, players.action, anonymized)
+        action_loss = F.cross_entropy(context.gathered(answers), context.gathered(labels))
+        privacy_loss = pair_loss(players, views, settings, context)
+    # no parameter is shared: each loss reaches its own network only
+    descend(players.judges_optimizer, action_loss + privacy_loss)
+    return {"loss_action": action_loss, "loss_privacy": privacy_loss}
+
+
+def pair_loss(players: Players, views: list[Tensor], settings: MinimaxConfig, context: StageContext) -> Tensor:
+    """Eq. 6 of two anonymized views, each (N, 1, C, H, W). Returns a scalar; its gradient reaches who is not frozen."""
+    hidden = [context.anonymize(players.anonymizer, view) for view in views]
+    first, second = project(players.privacy, hidden)
+    return nt_xent(context.gathered(first), context.gathered(second), settings.temperature)
+
+
+def descend(optimizer: Optimizer, loss: Tensor) -> None:
+    """One step of `optimizer` down the gradient of a scalar."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+
+
+def run(context: StageContext) -> Outcome:
+    settings = context.config.minimax
+    torch.manual_seed(context.seed("training"))
+    players = players_of(context, settings.learning_rate_anonymizer)
+    clips = context.training_clips(settings.batch_size)
+    pairs = pair_loader(context, settings.batch_size)
+
+    def epoch(now: Epoch) -> dict[str, float]:
+        for clip_batch, pair_batch in now.paired(clips, pairs):
+            inputs = (
+                context.training_view(clip_batch),
+                clip_batch["label"],
+                pair_views(context, pair_batch),
+                settings,
+                context,
+            )
+            if settings.alternate == "steps":
+                now.add(**step_anonymizer(players, *inputs), **step_judges(players, *inputs))
+            elif now.done % 2 == 0:
+                now.add(**step_anonymizer(players, *inputs))
+            else:
+                now.add(**step_judges(players, *inputs))
+        return now.means()
+
+    history = run_epochs(context, players.parts(), settings.epochs, epoch)
+    active = [row["penalty_active"] for row in history]
+    # without a penalty there is none to be active, whatever B
+    share = {"penalty_active": sum(active) / len(active)} if active and settings.penalty_weight > 0 else {}
+    return Outcome(share, history, players.state())
+
+
+def trained_anonymizer(context: StageContext) -> Anonymizer:
+    """f_A as stage `reconstruct` left it."""
+    anonymizer = build_anonymizer(context.config.anonymizer)
+    anonymizer.load_state_dict(context.inputs["reconstruct"].state["anonymizer"])
+    return context.placed(anonymizer)
+
+
+def trained_action_classifier(context: StageContext) -> ActionClassifier:
+    """f_T as stage `warm_up` left it; weights of its own it has had there already."""
+    network = context.config.action_classifier.model_copy(update={"weights": None})
+    action = build_action_classifier(network, len(context.data.action.classes), context.config.clip)
+    action.load_state_dict(context.inputs["warm_up"].state["action_classifier"])
+    return context.placed(action)
+
+
+def trained_privacy_encoder(context: StageContext) -> PrivacyEncoder:
+    """f_B as stage `warm_up` left it."""
+    privacy = build_privacy_encoder(context.config.privacy_encoder.model_copy(update={"weights": None}))
+    privacy.load_state_dict(context.inputs["warm_up"].state["privacy_encoder"])
+    return context.placed(privacy)
+
+
+def players_of(context: StageContext, anonymizer_rate: float) -> Players:
+    """f_A from its reconstruction, f_T and f_B from their warm-up. `anonymizer_rate` is the learning rate of f_A."""
+    settings = context.config.minimax
+    anonymizer, action = trained_anonymizer(context), trained_action_classifier(context)
+    privacy = trained_privacy_encoder(context)
+    players = Players(
+        anonymizer,
+        action,
+        privacy,
+        context.adam(anonymizer.parameters(), anonymizer_rate),
+        context.adam(
+            [
+                {"params": list(action.parameters()), "lr": settings.learning_rate_action},
+                {"params": list(privacy.parameters()), "lr": settings.learning_rate_privacy},
+            ],
+            settings.learning_rate_action,
+        ),
+    )
+    context.join_ranks(players.anonymizer_optimizer, anonymizer)
+    context.join_ranks(players.judges_optimizer, action, privacy)
+    return players

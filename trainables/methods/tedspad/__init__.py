@@ -1,0 +1,24 @@
+"""TeD-SPAD, self-supervised anonymization that keeps times of a video apart (arXiv 2308.11072): L_A = 0.7 L_T - L_B.
+
+It has the networks and the recipe of the penalty method, so that rows of a table can be compared.
+"""
+
+from trainables.methods import METHODS, Method
+from trainables.stages import MINIMAX_FIELDS, RECONSTRUCT, TRAINING_DATA, WARM_UP, Stage
+
+TEDSPAD = Stage("tedspad", "trainables.methods.tedspad.training:run", MINIMAX_FIELDS, TRAINING_DATA, ("reconstruct", "warm_up"))
+
+METHODS.register("tedspad")(
+    Method(
+        source="Fioresi et al., arXiv 2308.11072, and the released code",
+        stages=(RECONSTRUCT, WARM_UP, TEDSPAD),
+        anonymizer=TEDSPAD.name,
+        fixed={"minimax.penalty_weight": 0.0},
+        options={
+            "action_weight": 0.7,  # of L_T in the loss of f_A
+            "triplet_weight": 0.1,  # of the triplet loss in L_T
+            "margin": 1.0,
+            "anonymizer_rate": 0.4,  # learning rate of f_A, in units of f_T's
+        },
+    )
+)

@@ -1,0 +1,91 @@
+"""TeD-SPAD: SPACT with an f_T whose features tell two times of one video apart (Fioresi et al., arXiv 2308.11072)."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from trainables.data.loader import Batch, TwoTimes
+from trainables.execution.context import StageContext, frozen
+from trainables.execution.loop import Epoch, run_epochs
+from trainables.losses import anonymizer_loss
+from trainables.methods.penalty.training import Players, descend, pair_loss, players_of
+from trainables.stages.pairs import pair_loader, pair_views
+from trainables.store import Outcome
+
+
+def run(context: StageContext) -> Outcome:
+    config, settings = context.config, context.config.minimax
+    torch.manual_seed(context.seed("training"))
+    players = players_of(context, float(config.options["anonymizer_rate"]) * settings.learning_rate_action)
+    samples = TwoTimes(context.data.action.train, config.clip, context.seed("clips"))
+    clips = context.loader(samples, settings.batch_size, shuffle=True)
+    pairs = pair_loader(context, settings.batch_size)
+
+    def epoch(now: Epoch) -> dict[str, float]:
+        for clip_batch, pair_batch in now.paired(clips, pairs):
+            views = pair_views(context, pair_batch)
+            now.add(**step_anonymizer(players, clip_batch, views, context), **step_judges(players, clip_batch, views, context))
+        return now.means()
+
+    history = run_epochs(context, players.parts(), settings.epochs, epoch)
+    return Outcome({}, history, players.state())
+
+
+def step_anonymizer(players: Players, clips: Batch, views: list[Tensor], context: StageContext) -> dict[str, Tensor]:
+    """f_A descends 0.7 L_T - L_B; f_T and f_B are frozen. `clips` are of `TwoTimes`; views: two of (N, 1, C, H, W)."""
+    players.anonymizer.train()
+    settings = context.config.minimax
+    of_batch = settings.judge_statistics == "batch"
+    with frozen(players.action, players.privacy, batch_statistics=of_batch), context.autocast():
+        entropy, triplet = _action_losses(players, clips, context)
+        action_loss = entropy + _triplet_weight(context) * triplet
+        privacy_loss = pair_loss(players, views, settings, context)
+        weighted = float(context.config.options["action_weight"]) * action_loss
+        loss = anonymizer_loss(weighted, privacy_loss, torch.zeros_like(weighted), 0.0, settings.privacy_weight)
+    descend(players.anonymizer_optimizer, loss)
+    return {"loss_anonymizer": loss}
+
+
+def step_judges(players: Players, clips: Batch, views: list[Tensor], context: StageContext) -> dict[str, Tensor]:
+    """f_T descends cross-entropy + 0.1 x triplet loss and f_B NT-Xent; f_A is frozen."""
+    players.action.train()
+    players.privacy.train()
+    with frozen(players.anonymizer), context.autocast():
+        entropy, triplet = _action_losses(players, clips, context)
+        privacy_loss = pair_loss(players, views, context.config.minimax, context)
+        loss = entropy + _triplet_weight(context) * triplet + privacy_loss
+    descend(players.judges_optimizer, loss)
+    return {"loss_action": entropy, "loss_triplet": triplet, "loss_privacy": privacy_loss}
+
+
+def triplet_loss(anchor: Tensor, positive: Tensor, negative: Tensor, counts: Tensor, margin: float) -> Tensor:
+    """max(0, |anchor - positive| - |anchor - negative| + margin) of features (B, F), mean over the rows that count.
+
+    counts: (B,) bool. Returns a scalar, 0 if none counts.
+    """
+    rows = F.triplet_margin_loss(anchor.float(), positive.float(), negative.float(), margin=margin, reduction="none")
+    return (rows * counts).sum() / counts.sum().clamp_min(1)
+
+
+def _action_losses(players: Players, clips: Batch, context: StageContext) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of the anchors, and the triplet loss. A video too short for a second time has no triplet."""
+    frames = context.config.clip.frames
+    here, there = clips["clips"][:, :frames], clips["clips"][:, frames:]
+    anchor, positive, negative = (
+        players.action.features(context.anonymize(players.anonymizer, _view(context, clips, part, view)))
+        for view, part in enumerate((here, here, there))
+    )
+    triplet = triplet_loss(anchor, positive, negative, clips["two_times"], float(context.config.options["margin"]))
+    return F.cross_entropy(players.action.head(anchor), clips["label"]), triplet
+
+
+def _view(context: StageContext, batch: Batch, part: Tensor, view: int) -> Tensor:
+    return context.training_view(cast(Batch, {**batch, "clips": part}), view)
+
+
+def _triplet_weight(context: StageContext) -> float:
+    return float(context.config.options["triplet_weight"])

@@ -1,0 +1,45 @@
+"""VITA: f_A serves f_T and makes the surest of an ensemble of privacy classifiers unsure (Wu et al., arXiv 1906.05675)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from trainables.execution.context import StageContext
+from trainables.models.axes import frames_of
+from trainables.stages.supervised import Rules, Sight, prepare, train
+from trainables.store import Outcome
+
+
+def run(context: StageContext) -> Outcome:
+    options = context.config.options
+    rules = Rules(
+        members=int(options["ensemble"]),
+        privacy_steps=int(options["privacy_steps"]),
+        retrain_steps=int(options["retrain_steps"]),
+        restart_every=int(options["restart_every"]),
+        action_steps=int(options["action_steps"]),
+        action_target=float(options["action_target"]),
+    )
+    torch.manual_seed(context.seed("training"))
+    gamma = float(options["gamma"])
+
+    def losses(seen: Sight) -> dict[str, Tensor]:
+        middle = seen.anonymized.shape[1] // 2
+        frames = frames_of(torch.cat([seen.hidden, seen.anonymized[:, middle : middle + 1]]))
+        sureness = worst_sureness(seen.players.ensemble.logits(frames))
+        return {"loss_anonymizer": seen.action_loss + gamma * sureness, "worst_sureness": sureness}
+
+    return train(context, prepare(context, rules.members), losses, rules)
+
+
+def negative_entropy(logits: Tensor) -> Tensor:
+    """-H(p) in nats, mean over the logits (N, A) of yes-or-no attributes: -ln 2 when nothing is known, 0 when all is."""
+    yes, no = F.logsigmoid(logits), F.logsigmoid(-logits)
+    return (yes.exp() * yes + no.exp() * no).mean()
+
+
+def worst_sureness(ensemble: list[Tensor]) -> Tensor:
+    """The largest negative entropy among the members' logits, each (N, A): only the surest member is pushed to uniform."""
+    return torch.stack([negative_entropy(logits.float()) for logits in ensemble]).amax()
