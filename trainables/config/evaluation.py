@@ -1,0 +1,67 @@
+"""How a trained anonymizer is evaluated: f_T', f_B' (Algorithm 1, steps 2 and 3) and the attacks."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from trainables.config.base import Count, Epochs, Frozen, Positive
+from trainables.config.networks import NetworkConfig
+
+
+class EvaluateActionConfig(Frozen):
+    """Algorithm 1 step 2: a new action classifier f_T' on anonymized clips."""
+
+    classifier: NetworkConfig = NetworkConfig(name="i3d_r50", weights="kinetics400")
+    epochs: Count = 100
+    batch_size: Count = 16
+    learning_rate: Positive = 1e-4
+
+
+class EvaluatePrivacyConfig(Frozen):
+    """Algorithm 1 step 3: a new privacy classifier f_B' with labels, on anonymized images and on anonymized clips."""
+
+    classifier: NetworkConfig = NetworkConfig(name="resnet50")
+    epochs: Count = 100
+    batch_size: Count = 32
+    learning_rate: Positive = 1e-3
+    warm_up_epochs: Epochs = 5
+    plateau_factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
+    plateau_patience: Count = 5
+    clips: bool = Field(default=True, description="measure leakage on the action clips too, where they carry labels")
+    clip_frames: Count = Field(default=4, description="frames of a training clip the attacker learns from in one step")
+    attackers: Count = Field(default=1, description="f_B' is trained this often from other seeds; the worst one counts")
+
+
+class AttacksConfig(Frozen):
+    """Which attacks judge the anonymizer (see `trainables.attacks`), and the effort that every trained attacker spends.
+
+    `names`: attacks, `standard`, `all`, or nothing. `people`: what counts as the same person in `linkage`.
+    """
+
+    names: tuple[str, ...] = ()
+    epochs: Count = 30
+    batch_size: Count = Field(default=32, description="frames, or pairs of clips, that are learned from in one step")
+    learning_rate: Positive = Field(default=1e-3, description="at the start; it falls to zero along a cosine")
+    frames: Count = Field(default=4, description="frames of a clip that an attacker of single frames sees")
+    ensemble: tuple[str, ...] = Field(default=("resnet50", "resnet18"), description="networks of the retrained classifiers")
+    encoder: str = Field(default="resnet50", description="network of the embeddings for linkage")
+    clip_network: NetworkConfig = NetworkConfig(name="i3d_r50", weights="kinetics400")
+    decoder_width: Count = Field(default=64, description="channels of the decoder of inversion")
+    people: Literal["auto", "attributes", "group"] = Field(
+        default="auto",
+        description="attributes: the one label that a clip carries; group: the clip's source; auto: the first where it can be",
+    )
+
+    @field_validator("names", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return tuple(name.strip() for name in value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("ensemble")
+    @classmethod
+    def _several(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("give at least one network")
+        return value

@@ -1,0 +1,68 @@
+"""Which networks a trial builds, from which weights they start, and where people are for those that change people only."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from trainables.config.base import Count, Fraction, Frozen, NonNegative
+
+
+class AnonymizerConfig(Frozen):
+    """f_A. `output` linear is unbounded, sigmoid is bounded to [0, 1]; the scale of B goes with it (see README)."""
+
+    name: str = "unetpp"
+    encoder: str = "resnet18"
+    depth: Annotated[int, Field(ge=2, le=5)] = 4
+    decoder_channels: tuple[int, ...] = (256, 128, 64, 32)
+    decoder_norm: Literal["batchnorm", "layernorm", "instancenorm", "identity"] = "batchnorm"
+    output: Literal["linear", "sigmoid"] = "sigmoid"
+    encoder_weights: str | None = Field(default=None, description="None, 'imagenet', or a file of a state dict")
+    weights: str | None = Field(default=None, description="file of a trained anonymizer to start from")
+
+    @model_validator(mode="after")
+    def _depth(self) -> AnonymizerConfig:
+        if self.name in ("unet", "unetpp") and len(self.decoder_channels) != self.depth:
+            raise ValueError(
+                f"{len(self.decoder_channels)} decoder channels {self.decoder_channels} for an encoder of depth {self.depth};"
+                " give one number per level"
+            )
+        return self
+
+
+class NetworkConfig(Frozen):
+    """A classifier or encoder by its registered name, and where its weights start.
+
+    `weights`: None = from scratch; a file; or a name the library knows (`kinetics400`, `imagenet`).
+    """
+
+    name: str
+    weights: str | None = None
+
+
+class ObfuscationConfig(Frozen):
+    """Where people are, for the methods that change people only: a file of boxes (see `trainables.data.boxes`), or a detector.
+
+    A detector, where one is named, is used instead of `boxes.csv`.
+    """
+
+    boxes: str = Field(
+        default="auto",
+        description="auto = boxes.csv in the folder of the set or in the data root; or a file (relative: to the root)",
+    )
+    detector: str | None = Field(
+        default=None, description="a detection model of torchvision, such as fasterrcnn_resnet50_fpn_v2"
+    )
+    detector_weights: str | None = Field(default=None, description="'coco', or a file of a state dict")
+    score: Fraction = Field(default=0.5, description="detections below are dropped")
+    every: Count = Field(default=1, description="every n-th frame is looked at; one between has the boxes of the nearest")
+    margin: NonNegative = Field(default=0.0, description="boxes grow by this share of their sides")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> ObfuscationConfig:
+        if self.detector is not None and self.boxes != "auto":
+            raise ValueError(f"boxes {self.boxes!r} and detector {self.detector!r}; give one of them")
+        if self.detector is not None and self.detector_weights is None:
+            raise ValueError(f"detector {self.detector!r} without detector_weights finds nobody; give coco or a file")
+        return self

@@ -1,0 +1,51 @@
+"""How the anonymizer is trained: reconstruction (Eq. 5), warm-up of the opponents, minimax (Eq. 3 and 4)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from trainables.config.base import Count, Epochs, Frozen, NonNegative, Positive
+
+
+class ReconstructConfig(Frozen):
+    """Eq. 5: f_A learns the identity by L1."""
+
+    epochs: Epochs = 100
+    batch_size: Count = 8
+    learning_rate: Positive = 1e-3
+
+
+class WarmUpConfig(Frozen):
+    """f_T (cross-entropy) and f_B (NT-Xent) learn on reconstructed data, unless their weights are given."""
+
+    epochs: Epochs = 20
+    batch_size: Count = 8
+    learning_rate: Positive = 1e-4
+
+
+class MinimaxConfig(Frozen):
+    """Eq. 3 and 4, Algorithm 1 step 1."""
+
+    epochs: Epochs = 100
+    batch_size: Count = 8
+    learning_rate_anonymizer: Positive = 4e-5
+    learning_rate_action: Positive = 1e-4
+    learning_rate_privacy: Positive = 1e-4
+    distortion_budget: NonNegative = 0.3
+    penalty_weight: NonNegative = 1.0
+    penalty_scope: Literal["clip", "frame", "batch"] = "clip"
+    penalty_norm: Literal["absolute", "relative"] = "absolute"
+    privacy_weight: NonNegative = 1.0
+    temperature: Positive = 0.1
+    pair: Literal["images", "frames"] = Field(
+        default="images", description="NT-Xent pairs: two augmentations of an image, or two frames of a clip"
+    )
+    pair_distance: Count = Field(default=4, description="frames of the file between the two of a pair")
+    judge_statistics: Literal["batch", "running"] = Field(
+        default="batch", description="what batch norm of the frozen judges uses in step 1; running: as the released code"
+    )
+    alternate: Literal["steps", "batches"] = Field(
+        default="steps", description="steps: both steps on every batch (Algorithm 1); batches: as the released code"
+    )

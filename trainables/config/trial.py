@@ -1,0 +1,58 @@
+"""One trial as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from trainables.config.base import Frozen
+from trainables.config.data import AugmentConfig, ClipConfig, DataConfig
+from trainables.config.evaluation import AttacksConfig, EvaluateActionConfig, EvaluatePrivacyConfig
+from trainables.config.networks import AnonymizerConfig, NetworkConfig, ObfuscationConfig
+from trainables.config.training import MinimaxConfig, ReconstructConfig, WarmUpConfig
+
+
+class Departures(Frozen):
+    """What the authors' released code does otherwise than the paper says; all off. Each can be switched on to see what it
+    changes. Others of its departures are values of other fields: see `search_spaces.released_code_departures`.
+    """
+
+    detached_penalty: bool = Field(default=False, description="the penalty is a number without gradient")
+    scrambled_frames: bool = Field(default=False, description="(B, C, T, H, W) reshaped to (-1, 3, H, W) for f_A")
+    bgr_clips: bool = Field(default=False, description="clips in BGR, images in RGB")
+    logit_threshold: bool = Field(default=False, description="F1 at logit 0.5, which is probability 0.62")
+    drop_last: bool = Field(default=False, description="the last partial batch of every training epoch is left out")
+    float16: bool = Field(default=False, description="fp16 autocast without loss scaling")
+
+
+class TrialConfig(Frozen):
+    """One trial: one full pipeline.
+
+    `options` are the settings of the method beyond these fields; a method declares which it has and their defaults.
+    `selection`: which epoch of f_T' and f_B' is judged: the best on validation data, on the TEST data (as the released
+    code), or the last. `attacker`: f_B' is trained on anonymized images, or on raw ones (Table 6). `test_deployed`: an action
+    classifier that was trained on raw clips is tested on anonymized ones as well.
+    """
+
+    method: str = "penalty"
+    options: Mapping[str, bool | int | float | str] = {}
+    seed: Annotated[int, Field(ge=0)] = 0
+    selection: Literal["validation", "test", "last"] = "validation"
+    attacker: Literal["retrained", "raw"] = "retrained"
+    test_deployed: bool = False
+    data: DataConfig = DataConfig()
+    clip: ClipConfig = ClipConfig()
+    augment: AugmentConfig = AugmentConfig()
+    anonymizer: AnonymizerConfig = AnonymizerConfig()
+    action_classifier: NetworkConfig = NetworkConfig(name="i3d_r50", weights="kinetics400")
+    privacy_encoder: NetworkConfig = NetworkConfig(name="resnet50")
+    reconstruct: ReconstructConfig = ReconstructConfig()
+    warm_up: WarmUpConfig = WarmUpConfig()
+    minimax: MinimaxConfig = MinimaxConfig()
+    evaluate_action: EvaluateActionConfig = EvaluateActionConfig()
+    evaluate_privacy: EvaluatePrivacyConfig = EvaluatePrivacyConfig()
+    obfuscation: ObfuscationConfig = ObfuscationConfig()
+    attacks: AttacksConfig = AttacksConfig()
+    departures: Departures = Departures()
