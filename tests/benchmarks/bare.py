@@ -15,19 +15,14 @@ from search_spaces.plan import parse_seeds, plan_study
 from study.schedule.costs import Costs
 from study.schedule.order import in_order
 from study.study import plan_stages
+from tests.support.stages import SilentReporter
 from trainables.config import Runtime, TrialConfig
 from trainables.pipeline import run_trial
 from trainables.store import StageStore
 
 
-class Quiet:
-    def epoch(self, *_: object) -> None: ...
-    def waiting(self, *_: object) -> None: ...
-    def finished(self, *_: object) -> None: ...
-
-
 def run(config: TrialConfig, runtime: Runtime) -> None:
-    run_trial(config, runtime, Quiet())
+    run_trial(config, runtime, SilentReporter())
 
 
 def main() -> None:

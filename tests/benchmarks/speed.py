@@ -36,6 +36,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from search_spaces.profiles import PROFILES
 from tests.benchmarks.plain import Plain, decoded_alone
+from tests.support.stages import SilentReporter, stage_context
 from trainables.config import AnonymizerConfig, NetworkConfig, Runtime, TrialConfig, with_values
 from trainables.data.generated import GeneratedSpec, ensure
 from trainables.data.items import Still, StillSplits, Video, VideoSplits
@@ -50,7 +51,7 @@ from trainables.models.privacy import build_privacy_classifier, build_privacy_en
 from trainables.pipeline import run_trial
 from trainables.stages import evaluate_action, evaluate_privacy
 from trainables.stages.pairs import pair_loader, pair_views
-from trainables.store import Outcome, StageStore
+from trainables.store import Outcome
 from trainables.store.artifacts import RECORD, STAGES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -156,22 +157,15 @@ def write_video(path: Path, frames: Sequence[np.ndarray]) -> None:
 
 def context_of(stage: str, config: TrialConfig, size: Size, data: Data, folder: Path, **options: Any) -> StageContext:
     """Of a stage whose networks start as they are built."""
-    runtime = Runtime(
-        data_root=str(folder),
-        storage=str(folder),
-        device=size.kind,
-        workers=options.pop("workers", size.workers),
-        **options,
-    )
-    work = StageStore(folder).work(stage, f"{time.monotonic_ns()}")
     states = fresh_states(config)
     inputs = {
         "reconstruct": Outcome({}, [], {"anonymizer": states["anonymizer"]}),
         "anonymizer": Outcome({}, [], {"anonymizer": states["anonymizer"]}),
         "warm_up": Outcome({}, [], states),
     }
+    runtime = {"device": size.kind, "workers": size.workers, **options}
     labels: Any = data.labels
-    return StageContext(stage, config, runtime, labels, inputs, work, lambda *_: None, lambda: False)
+    return replace(stage_context(stage, config, folder, folder, inputs, f"{time.monotonic_ns()}", **runtime), data=labels)
 
 
 def fresh_states(config: TrialConfig) -> dict[str, dict[str, Tensor]]:
@@ -398,7 +392,7 @@ def row_start(size: Size, folder: Path) -> Iterator[Row]:
         began.clear()
         minimax.step_anonymizer = first_step  # type: ignore[assignment]
         start = time.perf_counter()
-        run_trial(with_values(config, {"minimax.distortion_budget": budget}), runtime, _Quiet())
+        run_trial(with_values(config, {"minimax.distortion_budget": budget}), runtime, SilentReporter())
         minimax.step_anonymizer = step
         seconds.append(began[0] - start)
     yield Row("start of a trial to its first step", "5 s", "s", seconds[1], 5.0, seconds[1] / 5.0, 1.0, at_most=True)
@@ -413,12 +407,6 @@ def row_start(size: Size, folder: Path) -> Iterator[Row]:
         list(batches)
     what = "a stage's loader with 2 processes to its first batch"
     yield Row(what, "5 s", "s", waits[1], 5.0, waits[1] / 5.0, 1.0, at_most=True, notes={"the first of all": waits[0]})
-
-
-class _Quiet:
-    def epoch(self, *_: object) -> None: ...
-    def waiting(self, *_: object) -> None: ...
-    def finished(self, *_: object) -> None: ...
 
 
 def row_study(size: Size, folder: Path) -> Iterator[Row]:

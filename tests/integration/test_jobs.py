@@ -19,6 +19,7 @@ from mlflow.tracking import MlflowClient
 
 from search_spaces.plan import plan_study
 from tests.support import ROOT
+from tests.support.stages import SilentReporter
 from trainables.config import Runtime, parse_setting
 from trainables.pipeline import run_trial
 
@@ -167,11 +168,4 @@ def undisturbed(data: Path, storage: Path) -> dict[str, dict[str, float]]:
     overrides = dict(parse_setting(f"{key}={value}") for key, value in SETTINGS.items())
     runtime = Runtime(data_root=str(data), storage=str(storage), device="cpu", threads=1)
     trials = plan_study("two", "small", (0,), overrides).trials
-    return {trial.config.method: dict(run_trial(trial.config, runtime, Silent())[0].metrics) for trial in trials}
-
-
-class Silent:
-    def epoch(self, *told: object) -> None:
-        """Nothing to say."""
-
-    waiting = finished = epoch
+    return {trial.config.method: dict(run_trial(trial.config, runtime, SilentReporter())[0].metrics) for trial in trials}

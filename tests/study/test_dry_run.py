@@ -11,17 +11,12 @@ from search_spaces.registry import RAW
 from study.dry_run import Prices, dry_run
 from study.schedule.order import in_order
 from study.study import Launch, plan_stages
+from tests.support.stages import SilentReporter
 from trainables.config import ConfigError, Runtime, TrialConfig, with_values
 from trainables.pipeline import run_trial
 from trainables.plan import TrialData, plan_trial
 
 PENALTY = {"minimax.distortion_budget": 0.1}
-
-
-class Silent:
-    def epoch(self, *what: object) -> None: ...
-    def waiting(self, *what: object) -> None: ...
-    def finished(self, *what: object) -> None: ...
 
 
 def _plan(config: TrialConfig, *settings: dict[str, object]) -> StudyPlan:
@@ -52,7 +47,7 @@ def test_costs_are_given_then_measured(
 
     # another seed, budget and learning rate cost the same
     other = with_values(tiny_config, {**PENALTY, "seed": 1, "minimax.learning_rate_action": 1e-3, "minimax.epochs": 1})
-    run_trial(other, Runtime(data_root=str(tiny_data), storage=str(tmp_path / "store"), device="cpu"), Silent())
+    run_trial(other, Runtime(data_root=str(tiny_data), storage=str(tmp_path / "store"), device="cpu"), SilentReporter())
     dry_run(plan, where, Prices({}, None))
     said = capsys.readouterr().out
     assert "never measured" not in said

@@ -11,20 +11,17 @@ import pytest
 import torch
 from torch import nn
 
-from trainables.config import Runtime, TrialConfig
+from tests.support.stages import stage_context
+from trainables.config import TrialConfig
 from trainables.execution import loop
 from trainables.execution.context import StageContext
 from trainables.execution.loop import Best, Epoch, Stopped, run_epochs
-from trainables.plan import TrialData
 from trainables.store import Outcome, StageStore
 
 
 @pytest.fixture
 def context(tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path) -> StageContext:
-    runtime = Runtime(data_root=str(tiny_data), storage=str(tmp_path), device="cpu")
-    work = StageStore(tmp_path).work("train", "k")
-    data = TrialData(tiny_config, tiny_data)
-    return StageContext("train", tiny_config, runtime, data, {}, work, lambda *_: None, lambda: False)
+    return stage_context("train", tiny_config, tiny_data, tmp_path)
 
 
 def train(context: StageContext, epochs: int = 2) -> Outcome:

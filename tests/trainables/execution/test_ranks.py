@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from tests.support.stages import stage_context
 from trainables.config import ConfigError, Runtime, TrialConfig, with_values
 from trainables.data.items import DataError
 from trainables.execution.context import StageContext
@@ -23,7 +25,7 @@ from trainables.failures import Lost
 from trainables.methods.penalty import training as minimax
 from trainables.plan import PlannedStage, TrialData, plan_trial
 from trainables.stages import Stage, evaluate_action, reconstruct, warm_up
-from trainables.store import Outcome, StageStore
+from trainables.store import Outcome
 
 RUNS = {stage.__name__.rsplit(".", 1)[-1]: stage.run for stage in (reconstruct, warm_up, minimax, evaluate_action)}
 
@@ -46,9 +48,8 @@ class Trial:
 
     def __init__(self, config: TrialConfig, data: Path, storage: Path, ranks: int) -> None:
         self._runtime = Runtime(data_root=str(data), storage=str(storage), device="cpu", ranks=ranks)
-        self._data, self._store = TrialData(config, data), StageStore(storage)
-        self._planned = {stage.name: stage for stage in plan_trial(config, self._data).stages}
-        self._config = config
+        self._planned = {stage.name: stage for stage in plan_trial(config, TrialData(config, data)).stages}
+        self._config, self._root, self._storage = config, data, storage
         self.outcomes: dict[str, Outcome] = {}
 
     def run(self, group: RankGroup, name: str, stop: Callable[[], bool] = lambda: False) -> Outcome:
@@ -61,8 +62,10 @@ class Trial:
         return RankGroup(self._config, self._runtime)
 
     def context(self, planned: PlannedStage, inputs: dict[str, Outcome], stop: Callable[[], bool]) -> StageContext:
-        work = self._store.work(planned.name, planned.key)
-        return StageContext(planned.name, planned.config, self._runtime, self._data, inputs, work, lambda *_: None, stop)
+        context = stage_context(
+            planned.name, planned.config, self._root, self._storage, inputs, planned.key, ranks=self._runtime.ranks
+        )
+        return replace(context, stop=stop)
 
 
 def numbers(value: Any, where: str = "") -> Iterator[tuple[str, torch.Tensor]]:

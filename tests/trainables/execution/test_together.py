@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.support.stages import SilentReporter, stage_context
 from trainables.config import Runtime, TrialConfig, with_values
 from trainables.execution.context import StageContext
 from trainables.execution.loop import Stopped
@@ -20,7 +22,7 @@ from trainables.models.classifier import Backbone
 from trainables.pipeline import TrialRecord, run_trial
 from trainables.plan import TrialData, beside, plan_trial
 from trainables.stages import evaluate_action, evaluate_privacy, reconstruct
-from trainables.store import Outcome, StageStore
+from trainables.store import Outcome
 
 
 def _forgetful(_: object) -> Backbone:
@@ -36,14 +38,7 @@ def contexts(
 ) -> Callable[..., list[StageContext]]:
     """Of three judges of one trained anonymizer, with checkpoints in the folder `where`."""
     monkeypatch.setitem(ACTION_CLASSIFIERS._entries, "forgetful", _forgetful)
-    runtime = Runtime(data_root=str(tiny_data), storage=str(tmp_path), device="cpu")
-    data = TrialData(tiny_config, tiny_data)
-    store = StageStore(tmp_path)
-
-    def at(stage: str, config: TrialConfig, key: str, inputs: dict[str, Outcome], stop: Any = lambda: False) -> StageContext:
-        return StageContext(stage, config, runtime, data, inputs, store.work(stage, key), lambda *_: None, stop)
-
-    trained = {"anonymizer": reconstruct.run(at("reconstruct", tiny_config, "k", {}))}
+    trained = {"anonymizer": reconstruct.run(stage_context("reconstruct", tiny_config, tiny_data, tmp_path))}
 
     def make(stage: str, where: str, stop: Any = lambda: False) -> list[StageContext]:
         names = ("narrow3d", "forgetful", "forgetful") if stage == "evaluate_action" else ("narrow2d",) * 3
@@ -52,7 +47,11 @@ def contexts(
             with_values(tiny_config, {f"{stage}.classifier.name": name, f"{stage}.learning_rate": rate})
             for name, rate in zip(names, rates, strict=True)
         ]
-        return [at(stage, config, f"{where}{number}", trained, stop) for number, config in enumerate(configs)]
+        found = [
+            stage_context(stage, config, tiny_data, tmp_path, trained, key=f"{where}{number}")
+            for number, config in enumerate(configs)
+        ]
+        return [replace(context, stop=stop) for context in found]
 
     return make
 
@@ -133,12 +132,6 @@ def test_one_that_fails_does_not_disturb_the_others(
     assert alike(dict(found[first.work._folder].state), dict(evaluate_action.run(contexts("evaluate_action", "x")[0]).state))
 
 
-class _Quiet:
-    def epoch(self, *_: object) -> None: ...
-    def waiting(self, *_: object) -> None: ...
-    def finished(self, *_: object) -> None: ...
-
-
 def test_a_trial_trains_the_judges_of_others_beside_its_own(
     tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,7 +143,7 @@ def test_a_trial_trains_the_judges_of_others_beside_its_own(
 
     def run(config: TrialConfig, storage: str, beside: tuple[TrialConfig, ...] = ()) -> TrialRecord:
         runtime = Runtime(data_root=str(tiny_data), storage=str(tmp_path / storage), device="cpu")
-        return run_trial(config, runtime, _Quiet(), beside=beside)[0]
+        return run_trial(config, runtime, SilentReporter(), beside=beside)[0]
 
     alone = run(other, "alone")
     first = run(tiny_config, "shared", beside=(other,))

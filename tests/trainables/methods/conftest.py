@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from trainables.config import Runtime, TrialConfig, with_values
+from tests.support.stages import stage_context
+from trainables.config import TrialConfig, with_values
 from trainables.execution.context import StageContext
 from trainables.methods import resolved
-from trainables.plan import TrialData
 from trainables.stages import reconstruct, warm_up
-from trainables.store import Outcome, StageStore
+from trainables.store import Outcome
 
 UNTRAINED = {"reconstruct.epochs": 0, "warm_up.epochs": 0}
 # as few of the steps of each method as still do everything once
@@ -45,14 +45,10 @@ def at(tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path) -> At:
     def build(method: str, values: Mapping[str, Any] | None = None) -> StageContext:
         settings = {**UNTRAINED, **SHORT.get(method, {}), **(values or {})}
         config = resolved(with_values(tiny_config.model_copy(update={"method": method}), settings))
-        runtime = Runtime(data_root=str(tiny_data), storage=str(tmp_path), device="cpu")
         inputs: dict[str, Outcome] = {}
 
         def stage(name: str) -> StageContext:
-            work = StageStore(tmp_path).work(name, "k")
-            return StageContext(
-                name, config, runtime, TrialData(config, tiny_data), inputs, work, lambda *_: None, lambda: False
-            )
+            return stage_context(name, config, tiny_data, tmp_path, inputs)
 
         inputs["reconstruct"] = reconstruct.run(stage("reconstruct"))
         inputs["warm_up"] = warm_up.run(stage("warm_up"))

@@ -11,26 +11,13 @@ import torch
 from torch import Tensor
 
 from search_spaces.released_code_departures import DEPARTURES
+from tests.support.stages import SilentReporter, stage_context
 from trainables.config import Departures, Runtime, TrialConfig, with_values
 from trainables.data.loader import Loader, Stills, TrainingClips
-from trainables.execution.context import StageContext
 from trainables.metrics import leakage_of
 from trainables.models.anonymizers import Anonymizer
 from trainables.pipeline import run_trial
 from trainables.plan import TrialData, plan_trial
-from trainables.store import StageStore
-
-
-def _context(config: TrialConfig, data: Path, tmp_path: Path) -> StageContext:
-    runtime = Runtime(data_root=str(data), storage=str(tmp_path), device="cpu")
-    work = StageStore(tmp_path).work("test", "key")
-    return StageContext("test", config, runtime, TrialData(config, data), {}, work, lambda *what: None, lambda: False)
-
-
-class Silent:
-    def epoch(self, *what: object) -> None: ...
-    def waiting(self, *what: object) -> None: ...
-    def finished(self, *what: object) -> None: ...
 
 
 class Planes(Anonymizer):
@@ -52,7 +39,9 @@ def test_every_departure_is_off_and_every_switch_is_in_the_space(tiny_config: Tr
 def test_a_detached_penalty_makes_b_and_lambda_inert(tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path) -> None:
     def weights(**values: object) -> dict[str, Tensor]:
         config = with_values(tiny_config, {"minimax.epochs": 1, **{k.replace("__", "."): v for k, v in values.items()}})
-        _, outcomes = run_trial(config, Runtime(data_root=str(tiny_data), storage=str(tmp_path), device="cpu"), Silent())
+        _, outcomes = run_trial(
+            config, Runtime(data_root=str(tiny_data), storage=str(tmp_path), device="cpu"), SilentReporter()
+        )
         return outcomes["minimax"].state["anonymizer"]
 
     detached = {"departures__detached_penalty": True}
@@ -67,17 +56,17 @@ def test_a_detached_penalty_makes_b_and_lambda_inert(tiny_config: TrialConfig, t
 def test_scrambled_frames_are_one_colour_at_three_times(tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path) -> None:
     clips = torch.rand(2, 6, 3, 4, 4)
     f_a = Planes()
-    right = _context(tiny_config, tiny_data, tmp_path).anonymize(f_a, clips)
+    right = stage_context("test", tiny_config, tiny_data, tmp_path).anonymize(f_a, clips)
     assert torch.equal(f_a.seen[0], clips[0, 0])
     wrong_config = with_values(tiny_config, {"departures.scrambled_frames": True})
-    wrong = _context(wrong_config, tiny_data, tmp_path).anonymize(f_a, clips)
+    wrong = stage_context("test", wrong_config, tiny_data, tmp_path).anonymize(f_a, clips)
     assert torch.equal(f_a.seen[0], clips[0, :3, 0])  # red at times 0, 1, 2
     assert torch.equal(wrong, right)  # the inverse hides it where f_A treats all planes alike
 
 
 def test_clips_in_bgr_images_in_rgb(tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path) -> None:
     bgr = with_values(tiny_config, {"departures.bgr_clips": True})
-    contexts = [_context(config, tiny_data, tmp_path) for config in (tiny_config, bgr)]
+    contexts = [stage_context("test", config, tiny_data, tmp_path) for config in (tiny_config, bgr)]
     data = contexts[0].data
     clips = next(Loader(TrainingClips(data.action.train, tiny_config.clip, 0), 2, False).epoch(0))
     images = next(Loader(Stills(data.privacy.train, tiny_config.clip, 0), 2, False).epoch(0))
@@ -94,7 +83,7 @@ def test_f1_at_logit_one_half() -> None:
 
 
 def test_partial_batches(tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path) -> None:
-    whole = _context(tiny_config, tiny_data, tmp_path)
+    whole = stage_context("test", tiny_config, tiny_data, tmp_path)
     items = whole.data.action.train[:11]
     cut = replace(whole, config=with_values(tiny_config, {"departures.drop_last": True}))
     sizes = [
@@ -109,7 +98,7 @@ def test_an_epoch_chosen_on_the_test_set_looks_best_there(tiny_config: TrialConf
     found = {}
     for selection in ("validation", "test", "last"):
         settings = {"method": "raw", "selection": selection, "clip.test_clips": 1, "evaluate_action.epochs": 4}
-        record, outcomes = run_trial(with_values(tiny_config, settings), runtime, Silent())
+        record, outcomes = run_trial(with_values(tiny_config, settings), runtime, SilentReporter())
         found[selection] = record.metrics["top1"]
         if selection == "last":
             assert outcomes["evaluate_action"].metrics["best_epoch"] == 3

@@ -16,13 +16,13 @@ import pytest
 import torch
 
 from search_spaces.profiles import PROFILES
-from trainables.config import Runtime, TrialConfig, with_values
+from tests.support.stages import stage_context
+from trainables.config import TrialConfig, with_values
 from trainables.data.generated import GeneratedSpec, ensure
 from trainables.execution.context import StageContext
 from trainables.methods.penalty import training as minimax
-from trainables.plan import TrialData
 from trainables.stages import reconstruct, warm_up
-from trainables.store import Outcome, StageStore
+from trainables.store import Outcome
 
 TRACE = Path(__file__).with_name("loss_trace.json")
 DATA = GeneratedSpec(train_clips=48, test_clips=12, train_images=40, val_images=8, test_images=8)
@@ -38,12 +38,10 @@ def trace(folder: Path) -> list[dict[str, float]]:
     rates = {f"minimax.learning_rate_{name}": 1e-5 for name in ("anonymizer", "action", "privacy")}
     short = {"reconstruct.epochs": 0, "warm_up.epochs": 0, "minimax.epochs": 10, "minimax.distortion_budget": 0.1}
     config = with_values(TrialConfig(), {**PROFILES["generated"].values, **short, **rates})
-    runtime = Runtime(data_root=str(root), storage=str(folder), device="cpu")
     inputs: dict[str, Outcome] = {}
 
     def at(stage: str) -> StageContext:
-        work = StageStore(folder).work(stage, "trace")
-        return StageContext(stage, config, runtime, TrialData(config, root), inputs, work, lambda *_: None, lambda: False)
+        return stage_context(stage, config, root, folder, inputs, key="trace")
 
     rows: list[dict[str, float]] = []
     steps = minimax.step_anonymizer, minimax.step_judges

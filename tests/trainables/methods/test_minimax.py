@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainables.config import Runtime, TrialConfig
+from tests.support.stages import stage_context
+from trainables.config import TrialConfig
 from trainables.execution.context import StageContext
 from trainables.losses import distortion_penalty, rms_distortion
 from trainables.methods.penalty import training as minimax
 from trainables.models.anonymizers import anonymize_clips
-from trainables.plan import TrialData
 from trainables.stages import reconstruct, warm_up
 from trainables.store import Outcome, StageStore
 
@@ -29,19 +29,9 @@ def context(tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path) -> StageC
             "warm_up": tiny_config.warm_up.model_copy(update={"epochs": 0}),
         }
     )
-    runtime = Runtime(data_root=str(tiny_data), storage=str(tmp_path), device="cpu")
 
     def at(stage: str, inputs: dict[str, Outcome]) -> StageContext:
-        return StageContext(
-            stage,
-            config,
-            runtime,
-            TrialData(config, tiny_data),
-            inputs,
-            StageStore(tmp_path).work(stage, "k"),
-            print,
-            lambda: False,
-        )
+        return stage_context(stage, config, tiny_data, tmp_path, inputs)
 
     inputs = {"reconstruct": reconstruct.run(at("reconstruct", {}))}
     inputs["warm_up"] = warm_up.run(at("warm_up", inputs))
@@ -142,11 +132,7 @@ def test_alternating_batches_train_each_side_on_half_of_them(context: StageConte
         settings = context.config.minimax.model_copy(update={"alternate": alternate, "epochs": 1, "batch_size": 5})
         config = context.config.model_copy(update={"minimax": settings})
         assert len(context.data.action.train) == 24, "five batches of five, the last one smaller"
-        minimax.run(
-            StageContext(
-                **{**vars(context), "config": config, "work": StageStore(context.runtime.storage).work("minimax", alternate)}
-            )
-        )
+        minimax.run(replace(context, config=config, work=StageStore(context.runtime.storage).work("minimax", alternate)))
         assert (calls["step_anonymizer"], calls["step_judges"]) == expected
 
 

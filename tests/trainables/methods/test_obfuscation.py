@@ -14,6 +14,7 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import MultiScaleRoIAlign
 
+from tests.support.stages import SilentReporter, stage_context
 from trainables.config import (
     AnonymizerConfig,
     AugmentConfig,
@@ -30,7 +31,6 @@ from trainables.data.items import DataError
 from trainables.data.loader import EvaluationClips, Loader, Stills, TrainingClips
 from trainables.data.reading import read_image
 from trainables.data.registry import load_stills
-from trainables.execution.context import StageContext
 from trainables.execution.loop import Stopped
 from trainables.methods import resolved
 from trainables.models import detector
@@ -47,14 +47,8 @@ GEOMETRY = AugmentConfig(brightness=0, contrast=0, saturation=0, hue=0, grey=0, 
 NOBODY = float("nan")
 
 
-class Silent:
-    def epoch(self, *arguments: object) -> None: ...
-    def waiting(self, *arguments: object) -> None: ...
-    def finished(self, *arguments: object) -> None: ...
-
-
 def run(config: TrialConfig, data: Path, storage: Path) -> tuple[TrialRecord, dict[str, Outcome]]:
-    return run_trial(config, Runtime(data_root=str(data), storage=str(storage), device="cpu"), Silent())
+    return run_trial(config, Runtime(data_root=str(data), storage=str(storage), device="cpu"), SilentReporter())
 
 
 def planned(config: TrialConfig, data: Path) -> TrialPlan:
@@ -207,16 +201,10 @@ def test_worker_processes_change_no_box(blackening: TrialConfig, tiny_data: Path
     assert "boxes" not in next(Loader(TrainingClips(data.action_evaluation.train, clip, 3), 8, True).epoch(1))
 
 
-def context_of(config: TrialConfig, data: Path) -> StageContext:
-    runtime = Runtime(data_root=str(data), storage="", device="cpu")
-    config = resolved(config)
-    return StageContext("evaluate_action", config, runtime, TrialData(config, data), {}, None, print, lambda: False)  # type: ignore[arg-type]
-
-
 @pytest.mark.parametrize("training", [True, False])
-def test_the_judges_see_no_pixel_of_a_person(blackening: TrialConfig, tiny_data: Path, training: bool) -> None:
+def test_the_judges_see_no_pixel_of_a_person(blackening: TrialConfig, tiny_data: Path, tmp_path: Path, training: bool) -> None:
     """Clip after clip of a video, with the frames' own boxes: compared with each clip on its own."""
-    context = context_of(blackening, tiny_data)
+    context = stage_context("evaluate_action", resolved(blackening), tiny_data, tmp_path)
     videos, boxes, clip = context.data.action_evaluation.test, context.boxes("action_evaluation"), context.config.clip
     assert boxes is not None
     anonymizer = context.anonymizer("anonymizer")
@@ -359,7 +347,7 @@ def test_interrupted_detections_go_on_and_end_the_same(detecting: TrialConfig, t
     whole = run(detecting, tiny_data, tmp_path / "whole")[1]["detect"]
     runtime = Runtime(data_root=str(tiny_data), storage=str(tmp_path / "halves"), device="cpu")
     with pytest.raises(Stopped, match="detect: stopped after step 1 of epoch 0; saved"):
-        run_trial(detecting, runtime, Silent(), stop=lambda: True)
+        run_trial(detecting, runtime, SilentReporter(), stop=lambda: True)
     halves = run(detecting, tiny_data, tmp_path / "halves")[1]["detect"]
     assert halves.history == whole.history
     for name, kept in whole.state.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.support.stages import SilentReporter
 from trainables.config import Runtime, TrialConfig, with_values
 from trainables.data.loader import Batch, TwoTimes
 from trainables.execution.context import StageContext
@@ -213,19 +214,11 @@ def until_done(
     for stops in range(40):
         left = count(patience[stops % len(patience)] - 1, -1)
         try:
-            record, outcomes = run_trial(config, runtime, Silent(), lambda left=left: next(left) <= 0)  # type: ignore[misc]
+            record, outcomes = run_trial(config, runtime, SilentReporter(), lambda left=left: next(left) <= 0)  # type: ignore[misc]
         except Stopped:
             continue
         return dict(record.metrics), dict(outcomes), stops
     raise AssertionError("it never ends")
-
-
-class Silent:
-    def epoch(self, stage: str, history: Sequence[Mapping[str, float]], epochs: int) -> None: ...
-
-    def waiting(self, stage: str, holder: str) -> None: ...
-
-    def finished(self, stage: object, outcome: Outcome, reused: bool) -> None: ...
 
 
 def test_methods_with_the_same_networks_share_reconstruction_and_warm_up(tiny_config: TrialConfig, tiny_data: Path) -> None:
