@@ -15,7 +15,7 @@ from trainables.schema import experiment_name
 
 @dataclass(frozen=True)
 class StudyTrial:
-    """One trial of a study. `setting` is its name without the seed; `varied` the keys in which trials differ."""
+    """One trial of a study. `setting` is its name without the seed; `varied` holds the keys in which trials differ."""
 
     setting: str
     varied: Values
@@ -29,8 +29,11 @@ class StudyTrial:
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """`generated`: sizes of the data it makes itself (fields of `GeneratedSpec`); None: on given data. `changed`: keys that
-    all its trials have otherwise than their recipes."""
+    """All trials of a study.
+
+    `generated` holds the sizes of the data that the study makes itself (fields of `GeneratedSpec`), or None where data are
+    given. `changed` are the keys that were changed for all of its trials (`--set`).
+    """
 
     space: str
     profile: str
@@ -41,22 +44,22 @@ class StudyPlan:
 
     @property
     def compared(self) -> tuple[str, ...]:
-        """Keys that its trials differ in, or that were changed for it."""
+        """The keys in which its trials differ, and those that were changed for all of them."""
         varied = [key for trial in self.trials for key in trial.varied]
         return tuple(dict.fromkeys((*varied, *(self.search.axes if self.search else ()), *self.changed)))
 
     @property
     def experiment(self) -> str:
-        """Name of the MLflow experiment that holds this study."""
+        """The name of the MLflow experiment that holds this study."""
         return experiment_name(self.space, self.profile)
 
 
 def plan_study(space: str, profile: str, seeds: Sequence[int], overrides: Mapping[str, Any]) -> StudyPlan:
-    """The trials of `space`, those of the first seed first.
+    """Returns the trials of `space`, those of the first seed first.
 
-    Recipe < the method's own recipe < profile < protocol < space's defaults for generated data < `overrides` < setting <
-    what the method fixes. Raises ConfigError for unknown names, values out of range, or an override of what the space
-    varies (it would have no effect).
+    Each layer wins over those before it: the paper's recipe, the method's own recipe, profile, protocol, the space's defaults
+    for generated data, `overrides`, the setting, and what the method fixes. Raises ConfigError for unknown names, values out of
+    range, or an override of what the space varies (it would have no effect).
     """
     found: Space = load_spaces()[space]
     chosen: Profile = PROFILES[profile]
@@ -76,12 +79,21 @@ def plan_study(space: str, profile: str, seeds: Sequence[int], overrides: Mappin
     trials = []
     for seed in seeds:
         for protocol in found.protocols:
+            where = f" [{protocol.name}]" if len(found.protocols) > 1 else ""
             data = protocol.generated if chosen.generated else protocol.values
             for values in settings:
                 recipe = METHODS[values.get("method", TrialConfig().method)].recipe
-                base = with_values(TrialConfig(), {**recipe, **chosen.values, **data, **sizes, "attacks.names": found.attacks})
-                config = resolved(with_values(with_values(base, overrides), {**values, "seed": seed}))
-                where = f" [{protocol.name}]" if len(found.protocols) > 1 else ""
+                layers = (
+                    recipe,
+                    chosen.values,
+                    data,
+                    sizes,
+                    {"attacks.names": found.attacks},
+                    overrides,
+                    values,
+                    {"seed": seed},
+                )
+                config = resolved(with_values(TrialConfig(), dict(ChainMap(*map(dict, reversed(layers))))))
                 trials.append(StudyTrial(label_of(values) + where, values, protocol.name, config))
     made = found.generated if chosen.generated else None
     return StudyPlan(space, profile, tuple(trials), made, found.search, tuple(overrides))

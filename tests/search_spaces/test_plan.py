@@ -89,7 +89,7 @@ def test_seeds() -> None:
 
 def test_planning_imports_neither_torch_nor_ray_nor_mlflow() -> None:
     code = (
-        "import sys; from study.plan import plan_study; plan_study('grid', 'paper', range(40), {});"
+        "import sys; from search_spaces.plan import plan_study; plan_study('grid', 'paper', range(40), {});"
         "print([m for m in ('torch', 'ray', 'mlflow', 'pandas') if m in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
