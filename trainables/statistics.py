@@ -26,7 +26,7 @@ _AT_ONCE = 200  # resamples in memory
 
 
 @dataclass(frozen=True)
-class Answers:
+class ItemMetric:
     """What a judge answered to N test items, as the figure it makes of them.
 
     `items`: their names; `groups`: what each was cut from, a name; `figure` gives the metric where items count so often.
@@ -75,14 +75,14 @@ class Comparison:
     left_out: int
 
 
-def bootstrap(answers: Answers) -> Interval:
+def bootstrap(answers: ItemMetric) -> Interval:
     """The figure and its percentile interval over RESAMPLES draws of groups with replacement; the same each time."""
     draws = _draws(answers.groups)
     value = float(answers.figure(np.ones((1, len(answers.items))))[0])
     return _interval(value, answers.groups, _figures(answers.figure, draws))
 
 
-def compare(first: Answers, second: Answers) -> Comparison:
+def compare(first: ItemMetric, second: ItemMetric) -> Comparison:
     """The paired bootstrap: each draw of groups is given to both.
 
     Raises ValueError where the two share no item.
@@ -136,7 +136,7 @@ def leakage(probabilities: Array, labels: Array) -> Figure:
     return figure
 
 
-def largest(answers: Sequence[Answers]) -> Answers:
+def largest(answers: Sequence[ItemMetric]) -> ItemMetric:
     """The largest of several figures in every draw, over the items that any of them was asked: the strongest attacker."""
     groups = {name: group for each in answers for name, group in zip(each.items, each.groups, strict=True)}
     place = {name: number for number, name in enumerate(groups)}
@@ -146,7 +146,7 @@ def largest(answers: Sequence[Answers]) -> Answers:
         found = [each.figure(weights[:, column]) for each, column in zip(answers, columns, strict=True)]
         return np.asarray(np.fmax.reduce(found))
 
-    return Answers(tuple(groups), tuple(groups.values()), figure)
+    return ItemMetric(tuple(groups), tuple(groups.values()), figure)
 
 
 def seeds_needed(differences: Iterable[float], power: float = _POWER) -> int | None:
@@ -208,7 +208,7 @@ def _figures(figure: Figure, draws: Array | None) -> Array:
     return np.concatenate([figure(draws[first : first + _AT_ONCE]) for first in range(0, len(draws), _AT_ONCE)])
 
 
-def _at(answers: Answers, places: NDArray[np.int64]) -> Figure:
+def _at(answers: ItemMetric, places: NDArray[np.int64]) -> Figure:
     """The figure as a function of how often the items at `places` count; all others do not."""
 
     def figure(weights: Array) -> Array:

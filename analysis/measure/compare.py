@@ -22,7 +22,7 @@ from analysis.read import attacks
 from analysis.read.records import AnalysisError, Study, open_store
 from trainables import statistics
 from trainables.schema import ARTIFACT_ANSWERS, ATTACK, FINAL_METRICS
-from trainables.statistics import FEW_GROUPS, Answers, Comparison, Figure, compare
+from trainables.statistics import FEW_GROUPS, Comparison, Figure, ItemMetric, compare
 
 Record = Mapping[str, Any]
 _ACTION, _DEPLOYED, _CLIPS = ("evaluate_action",), ("test_deployed",), ("evaluate_clip_privacy",)
@@ -63,22 +63,22 @@ class Compared:
     by_seed: Mapping[int, float]
 
 
-def read_answers(client: MlflowClient, run_id: str, folder: str | Path) -> dict[str, Answers]:
+def read_item_metrics(client: MlflowClient, run_id: str, folder: str | Path) -> dict[str, ItemMetric]:
     """Metric -> what its judge answered, for every metric of a trial whose answers were kept, attacks included."""
-    found: dict[str, Answers] = {}
+    found: dict[str, ItemMetric] = {}
     there = {item.path for item in client.list_artifacts(run_id)}
     path = Path(client.download_artifacts(run_id, ARTIFACT_ANSWERS, str(folder))) if ARTIFACT_ANSWERS in there else None
     records = {} if path is None else {file.stem: _record(file) for file in sorted(path.glob("*.json"))}
     for metric, (judges, figure) in _FIGURES.items():
         record = next((records[judge] for judge in judges if judge in records), None)
         if record is not None:
-            found[metric] = Answers(tuple(record["items"]), tuple(record["groups"]), figure(record))
+            found[metric] = ItemMetric(tuple(record["items"]), tuple(record["groups"]), figure(record))
     made = attacks.read_attacks(client, run_id, folder)
     sources = {
         item: group for record in records.values() for item, group in zip(record["items"], record["groups"], strict=True)
     }
-    found |= {ATTACK + attack.name: answers for attack in made if (answers := attacks.answers_of(attack, sources)) is not None}
-    worst = attacks.worst_answers(made, [found[metric] for metric in attacks.JUDGES if metric in found], sources)
+    found |= {ATTACK + attack.name: answers for attack in made if (answers := attacks.item_metric(attack, sources)) is not None}
+    worst = attacks.strongest_attacker(made, [found[metric] for metric in attacks.EVALUATORS if metric in found], sources)
     return found | ({} if worst is None else {attacks.WORST: worst})
 
 
@@ -133,10 +133,10 @@ def text(study: Study, first: str, second: str, compared: Sequence[Compared]) ->
     return "\n".join(lines)
 
 
-def _answers(client: MlflowClient, run_id: str) -> dict[str, Answers]:
+def _answers(client: MlflowClient, run_id: str) -> dict[str, ItemMetric]:
     with tempfile.TemporaryDirectory() as folder:
         try:
-            return read_answers(client, run_id, folder)
+            return read_item_metrics(client, run_id, folder)
         except (MlflowException, OSError, KeyError, TypeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise AnalysisError(f"answers of run {run_id} cannot be read: {reason}") from None
@@ -154,7 +154,7 @@ def _known(study: Study, metric: str) -> bool:
     return metric in study.trials and bool(study.trials[metric].notna().any())
 
 
-def _compared(study: Study, trials: Sequence[pd.Series], answers: Sequence[Mapping[str, Answers]], metric: str) -> Compared:
+def _compared(study: Study, trials: Sequence[pd.Series], answers: Sequence[Mapping[str, ItemMetric]], metric: str) -> Compared:
     lacking = [str(trial["name"]) for trial, kept in zip(trials, answers, strict=True) if metric not in kept]
     items = None
     if not lacking:

@@ -28,9 +28,9 @@ from mlflow.exceptions import MlflowException
 from PIL import Image, UnidentifiedImageError
 
 from analysis.deploy.select import row_of
-from analysis.measure.compare import read_answers
+from analysis.measure.compare import read_item_metrics
 from analysis.measure.settings import Estimate, estimate
-from analysis.read.attacks import RISKS, VALID, WORST, Attack, Control, read_attacks
+from analysis.read.attacks import RISKS, VALID, WORST, AttackRecord, Control, read_attacks
 from analysis.read.records import PARAM, RAW, AnalysisError, Study, open_store, read_study, shown_uri
 from analysis.report import figures
 from trainables import statistics
@@ -43,7 +43,7 @@ from trainables.schema import (
     TAG_PROFILE,
     TAG_SPACE,
 )
-from trainables.statistics import FEW_GROUPS, Answers, Interval
+from trainables.statistics import FEW_GROUPS, Interval, ItemMetric
 
 _HERE = Path(__file__).parent
 _PAGE, _DATA = "evidence.html", "evidence.json"
@@ -154,7 +154,7 @@ class Evidence:
     alarm: Sequence[str]
     short: Sequence[str]
     findings: Sequence[Finding]
-    attacks: Sequence[Attack]
+    attacks: Sequence[AttackRecord]
     anonymizer: Sequence[tuple[str, str]]
     utility: Sequence[Utility]
     seeds: Sequence[str]
@@ -184,7 +184,7 @@ def read_evidence(run_id: str, tracking_uri: str | None = None) -> Evidence:
         }
         try:
             attacks = read_attacks(client, run_id, folder)
-            answers = read_answers(client, run_id, folder)
+            answers = read_item_metrics(client, run_id, folder)
             record = json.loads(fetched[ARTIFACT_RECORD].read_text(encoding="utf-8")) if ARTIFACT_RECORD in fetched else {}
         except (OSError, ValueError, KeyError, TypeError, MlflowException) as error:
             raise AnalysisError(f"run {run_id}: its records cannot be read ({' '.join(str(error).split())[:200]})") from None
@@ -251,8 +251,8 @@ def _study_of(client: MlflowClient, run_id: str) -> Study:
 def _gathered(
     study: Study,
     trial: pd.Series,
-    attacks: Sequence[Attack],
-    answers: Mapping[str, Answers],
+    attacks: Sequence[AttackRecord],
+    answers: Mapping[str, ItemMetric],
     record: Mapping[str, Any],
     files: Mapping[str, Path],
 ) -> Evidence:
@@ -305,7 +305,7 @@ def _raw_of(study: Study, trial: pd.Series) -> pd.DataFrame:
 
 
 def _findings(
-    trial: pd.Series, raw: pd.DataFrame, attacks: Sequence[Attack], intervals: Mapping[str, Interval]
+    trial: pd.Series, raw: pd.DataFrame, attacks: Sequence[AttackRecord], intervals: Mapping[str, Interval]
 ) -> list[Finding]:
     """The strongest first; the classifiers of the usual evaluation count among the attackers."""
     found = [
@@ -340,7 +340,7 @@ def _findings(
     return sorted(found, key=lambda finding: (finding.status == "invalid", -finding.leakage))
 
 
-def _alarm(study: Study, trial: pd.Series, attacks: Sequence[Attack]) -> list[str]:
+def _alarm(study: Study, trial: pd.Series, attacks: Sequence[AttackRecord]) -> list[str]:
     found = []
     broken = [attack.title for attack in attacks if not attack.valid]
     if broken or trial.get(VALID) == 0:
@@ -472,7 +472,7 @@ def _source(method: str) -> str:
     return f"; {found.source}" + (f"; approximate: {found.approximate}" if found.approximate else "")
 
 
-def _risks(attacks: Sequence[Attack], findings: Sequence[Finding]) -> list[Risk]:
+def _risks(attacks: Sequence[AttackRecord], findings: Sequence[Finding]) -> list[Risk]:
     """The three risks, each with the attacks that bear on it."""
     rows = []
     for name in RISKS:
@@ -493,7 +493,7 @@ def _risks(attacks: Sequence[Attack], findings: Sequence[Finding]) -> list[Risk]
     return rows
 
 
-def _result(attack: Attack) -> str:
+def _result(attack: AttackRecord) -> str:
     if not attack.valid:
         return f"{attack.title}: INVALID, a control missed its level"
     learned = _sure(attack.leakage, attack.low, attack.high)
@@ -501,7 +501,7 @@ def _result(attack: Attack) -> str:
 
 
 def _limits(
-    study: Study, trial: pd.Series, attacks: Sequence[Attack], intervals: Mapping[str, Interval], alike: pd.DataFrame
+    study: Study, trial: pd.Series, attacks: Sequence[AttackRecord], intervals: Mapping[str, Interval], alike: pd.DataFrame
 ) -> list[str]:
     """What this does not show, in plain words."""
     found = []
@@ -561,7 +561,7 @@ def _attributes(trial: pd.Series) -> list[str]:
     ]
 
 
-def _not_tried(attacks: Sequence[Attack]) -> list[str]:
+def _not_tried(attacks: Sequence[AttackRecord]) -> list[str]:
     from trainables.attacks import ATTACKS
 
     tried = {attack.name for attack in attacks}
@@ -591,7 +591,7 @@ def _versions() -> str:
     return ", ".join(found) + " (the trial itself may have run with others)"
 
 
-def _commands(study: Study, trial: pd.Series, attacks: Sequence[Attack]) -> list[str]:
+def _commands(study: Study, trial: pd.Series, attacks: Sequence[AttackRecord]) -> list[str]:
     names = ",".join(sorted(attack.name for attack in attacks))
     data = [] if study.profile == "generated" else ["--data-root", "DATA"]
     attacked = ["--attacks", names] if names else []
@@ -604,7 +604,7 @@ def _commands(study: Study, trial: pd.Series, attacks: Sequence[Attack]) -> list
     return [shlex.join(command) for command in commands]
 
 
-def _pictures(attacks: Sequence[Attack], frames: Path | None) -> tuple[list[Picture], str]:
+def _pictures(attacks: Sequence[AttackRecord], frames: Path | None) -> tuple[list[Picture], str]:
     """Worst cases first: the clips whose people were found again, then those of the other attacks, then of the trial."""
     ordered = sorted(attacks, key=lambda attack: attack.risk == "inference")  # who was found again, before what was read
     wanted = [(path, attack.title, attack.caption) for attack in ordered for path in attack.pictures]
@@ -643,7 +643,7 @@ def _embedded(path: Path) -> tuple[str, bool]:
     return f"data:image/{kind};base64,{base64.b64encode(out.getvalue()).decode()}", small
 
 
-def _curve(attack: Attack) -> str:
+def _curve(attack: AttackRecord) -> str:
     """Leakage against effort as a picture; empty for fewer than two points."""
     if len(attack.curve) < 2:
         return ""
@@ -659,7 +659,7 @@ def _curve(attack: Attack) -> str:
         return figures.image_uri(figure)
 
 
-def _rising(attack: Attack) -> bool:
+def _rising(attack: AttackRecord) -> bool:
     """Whether leakage still gained in the last quarter of the effort."""
     values = [leakage for _, leakage in attack.curve]
     if len(values) < 2:
@@ -669,7 +669,7 @@ def _rising(attack: Attack) -> bool:
     return sum(last) / len(last) - sum(before) / len(before) > _RISING
 
 
-def _verdict(attack: Attack) -> str:
+def _verdict(attack: AttackRecord) -> str:
     """The result in a sentence."""
     if not attack.valid:
         return "These figures are INVALID: a control missed its level. They say nothing about the anonymizer."
@@ -679,7 +679,7 @@ def _verdict(attack: Attack) -> str:
     return f"The attacker {learned}; from raw video the same attacker learned {_control(attack.positive)}."
 
 
-def _effort(attack: Attack) -> str:
+def _effort(attack: AttackRecord) -> str:
     """What the attacker spent, in words."""
     words = {
         "epochs": "passes over the training examples (epochs)",
@@ -696,7 +696,7 @@ def _effort(attack: Attack) -> str:
     return f"{'; '.join(told) or 'not recorded'}.{curve}"
 
 
-def _others(attack: Attack) -> list[str]:
+def _others(attack: AttackRecord) -> list[str]:
     """Further figures of an attack, in words; those by attribute beside their chance."""
     found = []
     for name, value in attack.others.items():

@@ -23,9 +23,9 @@ from analysis.measure.pareto import covered
 from analysis.measure.plane import Plane, corner
 from analysis.paper import cells
 from analysis.paper.published import Printed
-from analysis.read import attacks
+from analysis.read.attacks import invalid
 from analysis.read.records import PARAM, RAW, AnalysisError, Study, fetch_artifact, read_curves, read_records, shown_uri
-from analysis.report import figures
+from analysis.report import attacks, figures
 from analysis.report.cards import Card, cards, where_runs_are
 from analysis.report.page import Picture, Section, Table, picture
 from trainables.schema import AP, AP_CHANCE, ARTIFACT_FRAMES, CLIP, CPU_HOURS, FINAL_METRICS, GPU_HOURS
@@ -145,7 +145,7 @@ def every_run(studies: Sequence[Study]) -> pd.DataFrame:
     for study in studies:
         extra = study.unfinished.set_index("run_id")
         done = study.trials.assign(state="finished")
-        done.loc[attacks.invalid(done), "state"] = "invalid"
+        done.loc[invalid(done), "state"] = "invalid"
         done.loc[done.index.isin(extra.index), "state"] = "incomplete"
         rest = extra[~extra.index.isin(done.index)]
         runs = pd.concat([done, rest]) if len(rest) else done

@@ -8,12 +8,12 @@ from sklearn.metrics import average_precision_score
 
 from trainables import statistics
 from trainables.metrics import leakage_of
-from trainables.statistics import Answers, bootstrap, compare, largest, seeds_needed
+from trainables.statistics import ItemMetric, bootstrap, compare, largest, seeds_needed
 
 
-def right_or_wrong(right: list[float], groups: list[str] | None = None, first: int = 0) -> Answers:
+def right_or_wrong(right: list[float], groups: list[str] | None = None, first: int = 0) -> ItemMetric:
     names = tuple(f"v{first + number}" for number in range(len(right)))
-    return Answers(names, tuple(groups or names), statistics.mean(right))
+    return ItemMetric(names, tuple(groups or names), statistics.mean(right))
 
 
 def attributes(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -66,7 +66,7 @@ def test_coverage_of_the_interval() -> None:
     held = 0
     for _ in range(100):
         level = random.normal(0.5, 0.2, 40)
-        found = bootstrap(Answers(tuple(map(str, range(40))), tuple(map(str, range(40))), statistics.mean(level)))
+        found = bootstrap(ItemMetric(tuple(map(str, range(40))), tuple(map(str, range(40))), statistics.mean(level)))
         held += found.low <= 0.5 <= found.high
     assert 88 <= held <= 100
 
@@ -100,7 +100,7 @@ def test_trials_meet_on_the_items_both_were_asked() -> None:
 def test_a_draw_without_one_value_of_an_attribute_is_passed_over() -> None:
     labels = np.zeros((12, 1))
     labels[0] = 1
-    found = bootstrap(Answers(tuple("abcdefghijkl"), tuple("abcdefghijkl"), statistics.leakage(labels * 0.9, labels)))
+    found = bootstrap(ItemMetric(tuple("abcdefghijkl"), tuple("abcdefghijkl"), statistics.leakage(labels * 0.9, labels)))
     assert (found.value, found.low, found.high) == (1.0, 1.0, 1.0)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from analysis.__main__ import main
 from analysis.measure.compare import compare_trials, text
-from analysis.read.attacks import Attack, Control, answers_of
+from analysis.read.attacks import AttackRecord, Control, item_metric
 from analysis.read.records import AnalysisError, Study
 from tests.support.fake_attacks import GROUPS, VIDEOS, action_answers, attack, attribute_answers, broken, figures_of, log
 from tests.support.fake_studies import FakeTrial, metrics
@@ -74,8 +74,8 @@ def test_command(two: tuple[Study, str, str], capsys: pytest.CaptureFixture[str]
 def test_items_of_an_attack_get_their_sources_from_the_judges() -> None:
     record = attack("linkage", 0.8)
     bare = [{key: value for key, value in item.items() if key != "group"} for item in record["items"]]
-    made = Attack(**{**UNKNOWN, "chance": 0.5, "leakage": record["leakage"], "items": tuple(bare)})
-    alone, known = answers_of(made), answers_of(made, dict(zip(VIDEOS, GROUPS, strict=True)))
+    made = AttackRecord(**{**UNKNOWN, "chance": 0.5, "leakage": record["leakage"], "items": tuple(bare)})
+    alone, known = item_metric(made), item_metric(made, dict(zip(VIDEOS, GROUPS, strict=True)))
     assert alone is not None
     assert known is not None
     assert (alone.groups, known.groups) == (VIDEOS, GROUPS)

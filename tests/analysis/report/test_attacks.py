@@ -10,8 +10,9 @@ from analysis.__main__ import main
 from analysis.deploy.select import choice_text, choose, parse_rule
 from analysis.measure.plane import Plane
 from analysis.measure.settings import settings_table
-from analysis.read import attacks
+from analysis.read.attacks import invalid
 from analysis.read.records import AnalysisError, Study
+from analysis.report import attacks
 from analysis.report.report import write_report
 from tests.support.fake_attacks import attack, attacked, broken
 from tests.support.fake_studies import FakeTrial, metrics
@@ -57,7 +58,7 @@ def test_one_seed_has_the_interval_over_videos(make_study: Maker) -> None:
 
 def test_missed_controls_are_marked(make_study: Maker, tmp_path: Path) -> None:
     study = make_study(trials(invalid="weak"))
-    assert attacks.invalid(study.trials).groupby(study.trials["label"]).all().to_dict() == {
+    assert invalid(study.trials).groupby(study.trials["label"]).all().to_dict() == {
         "raw": False,
         "strong": False,
         "weak": True,
