@@ -83,17 +83,10 @@ def plan_study(space: str, profile: str, seeds: Sequence[int], overrides: Mappin
             data = protocol.generated if chosen.generated else protocol.values
             for values in settings:
                 recipe = METHODS[values.get("method", TrialConfig().method)].recipe
-                layers = (
-                    recipe,
-                    chosen.values,
-                    data,
-                    sizes,
-                    {"attacks.names": found.attacks},
-                    overrides,
-                    values,
-                    {"seed": seed},
-                )
-                config = resolved(with_values(TrialConfig(), dict(ChainMap(*map(dict, reversed(layers))))))
+                own = {**values, "seed": seed}
+                layers = (recipe, chosen.values, data, sizes, {"attacks.names": found.attacks}, overrides, own)
+                merged = {key: value for layer in layers for key, value in layer.items()}
+                config = resolved(with_values(TrialConfig(), merged))
                 trials.append(StudyTrial(label_of(values) + where, values, protocol.name, config))
     made = found.generated if chosen.generated else None
     return StudyPlan(space, profile, tuple(trials), made, found.search, tuple(overrides))
