@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import logging
 import time
@@ -150,13 +149,11 @@ def _compute(
     group: RankGroup,
 ) -> Outcome:
     """The outcome of a stage, stored. Of `others` the judges that look at the same batches are trained beside it."""
-    module, _, function = planned.stage.run.partition(":")
-    run = getattr(importlib.import_module(module), function)
     stages = {context.work: planned}
 
     def run_and_store(one: StageContext) -> Outcome:
         progress, stage = one.work.progress, stages[one.work]
-        outcome: Outcome = group.run(stage, run, one)
+        outcome: Outcome = group.run(stage, stage.stage.run, one)
         notes = (*outcome.notes, *progress.notes)
         outcome = replace(outcome, notes=notes, seconds=progress.seconds, device=_device_name(one.device))
         circumstances = {"steps": stage.steps, "decoder": decoders()}

@@ -159,14 +159,13 @@ class PlannedStage:
 
     @property
     def pass_key(self) -> str:
-        """Equal for judges that see the same anonymized batches: only their classifiers differ, and how fast these learn.
-        Empty for what is no judge.
+        """Equal for evaluators that see the same anonymized batches and differ in their classifier and learning rate only.
+        Empty for other stages.
         """
-        judge = self.stage.judge
-        if not judge:
+        if not self.stage.evaluator:
             return ""
-        config = dict(self.depends_on["config"])
-        config[judge] = {name: value for name, value in config[judge].items() if name not in ("classifier", "learning_rate")}
+        group, config = self.stage.trains, dict(self.depends_on["config"])
+        config[group] = {name: value for name, value in config[group].items() if name not in ("classifier", "learning_rate")}
         return digest({**self.depends_on, "config": config})
 
 
@@ -235,7 +234,7 @@ def plan_trial(config: TrialConfig, data: TrialData) -> TrialPlan:
         }
         if needs_boxes:
             depends_on["boxes"] = _boxes(config.obfuscation, stage, data)
-        if plugins := plugin_digests(stage.run.partition(":")[0], values):
+        if plugins := plugin_digests(stage.run.__module__, values):
             depends_on["plugins"] = plugins
         key = digest(depends_on)
         twin = next((name for name, stage in planned.items() if stage.key == key), None) if control in CONTROLS else None
@@ -254,22 +253,16 @@ def _role(name: str, control: str, roles: Mapping[str, Stage]) -> str:
 
 
 def _steps(stage: Stage, config: TrialConfig, data: TrialData) -> int:
-    """Batches: over the training items of a stage's first data set, once an epoch; of one that only tests, over its test
-    items.
+    """The batches that a stage trains on: the training items of its first data set, once an epoch. For a stage that only
+    tests: the batches of the test items of its last data set.
     """
-    if "attacks.epochs" in stage.fields:
-        return config.attacks.epochs * math.ceil(len(getattr(data, stage.data[0]).train) / config.attacks.batch_size)
-    if stage.run.startswith("trainables.attacks."):
+    if stage.tests:
+        return math.ceil(len(getattr(data, stage.data[-1]).test) / getattr(config, stage.tests).batch_size)
+    if not stage.trains:
         return 0
-    groups = [name for name in stage.fields if hasattr(getattr(config, name, None), "epochs")]
-    if not groups:
-        return 0
-    group = getattr(config, stage.name if stage.name in groups else groups[-1])
-    batch = getattr(group, "batch_size", 1)
-    if stage in (TEST_PRIVACY, TEST_DEPLOYED):
-        return math.ceil(len(getattr(data, stage.data[-1]).test) / batch)
-    times = getattr(group, "attackers", 1)
-    return times * group.epochs * math.ceil(len(getattr(data, stage.data[0]).train) / batch)
+    group = getattr(config, stage.trains)
+    networks = getattr(group, "attackers", 1)
+    return networks * group.epochs * math.ceil(len(getattr(data, stage.data[0]).train) / group.batch_size)
 
 
 def _boxes(settings: ObfuscationConfig, stage: Stage, data: TrialData) -> dict[str, Any]:

@@ -24,7 +24,7 @@ GROUP = "anonymization.plugins"
 
 @dataclass(frozen=True)
 class Plugin:
-    """`module`: the name it is imported under, which `Stage.run` may use as `module:function`."""
+    """`module`: the name it is imported under, the `__module__` of the functions in it."""
 
     module: str
     path: str

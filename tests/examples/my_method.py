@@ -7,9 +7,6 @@ from trainables.methods import METHODS, Method
 from trainables.stages import RECONSTRUCT, TRAINING_DATA, VIEW, Stage
 from trainables.store import Outcome
 
-FLATTEN = Stage("flatten", "my_method:run", (*VIEW, "anonymizer", "minimax", "options"), TRAINING_DATA, ("reconstruct",))
-METHODS.register("flat")(Method("mine", (RECONSTRUCT, FLATTEN), anonymizer="flatten", options={"pull": 1.0}))
-
 
 def run(context):
     f_a = context.anonymizer("reconstruct").train().requires_grad_(True)
@@ -30,3 +27,7 @@ def run(context):
 
     history = run_epochs(context, {"anonymizer": f_a, "optimizer": optimizer}, context.config.minimax.epochs, epoch)
     return Outcome({}, history, {"anonymizer": f_a.state_dict()})
+
+
+FLATTEN = Stage("flatten", run, (*VIEW, "anonymizer", "minimax", "options"), TRAINING_DATA, ("reconstruct",), trains="minimax")
+METHODS.register("flat")(Method("mine", (RECONSTRUCT, FLATTEN), anonymizer="flatten", options={"pull": 1.0}))

@@ -6,12 +6,17 @@ frames, which must land at chance. The controls are stages too, of equal keys in
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from trainables.config import TrialConfig
 from trainables.registry import Registry
 from trainables.stages import ANONYMIZER, EVALUATE_ACTION, TEST_VIEW, Stage
+
+if TYPE_CHECKING:
+    from trainables.execution.context import StageContext
+    from trainables.store import Outcome
 
 Risk = Literal["singling out", "linkability", "inference"]
 ON_RAW, ON_BLANK = ".raw", ".blank"  # after the name of an attack's stage: the role of its controls
@@ -52,13 +57,65 @@ _EFFORT = (*_VIEW, "attacks.epochs", "attacks.learning_rate")
 _ATTRIBUTES = "mean average precision over the private attributes, averaged over the frames of a test item"
 
 
-def _stage(name: str, fields: tuple[str, ...], inputs: tuple[str, ...] = (), data: str = ATTACKED) -> Stage:
-    module, _, function = name.partition(":")
-    run = f"trainables.attacks.{module}:{function or 'run'}"
-    return Stage(f"attack_{function or module}", run, fields, (data,), (ANONYMIZER, *inputs))
+def _stage(
+    run: Callable[[StageContext], Outcome],
+    fields: tuple[str, ...],
+    inputs: tuple[str, ...] = (),
+    data: str = ATTACKED,
+    trains: str = "attacks",
+) -> Stage:
+    return Stage(f"attack{run.__name__}", run, fields, (data,), (ANONYMIZER, *inputs), trains=trains)
 
 
-_RETRAINED = _stage("retrained", (*_EFFORT, "attacks.ensemble"))
+def _retrained(context: StageContext) -> Outcome:
+    from trainables.attacks.retrained import run
+
+    return run(context)
+
+
+def _raw_trained(context: StageContext) -> Outcome:
+    from trainables.attacks.transfer import raw_trained
+
+    return raw_trained(context)
+
+
+def _reverse(context: StageContext) -> Outcome:
+    from trainables.attacks.transfer import reverse
+
+    return reverse(context)
+
+
+def _inversion(context: StageContext) -> Outcome:
+    from trainables.attacks.inversion import run
+
+    return run(context)
+
+
+def _linkage(context: StageContext) -> Outcome:
+    from trainables.attacks.linkage import run
+
+    return run(context)
+
+
+def _probe(context: StageContext) -> Outcome:
+    from trainables.attacks.probe import run
+
+    return run(context)
+
+
+def _temporal(context: StageContext) -> Outcome:
+    from trainables.attacks.temporal import run
+
+    return run(context)
+
+
+def _judge(context: StageContext) -> Outcome:
+    from trainables.attacks.judge import run
+
+    return run(context)
+
+
+_RETRAINED = _stage(_retrained, (*_EFFORT, "attacks.ensemble"))
 ATTACKS.register("retrained")(
     Attack(
         "Retrained classifiers",
@@ -74,7 +131,7 @@ ATTACKS.register("raw_trained")(
         "Who has only ever seen ordinary video, and knows nothing of the anonymizer: what can be read of a person?",
         "inference",
         f"{_ATTRIBUTES}; of several classifiers the strongest counts",
-        _stage("transfer:raw_trained", (*_VIEW, "attacks.ensemble"), (_RETRAINED.name + ON_RAW,)),
+        _stage(_raw_trained, (*_VIEW, "attacks.ensemble"), (_RETRAINED.name + ON_RAW,), trains=""),
         trained=False,
     )
 )
@@ -84,7 +141,7 @@ ATTACKS.register("reverse")(
         "Who has learned from labelled anonymized video: what can be read of people in ordinary video?",
         "inference",
         f"{_ATTRIBUTES}; of several classifiers the strongest counts",
-        _stage("transfer:reverse", (*_VIEW, "attacks.ensemble"), (_RETRAINED.name,)),
+        _stage(_reverse, (*_VIEW, "attacks.ensemble"), (_RETRAINED.name,), trains=""),
         trained=False,
     )
 )
@@ -94,7 +151,7 @@ ATTACKS.register("inversion")(
         "Who can run the anonymizer on video of their own and learns to undo it: what can be read in the restored frames?",
         "inference",
         f"{_ATTRIBUTES}, of classifiers that were trained on raw frames, in what the decoder restores",
-        _stage("inversion", (*_EFFORT, "attacks.ensemble", "attacks.decoder_width"), (_RETRAINED.name + ON_RAW,)),
+        _stage(_inversion, (*_EFFORT, "attacks.ensemble", "attacks.decoder_width"), (_RETRAINED.name + ON_RAW,)),
         standard=False,
     )
 )
@@ -105,7 +162,7 @@ ATTACKS.register("linkage")(
         "linkability",
         "share of test clips whose most similar other clip shows the same person (rank-1); the easier of two searches counts,"
         " among anonymized or among ordinary clips",
-        _stage("linkage", (*_EFFORT, "attacks.encoder", "attacks.people"), data=CLIPS),
+        _stage(_linkage, (*_EFFORT, "attacks.encoder", "attacks.people"), data=CLIPS),
         needs=PEOPLE,
     )
 )
@@ -115,7 +172,7 @@ ATTACKS.register("probe")(
         "Who gets not the video but only what the action classifier computes from it: what can be read of a person?",
         "inference",
         "mean average precision over the private attributes of a linear classifier of the features of f_T'",
-        _stage("probe", (*TEST_VIEW, "anonymizer", "evaluate_action"), (EVALUATE_ACTION.name,)),
+        _stage(_probe, (*TEST_VIEW, "anonymizer", "evaluate_action"), (EVALUATE_ACTION.name,), trains=""),
         trained=False,
     )
 )
@@ -125,14 +182,14 @@ ATTACKS.register("temporal")(
         "Who looks at whole clips, at motion and not only at single frames: what can be read of a person?",
         "inference",
         "mean average precision over the private attributes of a classifier that sees a whole clip",
-        _stage("temporal", (*_EFFORT, "attacks.clip_network"), data=CLIPS),
+        _stage(_temporal, (*_EFFORT, "attacks.clip_network"), data=CLIPS),
         needs=LABELLED_CLIPS,
         standard=False,
     )
 )
 
 # Sets the results of the attacks of a trial beside their controls; its inputs are those of the trial.
-JUDGE_ATTACKS = Stage("attacks", "trainables.attacks.judge:run", ("attacks.names",), (), version=2)
+JUDGE_ATTACKS = Stage("attacks", _judge, ("attacks.names",), (), version=2)
 
 
 def attack_names(config: TrialConfig) -> tuple[str, ...]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import importlib
 import io
 import logging
 import multiprocessing
@@ -321,7 +320,7 @@ class _Task:
     """A stage, as it travels to the other ranks."""
 
     name: str
-    run: str
+    run: Callable[[StageContext], Outcome]
     config: TrialConfig
     inputs: Mapping[str, Outcome]
 
@@ -369,7 +368,6 @@ def _serve(joins: _Joins, pipe: Connection) -> None:
 
 
 def _compute(task: _Task, runtime: Runtime, data: TrialData, ranks: Ranks) -> None:
-    module, _, function = task.run.partition(":")
     context = StageContext(
         stage=task.name,
         config=task.config,
@@ -381,7 +379,7 @@ def _compute(task: _Task, runtime: Runtime, data: TrialData, ranks: Ranks) -> No
         stop=lambda: ranks.agreed(False),
         ranks=ranks,
     )
-    getattr(importlib.import_module(module), function)(context)
+    task.run(context)
 
 
 class _SharedWork(Work):

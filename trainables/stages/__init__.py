@@ -1,12 +1,19 @@
-"""The stages of a trial, declared without importing torch: what each depends on and where its code is.
+"""The stages of a trial, declared without importing torch: what each depends on and which function computes it.
 
-A stage is a function `(StageContext) -> Outcome`. Its artifact is stored under the hash of the fields of the config, the
-data and the upstream stages named here, with its version; raise the version when a change moves its numbers.
+The outcome of a stage is stored under the hash of the fields of the config, the data and the upstream stages named here,
+with its version; raise the version when a change moves its numbers. The functions here import the code they call when they
+are called: declaring a stage imports no torch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trainables.execution.context import StageContext
+    from trainables.store import Outcome
 
 RAW_ACTION = "raw_action"  # as an input: the stage `evaluate_action` of the raw trial
 ANONYMIZER = "anonymizer"  # as an input: whichever stage of the method leaves the trained anonymizer behind
@@ -14,21 +21,30 @@ ANONYMIZER = "anonymizer"  # as an input: whichever stage of the method leaves t
 
 @dataclass(frozen=True)
 class Stage:
-    """`run`: module:function; `fields`: dotted names in TrialConfig; `data`: members of TrialData; `inputs`: stages.
+    """One step of a trial, with a stored outcome.
 
-    `parallel`: what its losses and figures need of other ranks is gathered, see `trainables.execution.ranks`.
-    A field `anonymizer` means the network as far as it matters: of a method that trains none, its name alone. `judge`: the
-    field with the classifier of a stage that trains one beside others of the same anonymizer (`trainables.execution.together`).
+    run: computes the outcome; a function of a module, so that it can be sent to other processes by its name.
+    fields: dotted names in TrialConfig that the outcome depends on. `anonymizer` means the network as far as it matters: for
+    a method that trains none, its name and options alone.
+    data: the members of TrialData that it reads.
+    inputs: the stages whose outcomes it reads.
+    trains: the group of TrialConfig that holds the `epochs` and the `batch_size` of its training; empty if it trains nothing.
+    tests: for a stage that only tests a trained network, the group that holds the `batch_size`.
+    evaluator: it trains a classifier, `<trains>.classifier`, on the outputs of a frozen anonymizer, so that several such
+    stages can share one pass over the anonymized data (`trainables.execution.together`).
+    parallel: its losses and figures are gathered over the ranks of a trial (`trainables.execution.ranks`).
     """
 
     name: str
-    run: str
+    run: Callable[[StageContext], Outcome]
     fields: tuple[str, ...]
     data: tuple[str, ...]
     inputs: tuple[str, ...] = ()
     version: int = 1
+    trains: str = ""
+    tests: str = ""
+    evaluator: bool = False
     parallel: bool = False
-    judge: str = ""
 
 
 IMAGE_VIEW = ("seed", "clip.size", "clip.decode_size", "augment", "departures.float16", "departures.drop_last")
@@ -37,23 +53,79 @@ TEST_VIEW = (*VIEW, "clip.test_clips")
 TRAINING_DATA = ("action", "privacy")
 JUDGED_DATA = ("action_evaluation", "privacy_evaluation", "privacy_test", "clips_with_attributes")
 
+
+def _detect(context: StageContext) -> Outcome:
+    from trainables.methods.obfuscation.detect import run
+
+    return run(context)
+
+
+def _reconstruct(context: StageContext) -> Outcome:
+    from trainables.stages.reconstruct import run
+
+    return run(context)
+
+
+def _warm_up(context: StageContext) -> Outcome:
+    from trainables.stages.warm_up import run
+
+    return run(context)
+
+
+def _minimax(context: StageContext) -> Outcome:
+    from trainables.methods.penalty.training import run
+
+    return run(context)
+
+
+def _evaluate_action(context: StageContext) -> Outcome:
+    from trainables.stages.evaluate_action import run
+
+    return run(context)
+
+
+def _test_deployed(context: StageContext) -> Outcome:
+    from trainables.stages.evaluate_action import test_deployed
+
+    return test_deployed(context)
+
+
+def _evaluate_privacy(context: StageContext) -> Outcome:
+    from trainables.stages.evaluate_privacy import run_on_images
+
+    return run_on_images(context)
+
+
+def _test_privacy(context: StageContext) -> Outcome:
+    from trainables.stages.evaluate_privacy import test_on_others
+
+    return test_on_others(context)
+
+
+def _evaluate_clip_privacy(context: StageContext) -> Outcome:
+    from trainables.stages.evaluate_privacy import run_on_clips
+
+    return run_on_clips(context)
+
+
 # Only where `obfuscation.detector` is named: otherwise the boxes of people come from a file.
 DETECT = Stage(
     "detect",
-    "trainables.methods.obfuscation.detect:run",
+    _detect,
     ("obfuscation.detector", "obfuscation.detector_weights", "obfuscation.score", "obfuscation.every"),
     JUDGED_DATA,
 )
 RECONSTRUCT = Stage(
     "reconstruct",
-    "trainables.stages.reconstruct:run",
+    _reconstruct,
     (*VIEW, "anonymizer", "reconstruct"),
     TRAINING_DATA,
+    trains="reconstruct",
     parallel=True,
 )
 WARM_UP = Stage(
     "warm_up",
-    "trainables.stages.warm_up:run",
+    _warm_up,
     (
         *VIEW,
         "anonymizer",
@@ -66,58 +138,65 @@ WARM_UP = Stage(
     ),
     TRAINING_DATA,
     ("reconstruct",),
+    trains="warm_up",
     parallel=True,
 )
 # What every minimax depends on; the stage of a method with settings of its own.
 MINIMAX_FIELDS = (*VIEW, "anonymizer", "action_classifier", "privacy_encoder", "minimax", "options")
 MINIMAX = Stage(
     "minimax",
-    "trainables.methods.penalty.training:run",
+    _minimax,
     (*VIEW, "anonymizer", "action_classifier", "privacy_encoder", "minimax", "departures.detached_penalty"),
     TRAINING_DATA,
     ("reconstruct", "warm_up"),
+    trains="minimax",
     parallel=True,
 )
 EVALUATE_ACTION = Stage(
     "evaluate_action",
-    "trainables.stages.evaluate_action:run",
+    _evaluate_action,
     (*TEST_VIEW, "anonymizer", "evaluate_action", "selection"),
     ("action_evaluation",),
     (ANONYMIZER,),
-    judge="evaluate_action",
+    trains="evaluate_action",
+    evaluator=True,
     parallel=True,
 )
 # The classifier that learned from raw clips, on anonymized ones: what a system in use loses before it is trained again.
 TEST_DEPLOYED = Stage(
     "test_deployed",
-    "trainables.stages.evaluate_action:test_deployed",
+    _test_deployed,
     (*TEST_VIEW, "anonymizer", "evaluate_action"),
     ("action_evaluation",),
     (ANONYMIZER, RAW_ACTION),
+    tests="evaluate_action",
 )
 EVALUATE_PRIVACY = Stage(
     "evaluate_privacy",
-    "trainables.stages.evaluate_privacy:run_on_images",
+    _evaluate_privacy,
     (*IMAGE_VIEW, "anonymizer", "evaluate_privacy", "selection", "departures.logit_threshold"),
     ("privacy_evaluation",),
     (ANONYMIZER,),
-    judge="evaluate_privacy",
+    trains="evaluate_privacy",
+    evaluator=True,
     version=2,
 )
 # f_B' on images it was not trained for: another set, or anonymized ones after training on raw ones (Table 6).
 TEST_PRIVACY = Stage(
     "test_privacy",
-    "trainables.stages.evaluate_privacy:test_on_others",
+    _test_privacy,
     (*IMAGE_VIEW, "anonymizer", "evaluate_privacy", "data.test_privacy.attribute_map", "departures.logit_threshold"),
     ("privacy_evaluation", "privacy_test"),
     (ANONYMIZER, EVALUATE_PRIVACY.name),
+    tests="evaluate_privacy",
 )
 EVALUATE_CLIP_PRIVACY = Stage(
     "evaluate_clip_privacy",
-    "trainables.stages.evaluate_privacy:run_on_clips",
+    _evaluate_clip_privacy,
     (*TEST_VIEW, "anonymizer", "evaluate_privacy", "selection", "departures.logit_threshold"),
     ("clips_with_attributes",),
     (ANONYMIZER,),
-    judge="evaluate_privacy",
+    trains="evaluate_privacy",
+    evaluator=True,
     version=2,
 )

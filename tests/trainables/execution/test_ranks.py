@@ -22,12 +22,11 @@ from trainables.execution.context import StageContext
 from trainables.execution.loop import Stopped
 from trainables.execution.ranks import RankGroup, Ranks
 from trainables.failures import Lost
-from trainables.methods.penalty import training as minimax
 from trainables.plan import PlannedStage, TrialData, plan_trial
-from trainables.stages import Stage, evaluate_action, reconstruct, warm_up
+from trainables.stages import Stage
 from trainables.store import Outcome
 
-RUNS = {stage.__name__.rsplit(".", 1)[-1]: stage.run for stage in (reconstruct, warm_up, minimax, evaluate_action)}
+RUNS = ("reconstruct", "warm_up", "minimax", "evaluate_action")
 
 
 @pytest.fixture
@@ -55,7 +54,7 @@ class Trial:
     def run(self, group: RankGroup, name: str, stop: Callable[[], bool] = lambda: False) -> Outcome:
         planned = self._planned[name]
         inputs = {name: self.outcomes[role] for name, role in planned.inputs.items()}
-        self.outcomes[name] = group.run(planned, RUNS[name], self.context(planned, inputs, stop))
+        self.outcomes[name] = group.run(planned, planned.stage.run, self.context(planned, inputs, stop))
         return self.outcomes[name]
 
     def group(self) -> RankGroup:
@@ -110,7 +109,7 @@ def test_two_ranks_learn_what_one_learns_and_go_on_where_they_were_stopped(
         for name in RUNS:
             distance = distances(alone.run(one, name), both.run(two, name))
             assert max(distance.values()) < 1e-5, {where: d for where, d in distance.items() if d >= 1e-5}
-        planned = PlannedStage("drops", Stage("drops", f"{__name__}:drops", (), (), parallel=True), "key", {}, {}, config, 1)
+        planned = PlannedStage("drops", Stage("drops", drops, (), (), parallel=True), "key", {}, {}, config, 1)
         found = [group.run(planned, drops, trial.context(planned, {}, bool)) for group, trial in ((one, alone), (two, both))]
         assert max(distances(*found).values()) < 1e-12
     stopped.outcomes = {name: both.outcomes[name] for name in ("reconstruct", "warm_up")}
@@ -138,7 +137,7 @@ def test_a_rank_that_fails_ends_all_with_its_reason(
     config: TrialConfig, tiny_data: Path, tmp_path: Path, seed: int, error: type[Exception]
 ) -> None:
     config = with_values(config, {"seed": seed})
-    stage = Stage("fails", f"{__name__}:fails_on_the_second", (), (), parallel=True)
+    stage = Stage("fails", fails_on_the_second, (), (), parallel=True)
     trial = Trial(config, tiny_data, tmp_path, 2)
     planned = PlannedStage("fails", stage, "key", {}, {}, config, 1)
     with trial.group() as group:

@@ -3,10 +3,25 @@
 It has the networks and the recipe of the penalty method, so that rows of a table can be compared.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from trainables.methods import METHODS, Method
 from trainables.stages import MINIMAX_FIELDS, RECONSTRUCT, TRAINING_DATA, WARM_UP, Stage
 
-MASS = Stage("mass", "trainables.methods.mass.training:run", MINIMAX_FIELDS, TRAINING_DATA, ("reconstruct", "warm_up"))
+if TYPE_CHECKING:
+    from trainables.execution.context import StageContext
+    from trainables.store import Outcome
+
+
+def _run(context: StageContext) -> Outcome:
+    from trainables.methods.mass.training import run
+
+    return run(context)
+
+
+MASS = Stage("mass", _run, MINIMAX_FIELDS, TRAINING_DATA, ("reconstruct", "warm_up"), trains="minimax")
 
 METHODS.register("mass")(
     Method(

@@ -1,11 +1,24 @@
 """STPrivacy, video-level anonymization by a transformer that drops tubelets (arXiv 2301.03046). Approximate."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from trainables.methods import METHODS, Method
 from trainables.stages import MINIMAX_FIELDS, RECONSTRUCT, TRAINING_DATA, WARM_UP, Stage
 
-STPRIVACY = Stage(
-    "stprivacy", "trainables.methods.stprivacy.training:run", MINIMAX_FIELDS, TRAINING_DATA, ("reconstruct", "warm_up")
-)
+if TYPE_CHECKING:
+    from trainables.execution.context import StageContext
+    from trainables.store import Outcome
+
+
+def _run(context: StageContext) -> Outcome:
+    from trainables.methods.stprivacy.training import run
+
+    return run(context)
+
+
+STPRIVACY = Stage("stprivacy", _run, MINIMAX_FIELDS, TRAINING_DATA, ("reconstruct", "warm_up"), trains="minimax")
 
 METHODS.register("stprivacy")(
     Method(

@@ -4,10 +4,25 @@
 `vita_published` has its own networks and is judged as in its paper, by ten attackers of which the worst one counts.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from trainables.methods import METHODS, Method
 from trainables.stages import MINIMAX_FIELDS, RECONSTRUCT, TRAINING_DATA, WARM_UP, Stage
 
-VITA = Stage("vita", "trainables.methods.vita.training:run", MINIMAX_FIELDS, TRAINING_DATA, ("reconstruct", "warm_up"))
+if TYPE_CHECKING:
+    from trainables.execution.context import StageContext
+    from trainables.store import Outcome
+
+
+def _run(context: StageContext) -> Outcome:
+    from trainables.methods.vita.training import run
+
+    return run(context)
+
+
+VITA = Stage("vita", _run, MINIMAX_FIELDS, TRAINING_DATA, ("reconstruct", "warm_up"), trains="minimax")
 
 _NO_PENALTY = {"minimax.penalty_weight": 0.0}
 _OPTIONS = {
