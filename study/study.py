@@ -341,7 +341,7 @@ def plan_stages(plan: StudyPlan, data_root: Path) -> list[TrialPlan]:
 
 def _check_weights(plan: StudyPlan) -> None:
     """Weights that are not there are found out before anything starts, each combination once."""
-    from trainables.models.weights import check_weights
+    from trainables.models.check import check_weights
 
     seen = set()
     for trial in plan.trials:

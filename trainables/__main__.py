@@ -52,7 +52,7 @@ def _run(options: argparse.Namespace) -> int:
         threads=options.threads,
         ranks=max(1, options.ranks),
     )
-    from trainables.models.weights import check_weights
+    from trainables.models.check import check_weights
     from trainables.pipeline import run_trial
     from trainables.stages import RAW_ACTION
 

@@ -22,7 +22,7 @@ from trainables.schema import ARTIFACT_ANONYMIZER, ARTIFACT_CONFIG, TAG_METHOD
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from trainables.models.anonymizers import Anonymizer
+    from trainables.models.base import Anonymizer
 
 FILE = "anonymizer.pt"
 _UNTRAINED = ("downsample_2x", "downsample_4x")  # their trials keep no file: the name says all
@@ -125,13 +125,15 @@ def read_stored(path: Path) -> Stored:
 
 def refuse_other_than_frames(anonymizer: Anonymizer, name: str) -> None:
     """Raises AnalysisError for an anonymizer that is no function of single frames, or that changes nothing."""
-    from trainables.models import anonymizers
+    from trainables.models.anonymizers import Identity
+    from trainables.models.base import Anonymizer as FrameByFrame
+    from trainables.models.obfuscation import Obfuscator
 
-    if isinstance(anonymizer, anonymizers.Identity):
+    if isinstance(anonymizer, Identity):
         raise AnalysisError(f"the anonymizer {name} leaves frames as they are: there is nothing to export or apply")
-    if isinstance(anonymizer, anonymizers.Obfuscator):
+    if isinstance(anonymizer, Obfuscator):
         raise AnalysisError(f"the anonymizer {name} {_BOXES_NEEDED}")
-    if type(anonymizer).clips is not anonymizers.Anonymizer.clips:
+    if type(anonymizer).clips is not FrameByFrame.clips:
         raise AnalysisError(
             f"the anonymizer {name} works on clips, not on single frames: it cannot be exported or applied here"
         )

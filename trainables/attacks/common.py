@@ -19,8 +19,8 @@ from trainables.data.loader import Batch, EvaluationClips, Loader, Stills, Train
 from trainables.execution.context import StageContext, validation_clip
 from trainables.execution.loop import Epoch, Stateful, run_epochs
 from trainables.metrics import DIGITS, leakage_of
-from trainables.models.anonymizers import Anonymizer
 from trainables.models.axes import frames_of
+from trainables.models.base import Anonymizer
 from trainables.models.privacy import PRIVACY_BACKBONES, build_privacy_classifier
 from trainables.stages.evaluate_privacy import attacked_clip, require_labels
 

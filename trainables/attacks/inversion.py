@@ -12,8 +12,8 @@ from trainables.attacks import ATTACKS, ON_RAW
 from trainables.attacks.common import ensemble_of, member_names, read_attributes, sheet, spread, target_of
 from trainables.data.loader import Batch, Loader
 from trainables.execution.context import StageContext
-from trainables.models.anonymizers import Anonymizer
 from trainables.models.axes import clips_of, frames_of
+from trainables.models.base import Anonymizer
 from trainables.models.obfuscation import gaussian_blur
 from trainables.store import Outcome
 

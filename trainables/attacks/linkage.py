@@ -19,8 +19,8 @@ from trainables.data.items import Video
 from trainables.data.loader import Batch, EvaluationClips
 from trainables.execution.context import StageContext, validation_clip
 from trainables.metrics import Retrieval, above_chance, retrieve
-from trainables.models.anonymizers import Anonymizer
 from trainables.models.axes import frames_of
+from trainables.models.base import Anonymizer
 from trainables.models.privacy import PrivacyEncoder, build_privacy_encoder
 from trainables.stages.evaluate_privacy import attacked_clip
 from trainables.store import Outcome

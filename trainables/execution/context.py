@@ -22,7 +22,9 @@ from trainables.data.boxes import Boxes
 from trainables.data.loader import Batch, Loader, TrainingClips, _Seeded
 from trainables.failures import Stopped
 from trainables.methods import method_of
-from trainables.models.anonymizers import Anonymizer, anonymize_clips, build_anonymizer, obfuscate_clips
+from trainables.models.anonymizers import build_anonymizer
+from trainables.models.base import Anonymizer, anonymize_clips
+from trainables.models.obfuscation import obfuscate_clips
 from trainables.plan import TrialData
 from trainables.stages import DETECT
 from trainables.store import Outcome, Work

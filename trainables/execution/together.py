@@ -20,7 +20,7 @@ from torch import Tensor
 from trainables.data.loader import Batch, Loader
 from trainables.execution.context import StageContext, Stopped
 from trainables.execution.loop import _random_state, _set_random_state
-from trainables.models.anonymizers import Anonymizer
+from trainables.models.base import Anonymizer
 from trainables.store import Outcome
 
 log = logging.getLogger(__name__)

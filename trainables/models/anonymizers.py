@@ -1,8 +1,10 @@
-"""Anonymizers f_A: frames ((B T), C, H, W), float RGB in [0, 1] -> frames of the same size."""
+"""Anonymizers f_A by name, and how one is built: frames ((B T), C, H, W), float RGB in [0, 1] -> frames of the same size.
+
+Those that change people only are in `trainables.models.obfuscation`, VITA's network in `residual`, STPrivacy's in `tubelets`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -10,30 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainables.config import AnonymizerConfig, ConfigError
-from trainables.models.axes import clips_of, frames_of
+from trainables.models import obfuscation, residual, tubelets  # noqa: F401  (each registers its anonymizers)
+from trainables.models.base import ANONYMIZERS, Anonymizer, Options
 from trainables.models.classifier import IMAGENET_MEAN, IMAGENET_STD, Normalize
-from trainables.models.obfuscation import gaussian_blur, people_mask
 from trainables.models.weights import load_encoder_weights, load_weights
-from trainables.registry import Registry
-
-Options = Mapping[str, bool | int | float | str]
-
-
-class Anonymizer(nn.Module):
-    """((B T), C, H, W) -> the same shape; linear output is unbounded, sigmoid output lies in [0, 1]."""
-
-    def configure(self, options: Options) -> None:
-        """Takes the options of the trial's method. Raises ConfigError for a value that cannot be."""
-
-    def forward(self, frames: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def clips(self, clips: Tensor) -> Tensor:
-        """(B, T, C, H, W) -> the same shape, frame by frame; one that sees time does otherwise."""
-        return clips_of(self(frames_of(clips)), batch=clips.shape[0])
-
-
-ANONYMIZERS: Registry[Callable[[AnonymizerConfig], Anonymizer]] = Registry("anonymizer")
 
 
 def build_anonymizer(config: AnonymizerConfig, options: Options | None = None) -> Anonymizer:
@@ -47,21 +29,6 @@ def build_anonymizer(config: AnonymizerConfig, options: Options | None = None) -
     if config.weights is not None:
         load_weights(anonymizer, config.weights, config.name, field="anonymizer.weights")
     return anonymizer
-
-
-def anonymize_clips(anonymizer: Anonymizer, clips: Tensor) -> Tensor:
-    """(B, T, C, H, W) -> (B, T, C, H, W). An image is a clip of one frame."""
-    return anonymizer.clips(clips)
-
-
-def obfuscate_clips(anonymizer: Anonymizer, clips: Tensor, boxes: Tensor) -> Tensor:
-    """(B, T, C, H, W) and people's boxes (B, T, N, 4) in shares of the frame -> (B, T, C, H, W).
-
-    Raises ConfigError for an anonymizer that has no use for boxes.
-    """
-    if not isinstance(anonymizer, Obfuscator):
-        raise ConfigError(f"anonymizer.name: a {type(anonymizer).__name__} changes whole frames, the method boxes of people")
-    return clips_of(anonymizer(frames_of(clips), boxes.flatten(0, 1)), batch=clips.shape[0])
 
 
 @ANONYMIZERS.register("identity")
@@ -110,60 +77,6 @@ def _downsample_2x(config: AnonymizerConfig) -> Downsample:
 @ANONYMIZERS.register("downsample_4x")
 def _downsample_4x(config: AnonymizerConfig) -> Downsample:
     return Downsample(4)
-
-
-class Obfuscator(Anonymizer):
-    """Changes the people of a frame and nothing else. Without boxes it refuses: it never changes a whole frame."""
-
-    def forward(self, frames: Tensor, boxes: Tensor | None = None) -> Tensor:
-        """((B T), C, H, W) and boxes ((B T), N, 4) as of `people_mask`."""
-        if boxes is None:
-            raise ConfigError("this anonymizer needs boxes of people; set method=blackening, weak_blur or strong_blur")
-        return torch.where(people_mask(boxes, *frames.shape[-2:]), self.hide(frames), frames)
-
-    def hide(self, frames: Tensor) -> Tensor:
-        """What is to be seen inside the boxes."""
-        raise NotImplementedError
-
-
-@ANONYMIZERS.register("blackening")
-class Blackening(Obfuscator):
-    """People are black."""
-
-    def __init__(self, config: AnonymizerConfig) -> None:
-        super().__init__()
-
-    def hide(self, frames: Tensor) -> Tensor:
-        return torch.zeros_like(frames)
-
-
-@ANONYMIZERS.register("weak_blur")
-@ANONYMIZERS.register("strong_blur")
-class Blur(Obfuscator):
-    """People are blurred; the options `kernel` and `sigma` are shares of the frame's shorter side."""
-
-    def __init__(self, config: AnonymizerConfig) -> None:
-        super().__init__()
-        self.kernel, self.sigma = 0.0, 0.0
-
-    def configure(self, options: Options) -> None:
-        self.kernel, self.sigma = (float(options.get(name, 0.0)) for name in ("kernel", "sigma"))
-        for name, value in (("kernel", self.kernel), ("sigma", self.sigma)):
-            if not 0.0 < value <= 1.0:
-                raise ConfigError(f"options.{name} = {value}: give a share of the frame's side, above 0 and up to 1")
-
-    def hide(self, frames: Tensor) -> Tensor:
-        side = min(frames.shape[-2:])
-        kernel = max(3, 2 * round((self.kernel * side - 1) / 2) + 1)  # the nearest odd number that blurs at all
-        return gaussian_blur(frames, kernel, self.sigma * side)
-
-
-@ANONYMIZERS.register("mild_blur")
-class FrameBlur(Blur):
-    """The whole frame is blurred; options as of `Blur`."""
-
-    def forward(self, frames: Tensor, boxes: Tensor | None = None) -> Tensor:
-        return self.hide(frames)
 
 
 class EncoderDecoder(Anonymizer):
@@ -260,17 +173,3 @@ def _stage(inputs: int, outputs: int) -> nn.Sequential:
 
 
 NARROW = {"encoder": NarrowEncoder, "pretrained_settings": {}, "params": {"out_channels": (3, 32, 32, 64, 128, 128)}}
-
-
-@ANONYMIZERS.register("residual")
-def _residual(config: AnonymizerConfig) -> Anonymizer:
-    from trainables.models.residual import Residual
-
-    return Residual(config)
-
-
-@ANONYMIZERS.register("tubelets")
-def _tubelets(config: AnonymizerConfig) -> Anonymizer:
-    from trainables.models.tubelets import Tubelets
-
-    return Tubelets(config)

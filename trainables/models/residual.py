@@ -6,13 +6,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainables.config import AnonymizerConfig
-from trainables.models.anonymizers import Anonymizer
+from trainables.models.base import ANONYMIZERS, Anonymizer
 from trainables.models.classifier import IMAGENET_MEAN, IMAGENET_STD, Normalize
 
 BLOCKS = 5
 SHRINKS = 4  # the factor by which the residual blocks see the frame smaller
 
 
+@ANONYMIZERS.register("residual")
 class Residual(Anonymizer):
     """Two convolutions that halve the sides, five residual blocks, two that double them again.
 

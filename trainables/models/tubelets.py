@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainables.config import AnonymizerConfig
-from trainables.models.anonymizers import Anonymizer
+from trainables.models.base import ANONYMIZERS, Anonymizer
 
 FRAMES = 2  # of a tubelet
 BLOCKS = 2  # before tubelets are dropped, and again after
 KEEP = 0.7
 
 
+@ANONYMIZERS.register("tubelets")
 class Tubelets(Anonymizer):
     """Clips (B, T, C, H, W) -> the same shape. A tubelet is 2 frames of 2^depth x 2^depth pixels: 2 x 16 x 16 at depth 4.
 

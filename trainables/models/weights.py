@@ -1,11 +1,10 @@
-"""Starting weights: from a file or by a name the library knows, checked key by key before anything trains.
+"""Starting weights of a network: from a file, or by a name the library knows.
 
 Files are read as plain tensors only (`weights_only`, safetensors): a pickle that would run code is refused.
 """
 
 from __future__ import annotations
 
-import functools
 import logging
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -17,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from trainables.config import AnonymizerConfig, ClipConfig, ConfigError, NetworkConfig, ObfuscationConfig, TrialConfig
-from trainables.methods import method_of, resolved
+from trainables.config import AnonymizerConfig, ConfigError, NetworkConfig
 
 if TYPE_CHECKING:
     from trainables.models.classifier import Classifier
@@ -49,7 +47,6 @@ TORCHVISION_WEIGHTS = {
 }
 # pytorchvideo.models.hub.resnet.checkpoint_paths["i3d_r50"], written out because importing it takes seconds.
 I3D_URL = "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/I3D_8x8_R50.pyth"
-MVIT_CLIP = (16, 224)  # frames, pixels: the tables of relative positions in MViT's weights have this size
 
 # The dictionaries that training scripts wrap a state dict in; `model_state` is pytorchvideo's.
 WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model")
@@ -70,9 +67,6 @@ class LoadReport:
     def __str__(self) -> str:
         head = f", head replaced: {_names(self.replaced)} start from scratch" if self.replaced else ""
         return f"{self.source}: {self.loaded} tensors loaded{head}"
-
-
-# Loading -------------------------------------------------------------------------------------------------------------
 
 
 def initialise(model: Classifier, network: NetworkConfig) -> LoadReport | None:
@@ -96,7 +90,7 @@ def load_encoder_weights(encoder: nn.Module, config: AnonymizerConfig) -> LoadRe
     if config.encoder_weights is None:
         return None
     field, source, name = "anonymizer.encoder_weights", config.encoder_weights, f"encoder {config.encoder}"
-    state = _pretrained_encoder(config) if source == "imagenet" else _read_encoder(source, name, field)
+    state = _pretrained_encoder(config) if source == "imagenet" else read_encoder(source, name, field)
     return _load(encoder, state, source, name, field)
 
 
@@ -146,7 +140,7 @@ def _unwrap(content: Any, where: str) -> State:
     return {str(key).removeprefix("module."): value for key, value in content.items()}
 
 
-def _read_encoder(path: str, name: str, field: str) -> State:
+def read_encoder(path: str, name: str, field: str) -> State:
     """An encoder's file; the head of the classifier that it was trained as is of no use to an anonymizer."""
     state = read_state_dict(path, name, field)
     return {key: value for key, value in state.items() if not key.startswith(("fc.", "classifier.", "head."))}
@@ -197,7 +191,7 @@ def _own_key(key: str, library_head: str) -> str:
 
 
 def _download(url: str, source: str, field: str) -> State:
-    _require_available(url, source, field)
+    require_available(url, source, field)
     try:
         content = torch.hub.load_state_dict_from_url(url, map_location="cpu", progress=False, weights_only=True)
     except Exception as error:  # network, disk and format errors alike
@@ -208,7 +202,7 @@ def _download(url: str, source: str, field: str) -> State:
 def _pretrained_encoder(config: AnonymizerConfig) -> State:
     import segmentation_models_pytorch as smp
 
-    _require_encoder_available(config.encoder)
+    require_encoder_available(config.encoder)
     # Encoders of timm ("tu-") carry the tag of their weights in their name and only want to be told whether to load them.
     weights: Any = True if config.encoder.startswith("tu-") else "imagenet"
     try:
@@ -218,109 +212,13 @@ def _pretrained_encoder(config: AnonymizerConfig) -> State:
         raise ConfigError(f"{field} = 'imagenet': cannot be loaded ({_one_line(error)}); {_remedy(field)}") from None
 
 
-# Before a trial ------------------------------------------------------------------------------------------------------
-
-
-def check_weights(config: TrialConfig) -> None:
-    """Every weights entry of a trial can be had now and, where it is a file, fits its network.
-
-    Raises ConfigError of one line that begins with the first field that is wrong.
-    """
-    _check_anonymizer(config.anonymizer)
-    _check_network("action_classifier", config.action_classifier, config.clip)
-    _check_network("privacy_encoder", config.privacy_encoder, config.clip)
-    _check_network("evaluate_action.classifier", config.evaluate_action.classifier, config.clip)
-    _check_network("evaluate_privacy.classifier", config.evaluate_privacy.classifier, config.clip)
-    _check_obfuscation(resolved(config))
-
-
-# The trials of a study ask the same again and again. A failure raises, and so is not cached.
-@functools.lru_cache(maxsize=256)
-def _check_network(part: str, network: NetworkConfig, clip: ClipConfig) -> None:
-    if network.weights is None:
-        return
-    field, source = f"{part}.weights", network.weights
-    url = library_url(network.name, source)
-    if url is None:
-        state = read_state_dict(source, network.name, field)
-        match(_without_memory(part, network, clip), state, source, network.name, field)
-        return
-    if network.name == "mvit_v2_s" and (clip.frames, clip.size) != MVIT_CLIP:
-        raise ConfigError(
-            f"{field} = {source!r}: made for 16 frames at 224 pixels, not {clip.frames} at {clip.size};"
-            f" set clip.frames=16 and clip.size=224, or {field}=null"
-        )
-    _require_available(url, source, field)
-
-
-def _check_obfuscation(config: TrialConfig) -> None:
-    """The options and the detector of a method that changes people only."""
-    from trainables.models.anonymizers import build_anonymizer
-
-    if method_of(config).boxes:
-        build_anonymizer(config.anonymizer, config.options)
-        _check_detector(config.obfuscation)
-
-
-@functools.lru_cache(maxsize=16)
-def _check_detector(settings: ObfuscationConfig) -> None:
-    from trainables.models.detector import new_detector
-
-    name, source = settings.detector, settings.detector_weights
-    if name is None or source is None:
-        return
-    with torch.device("meta"):
-        detector = new_detector(name)
-    url = library_url(name, source)
-    if url is None:
-        match(detector, read_state_dict(source, name, DETECTOR_FIELD), source, name, DETECTOR_FIELD)
-    else:
-        _require_available(url, source, DETECTOR_FIELD)
-
-
-@functools.lru_cache(maxsize=256)
-def _check_anonymizer(config: AnonymizerConfig) -> None:
-    if config.weights is None and config.encoder_weights is None:
-        return
-    from trainables.models.anonymizers import EncoderDecoder, build_anonymizer
-
-    with torch.device("meta"):
-        anonymizer = build_anonymizer(config.model_copy(update={"weights": None, "encoder_weights": None}))
-    if config.weights is not None:
-        field = "anonymizer.weights"
-        match(anonymizer, read_state_dict(config.weights, config.name, field), config.weights, config.name, field)
-    if config.encoder_weights is None:
-        return
-    field, source, name = "anonymizer.encoder_weights", config.encoder_weights, f"encoder {config.encoder}"
-    if not isinstance(anonymizer, EncoderDecoder):
-        raise ConfigError(f"{field} = {source!r}: {config.name} has no encoder; set {field}=null")
-    if source == "imagenet":
-        _require_encoder_available(config.encoder)
-    else:
-        match(anonymizer.network.encoder, _read_encoder(source, name, field), source, name, field)
-
-
-def _without_memory(part: str, network: NetworkConfig, clip: ClipConfig) -> nn.Module:
-    """The network's names and shapes alone. One output: a head may differ anyway."""
-    from trainables.models.action import build_action_classifier
-    from trainables.models.privacy import build_privacy_classifier, build_privacy_encoder
-
-    network = network.model_copy(update={"weights": None})
-    with torch.device("meta"):
-        if part == "privacy_encoder":
-            return build_privacy_encoder(network)
-        if part == "evaluate_privacy.classifier":
-            return build_privacy_classifier(network, attributes=1)
-        return build_action_classifier(network, classes=1, clip=clip)
-
-
-def _require_available(url: str, source: str, field: str) -> None:
+def require_available(url: str, source: str, field: str) -> None:
     """Raises ConfigError unless torch.hub has the file of `url` in its cache, or a server answers for it now."""
     if not (Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]).is_file():
         _require_reachable(url, source, field)
 
 
-def _require_encoder_available(encoder: str) -> None:
+def require_encoder_available(encoder: str) -> None:
     """Raises ConfigError unless the encoder has ImageNet weights, and they are in the hub's cache or can be reached."""
     from huggingface_hub import hf_hub_url, try_to_load_from_cache
 

@@ -19,7 +19,7 @@ from trainables.execution.loop import Best, Epoch, run_epochs
 from trainables.losses import rms_distortion
 from trainables.metrics import chance_top1, topk_accuracy
 from trainables.models.action import build_action_classifier
-from trainables.models.anonymizers import Anonymizer
+from trainables.models.base import Anonymizer
 from trainables.schema import ARTIFACT_FRAMES
 from trainables.stages import RAW_ACTION
 from trainables.store import Outcome

@@ -21,8 +21,8 @@ from trainables.data.loader import Batch, EvaluationClips, Loader, Stills, Train
 from trainables.execution.context import StageContext, validation_clip
 from trainables.execution.loop import Best, Epoch, Stateful, run_epochs
 from trainables.metrics import DIGITS, Leakage, leakage_of
-from trainables.models.anonymizers import Anonymizer
 from trainables.models.axes import frames_of
+from trainables.models.base import Anonymizer
 from trainables.models.privacy import build_privacy_classifier
 from trainables.schema import AP, AP_CHANCE, CLIP
 from trainables.stages import EVALUATE_PRIVACY

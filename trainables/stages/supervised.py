@@ -24,8 +24,8 @@ from trainables.execution.context import StageContext, frozen
 from trainables.execution.loop import Epoch, Stateful, run_epochs
 from trainables.methods.penalty.training import descend, trained_action_classifier, trained_anonymizer
 from trainables.models.action import ActionClassifier
-from trainables.models.anonymizers import Anonymizer
 from trainables.models.axes import frames_of
+from trainables.models.base import Anonymizer
 from trainables.models.privacy import PrivacyClassifier, build_privacy_classifier
 from trainables.store import Outcome
 

@@ -17,7 +17,7 @@ from trainables.execution.context import StageContext
 from trainables.execution.loop import Stopped
 from trainables.execution.together import run_together
 from trainables.models.action import ACTION_CLASSIFIERS, Narrow3d
-from trainables.models.anonymizers import Anonymizer
+from trainables.models.base import Anonymizer
 from trainables.models.classifier import Backbone
 from trainables.pipeline import TrialRecord, run_trial
 from trainables.plan import TrialData, beside, plan_trial

@@ -15,7 +15,7 @@ from tests.support.stages import SilentReporter, stage_context
 from trainables.config import Departures, Runtime, TrialConfig, with_values
 from trainables.data.loader import Loader, Stills, TrainingClips
 from trainables.metrics import leakage_of
-from trainables.models.anonymizers import Anonymizer
+from trainables.models.base import Anonymizer
 from trainables.pipeline import run_trial
 from trainables.plan import TrialData, plan_trial
 

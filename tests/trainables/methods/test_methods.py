@@ -10,7 +10,8 @@ from trainables.config import AnonymizerConfig, ClipConfig, ConfigError, TrialCo
 from trainables.data.sampling import clip_indices, other_clip_indices
 from trainables.methods import METHODS, resolved
 from trainables.models.action import build_action_classifier
-from trainables.models.anonymizers import anonymize_clips, build_anonymizer
+from trainables.models.anonymizers import build_anonymizer
+from trainables.models.base import anonymize_clips
 from trainables.models.tubelets import Tubelets, best_of_each_slice
 
 

@@ -34,10 +34,10 @@ from trainables.data.registry import load_stills
 from trainables.execution.loop import Stopped
 from trainables.methods import resolved
 from trainables.models import detector
-from trainables.models.anonymizers import build_anonymizer, obfuscate_clips
+from trainables.models.anonymizers import build_anonymizer
+from trainables.models.check import check_weights
 from trainables.models.detector import PeopleDetector, new_detector
-from trainables.models.obfuscation import gaussian_blur, people_mask
-from trainables.models.weights import check_weights
+from trainables.models.obfuscation import gaussian_blur, obfuscate_clips, people_mask
 from trainables.pipeline import TrialRecord, run_trial
 from trainables.plan import TrialData, TrialPlan, plan_trial
 from trainables.store import Outcome

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from trainables.config import AnonymizerConfig, ConfigError
-from trainables.models.anonymizers import ANONYMIZERS, Anonymizer, anonymize_clips, build_anonymizer
+from trainables.models.anonymizers import build_anonymizer
+from trainables.models.base import ANONYMIZERS, Anonymizer, anonymize_clips
 
 NARROW = AnonymizerConfig(encoder="narrow", depth=2, decoder_channels=(16, 8))
 

@@ -16,11 +16,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 from trainables.config import AnonymizerConfig, ClipConfig, ConfigError, NetworkConfig, TrialConfig, with_values
-from trainables.models import weights
+from trainables.models import check, weights
 from trainables.models.action import build_action_classifier
 from trainables.models.anonymizers import build_anonymizer
+from trainables.models.check import check_weights
 from trainables.models.privacy import build_privacy_classifier, build_privacy_encoder
-from trainables.models.weights import check_weights, load_weights
+from trainables.models.weights import load_weights
 
 CLIP = ClipConfig(frames=8, size=32)
 NARROW = AnonymizerConfig(encoder="narrow", depth=2, decoder_channels=(16, 8))
@@ -44,8 +45,8 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(urllib.request, "urlopen", refuse)
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: None)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch_home"))
-    weights._check_network.cache_clear()
-    weights._check_anonymizer.cache_clear()
+    check._check_network.cache_clear()
+    check._check_anonymizer.cache_clear()
 
 
 def answer(*_: object, **__: object) -> io.BytesIO:

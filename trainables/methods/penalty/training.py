@@ -15,7 +15,8 @@ from trainables.execution.context import StageContext, frozen
 from trainables.execution.loop import Epoch, Stateful, run_epochs
 from trainables.losses import anonymizer_loss, distortion_penalty, nt_xent, rms_distortion
 from trainables.models.action import ActionClassifier, build_action_classifier
-from trainables.models.anonymizers import Anonymizer, build_anonymizer
+from trainables.models.anonymizers import build_anonymizer
+from trainables.models.base import Anonymizer
 from trainables.models.privacy import PrivacyEncoder, build_privacy_encoder
 from trainables.stages.pairs import pair_loader, pair_views, project
 from trainables.store import Outcome

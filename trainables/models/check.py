@@ -1,0 +1,110 @@
+"""Whether the starting weights that a trial names are there and fit, key by key, before anything trains."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import nn
+
+from trainables.config import AnonymizerConfig, ClipConfig, ConfigError, NetworkConfig, ObfuscationConfig, TrialConfig
+from trainables.methods import method_of, resolved
+from trainables.models.action import build_action_classifier
+from trainables.models.anonymizers import EncoderDecoder, build_anonymizer
+from trainables.models.detector import new_detector
+from trainables.models.privacy import build_privacy_classifier, build_privacy_encoder
+from trainables.models.weights import (
+    DETECTOR_FIELD,
+    library_url,
+    match,
+    read_encoder,
+    read_state_dict,
+    require_available,
+    require_encoder_available,
+)
+
+MVIT_CLIP = (16, 224)  # frames, pixels: the tables of relative positions in MViT's weights have this size
+
+
+def check_weights(config: TrialConfig) -> None:
+    """Checks that all starting weights of a trial can be had now and, where they are a file, fit their network.
+
+    Raises ConfigError of one line that begins with the first field that is wrong.
+    """
+    _check_anonymizer(config.anonymizer)
+    _check_network("action_classifier", config.action_classifier, config.clip)
+    _check_network("privacy_encoder", config.privacy_encoder, config.clip)
+    _check_network("evaluate_action.classifier", config.evaluate_action.classifier, config.clip)
+    _check_network("evaluate_privacy.classifier", config.evaluate_privacy.classifier, config.clip)
+    _check_obfuscation(resolved(config))
+
+
+# The trials of a study ask the same again and again. A failure raises, and so is not cached.
+@functools.lru_cache(maxsize=256)
+def _check_network(part: str, network: NetworkConfig, clip: ClipConfig) -> None:
+    if network.weights is None:
+        return
+    field, source = f"{part}.weights", network.weights
+    url = library_url(network.name, source)
+    if url is None:
+        state = read_state_dict(source, network.name, field)
+        match(_without_memory(part, network, clip), state, source, network.name, field)
+        return
+    if network.name == "mvit_v2_s" and (clip.frames, clip.size) != MVIT_CLIP:
+        raise ConfigError(
+            f"{field} = {source!r}: made for 16 frames at 224 pixels, not {clip.frames} at {clip.size};"
+            f" set clip.frames=16 and clip.size=224, or {field}=null"
+        )
+    require_available(url, source, field)
+
+
+def _check_obfuscation(config: TrialConfig) -> None:
+    """Checks the options and the detector of a method that changes people only."""
+    if method_of(config).boxes:
+        build_anonymizer(config.anonymizer, config.options)
+        _check_detector(config.obfuscation)
+
+
+@functools.lru_cache(maxsize=16)
+def _check_detector(settings: ObfuscationConfig) -> None:
+    name, source = settings.detector, settings.detector_weights
+    if name is None or source is None:
+        return
+    with torch.device("meta"):
+        detector = new_detector(name)
+    url = library_url(name, source)
+    if url is None:
+        match(detector, read_state_dict(source, name, DETECTOR_FIELD), source, name, DETECTOR_FIELD)
+    else:
+        require_available(url, source, DETECTOR_FIELD)
+
+
+@functools.lru_cache(maxsize=256)
+def _check_anonymizer(config: AnonymizerConfig) -> None:
+    if config.weights is None and config.encoder_weights is None:
+        return
+    with torch.device("meta"):
+        anonymizer = build_anonymizer(config.model_copy(update={"weights": None, "encoder_weights": None}))
+    if config.weights is not None:
+        field = "anonymizer.weights"
+        match(anonymizer, read_state_dict(config.weights, config.name, field), config.weights, config.name, field)
+    if config.encoder_weights is None:
+        return
+    field, source, name = "anonymizer.encoder_weights", config.encoder_weights, f"encoder {config.encoder}"
+    if not isinstance(anonymizer, EncoderDecoder):
+        raise ConfigError(f"{field} = {source!r}: {config.name} has no encoder; set {field}=null")
+    if source == "imagenet":
+        require_encoder_available(config.encoder)
+    else:
+        match(anonymizer.network.encoder, read_encoder(source, name, field), source, name, field)
+
+
+def _without_memory(part: str, network: NetworkConfig, clip: ClipConfig) -> nn.Module:
+    """Returns the network on PyTorch's meta device: names and shapes alone. It has one output, as a head may differ anyway."""
+    network = network.model_copy(update={"weights": None})
+    with torch.device("meta"):
+        if part == "privacy_encoder":
+            return build_privacy_encoder(network)
+        if part == "evaluate_privacy.classifier":
+            return build_privacy_classifier(network, attributes=1)
+        return build_action_classifier(network, classes=1, clip=clip)
