@@ -16,7 +16,7 @@ from trainables.registry import Registry
 
 ACTION_CLASSIFIERS: Registry[Callable[[ClipConfig], Backbone]] = Registry("action classifier")
 
-# Of the Kinetics-400 weights of torchvision's video ResNets, and of pytorchvideo and MViT.
+# Mean and deviation that the Kinetics-400 weights were trained with: torchvision's video ResNets; pytorchvideo and MViT.
 RESNET_MEAN: RGB = (0.43216, 0.394666, 0.37645)
 RESNET_STD: RGB = (0.22803, 0.22145, 0.216989)
 GREY_MEAN: RGB = (0.45, 0.45, 0.45)
@@ -25,7 +25,7 @@ GREY_STD: RGB = (0.225, 0.225, 0.225)
 
 class ActionClassifier(Classifier):
     def features(self, clips: Tensor) -> Tensor:
-        """(B, T, C, H, W) -> (B, F), what precedes the last linear layer."""
+        """(B, T, C, H, W) -> (B, F): the input of the last linear layer."""
         return self.backbone(channels_first(self.normalize(clips)))
 
 
@@ -52,7 +52,7 @@ def _i3d_r50(clip: ClipConfig) -> Backbone:
 
 
 class _GlobalPool(nn.AdaptiveAvgPool3d):
-    """Ignores the window that pytorchvideo's head builder insists on."""
+    """A global average pool that accepts, and ignores, the window that pytorchvideo's head builder passes."""
 
     def __init__(self, kernel_size: object = None, stride: object = None, padding: object = None) -> None:
         super().__init__(1)
@@ -152,8 +152,8 @@ class Narrow3d(nn.Module):
 
     Each clip is standardised by its own mean and deviation, colour by colour: an anonymizer may leave little contrast, and
     without this the network needs several times as many steps to find it, or never does. The first convolution spans time
-    before the picture shrinks: motion of a pixel or two is gone after it. The strongest answer anywhere in a frame counts,
-    averaged over time: a small moving figure is lost in a mean over the frame.
+    before the picture shrinks: motion of a pixel or two is gone after it. Features are pooled by their maximum over the
+    frame, then by their mean over time: a small moving figure is lost in a mean over the frame.
     """
 
     def __init__(self) -> None:
@@ -170,7 +170,7 @@ class Narrow3d(nn.Module):
 
 
 class Narrow2Plus1d(Narrow3d):
-    """The same with each convolution split into one over space and one over time, as R(2+1)D."""
+    """`Narrow3d` with each convolution split into one over space and one over time, as in R(2+1)D."""
 
     def __init__(self) -> None:
         super().__init__()

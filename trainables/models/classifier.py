@@ -11,7 +11,8 @@ RGB = tuple[float, float, float]
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-FLAT = 0.02  # added to a deviation before dividing by it: a flat picture's noise must not be blown up to a picture
+# Added to a standard deviation before dividing by it: otherwise the noise of a flat picture would be amplified.
+FLAT = 0.02
 
 
 class Normalize(nn.Module):
@@ -33,7 +34,7 @@ class Normalize(nn.Module):
 
 
 def standardised(pixels: Tensor) -> Tensor:
-    """Each clip (N, C, T, H, W) or frame (N, C, H, W) with mean 0 and deviation near 1 in each colour."""
+    """Shifts and scales each clip (N, C, T, H, W) or frame (N, C, H, W) to mean 0 and a deviation near 1 in each colour."""
     axes = tuple(range(2, pixels.dim()))
     deviation = pixels.std(axes, correction=0, keepdim=True)
     return (pixels - pixels.mean(axes, keepdim=True)) / (deviation + FLAT)
@@ -41,7 +42,7 @@ def standardised(pixels: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Backbone:
-    """A network with its last linear layer still in place; `head` is that layer's name in `network`."""
+    """A network that still has its last linear layer; `head` is the name of that layer in `network`."""
 
     network: nn.Module
     head: str
@@ -50,9 +51,9 @@ class Backbone:
 
 
 class Classifier(nn.Module):
-    """normalize -> backbone -> head.
+    """A network that normalises pixels, computes features and applies a head.
 
-    `library_head` is the name the head has in the library's own state dicts, where `backbone.` is not a prefix either.
+    `library_head` is the name of the head in the library's own state dicts, whose keys do not start with `backbone.` either.
     """
 
     def __init__(self, backbone: Backbone, outputs: int) -> None:
@@ -70,9 +71,9 @@ class Classifier(nn.Module):
         return nn.Linear(self.width, outputs)
 
     def features(self, pixels: Tensor) -> Tensor:
-        """What the head sees, (N, width)."""
+        """Returns the features (N, width) that the head sees."""
         return self.backbone(self.normalize(pixels))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Logits (N, outputs)."""
+        """Returns logits (N, outputs)."""
         return self.head(self.features(pixels))

@@ -42,8 +42,9 @@ class PeopleDetector:
         found: list[list[Box]] = []
         for start in range(0, len(frames), _AT_ONCE):
             part = torch.from_numpy(frames[start : start + _AT_ONCE]).to(self._device).permute(0, 3, 1, 2).float() / 255
-            for answer in self._model(list(part)):
-                chosen = answer["boxes"][(answer["labels"] == _PERSON) & (answer["scores"] >= self._score)]
+            for found_in_frame in self._model(list(part)):
+                is_person = (found_in_frame["labels"] == _PERSON) & (found_in_frame["scores"] >= self._score)
+                chosen = found_in_frame["boxes"][is_person]
                 shares = (chosen.cpu() / sides).clamp(0.0, 1.0)
                 found.append([(x0, y0, x1, y1) for x0, y0, x1, y1 in shares.tolist() if x0 < x1 and y0 < y1])
         return found

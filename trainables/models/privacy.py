@@ -63,10 +63,10 @@ for _name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"):
 
 
 class Narrow2d(nn.Module):
-    """Four convolutions, each halving the sides, for small frames on a CPU.
+    """Four convolutions, each of which halves the sides, for small frames on a CPU.
 
-    They see each frame twice: as it is, and standardised by its own mean and deviation, so that little contrast does not
-    hide what is there. The strongest answer anywhere counts: a small figure is lost in a mean over the frame.
+    The network sees each frame twice: as it is, and standardised by its own mean and deviation, so that low
+    contrast hides nothing. Features are pooled by their maximum: a small figure is lost in a mean over the frame.
     """
 
     def __init__(self, widths: tuple[int, ...] = (16, 32, 64, 128)) -> None:
@@ -90,8 +90,10 @@ def _narrow2d() -> Backbone:
 
 
 class Residual2d(nn.Module):
-    """Residual blocks that keep the sides for their first convolutions, of the pixels as they are; mean and maximum over the
-    frame. Differs from `narrow2d` in all that a small network can: it sees fine detail, no standardised copy, and tint.
+    """Residual blocks over the pixels as they are, pooled by mean and maximum over the frame.
+
+    As an attacker it complements `narrow2d`: it keeps the full resolution for longer and does not standardise its input, so
+    that it sees fine detail and tint.
     """
 
     def __init__(self, widths: tuple[int, ...] = (12, 24, 48)) -> None:
@@ -107,7 +109,7 @@ class Residual2d(nn.Module):
 
 
 class _Block2d(nn.Module):
-    """Halves the sides."""
+    """A residual block that halves the sides."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()

@@ -44,7 +44,7 @@ class Tubelets(Anonymizer):
         self.kept: deque[Tensor] = deque(maxlen=2)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Single frames: each stands still for the length of a tubelet."""
+        """Anonymizes single frames: each is repeated for the length of a tubelet."""
         return self.clips(frames.unsqueeze(1)).squeeze(1)
 
     def clips(self, clips: Tensor) -> Tensor:

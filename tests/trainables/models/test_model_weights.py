@@ -225,7 +225,7 @@ def test_i3d_takes_pytorchvideos_file(monkeypatch: pytest.MonkeyPatch) -> None:
     build = {"name": "i3d_r50"}
     trained = build_action_classifier(NetworkConfig(**build), 400, CLIP)
     library = {key.removeprefix("backbone.").replace("head.", "blocks.6.proj."): v for key, v in trained.state_dict().items()}
-    monkeypatch.setattr(weights, "_require_available", lambda *_: None)
+    monkeypatch.setattr(weights, "require_available", lambda *_: None)
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda *_, **__: {"model_state": library})
     loaded = build_action_classifier(NetworkConfig(**build, weights="kinetics400"), 5, CLIP)
     assert same_backbone(loaded, trained)
@@ -241,7 +241,7 @@ def test_a_failing_download_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("invalid hash\nvalue")
 
-    monkeypatch.setattr(weights, "_require_available", lambda *_: None)
+    monkeypatch.setattr(weights, "require_available", lambda *_: None)
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", fail)
     with pytest.raises(ConfigError, match=r"^weights = 'imagenet': https://[^\n]* cannot be loaded \(invalid hash value\)"):
         build_privacy_encoder(NetworkConfig(name="resnet18", weights="imagenet"))
@@ -268,7 +268,7 @@ def test_encoder_weights_come_by_way_of_the_library(monkeypatch: pytest.MonkeyPa
         asked.append((name, weights))
         return encoder
 
-    monkeypatch.setattr(weights, "_require_encoder_available", lambda _: None)
+    monkeypatch.setattr(weights, "require_encoder_available", lambda _: None)
     library = SimpleNamespace(get_encoder=get_encoder)
     config = AnonymizerConfig(encoder_weights="imagenet")
     with monkeypatch.context() as patch:
