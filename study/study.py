@@ -21,7 +21,8 @@ from study.schedule.usage import Usage
 from trainables import schema
 from trainables.config import ConfigError, Runtime
 from trainables.data.generated import DOMAINS, GeneratedSpec, ensure
-from trainables.plan import TrialData, TrialPlan, beside, plan_trial
+from trainables.data.trial_data import TrialData
+from trainables.plan import TrialPlan, beside, plan_trial
 from trainables.plugins import Plugin
 from trainables.store import StageStore
 from trainables.trial import TrialJob

@@ -13,15 +13,14 @@ from typing import Protocol
 
 import torch
 
-from trainables.attacks import CONTROLS, JUDGE_ATTACKS
 from trainables.config import Runtime, TrialConfig
 from trainables.data.reading import decoders
+from trainables.data.trial_data import TrialData
 from trainables.execution.context import StageContext
 from trainables.execution.loop import Stopped
 from trainables.execution.ranks import RankGroup
 from trainables.execution.together import run_together
-from trainables.plan import PlannedStage, TrialData, TrialPlan, plan_trial
-from trainables.stages import EVALUATE_PRIVACY, RAW_ACTION, TEST_PRIVACY
+from trainables.plan import PlannedStage, TrialPlan, plan_trial
 from trainables.store import Outcome, StageStore
 from trainables.versions import versions
 
@@ -215,16 +214,10 @@ def _device_name(device: torch.device) -> str:
 
 def _record(plan: TrialPlan, data: TrialData, outcomes: Mapping[str, Outcome], computed: set[str]) -> TrialRecord:
     sets = dict.fromkeys(name for stage in plan.stages for name in stage.stage.data)
-    metrics = {
-        name: value
-        for stage, outcome in outcomes.items()
-        # what only trained a judge for another stage has no say of its own
-        if stage != RAW_ACTION and not (stage == EVALUATE_PRIVACY.name and TEST_PRIVACY.name in outcomes)
-        for name, value in outcome.metrics.items()
-    }
+    metrics = {name: value for stage in plan.stages if stage.reported for name, value in outcomes[stage.role].metrics.items()}
     return TrialRecord(
         key=plan.key,
-        metrics=metrics | _attack_share(outcomes),
+        metrics=metrics | _attack_share(plan, outcomes),
         stage_keys={stage.role: stage.key for stage in plan.stages},
         computed=tuple(name for name in outcomes if name in computed),
         reused=tuple(name for name in outcomes if name not in computed),
@@ -238,10 +231,12 @@ def _record(plan: TrialPlan, data: TrialData, outcomes: Mapping[str, Outcome], c
     )
 
 
-def _attack_share(outcomes: Mapping[str, Outcome]) -> dict[str, float]:
-    """What the attacks took of the trial's own time; their controls are other trials' stages, computed once a seed."""
-    if JUDGE_ATTACKS.name not in outcomes:
+def _attack_share(plan: TrialPlan, outcomes: Mapping[str, Outcome]) -> dict[str, float]:
+    """The share of the attacks in the time of the trial's own stages. Their controls are not counted: they are stages of
+    other trials, computed once a seed.
+    """
+    if not any(stage.attack for stage in plan.stages):
         return {}
-    own = {role: one.seconds for role, one in outcomes.items() if role != RAW_ACTION and not role.endswith(tuple(CONTROLS))}
-    attacks = sum(seconds for role, seconds in own.items() if role.startswith("attack"))
-    return {"attack_share": attacks / max(sum(own.values()), 1e-9)}
+    own = [(stage.attack, outcomes[stage.role].seconds) for stage in plan.stages if not stage.control]
+    attacks = sum(seconds for attack, seconds in own if attack)
+    return {"attack_share": attacks / max(sum(seconds for _, seconds in own), 1e-9)}

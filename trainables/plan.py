@@ -11,138 +11,40 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from trainables.attacks import ATTACKS, CLIPS, CONTROLS, LABELLED_CLIPS, PEOPLE, attack_names, stages_of
-from trainables.attacks.people import search_of
-from trainables.config import ActionData, Frozen, MinimaxConfig, ObfuscationConfig, PrivacyData, TrialConfig
-from trainables.data.boxes import Boxes, boxes_file, read_boxes
-from trainables.data.items import DataError, Still, StillSplits, Video, VideoSplits
-from trainables.data.registry import load_stills, load_videos
+from trainables.attacks import attack_names, attack_parts
+from trainables.config import Frozen, MinimaxConfig, ObfuscationConfig, TrialConfig
+from trainables.data.trial_data import TrialData
 from trainables.methods import method_of, resolved
+from trainables.methods.obfuscation import DETECT
 from trainables.plugins import plugin_digests
 from trainables.stages import (
     ANONYMIZER,
-    DETECT,
     EVALUATE_ACTION,
     EVALUATE_CLIP_PRIVACY,
     EVALUATE_PRIVACY,
     RAW_ACTION,
     TEST_DEPLOYED,
     TEST_PRIVACY,
+    Control,
+    Part,
     Stage,
+    part_name,
 )
 from trainables.store import digest
-
-# The judges whose leakage is weighed with that of the attacks.
-_LEAKAGE = (EVALUATE_PRIVACY.name, TEST_PRIVACY.name, EVALUATE_CLIP_PRIVACY.name)
-
-
-class TrialData:
-    """The data sets of a trial, each read from disk when first asked for (labels only, no pictures).
-
-    What was read for `like`, another trial under the same root, is not read again.
-    """
-
-    def __init__(self, config: TrialConfig, root: str | Path, like: TrialData | None = None) -> None:
-        self._data, self._root = config.data, Path(root)
-        self._videos: dict[ActionData, VideoSplits] = {} if like is None else like._videos
-        self._stills: dict[PrivacyData, StillSplits] = {} if like is None else like._stills
-        self._boxes: dict[tuple[Path, int], Boxes] = {} if like is None else like._boxes
-        self._complete: set[tuple[str, Path, int]] = set()
-
-    @property
-    def action(self) -> VideoSplits:
-        return self._read_videos(self._data.action)
-
-    @property
-    def privacy(self) -> StillSplits:
-        return self._read_stills(self._data.privacy)
-
-    @property
-    def action_evaluation(self) -> VideoSplits:
-        return self._read_videos(self._data.action_evaluation)
-
-    @property
-    def privacy_evaluation(self) -> StillSplits:
-        return self._read_stills(self._data.privacy_evaluation)
-
-    @property
-    def privacy_test(self) -> StillSplits:
-        return self._read_stills(self._data.test_privacy or self._data.privacy_evaluation)
-
-    @property
-    def clips_with_attributes(self) -> VideoSplits:
-        return self._read_videos(self._data.clips_with_attributes)
-
-    @property
-    def attacked(self) -> str:
-        """The data set that attackers of attributes look at: the action clips where they carry labels, otherwise the images."""
-        return CLIPS if self.clips_with_attributes.attributes else "privacy_evaluation"
-
-    def items(self, name: str) -> tuple[Video | Still, ...]:
-        """What the judges look at of the data set `name`."""
-        splits: VideoSplits | StillSplits = getattr(self, name)
-        return splits.test if name == "privacy_test" else (*splits.train, *splits.validation, *splits.test)
-
-    def boxes(self, settings: ObfuscationConfig, name: str) -> Boxes:
-        """The file of people's boxes for the data set `name`. Raises DataError where there is none, or it misses an item."""
-        where: ActionData | PrivacyData = (
-            self._data.test_privacy or self._data.privacy_evaluation if name == "privacy_test" else getattr(self._data, name)
-        )
-        path = boxes_file(settings.boxes, self._root, where.folder)
-        if (path, settings.every) not in self._boxes:
-            self._boxes[path, settings.every] = read_boxes(path, settings.every)
-        boxes = self._boxes[path, settings.every]
-        if (name, path, settings.every) not in self._complete:
-            boxes.require(self.items(name), getattr(self, name).name)
-            self._complete.add((name, path, settings.every))
-        return boxes
-
-    def require(self) -> None:
-        """Raises DataError if a split that a stage needs is missing or empty, or an attribute has no answer."""
-        judged = ("train", "validation", "test")
-        needed = {
-            "action": ("train",),
-            "privacy": ("train",),
-            "action_evaluation": judged,
-            "privacy_evaluation": judged if self._data.test_privacy is None else judged[:2],
-            "privacy_test": ("test",),
-        }
-        for name, parts in needed.items():
-            splits: VideoSplits | StillSplits = getattr(self, name)
-            for split in parts:
-                if not getattr(splits, split):
-                    raise DataError(f"{splits.name}: no {split} items, but it is the data set for {name}; choose another")
-        if self._data.clip_privacy is not None and not self.clips_with_attributes.attributes:
-            raise DataError(f"{self.clips_with_attributes.name}: no attributes, but it is data.clip_privacy; choose another")
-        if self._data.test_privacy is not None:
-            answers = self._data.test_privacy.sources(self.privacy_test.attributes)
-            for splits, names in (
-                (self.privacy_test, tuple(answers)),
-                (self.privacy_evaluation, tuple(name for some in answers.values() for name in some)),
-            ):
-                if unknown := [name for name in names if name not in splits.attributes]:
-                    raise DataError(
-                        f"data.test_privacy: {splits.name} has no attribute {unknown[0]!r}, it has"
-                        f" {', '.join(splits.attributes)}; set data.test_privacy.attribute_map"
-                    )
-
-    def _read_videos(self, data: ActionData) -> VideoSplits:
-        if data not in self._videos:
-            self._videos[data] = load_videos(data, self._root)
-        return self._videos[data]
-
-    def _read_stills(self, data: PrivacyData) -> StillSplits:
-        if data not in self._stills:
-            self._stills[data] = load_stills(data, self._root)
-        return self._stills[data]
 
 
 @dataclass(frozen=True)
 class PlannedStage:
-    """One stage of a trial. `depends_on` is everything its key is the hash of.
+    """One stage of a trial.
 
-    `role` is its name within the trial, by which `inputs`, from the names its code knows, and records refer to it. `config`
-    is the trial's, but for a judge that is trained on raw data; `steps` are the batches it trains on.
+    role: its unique name within the trial, by which records and the `inputs` of other stages refer to it.
+    key: the hash of `depends_on`, under which its outcome is stored.
+    inputs: the roles of the stages it reads, by the names that its code knows.
+    config: the configuration it runs with: the trial's, or for data of another method that method's.
+    steps: how many batches it trains on, or tests on if it only tests.
+    control: for a stage that another trial has as well, the method of that trial.
+    reported: its metrics are among those of the trial.
+    attack: it is part of an attack, or weighs the attacks.
     """
 
     role: str
@@ -152,6 +54,9 @@ class PlannedStage:
     inputs: Mapping[str, str]
     config: TrialConfig
     steps: int
+    control: Control = ""
+    reported: bool = True
+    attack: bool = False
 
     @property
     def name(self) -> str:
@@ -176,19 +81,19 @@ class TrialPlan:
 
     @property
     def key(self) -> str:
-        """Identity of the trial: equal for equal stages, on any machine."""
+        """The identity of the trial: equal for equal stages, on any machine."""
         return digest([self.config.method, [stage.key for stage in self.stages]])
 
     @property
     def anonymizer_key(self) -> str:
-        """Equal for trials that judge the same anonymizer."""
+        """Equal for trials that evaluate the same anonymizer."""
         source = method_of(self.config).anonymizer
         return next((stage.key for stage in self.stages if stage.name == source), self.stages[0].key)
 
 
 def beside(plans: Sequence[TrialPlan]) -> list[list[int]]:
-    """For each trial the others of which a judge could be trained beside one of its own."""
-    by_pass: dict[str, dict[str, int]] = {}  # one trial for each judge
+    """For each trial, the numbers of the others that have an evaluator which can share a pass with one of its own."""
+    by_pass: dict[str, dict[str, int]] = {}  # pass key -> key of an evaluator -> one trial that has it
     for number, plan in enumerate(plans):
         for stage in plan.stages:
             if key := stage.pass_key:
@@ -202,54 +107,84 @@ def beside(plans: Sequence[TrialPlan]) -> list[list[int]]:
 def plan_trial(config: TrialConfig, data: TrialData) -> TrialPlan:
     """The stages of `config` in order. Raises ConfigError for an unknown method, DataError for unusable data."""
     config = resolved(config)
-    method = method_of(config)
+    parts = {stage.name: Part(stage) for stage in _training_stages(config)} | _evaluation_parts(config, data)
     planned: dict[str, PlannedStage] = {}
-    same: dict[str, str] = {}  # roles of controls that another stage of the trial plays already, and its role
-    detects = config.obfuscation.detector is not None
-    roles = {stage.name: stage for stage in method.stages if stage != DETECT or detects} | _judging_stages(config, data)
-    for role, stage in roles.items():
-        source, judged = method.anonymizer, config
-        control = role.removeprefix(stage.name)
-        other = (
-            "raw"
-            if role == RAW_ACTION or (role == EVALUATE_PRIVACY.name and config.attacker == "raw")
-            else CONTROLS.get(control)
-        )
-        if other is not None:  # the very stage of the trial of another method
-            source, judged = None, resolved(config.model_copy(update={"method": other, "options": {}}))
-        inputs = {name: (source if name == ANONYMIZER else _role(name, control, roles)) for name in stage.inputs}
-        inputs = {name: (None if role is None else same.get(role, role)) for name, role in inputs.items()}
-        needs_boxes = method_of(judged).boxes and ANONYMIZER in stage.inputs
-        if needs_boxes and detects:
-            inputs[DETECT.name] = DETECT.name
-        known = {role: name for role, name in inputs.items() if name is not None}
-        trained = stage in method.stages or source is not None
-        values = {field: _semantic(_field(judged, field, trained)) for field in stage.fields}
-        depends_on = {
-            "stage": stage.name,
-            "version": stage.version,
-            "config": values,
-            "data": {name: getattr(data, name).fingerprint for name in stage.data},
-            "inputs": {role: planned[name].key for role, name in known.items()},
-        }
-        if needs_boxes:
-            depends_on["boxes"] = _boxes(config.obfuscation, stage, data)
-        if plugins := plugin_digests(stage.run.__module__, values):
-            depends_on["plugins"] = plugins
-        key = digest(depends_on)
-        twin = next((name for name, stage in planned.items() if stage.key == key), None) if control in CONTROLS else None
-        if twin is not None:
+    same: dict[str, str] = {}  # roles of controls that are equal to another stage of the trial, and the role of that stage
+    for role, part in parts.items():
+        inputs = {name: same.get(other, other) for name, other in _inputs(part, parts, config).items()}
+        stage = _planned(role, part, {name: planned[other] for name, other in inputs.items()}, config, data)
+        twin = next((name for name, other in planned.items() if other.key == stage.key), None)
+        if part.control and part.attack and twin is not None:
             same[role] = twin
         else:
-            planned[role] = PlannedStage(role, stage, key, depends_on, known, judged, _steps(stage, judged, data))
+            planned[role] = stage
     return TrialPlan(config, tuple(planned.values()))
 
 
-def _role(name: str, control: str, roles: Mapping[str, Stage]) -> str:
-    """Who plays the input `name` of a stage: for a control the same kind of control, or the raw trial's stage."""
-    if control not in CONTROLS:
-        return name
-    return name + control if name + control in roles else RAW_ACTION if name == EVALUATE_ACTION.name else name
+def _training_stages(config: TrialConfig) -> list[Stage]:
+    return [stage for stage in method_of(config).stages if stage != DETECT or config.obfuscation.detector is not None]
+
+
+def _method_config(part: Part, config: TrialConfig) -> TrialConfig:
+    """The configuration that a part of a trial runs with: that of another method for a control, and for an f_B' that is
+    trained on raw images.
+    """
+    other = "raw" if part.stage == EVALUATE_PRIVACY and config.attacker == "raw" else part.control
+    return resolved(config.model_copy(update={"method": other, "options": {}})) if other else config
+
+
+def _inputs(part: Part, parts: Mapping[str, Part], config: TrialConfig) -> dict[str, str]:
+    """The roles of the inputs of a part, by the names its code knows. A control has the same kind of control as its input
+    where there is one, and the f_T' of the raw trial.
+    """
+    own = _method_config(part, config)
+    source = method_of(config).anonymizer if own is config else None
+    found: dict[str, str] = {}
+    for name in part.stage.inputs:
+        if name == ANONYMIZER:
+            if source is not None:
+                found[name] = source
+        elif part.control and part.attack:
+            control = part_name(name, part.control)
+            found[name] = control if control in parts else RAW_ACTION if name == EVALUATE_ACTION.name else name
+        else:
+            found[name] = name
+    if _needs_boxes(part.stage, own) and config.obfuscation.detector is not None:
+        found[DETECT.name] = DETECT.name
+    return found
+
+
+def _needs_boxes(stage: Stage, config: TrialConfig) -> bool:
+    return method_of(config).boxes and ANONYMIZER in stage.inputs
+
+
+def _planned(role: str, part: Part, inputs: Mapping[str, PlannedStage], config: TrialConfig, data: TrialData) -> PlannedStage:
+    stage, own = part.stage, _method_config(part, config)
+    trained = stage in method_of(config).stages or (own is config and method_of(config).anonymizer is not None)
+    values = {field: _semantic(_field(own, field, trained)) for field in stage.fields}
+    depends_on = {
+        "stage": stage.name,
+        "version": stage.version,
+        "config": values,
+        "data": {name: getattr(data, name).fingerprint for name in stage.data},
+        "inputs": {name: other.key for name, other in inputs.items()},
+    }
+    if _needs_boxes(stage, own):
+        depends_on["boxes"] = _boxes(config.obfuscation, stage, data)
+    if plugins := plugin_digests(stage.run.__module__, values):
+        depends_on["plugins"] = plugins
+    return PlannedStage(
+        role=role,
+        stage=stage,
+        key=digest(depends_on),
+        depends_on=depends_on,
+        inputs={name: other.role for name, other in inputs.items()},
+        config=own,
+        steps=_steps(stage, own, data),
+        control=part.control,
+        reported=part.reported,
+        attack=part.attack,
+    )
 
 
 def _steps(stage: Stage, config: TrialConfig, data: TrialData) -> int:
@@ -266,41 +201,33 @@ def _steps(stage: Stage, config: TrialConfig, data: TrialData) -> int:
 
 
 def _boxes(settings: ObfuscationConfig, stage: Stage, data: TrialData) -> dict[str, Any]:
-    """What a judge's figures owe to the boxes of people, those of a detector apart."""
+    """What a stage that reads obfuscated data owes to the boxes of people. Those of a detector are an input of their own."""
     files = {} if settings.detector is not None else {name: data.boxes(settings, name).fingerprint for name in stage.data}
     return {"files": files, "every": settings.every, "margin": settings.margin}
 
 
-def _judging_stages(config: TrialConfig, data: TrialData) -> dict[str, Stage]:
-    """Stages by the role they play in a trial: their own name but for another trial's stage."""
-    stages = [EVALUATE_ACTION, EVALUATE_PRIVACY]
-    if config.data.test_privacy is not None or config.attacker == "raw":
-        stages.append(TEST_PRIVACY)
+def _evaluation_parts(config: TrialConfig, data: TrialData) -> dict[str, Part]:
+    """What evaluates the anonymizer, by role."""
+    tests_others = config.data.test_privacy is not None or config.attacker == "raw"
+    parts = [Part(EVALUATE_ACTION), Part(EVALUATE_PRIVACY, reported=not tests_others)]
+    if tests_others:
+        parts.append(Part(TEST_PRIVACY))
     if config.evaluate_privacy.clips and data.clips_with_attributes.attributes:
-        stages.append(EVALUATE_CLIP_PRIVACY)
-    roles = {stage.name: stage for stage in stages}
+        parts.append(Part(EVALUATE_CLIP_PRIVACY))
+    roles = {part.stage.name: part for part in parts}
     names = attack_names(config)
     if config.test_deployed or names:
-        roles[RAW_ACTION] = EVALUATE_ACTION
+        roles[RAW_ACTION] = Part(EVALUATE_ACTION, control="raw", reported=False)
     if config.test_deployed:
-        roles[TEST_DEPLOYED.name] = TEST_DEPLOYED
+        roles[TEST_DEPLOYED.name] = Part(TEST_DEPLOYED)
     if names:
-        clips = data.clips_with_attributes
-        there = {
-            "": True,
-            LABELLED_CLIPS: data.attacked == CLIPS,
-            PEOPLE: search_of(clips, clips.test, config.attacks.people).asked.any(),
-        }
-        tried = tuple(name for name in names if there[ATTACKS[name].needs])
-        judges = tuple(
-            role for role in roles if role in _LEAKAGE and not (role == EVALUATE_PRIVACY.name and TEST_PRIVACY.name in roles)
-        )
-        roles |= stages_of(tried, data.attacked, judges)
+        leakages = [part.stage.name for part in parts if part.reported and part.stage != EVALUATE_ACTION]
+        roles |= attack_parts(names, config, data, tuple(leakages))
     return roles
 
 
 def _field(config: TrialConfig, dotted: str, trained: bool) -> Any:
-    """What of a field matters: a network that nobody trains is its name; without a penalty nothing of it counts."""
+    """What matters of a field: of a network that nobody trains its name and options; of a penalty without weight nothing."""
     if dotted == "anonymizer" and not trained:
         return {"name": config.anonymizer.name, "options": dict(config.options)}
     value: Any = config

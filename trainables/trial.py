@@ -66,7 +66,8 @@ def run_job(job: Mapping[str, Any], proposed: Mapping[str, Any]) -> None:
     """
     from ray import tune
 
-    from trainables.plan import TrialData, plan_trial
+    from trainables.data.trial_data import TrialData
+    from trainables.plan import plan_trial
 
     load_plugins([Plugin(**plugin) for plugin in job["plugins"]])
     config, runtime = TrialConfig.model_validate(job["config"]), Runtime(**job["runtime"])

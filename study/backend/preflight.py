@@ -21,7 +21,8 @@ from typing import Any
 from study.schedule.resources import Share
 from trainables.config import ConfigError, TrialConfig
 from trainables.data.items import DataError
-from trainables.plan import TrialData, TrialPlan
+from trainables.data.trial_data import TrialData
+from trainables.plan import TrialPlan
 from trainables.plugins import Plugin, load_plugins
 from trainables.store import StageStore
 from trainables.versions import versions

@@ -182,7 +182,7 @@ class TrialRun:
         """What a reused stage did long ago belongs to this trial's curves as well."""
         self._stages[stage.key] = stage.name  # known from now on: an unfinished trial needs its stages too
         pairs = " ".join(f"{name}={key}" for key, name in self._stages.items())
-        files = outcome.files if stage.role == stage.name else {}
+        files = {} if stage.control else outcome.files
         self._add(stage.role, outcome.history, {schema.TAG_STAGE_KEYS: pairs}, files)
 
     def complete(self, record: TrialRecord, anonymizer: bytes | None) -> bool:

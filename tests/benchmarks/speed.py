@@ -42,6 +42,8 @@ from trainables.data.generated import GeneratedSpec, ensure
 from trainables.data.items import Still, StillSplits, Video, VideoSplits
 from trainables.data.loader import Batch, Loader, TrainingClips
 from trainables.data.reading import DECODER
+from trainables.evaluation import action as evaluate_action
+from trainables.evaluation import privacy as evaluate_privacy
 from trainables.execution.context import StageContext
 from trainables.execution.together import run_together
 from trainables.methods.penalty import training as minimax
@@ -49,10 +51,9 @@ from trainables.models.action import build_action_classifier
 from trainables.models.anonymizers import build_anonymizer
 from trainables.models.privacy import build_privacy_classifier, build_privacy_encoder
 from trainables.pipeline import run_trial
-from trainables.stages import evaluate_action, evaluate_privacy
-from trainables.stages.pairs import pair_loader, pair_views
 from trainables.store import Outcome
 from trainables.store.artifacts import RECORD, STAGES
+from trainables.training.pairs import pair_loader, pair_views
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES, ATTRIBUTES = 6, ("one", "two")

@@ -74,7 +74,8 @@ class Journal:
 def _keep_journal(path: str) -> None:
     """From now on in this process."""
     from trainables import pipeline
-    from trainables.plan import TrialData, plan_trial
+    from trainables.data.trial_data import TrialData
+    from trainables.plan import plan_trial
     from trainables.store import StageStore
 
     run, store = pipeline.run_trial, StageStore.write

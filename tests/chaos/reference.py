@@ -15,7 +15,8 @@ from trainables import pipeline
 from trainables.config import ConfigError, Runtime, parse_setting
 from trainables.data.generated import GeneratedSpec, ensure
 from trainables.data.items import DataError
-from trainables.plan import TrialData, plan_trial
+from trainables.data.trial_data import TrialData
+from trainables.plan import plan_trial
 
 SPEC = GeneratedSpec(train_clips=36, test_clips=24, train_images=32, val_images=12, test_images=32, size=16, frames=12)
 

@@ -13,8 +13,9 @@ from study.schedule.order import in_order
 from study.study import Launch, plan_stages
 from tests.support.stages import SilentReporter
 from trainables.config import ConfigError, Runtime, TrialConfig, with_values
+from trainables.data.trial_data import TrialData
 from trainables.pipeline import run_trial
-from trainables.plan import TrialData, plan_trial
+from trainables.plan import plan_trial
 
 PENALTY = {"minimax.distortion_budget": 0.1}
 

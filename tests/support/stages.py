@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from trainables.config import Runtime, TrialConfig
+from trainables.data.trial_data import TrialData
 from trainables.execution.context import StageContext
-from trainables.plan import TrialData
 from trainables.store import Outcome, StageStore
 
 

@@ -15,10 +15,11 @@ import yaml
 
 from trainables.config import ConfigError, Runtime, TrialConfig, with_values
 from trainables.data.items import DataError
+from trainables.data.trial_data import TrialData
 from trainables.execution.loop import Diverged, Stopped
 from trainables.metrics import leakage_of
 from trainables.pipeline import TrialRecord, run_trial
-from trainables.plan import TrialData, plan_trial
+from trainables.plan import plan_trial
 from trainables.store import Outcome
 
 

@@ -10,17 +10,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from trainables.attacks.people import search_of
 from trainables.config import TrialConfig
+from trainables.data.trial_data import TrialData
 from trainables.registry import Registry
-from trainables.stages import ANONYMIZER, EVALUATE_ACTION, TEST_VIEW, Stage
+from trainables.stages import ANONYMIZER, EVALUATE_ACTION, TEST_VIEW, Control, Part, Stage, part_name
 
 if TYPE_CHECKING:
     from trainables.execution.context import StageContext
     from trainables.store import Outcome
 
 Risk = Literal["singling out", "linkability", "inference"]
-ON_RAW, ON_BLANK = ".raw", ".blank"  # after the name of an attack's stage: the role of its controls
-CONTROLS = {ON_RAW: "raw", ON_BLANK: "blank"}  # and the methods that make their data
+CONTROLS: tuple[Control, ...] = ("raw", "blank")
 WORDS = ("standard", "all", "none")
 
 # What an attack may need.
@@ -131,7 +132,7 @@ ATTACKS.register("raw_trained")(
         "Who has only ever seen ordinary video, and knows nothing of the anonymizer: what can be read of a person?",
         "inference",
         f"{_ATTRIBUTES}; of several classifiers the strongest counts",
-        _stage(_raw_trained, (*_VIEW, "attacks.ensemble"), (_RETRAINED.name + ON_RAW,), trains=""),
+        _stage(_raw_trained, (*_VIEW, "attacks.ensemble"), (part_name(_RETRAINED.name, "raw"),), trains=""),
         trained=False,
     )
 )
@@ -151,7 +152,7 @@ ATTACKS.register("inversion")(
         "Who can run the anonymizer on video of their own and learns to undo it: what can be read in the restored frames?",
         "inference",
         f"{_ATTRIBUTES}, of classifiers that were trained on raw frames, in what the decoder restores",
-        _stage(_inversion, (*_EFFORT, "attacks.ensemble", "attacks.decoder_width"), (_RETRAINED.name + ON_RAW,)),
+        _stage(_inversion, (*_EFFORT, "attacks.ensemble", "attacks.decoder_width"), (part_name(_RETRAINED.name, "raw"),)),
         standard=False,
     )
 )
@@ -189,7 +190,7 @@ ATTACKS.register("temporal")(
 )
 
 # Sets the results of the attacks of a trial beside their controls; its inputs are those of the trial.
-JUDGE_ATTACKS = Stage("attacks", _judge, ("attacks.names",), (), version=2)
+WEIGH_ATTACKS = Stage("attacks", _judge, ("attacks.names",), (), version=2)
 
 
 def attack_names(config: TrialConfig) -> tuple[str, ...]:
@@ -203,26 +204,37 @@ def attack_names(config: TrialConfig) -> tuple[str, ...]:
     return tuple(name for name in ATTACKS if name in chosen or ("standard" in chosen and ATTACKS[name].standard))
 
 
-def stages_of(names: tuple[str, ...], attacked: str, others: tuple[str, ...]) -> dict[str, Stage]:
+def attack_parts(names: tuple[str, ...], config: TrialConfig, data: TrialData, evaluations: tuple[str, ...]) -> dict[str, Part]:
     """The stages of these attacks by their roles, controls after each, in an order in which each has its inputs.
 
-    `attacked` is the data set that stands for ATTACKED, `others` the roles whose leakage is weighed with the attacks'.
+    `evaluations`: the roles of the stages whose leakage is compared with that of the attacks.
     """
-    known = {
-        ATTACKS[name].stage.name + control: (ATTACKS[name].stage, control) for name in ATTACKS for control in ("", *CONTROLS)
+    clips = data.clips_with_attributes
+    there = {
+        "": True,
+        LABELLED_CLIPS: data.attacked == CLIPS,
+        PEOPLE: search_of(clips, clips.test, config.attacks.people).asked.any(),
     }
-    roles: dict[str, Stage] = {}
+    known: dict[str, tuple[Stage, Control]] = {
+        part_name(ATTACKS[name].stage.name, control): (ATTACKS[name].stage, control)
+        for name in ATTACKS
+        for control in ("", *CONTROLS)
+    }
+    parts: dict[str, Part] = {}
 
-    def add(stage: Stage, control: str) -> None:
+    def add(stage: Stage, control: Control) -> None:
         for name in stage.inputs:
             if name in known:
                 other, its_control = known[name]
                 add(other, its_control or control)
-        data = tuple(attacked if name == ATTACKED else name for name in stage.data)
-        roles.setdefault(stage.name + control, replace(stage, data=data))
+        attacked = tuple(data.attacked if name == ATTACKED else name for name in stage.data)
+        part = Part(replace(stage, data=attacked), control, reported=not control, attack=True)
+        parts.setdefault(part_name(stage.name, control), part)
 
     # those that build on others last: where a control is the trial's own stage, the own one is to be there before it
-    for stage in sorted((ATTACKS[name].stage for name in names), key=lambda stage: len(stage.inputs)):
+    tried = [ATTACKS[name].stage for name in names if there[ATTACKS[name].needs]]
+    for stage in sorted(tried, key=lambda stage: len(stage.inputs)):
         for control in ("", *CONTROLS):
             add(stage, control)
-    return {**roles, JUDGE_ATTACKS.name: replace(JUDGE_ATTACKS, inputs=(*roles, *others))}
+    verdict = replace(WEIGH_ATTACKS, inputs=(*parts, *evaluations))
+    return {**parts, verdict.name: Part(verdict, attack=True)}

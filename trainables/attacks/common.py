@@ -16,13 +16,13 @@ from trainables.config import ConfigError, NetworkConfig
 from trainables.data.boxes import Boxes
 from trainables.data.items import StillSplits, VideoSplits
 from trainables.data.loader import Batch, EvaluationClips, Loader, Stills, TrainingClips
+from trainables.evaluation.privacy import attacked_clip, require_labels
 from trainables.execution.context import StageContext, validation_clip
 from trainables.execution.loop import Epoch, Stateful, run_epochs
 from trainables.metrics import DIGITS, leakage_of
 from trainables.models.axes import frames_of
 from trainables.models.base import Anonymizer
 from trainables.models.privacy import PRIVACY_BACKBONES, build_privacy_classifier
-from trainables.stages.evaluate_privacy import attacked_clip, require_labels
 
 # (B, T, C, H, W) raw and anonymized -> the frames or clips that an attacker is shown.
 Shown = Callable[[Tensor, Tensor], Tensor]

@@ -8,13 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.attacks import ATTACKS, ON_RAW
+from trainables.attacks import ATTACKS
 from trainables.attacks.common import ensemble_of, member_names, read_attributes, sheet, spread, target_of
 from trainables.data.loader import Batch, Loader
 from trainables.execution.context import StageContext
 from trainables.models.axes import clips_of, frames_of
 from trainables.models.base import Anonymizer
 from trainables.models.obfuscation import gaussian_blur
+from trainables.stages import part_name
 from trainables.store import Outcome
 
 _PICTURED = 6
@@ -49,7 +50,7 @@ def run(context: StageContext) -> Outcome:
     """The restored frames are read by the classifiers that were trained on raw ones."""
     target = target_of(context)
     anonymizer = context.anonymizer("anonymizer")
-    trained = context.inputs[ATTACKS["retrained"].stage.name + ON_RAW].state
+    trained = context.inputs[part_name(ATTACKS["retrained"].stage.name, "raw")].state
     readers = ensemble_of(context, target, trained["network"]).eval().requires_grad_(False)
     torch.manual_seed(context.seed("decoder"))
     decoder = context.placed(Decoder(context.config.attacks.decoder_width))

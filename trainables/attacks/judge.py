@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from trainables.attacks import ATTACKS, ON_BLANK, ON_RAW, Attack, attack_names
+from trainables.attacks import ATTACKS, Attack, attack_names
 from trainables.attacks.evidence import Evidence
 from trainables.execution.context import StageContext
 from trainables.metrics import above_chance, interval, leakage_of, resampled_leakage, resamples
@@ -25,6 +25,7 @@ from trainables.schema import (
     ATTACK_VALID,
     CLIP,
 )
+from trainables.stages import Control, part_name
 from trainables.store import Outcome
 
 _WORST = 6
@@ -55,7 +56,8 @@ def run(context: StageContext) -> Outcome:
         if attack.stage.name not in context.inputs:
             notes.append(f"attack {name}: not tried, it needs {attack.needs}")
             continue
-        own, raw, blank = (_result(context, attack.stage.name + control) for control in ("", ON_RAW, ON_BLANK))
+        controls: tuple[Control, ...] = ("", "raw", "blank")
+        own, raw, blank = (_result(context, part_name(attack.stage.name, control)) for control in controls)
         problems = _problems(raw, blank)
         if problems:
             notes.append(f"attack {name}: figures invalid: {'; '.join(problems)}")

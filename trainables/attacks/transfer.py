@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainables.attacks import ATTACKS, ON_RAW
+from trainables.attacks import ATTACKS
 from trainables.attacks.common import Target, anonymized, ask, attribute_evidence, ensemble_of, member_names, raw, target_of
 from trainables.execution.context import StageContext
+from trainables.stages import part_name
 from trainables.store import Outcome
 
 _RETRAINED = ATTACKS["retrained"].stage.name
@@ -18,7 +19,7 @@ _RETRAINED = ATTACKS["retrained"].stage.name
 
 def raw_trained(context: StageContext) -> Outcome:
     """Trained on raw frames, asked about anonymized ones (Table 6)."""
-    target, trained = target_of(context), context.inputs[_RETRAINED + ON_RAW].state
+    target, trained = target_of(context), context.inputs[part_name(_RETRAINED, "raw")].state
     ensemble = ensemble_of(context, target, trained["network"]).eval()
     asked = ask(context, context.anonymizer("anonymizer"), ensemble, target.test, anonymized, target.clips)
     return _outcome(context, target, asked, trained)

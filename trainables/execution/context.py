@@ -20,13 +20,13 @@ from trainables.config import ClipConfig, Runtime, TrialConfig
 from trainables.data.augment import augment_boxes, augment_clips, centre_crop, centre_crop_boxes
 from trainables.data.boxes import Boxes
 from trainables.data.loader import Batch, Loader, TrainingClips, _Seeded
+from trainables.data.trial_data import TrialData
 from trainables.failures import Stopped
 from trainables.methods import method_of
+from trainables.methods.obfuscation import DETECT
 from trainables.models.anonymizers import build_anonymizer
 from trainables.models.base import Anonymizer, anonymize_clips
 from trainables.models.obfuscation import obfuscate_clips
-from trainables.plan import TrialData
-from trainables.stages import DETECT
 from trainables.store import Outcome, Work
 
 if TYPE_CHECKING:

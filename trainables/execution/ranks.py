@@ -33,9 +33,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from trainables.config import ConfigError, Runtime, TrialConfig
+from trainables.data.trial_data import TrialData
 from trainables.execution.context import StageContext, Stopped
 from trainables.failures import Lost
-from trainables.plan import PlannedStage, TrialData
+from trainables.plan import PlannedStage
 from trainables.plugins import Plugin, load_plugins, loaded_plugins
 from trainables.store import Outcome, Work
 from trainables.store.artifacts import Progress

@@ -5,7 +5,8 @@ with lambda = 0, stage for stage. `spact_published` has its own: a UNet with a s
 """
 
 from trainables.methods import METHODS, Method
-from trainables.stages import MINIMAX, RECONSTRUCT, WARM_UP
+from trainables.methods.penalty import MINIMAX
+from trainables.stages import RECONSTRUCT, WARM_UP
 
 _STAGES = (RECONSTRUCT, WARM_UP, MINIMAX)
 _NO_PENALTY = {"minimax.penalty_weight": 0.0}

@@ -23,7 +23,8 @@ from study.backend.preflight import (
     version_problems,
 )
 from trainables.config import ConfigError, TrialConfig
-from trainables.plan import TrialData, plan_trial
+from trainables.data.trial_data import TrialData
+from trainables.plan import plan_trial
 from trainables.plugins import Plugin
 from trainables.versions import versions
 

@@ -10,7 +10,8 @@ from search_spaces.plan import StudyTrial
 from study.schedule.order import Queue, Step, in_order
 from study.schedule.resources import Resources, Share, Size
 from trainables.config import ConfigError, TrialConfig, with_values
-from trainables.plan import TrialData, plan_trial
+from trainables.data.trial_data import TrialData
+from trainables.plan import plan_trial
 
 START = Step("reconstruct", "r", ())
 

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from trainables.attacks import ATTACKS, common
 from trainables.config import ConfigError, Runtime, TrialConfig, with_values
+from trainables.data.trial_data import TrialData
 from trainables.execution.context import StageContext
 from trainables.execution.loop import Stopped
 from trainables.pipeline import TrialRecord, run_trial
-from trainables.plan import TrialData, plan_trial
+from trainables.plan import plan_trial
 from trainables.store import Outcome
 
 SMALL = {

@@ -16,8 +16,8 @@ from torch import nn
 
 from tests.trainables.attacks.test_attack_trials import SILENT, SMALL, run
 from trainables.config import TrialConfig, with_values
+from trainables.evaluation import privacy as evaluate_privacy
 from trainables.metrics import leakage_of
-from trainables.stages import evaluate_privacy
 
 Row = dict[str, str]
 

@@ -18,11 +18,12 @@ from torch import nn
 from tests.support.stages import stage_context
 from trainables.config import ConfigError, Runtime, TrialConfig, with_values
 from trainables.data.items import DataError
+from trainables.data.trial_data import TrialData
 from trainables.execution.context import StageContext
 from trainables.execution.loop import Stopped
 from trainables.execution.ranks import RankGroup, Ranks
 from trainables.failures import Lost
-from trainables.plan import PlannedStage, TrialData, plan_trial
+from trainables.plan import PlannedStage, plan_trial
 from trainables.stages import Stage
 from trainables.store import Outcome
 

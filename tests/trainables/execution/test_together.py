@@ -13,6 +13,9 @@ from torch import nn
 
 from tests.support.stages import SilentReporter, stage_context
 from trainables.config import Runtime, TrialConfig, with_values
+from trainables.data.trial_data import TrialData
+from trainables.evaluation import action as evaluate_action
+from trainables.evaluation import privacy as evaluate_privacy
 from trainables.execution.context import StageContext
 from trainables.execution.loop import Stopped
 from trainables.execution.together import run_together
@@ -20,9 +23,9 @@ from trainables.models.action import ACTION_CLASSIFIERS, Narrow3d
 from trainables.models.base import Anonymizer
 from trainables.models.classifier import Backbone
 from trainables.pipeline import TrialRecord, run_trial
-from trainables.plan import TrialData, beside, plan_trial
-from trainables.stages import evaluate_action, evaluate_privacy, reconstruct
+from trainables.plan import beside, plan_trial
 from trainables.store import Outcome
+from trainables.training import reconstruct
 
 
 def _forgetful(_: object) -> Backbone:

@@ -12,8 +12,8 @@ from tests.support.stages import stage_context
 from trainables.config import TrialConfig, with_values
 from trainables.execution.context import StageContext
 from trainables.methods import resolved
-from trainables.stages import reconstruct, warm_up
 from trainables.store import Outcome
+from trainables.training import reconstruct, warm_up
 
 UNTRAINED = {"reconstruct.epochs": 0, "warm_up.epochs": 0}
 # as few of the steps of each method as still do everything once

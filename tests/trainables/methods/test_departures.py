@@ -14,10 +14,11 @@ from search_spaces.released_code_departures import DEPARTURES
 from tests.support.stages import SilentReporter, stage_context
 from trainables.config import Departures, Runtime, TrialConfig, with_values
 from trainables.data.loader import Loader, Stills, TrainingClips
+from trainables.data.trial_data import TrialData
 from trainables.metrics import leakage_of
 from trainables.models.base import Anonymizer
 from trainables.pipeline import run_trial
-from trainables.plan import TrialData, plan_trial
+from trainables.plan import plan_trial
 
 
 class Planes(Anonymizer):

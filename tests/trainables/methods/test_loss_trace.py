@@ -21,8 +21,8 @@ from trainables.config import TrialConfig, with_values
 from trainables.data.generated import GeneratedSpec, ensure
 from trainables.execution.context import StageContext
 from trainables.methods.penalty import training as minimax
-from trainables.stages import reconstruct, warm_up
 from trainables.store import Outcome
+from trainables.training import reconstruct, warm_up
 
 TRACE = Path(__file__).with_name("loss_trace.json")
 DATA = GeneratedSpec(train_clips=48, test_clips=12, train_images=40, val_images=8, test_images=8)

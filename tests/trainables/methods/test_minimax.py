@@ -16,8 +16,8 @@ from trainables.execution.context import StageContext
 from trainables.losses import distortion_penalty, rms_distortion
 from trainables.methods.penalty import training as minimax
 from trainables.models.base import anonymize_clips
-from trainables.stages import reconstruct, warm_up
 from trainables.store import Outcome, StageStore
+from trainables.training import reconstruct, warm_up
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ from trainables.data.items import DataError
 from trainables.data.loader import EvaluationClips, Loader, Stills, TrainingClips
 from trainables.data.reading import read_image
 from trainables.data.registry import load_stills
+from trainables.data.trial_data import TrialData
 from trainables.execution.loop import Stopped
 from trainables.methods import resolved
 from trainables.models import detector
@@ -39,7 +40,7 @@ from trainables.models.check import check_weights
 from trainables.models.detector import PeopleDetector, new_detector
 from trainables.models.obfuscation import gaussian_blur, obfuscate_clips, people_mask
 from trainables.pipeline import TrialRecord, run_trial
-from trainables.plan import TrialData, TrialPlan, plan_trial
+from trainables.plan import TrialPlan, plan_trial
 from trainables.store import Outcome
 
 SHORT = {"evaluate_action.epochs": 1, "evaluate_privacy.epochs": 1, "evaluate_privacy.clips": False}

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from tests.support.stages import SilentReporter
 from trainables.config import Runtime, TrialConfig, with_values
 from trainables.data.loader import Batch, TwoTimes
+from trainables.data.trial_data import TrialData
+from trainables.evaluation import privacy as evaluate_privacy
 from trainables.execution.context import StageContext
 from trainables.execution.loop import Stopped
 from trainables.methods.mass import training as mass
@@ -25,10 +27,10 @@ from trainables.methods.tedspad import training as tedspad
 from trainables.methods.vita import training as vita
 from trainables.models.tubelets import Tubelets
 from trainables.pipeline import run_trial
-from trainables.plan import TrialData, plan_trial
-from trainables.stages import evaluate_privacy, supervised
-from trainables.stages.pairs import pair_loader, pair_views
+from trainables.plan import plan_trial
 from trainables.store import Outcome
+from trainables.training import supervised
+from trainables.training.pairs import pair_loader, pair_views
 
 At = Callable[..., StageContext]
 LEARNED = ("tedspad", "vita", "mass", "stprivacy")

@@ -14,8 +14,8 @@ from trainables.data.items import Still, Video
 from trainables.data.reading import VideoFile, read_image
 from trainables.execution.context import StageContext
 from trainables.execution.loop import Epoch, run_epochs
+from trainables.methods.obfuscation import DETECT
 from trainables.models.detector import PeopleDetector
-from trainables.stages import DETECT
 from trainables.store import Outcome
 
 _FILES_A_ROUND = 32  # what was found is saved after each round

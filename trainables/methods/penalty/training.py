@@ -18,8 +18,8 @@ from trainables.models.action import ActionClassifier, build_action_classifier
 from trainables.models.anonymizers import build_anonymizer
 from trainables.models.base import Anonymizer
 from trainables.models.privacy import PrivacyEncoder, build_privacy_encoder
-from trainables.stages.pairs import pair_loader, pair_views, project
 from trainables.store import Outcome
+from trainables.training.pairs import pair_loader, pair_views, project
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from trainables.config import ConfigError
 from trainables.execution.context import StageContext
 from trainables.methods.vita.training import worst_sureness
 from trainables.models.tubelets import Tubelets
-from trainables.stages.supervised import Rules, Sight, prepare, train
 from trainables.store import Outcome
+from trainables.training.supervised import Rules, Sight, prepare, train
 
 
 def run(context: StageContext) -> Outcome:

@@ -13,8 +13,8 @@ from trainables.execution.context import StageContext, frozen
 from trainables.execution.loop import Epoch, run_epochs
 from trainables.losses import anonymizer_loss
 from trainables.methods.penalty.training import Players, descend, pair_loss, players_of
-from trainables.stages.pairs import pair_loader, pair_views
 from trainables.store import Outcome
+from trainables.training.pairs import pair_loader, pair_views
 
 
 def run(context: StageContext) -> Outcome:

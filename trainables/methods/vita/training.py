@@ -8,8 +8,8 @@ from torch import Tensor
 
 from trainables.execution.context import StageContext
 from trainables.models.axes import frames_of
-from trainables.stages.supervised import Rules, Sight, prepare, train
 from trainables.store import Outcome
+from trainables.training.supervised import Rules, Sight, prepare, train
 
 
 def run(context: StageContext) -> Outcome:

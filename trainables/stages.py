@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from trainables.execution.context import StageContext
     from trainables.store import Outcome
 
-RAW_ACTION = "raw_action"  # as an input: the stage `evaluate_action` of the raw trial
+RAW_ACTION = "raw_action"  # as an input, and in records: the stage `evaluate_action` of the raw trial
 ANONYMIZER = "anonymizer"  # as an input: whichever stage of the method leaves the trained anonymizer behind
 
 
@@ -47,6 +47,24 @@ class Stage:
     parallel: bool = False
 
 
+Control = Literal["", "raw", "blank"]  # the method of another trial, whose stage this one is the same as
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stage and the part it plays in a trial; see `trainables.plan.PlannedStage` for the fields."""
+
+    stage: Stage
+    control: Control = ""
+    reported: bool = True
+    attack: bool = False
+
+
+def part_name(stage: str, control: Control) -> str:
+    """The role of an attack's stage, or of one of its controls."""
+    return f"{stage}.{control}" if control else stage
+
+
 IMAGE_VIEW = ("seed", "clip.size", "clip.decode_size", "augment", "departures.float16", "departures.drop_last")
 VIEW = (*IMAGE_VIEW, "clip.frames", "clip.skip", "departures.bgr_clips", "departures.scrambled_frames")
 TEST_VIEW = (*VIEW, "clip.test_clips")
@@ -54,67 +72,48 @@ TRAINING_DATA = ("action", "privacy")
 JUDGED_DATA = ("action_evaluation", "privacy_evaluation", "privacy_test", "clips_with_attributes")
 
 
-def _detect(context: StageContext) -> Outcome:
-    from trainables.methods.obfuscation.detect import run
-
-    return run(context)
-
-
 def _reconstruct(context: StageContext) -> Outcome:
-    from trainables.stages.reconstruct import run
+    from trainables.training.reconstruct import run
 
     return run(context)
 
 
 def _warm_up(context: StageContext) -> Outcome:
-    from trainables.stages.warm_up import run
-
-    return run(context)
-
-
-def _minimax(context: StageContext) -> Outcome:
-    from trainables.methods.penalty.training import run
+    from trainables.training.warm_up import run
 
     return run(context)
 
 
 def _evaluate_action(context: StageContext) -> Outcome:
-    from trainables.stages.evaluate_action import run
+    from trainables.evaluation.action import run
 
     return run(context)
 
 
 def _test_deployed(context: StageContext) -> Outcome:
-    from trainables.stages.evaluate_action import test_deployed
+    from trainables.evaluation.action import test_deployed
 
     return test_deployed(context)
 
 
 def _evaluate_privacy(context: StageContext) -> Outcome:
-    from trainables.stages.evaluate_privacy import run_on_images
+    from trainables.evaluation.privacy import run_on_images
 
     return run_on_images(context)
 
 
 def _test_privacy(context: StageContext) -> Outcome:
-    from trainables.stages.evaluate_privacy import test_on_others
+    from trainables.evaluation.privacy import test_on_others
 
     return test_on_others(context)
 
 
 def _evaluate_clip_privacy(context: StageContext) -> Outcome:
-    from trainables.stages.evaluate_privacy import run_on_clips
+    from trainables.evaluation.privacy import run_on_clips
 
     return run_on_clips(context)
 
 
-# Only where `obfuscation.detector` is named: otherwise the boxes of people come from a file.
-DETECT = Stage(
-    "detect",
-    _detect,
-    ("obfuscation.detector", "obfuscation.detector_weights", "obfuscation.score", "obfuscation.every"),
-    JUDGED_DATA,
-)
 RECONSTRUCT = Stage(
     "reconstruct",
     _reconstruct,
@@ -143,15 +142,6 @@ WARM_UP = Stage(
 )
 # What every minimax depends on; the stage of a method with settings of its own.
 MINIMAX_FIELDS = (*VIEW, "anonymizer", "action_classifier", "privacy_encoder", "minimax", "options")
-MINIMAX = Stage(
-    "minimax",
-    _minimax,
-    (*VIEW, "anonymizer", "action_classifier", "privacy_encoder", "minimax", "departures.detached_penalty"),
-    TRAINING_DATA,
-    ("reconstruct", "warm_up"),
-    trains="minimax",
-    parallel=True,
-)
 EVALUATE_ACTION = Stage(
     "evaluate_action",
     _evaluate_action,

@@ -13,8 +13,8 @@ from trainables.execution.loop import Epoch, Stateful, run_epochs
 from trainables.losses import nt_xent
 from trainables.models.action import build_action_classifier
 from trainables.models.privacy import build_privacy_encoder
-from trainables.stages.pairs import pair_loader, pair_views, project
 from trainables.store import Outcome
+from trainables.training.pairs import pair_loader, pair_views, project
 
 
 def run(context: StageContext) -> Outcome:

@@ -1,0 +1,111 @@
+"""The data sets that one trial names in its configuration, by their purpose in the trial."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trainables.config import ActionData, ObfuscationConfig, PrivacyData, TrialConfig
+from trainables.data.boxes import Boxes, boxes_file, read_boxes
+from trainables.data.items import DataError, Still, StillSplits, Video, VideoSplits
+from trainables.data.registry import load_stills, load_videos
+
+
+class TrialData:
+    """The data sets of a trial. Each is read from disk when it is first asked for: names and labels, no pixels.
+
+    What `like`, the data of another trial under the same root, has read is not read again.
+    """
+
+    def __init__(self, config: TrialConfig, root: str | Path, like: TrialData | None = None) -> None:
+        self._data, self._root = config.data, Path(root)
+        self._videos: dict[ActionData, VideoSplits] = {} if like is None else like._videos
+        self._stills: dict[PrivacyData, StillSplits] = {} if like is None else like._stills
+        self._boxes: dict[tuple[Path, int], Boxes] = {} if like is None else like._boxes
+        self._complete: set[tuple[str, Path, int]] = set()
+
+    @property
+    def action(self) -> VideoSplits:
+        return self._read_videos(self._data.action)
+
+    @property
+    def privacy(self) -> StillSplits:
+        return self._read_stills(self._data.privacy)
+
+    @property
+    def action_evaluation(self) -> VideoSplits:
+        return self._read_videos(self._data.action_evaluation)
+
+    @property
+    def privacy_evaluation(self) -> StillSplits:
+        return self._read_stills(self._data.privacy_evaluation)
+
+    @property
+    def privacy_test(self) -> StillSplits:
+        return self._read_stills(self._data.test_privacy or self._data.privacy_evaluation)
+
+    @property
+    def clips_with_attributes(self) -> VideoSplits:
+        return self._read_videos(self._data.clips_with_attributes)
+
+    @property
+    def attacked(self) -> str:
+        """The data set on which attributes are attacked: the action clips where they carry labels, otherwise the images."""
+        return "clips_with_attributes" if self.clips_with_attributes.attributes else "privacy_evaluation"
+
+    def items(self, name: str) -> tuple[Video | Still, ...]:
+        """The items of the data set `name` that evaluators and attackers see."""
+        splits: VideoSplits | StillSplits = getattr(self, name)
+        return splits.test if name == "privacy_test" else (*splits.train, *splits.validation, *splits.test)
+
+    def boxes(self, settings: ObfuscationConfig, name: str) -> Boxes:
+        """The file of people's boxes for the data set `name`. Raises DataError where there is none, or it misses an item."""
+        where: ActionData | PrivacyData = (
+            self._data.test_privacy or self._data.privacy_evaluation if name == "privacy_test" else getattr(self._data, name)
+        )
+        path = boxes_file(settings.boxes, self._root, where.folder)
+        if (path, settings.every) not in self._boxes:
+            self._boxes[path, settings.every] = read_boxes(path, settings.every)
+        boxes = self._boxes[path, settings.every]
+        if (name, path, settings.every) not in self._complete:
+            boxes.require(self.items(name), getattr(self, name).name)
+            self._complete.add((name, path, settings.every))
+        return boxes
+
+    def require(self) -> None:
+        """Raises DataError if a split that a stage needs is empty, or `data.test_privacy` names an unknown attribute."""
+        evaluated = ("train", "validation", "test")
+        needed = {
+            "action": ("train",),
+            "privacy": ("train",),
+            "action_evaluation": evaluated,
+            "privacy_evaluation": evaluated if self._data.test_privacy is None else evaluated[:2],
+            "privacy_test": ("test",),
+        }
+        for name, parts in needed.items():
+            splits: VideoSplits | StillSplits = getattr(self, name)
+            for split in parts:
+                if not getattr(splits, split):
+                    raise DataError(f"{splits.name}: no {split} items, but it is the data set for {name}; choose another")
+        if self._data.clip_privacy is not None and not self.clips_with_attributes.attributes:
+            raise DataError(f"{self.clips_with_attributes.name}: no attributes, but it is data.clip_privacy; choose another")
+        if self._data.test_privacy is not None:
+            answers = self._data.test_privacy.sources(self.privacy_test.attributes)
+            for splits, names in (
+                (self.privacy_test, tuple(answers)),
+                (self.privacy_evaluation, tuple(name for some in answers.values() for name in some)),
+            ):
+                if unknown := [name for name in names if name not in splits.attributes]:
+                    raise DataError(
+                        f"data.test_privacy: {splits.name} has no attribute {unknown[0]!r}, it has"
+                        f" {', '.join(splits.attributes)}; set data.test_privacy.attribute_map"
+                    )
+
+    def _read_videos(self, data: ActionData) -> VideoSplits:
+        if data not in self._videos:
+            self._videos[data] = load_videos(data, self._root)
+        return self._videos[data]
+
+    def _read_stills(self, data: PrivacyData) -> StillSplits:
+        if data not in self._stills:
+            self._stills[data] = load_stills(data, self._root)
+        return self._stills[data]

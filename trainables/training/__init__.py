@@ -1,0 +1,1 @@
+"""The training that several methods share: the stages before the minimax, and the minimax against labelled attributes."""
