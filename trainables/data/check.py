@@ -28,7 +28,7 @@ VP_LABELS = {"vp_ucf101": 13_320, "vp_hmdb51": 6_766}
 
 
 @dataclass(frozen=True)
-class Finding:
+class DataSetPart:
     """One part of a data set: the items in each split, the official (train and validation, test), or what is wrong."""
 
     name: str
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if shown or not there else 0
 
 
-def check(name: str, root: Path, decode: bool = False) -> Iterator[Finding]:
+def check(name: str, root: Path, decode: bool = False) -> Iterator[DataSetPart]:
     """The findings for every part of the data set `name`: its splits, its label file, its stills."""
     if name in VIDEO_SETS:
         for split in _splits(name, root):
@@ -109,29 +109,29 @@ def _official_videos(name: str, split: int, root: Path) -> tuple[int, int] | Non
 
 def _find(
     name: str, part: str, load: Callable[[], VideoSplits | StillSplits], official: tuple[int, int] | None, decode: bool
-) -> Finding:
+) -> DataSetPart:
     try:
         splits = load()
     except DataNotThereError as error:
-        return Finding(name, part, "missing", problem=str(error))
+        return DataSetPart(name, part, "missing", problem=str(error))
     except DataError as error:
-        return Finding(name, part, "broken", problem=str(error))
-    found = Finding(name, part, "found", (len(splits.train), len(splits.validation), len(splits.test)), official)
+        return DataSetPart(name, part, "broken", problem=str(error))
+    found = DataSetPart(name, part, "found", (len(splits.train), len(splits.validation), len(splits.test)), official)
     problems = _decode_problems(splits) if decode else []
     if problems:
         return replace(found, state="broken", problem=f"{problems[0]} ({len(problems):,} such in all)")
     return found
 
 
-def _find_labels(name: str, root: Path) -> Finding:
+def _find_labels(name: str, root: Path) -> DataSetPart:
     """All rows of a VP label file count as its test items: the splits use them or, in HMDB51, some of them."""
     try:
         rows = len(vp.read_labels(ActionData(name=name), root).rows)
     except DataNotThereError as error:
-        return Finding(name, "labels", "missing", problem=str(error))
+        return DataSetPart(name, "labels", "missing", problem=str(error))
     except DataError as error:
-        return Finding(name, "labels", "broken", problem=str(error))
-    return Finding(name, "labels", "found", (0, 0, rows), (0, VP_LABELS[name]))
+        return DataSetPart(name, "labels", "broken", problem=str(error))
+    return DataSetPart(name, "labels", "found", (0, 0, rows), (0, VP_LABELS[name]))
 
 
 def _decode_problems(splits: VideoSplits | StillSplits) -> list[str]:
@@ -160,7 +160,7 @@ def _count_frames(path: Path) -> int:
     return count_frames(path)
 
 
-def _table(findings: Sequence[Finding]) -> list[str]:
+def _table(findings: Sequence[DataSetPart]) -> list[str]:
     rows = [("data set", "part", "state", "train", "validation", "test", "official")]
     for finding in findings:
         counts = [f"{count:,}" for count in finding.counts] if finding.counts else ["-"] * 3
@@ -176,7 +176,7 @@ def _table(findings: Sequence[Finding]) -> list[str]:
     ]
 
 
-def _compare(finding: Finding) -> str:
+def _compare(finding: DataSetPart) -> str:
     if finding.counts is None or finding.official is None:
         return "-"
     train, validation, test = finding.counts

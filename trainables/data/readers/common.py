@@ -26,7 +26,7 @@ class DataNotThereError(DataError):
 
 
 @dataclass(frozen=True)
-class Entry:
+class ListEntry:
     """One item of a list: its name inside the data set, and the file and line that names it."""
 
     name: str
@@ -75,13 +75,13 @@ def require_folder(root: Path, names: Sequence[str], what: str) -> Path:
     return folder
 
 
-def read_list(path: Path) -> list[Entry]:
+def read_list(path: Path) -> list[ListEntry]:
     """The lines of a list file that are not blank. Raises DataError where it cannot be read or holds none."""
     try:  # names of files may hold any byte: keep them as the file system gives them
         text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); put the data set's list file there") from None
-    entries = [Entry(line.strip(), f"{path}:{number}") for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    entries = [ListEntry(line.strip(), f"{path}:{number}") for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     if not entries:
         raise DataError(f"{path}: the list is empty; put the data set's list file there")
     return entries
@@ -97,7 +97,7 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path}: not JSON ({error})") from None
 
 
-def refuse_outside(folder: Path, entries: Iterable[Entry]) -> None:
+def refuse_outside(folder: Path, entries: Iterable[ListEntry]) -> None:
     """Raises DataError for names that lead out of `folder` (links that the user placed inside it are followed)."""
     refuse(
         [
@@ -109,7 +109,7 @@ def refuse_outside(folder: Path, entries: Iterable[Entry]) -> None:
     )
 
 
-def refuse_unusable(folder: Path, entries: Sequence[Entry]) -> None:
+def refuse_unusable(folder: Path, entries: Sequence[ListEntry]) -> None:
     """Raises DataError for names outside `folder`, listed twice (in one list or two), without a file or with an empty one."""
     refuse_outside(folder, entries)
     seen: dict[str, str] = {}
@@ -247,7 +247,7 @@ def refuse_attributes(attributes: Sequence[str] | None, name: str) -> None:
         raise DataError(f"{name}: its videos carry no attributes, but {list(attributes)} are asked for; leave attributes out")
 
 
-def find_groups(pattern: str | None, ids: Sequence[Entry]) -> list[str]:
+def find_groups(pattern: str | None, ids: Sequence[ListEntry]) -> list[str]:
     """The source of every item: the first group of the regular expression `pattern` in its id, or the id itself.
 
     Raises DataError for a pattern that is no regular expression with a group, and for ids in which it is not found.

@@ -18,8 +18,8 @@ from pathlib import Path
 from trainables.config import ActionData, PrivacyData
 from trainables.data.items import DataError, Still, StillSplits, Video, VideoSplits, cut_validation
 from trainables.data.readers.common import (
-    Entry,
     LabelTable,
+    ListEntry,
     find_groups,
     label_videos,
     nearest,
@@ -106,7 +106,7 @@ def folders_stills(config: PrivacyData, root: Path) -> StillSplits:
     return StillSplits(config.name, table.columns, train, validation, parts["test"])
 
 
-def _read_lists(root: Path, folder: Path, prefix: str) -> dict[str, list[Entry]]:
+def _read_lists(root: Path, folder: Path, prefix: str) -> dict[str, list[ListEntry]]:
     """The entries of the train, validation (none without that list) and test lists."""
     lists = {part: root / "splits" / f"{prefix}{part}.txt" for part in ("train", "validation", "test")}
     entries = {part: read_list(path) if part != "validation" or path.is_file() else [] for part, path in lists.items()}
@@ -114,7 +114,7 @@ def _read_lists(root: Path, folder: Path, prefix: str) -> dict[str, list[Entry]]
     return entries
 
 
-def _groups(entries: list[Entry], table: LabelTable, pattern: str | None) -> dict[str, str]:
+def _groups(entries: list[ListEntry], table: LabelTable, pattern: str | None) -> dict[str, str]:
     if not table.groups:
         return dict(zip((entry.name for entry in entries), find_groups(pattern, entries), strict=True))
     refuse(
@@ -124,5 +124,5 @@ def _groups(entries: list[Entry], table: LabelTable, pattern: str | None) -> dic
     return {entry.name: table.groups[entry.name] for entry in entries}
 
 
-def _class(entry: Entry) -> str:
+def _class(entry: ListEntry) -> str:
     return entry.name.partition("/")[0]

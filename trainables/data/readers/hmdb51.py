@@ -14,7 +14,7 @@ from pathlib import Path
 
 from trainables.config import ActionData
 from trainables.data.items import DataError, Video, VideoSplits, cut_validation
-from trainables.data.readers.common import Entry, read_list, refuse, refuse_attributes, refuse_unusable, require_folder
+from trainables.data.readers.common import ListEntry, read_list, refuse, refuse_attributes, refuse_unusable, require_folder
 from trainables.data.readers.pa_annotations import annotated_names
 from trainables.data.registry import VIDEO_SETS
 
@@ -40,13 +40,13 @@ def read_splits(config: ActionData, root: Path) -> VideoSplits:
             f"{_list_folder(root, folder)}: no <class>{suffix} (splits there: {there}); put them there or choose another split"
         )
     classes = tuple(sorted(path.name.removesuffix(suffix) for path in files))
-    listed: dict[str, list[Entry]] = {"0": [], "1": [], "2": []}
+    listed: dict[str, list[ListEntry]] = {"0": [], "1": [], "2": []}
     malformed = []
     for path in files:
         for line in read_list(path):
             parts = line.name.rsplit(maxsplit=1)  # from the right: the name itself may hold blanks
             if len(parts) == 2 and parts[1] in listed:
-                listed[parts[1]].append(Entry(f"{path.name.removesuffix(suffix)}/{parts[0]}", line.where))
+                listed[parts[1]].append(ListEntry(f"{path.name.removesuffix(suffix)}/{parts[0]}", line.where))
             else:
                 malformed.append(f"{line.where}: {line.name!r} is not `name.avi` and 0, 1 or 2")
     refuse(malformed, "correct the list")

@@ -11,7 +11,7 @@ from trainables.config import ActionData, PrivacyData
 from trainables.data.items import DataError, Still, StillSplits, VideoSplits
 from trainables.data.readers import hmdb51
 from trainables.data.readers.common import (
-    Entry,
+    ListEntry,
     find_folder,
     nearest,
     refuse,
@@ -71,5 +71,5 @@ def _video_folder(root: Path, annotations: list[Annotation]) -> Path:
     if folder is None:
         places = " or ".join(str(root / name) for name in hmdb51.VIDEO_FOLDERS)
         raise DataError(f"{root}: the labels of PA-HMDB51 are there, the videos of HMDB51 are not; put them at {places}")
-    refuse_unusable(folder, [Entry(annotation.name, annotation.where) for annotation in annotations])
+    refuse_unusable(folder, [ListEntry(annotation.name, annotation.where) for annotation in annotations])
     return folder

@@ -15,7 +15,7 @@ from pathlib import Path
 from trainables.config import ActionData
 from trainables.data.items import DataError, Video, VideoSplits, cut_validation
 from trainables.data.readers.common import (
-    Entry,
+    ListEntry,
     label_videos,
     nearest,
     read_labels_csv,
@@ -97,7 +97,7 @@ def _read_classes(path: Path) -> tuple[str, ...]:
     return tuple(pair[1] for pair in pairs)
 
 
-def _read_entries(path: Path, folder: Path, classes: tuple[str, ...]) -> list[Entry]:
+def _read_entries(path: Path, folder: Path, classes: tuple[str, ...]) -> list[ListEntry]:
     """Entries with the label taken off: the folder names the class, and a label beside it must say the same."""
     entries, unknown, contradicting, groupless = [], [], [], []
     lines = read_list(path)
@@ -105,7 +105,7 @@ def _read_entries(path: Path, folder: Path, classes: tuple[str, ...]) -> list[En
     for line in lines:
         parts = line.name.rsplit(maxsplit=1)
         name, label = parts if len(parts) == 2 and parts[1].isdecimal() else (line.name, None)
-        entries.append(Entry(name, line.where))
+        entries.append(ListEntry(name, line.where))
         if _class(name) not in classes:
             unknown.append(f"{line.where}: class {_class(name)!r} is not in classInd.txt ({nearest(_class(name), classes)})")
         elif label is not None and int(label) != classes.index(_class(name)) + 1:
@@ -118,7 +118,7 @@ def _read_entries(path: Path, folder: Path, classes: tuple[str, ...]) -> list[En
     return entries
 
 
-def _video(entry: Entry, folder: Path, classes: tuple[str, ...]) -> Video:
+def _video(entry: ListEntry, folder: Path, classes: tuple[str, ...]) -> Video:
     group = _GROUP.search(entry.name)
     assert group is not None  # _read_entries has refused the others
     return Video(entry.name, folder / entry.name, classes.index(_class(entry.name)), group[1])

@@ -17,7 +17,7 @@ from pathlib import Path
 from trainables.config import PrivacyData
 from trainables.data.items import DataError, Still, StillSplits, cut_validation
 from trainables.data.readers.common import (
-    Entry,
+    ListEntry,
     find_file,
     find_folder,
     find_groups,
@@ -60,7 +60,7 @@ ATTRIBUTE_SETS = {
 class _Image:
     """`entry.name` is the image's file under the folder; `labels` the attributes it shows."""
 
-    entry: Entry
+    entry: ListEntry
     id: str
     labels: frozenset[str]
 
@@ -117,7 +117,7 @@ def _read_annotated(folder: Path, list_name: str) -> list[_Image]:
         path = content.get("image_path") if isinstance(content, dict) else None
         labels = content.get("labels") if isinstance(content, dict) else None
         if isinstance(path, str) and isinstance(labels, list) and all(isinstance(label, str) for label in labels):
-            images.append(_Image(Entry(path, entry.where), Path(entry.name).stem, frozenset(labels)))
+            images.append(_Image(ListEntry(path, entry.where), Path(entry.name).stem, frozenset(labels)))
         else:
             broken.append(f'{entry.where}: {folder / entry.name}: no {{"image_path": text, "labels": [text, ...]}}')
     refuse(broken, "put the annotations of every listed image there")
@@ -138,7 +138,7 @@ def _read_pickled(folder: Path, split: str, columns: tuple[str, ...]) -> list[_I
     place = images.relative_to(folder)
     return [
         _Image(
-            Entry(f"{place}/{name.removesuffix('.jpg')}.jpg", str(path)),
+            ListEntry(f"{place}/{name.removesuffix('.jpg')}.jpg", str(path)),
             name.removesuffix(".jpg"),
             frozenset(column for column, label in zip(columns, row, strict=True) if label),
         )
@@ -147,7 +147,7 @@ def _read_pickled(folder: Path, split: str, columns: tuple[str, ...]) -> list[_I
 
 
 def _stills(images: Sequence[_Image], folder: Path, wanted: Sequence[str], group_pattern: str | None) -> tuple[Still, ...]:
-    groups = find_groups(group_pattern, [Entry(image.id, image.entry.where) for image in images])
+    groups = find_groups(group_pattern, [ListEntry(image.id, image.entry.where) for image in images])
     return tuple(
         Still(
             name=image.entry.name,
