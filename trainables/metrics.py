@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, f1_score, roc_curve
 
-Array = NDArray[np.float64]
+from trainables.statistics import Array, above_chance
 
 # Of a probability. Answers that differ by less owe it to the batches they were computed in: blank frames must tie.
 DIGITS = 6
@@ -55,66 +54,11 @@ def leakage_of(probabilities: Array, labels: Array, names: tuple[str, ...], thre
         cmap=cmap,
         chance_cmap=chance,
         macro_f1=float(np.mean([f1_score(labels[:, a], probabilities[:, a] >= threshold, zero_division=0.0) for a in kept])),
-        leakage=(cmap - chance) / (1.0 - chance),
+        leakage=above_chance(cmap, chance),
         ap=ap,
         ap_chance=ap_chance,
         skipped=tuple(name for a, name in enumerate(names) if a not in kept),
     )
-
-
-RESAMPLES = 1000  # of the bootstrap
-CONFIDENCE = 0.95
-
-
-def resamples(units: int) -> NDArray[np.int32]:
-    """(RESAMPLES, units): how often each unit is drawn, with replacement. The same for every trial with as many units."""
-    return np.random.default_rng(0).multinomial(units, np.full(units, 1.0 / units), size=RESAMPLES).astype(np.int32)
-
-
-def interval(values: Array, estimate: float) -> tuple[float, float]:
-    """The central 95 % of bootstrap values, moved so that their mean is at `estimate`.
-
-    An item drawn twice ranks right behind itself: the average precision of resamples is too high, most of all in small sets.
-    """
-    low, high = np.quantile(values - values.mean() + estimate, [(1.0 - CONFIDENCE) / 2, (1.0 + CONFIDENCE) / 2])
-    return float(low), float(high)
-
-
-def resampled_leakage(probabilities: Array, labels: Array, counts: NDArray[np.int32]) -> Array:
-    """The leakage above chance of each resample: (N, A) answers, (N, A) labels, (R, N) counts -> (R,).
-
-    An attribute of which a resample has one value only is left out of it; a resample without any counts as chance.
-    """
-    found, chance = np.zeros(len(counts)), np.zeros(len(counts))
-    usable = np.zeros(len(counts))
-    for a in range(labels.shape[1]):
-        prevalence = counts @ labels[:, a] / counts.sum(axis=1)
-        two_valued = (prevalence > 0.0) & (prevalence < 1.0)
-        found += np.where(two_valued, _average_precision(probabilities[:, a], labels[:, a], counts), 0.0)
-        chance += np.where(two_valued, prevalence, 0.0)
-        usable += two_valued
-    usable = np.maximum(usable, 1)
-    return np.asarray((found - chance) / usable / (1.0 - chance / usable))
-
-
-def _average_precision(scores: Array, labels: Array, counts: NDArray[np.int32]) -> Array:
-    """scikit-learn's average precision of one attribute in each resample, equal scores taken together: (R,)."""
-    order = np.argsort(-scores, kind="stable")
-    positive = labels[order] > 0
-    last = np.searchsorted(-scores[order], -scores[order], side="right")[positive] - 1  # of the equal ones
-    ranked = counts[:, order]
-    drawn = ranked.cumsum(axis=1, dtype=np.int32)[:, last]
-    hit = np.where(positive, ranked, 0).cumsum(axis=1, dtype=np.int32)[:, last]
-    found = ranked[:, positive]
-    return np.asarray((found * (hit / np.maximum(drawn, 1))).sum(axis=1) / np.maximum(found.sum(axis=1), 1))
-
-
-Number = TypeVar("Number", float, Array)
-
-
-def above_chance(score: Number, chance: Number) -> Number:
-    """Leakage: 0 at chance, 1 for all there is."""
-    return (score - chance) / (1.0 - chance)
 
 
 @dataclass(frozen=True)

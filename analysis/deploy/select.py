@@ -14,10 +14,11 @@ import numpy as np
 import pandas as pd
 
 from analysis.measure.pareto import knee, non_dominated
-from analysis.measure.settings import PROTOCOL, Estimate, change, of, settings_table
+from analysis.measure.settings import PROTOCOL, of, settings_table
 from analysis.read.attacks import invalid, not_recorded
 from analysis.read.records import FRONT_METRICS, PARAM, RAW, AnalysisError, Study
 from trainables.schema import FINAL_METRICS, Metric
+from trainables.statistics import Estimate, change
 
 
 @dataclass(frozen=True)

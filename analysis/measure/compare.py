@@ -17,28 +17,27 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from analysis.deploy.select import row_of
-from analysis.measure.settings import estimate
 from analysis.read import attacks
 from analysis.read.records import AnalysisError, Study, open_store
 from trainables import statistics
 from trainables.schema import ARTIFACT_ANSWERS, ATTACK, FINAL_METRICS
-from trainables.statistics import FEW_GROUPS, Comparison, Figure, ItemMetric, compare
+from trainables.statistics import FEW_GROUPS, Comparison, ItemMetric, WeightedMetric, compare, estimate
 
 Record = Mapping[str, Any]
 _ACTION, _DEPLOYED, _CLIPS = ("evaluate_action",), ("test_deployed",), ("evaluate_clip_privacy",)
 _IMAGES = ("test_privacy", "evaluate_privacy")  # where there is the first, it is the judge
 
 
-def _accuracy(k: int, record: Record) -> Figure:
+def _accuracy(k: int, record: Record) -> WeightedMetric:
     return statistics.mean(np.asarray(record["rank"]) <= k)
 
 
-def _attributes(figure: Callable[..., Figure], record: Record) -> Figure:
+def _attributes(figure: Callable[..., WeightedMetric], record: Record) -> WeightedMetric:
     return figure(np.asarray(record["probabilities"], dtype=float), np.asarray(record["labels"], dtype=float))
 
 
 # Metric -> the judges whose answers make it up, the first that is there, and how.
-_FIGURES: dict[str, tuple[tuple[str, ...], Callable[[Record], Figure]]] = {
+_FIGURES: dict[str, tuple[tuple[str, ...], Callable[[Record], WeightedMetric]]] = {
     "top1": (_ACTION, partial(_accuracy, 1)),
     "top5": (_ACTION, partial(_accuracy, 5)),
     "deployed_top1": (_DEPLOYED, partial(_accuracy, 1)),
@@ -199,7 +198,7 @@ def _sure(found: Comparison, better: str) -> str:
     if math.isnan(found.p):
         return "unknown: all items are of one group"
     word = "leaks more" if better == "lower" else "is higher"
-    bound = "p < 0.001" if found.p <= 1 / statistics.RESAMPLES else f"p = {found.p:.3f}"
+    bound = f"p < {2 / statistics.RESAMPLES:.3f}" if found.p <= 1 / statistics.RESAMPLES else f"p = {found.p:.3f}"
     includes = found.difference.low <= 0 <= found.difference.high
     return f"A {word} with probability {100 * found.first_larger:.0f} %; {bound}" + (
         "; the interval includes no difference" if includes else ""

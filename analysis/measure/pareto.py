@@ -12,12 +12,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from trainables.statistics import RESAMPLES, draws
+
 Direction = Literal["higher", "lower"]
 Directions = tuple[Direction, Direction]
 
 PRIVACY_UTILITY: Directions = ("lower", "higher")  # (leakage, top1)
 QUARTILES = (25, 50, 75)
-RESAMPLES = 2000  # drawn at random where there are more ways than this to draw the seeds
+MOST_DRAWS = 2000  # where there are more ways than this to draw the seeds, RESAMPLES of them are drawn at random
 
 
 def non_dominated(points: ArrayLike, directions: Directions = PRIVACY_UTILITY) -> NDArray[np.bool_]:
@@ -161,7 +163,7 @@ def dominated_share(trials: pd.DataFrame, metrics: tuple[str, str], directions: 
 
     What is resampled are the seeds (Efron's bootstrap): as many as there are, with replacement, the same draw for every
     setting, because trials of one seed share data order, initial weights and often whole stages. In each resample every
-    setting is the mean over its drawn trials and `non_dominated` decides. Up to RESAMPLES distinct draws are all gone
+    setting is the mean over its drawn trials and `non_dominated` decides. Up to MOST_DRAWS distinct draws are all gone
     through, each with its probability; more are drawn at random with a fixed state, so the figure is the same each time.
 
     Columns `setting`, `seed`, the two metrics; a trial without a seed is a seed of its own. Returns a Series by setting.
@@ -208,8 +210,8 @@ def _means(table: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[
 
 def _resamples(n: int) -> Iterator[tuple[NDArray[np.float64], float]]:
     """How often each of n seeds is drawn when n are drawn with replacement, and with what probability."""
-    if math.comb(2 * n - 1, n) > RESAMPLES:
-        for weights in np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=RESAMPLES):
+    if math.comb(2 * n - 1, n) > MOST_DRAWS:
+        for weights in draws(range(n)):
             yield weights.astype(float), 1 / RESAMPLES
         return
     for chosen in combinations_with_replacement(range(n), n):

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit  # scipy.stats takes half a second to import
 
 from analysis.measure.pareto import dominated_share, knee, non_dominated
 from analysis.measure.plane import CHANCE_IS_ZERO, UNBOUNDED, Plane, scale
 from analysis.read.records import PARAM, RAW, Study
 from trainables.schema import AP, FINAL_METRICS
+from trainables.statistics import Estimate, t_half_width
 
 BUDGET, WEIGHT = PARAM + "minimax.distortion_budget", PARAM + "minimax.penalty_weight"
 CLASSIFIERS = tuple(
@@ -28,60 +27,6 @@ DEFAULT = Plane()
 NEAR_RAW = 0.05  # utility this close to raw counts as kept, in the answer
 BARELY_ACTIVE = 0.01  # a penalty active in fewer steps than this trained nothing
 NEAR_CHANCE = 0.1  # raw data this little above chance (of the way to perfect) leaves nothing to lose or to take away
-CONFIDENCE = 0.95
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over `n` seeds and the half-width of its 95 % t interval (NaN for n < 2), in the metric's own unit."""
-
-    mean: float
-    half_width: float
-    n: int
-
-    def text(self, percent: bool = True, signed: bool = False, digits: int = 1) -> str:
-        """`92.1 ± 1.3`, or `92.1 (n = 1)`: a figure never stands without what says how sure it is. Absent: a dash."""
-        if self.n == 0 or math.isnan(self.mean):
-            return "–"
-        scale = 100 if percent else 1
-        shown = f"{self.mean * scale:{'+' if signed else ''}z.{digits}f}".replace("-", "−")
-        return f"{shown} (n = 1)" if self.n == 1 else f"{shown} ± {self.half_width * scale:.{digits}f}"
-
-
-def estimate(values: Iterable[float]) -> Estimate:
-    """Mean and 95 % t interval over seeds; NaN values are not counted."""
-    known = _known(values)
-    if len(known) == 0:
-        return Estimate(math.nan, math.nan, 0)
-    half = math.nan if len(known) == 1 else float(_half_width(known.var(ddof=1), len(known)))
-    return Estimate(float(known.mean()), half, len(known))
-
-
-def change(values: Iterable[float], baseline: Iterable[float]) -> Estimate:
-    """Difference of means, with Welch's 95 % interval; n is the smaller of the two counts, and 1 leaves no interval."""
-    ours, theirs = _known(values), _known(baseline)
-    n = min(len(ours), len(theirs))
-    if n == 0:
-        return Estimate(math.nan, math.nan, 0)
-    difference = float(ours.mean() - theirs.mean())
-    if n == 1:
-        return Estimate(difference, math.nan, 1)
-    return Estimate(difference, float(_welch(ours.var(ddof=1), len(ours), theirs.var(ddof=1), len(theirs))), n)
-
-
-def _half_width(variance: Any, n: Any) -> Any:
-    """Of the 95 % t interval of a mean, elementwise; NaN for n < 2."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return stdtrit(n - 1, 0.5 + CONFIDENCE / 2) * np.sqrt(variance / n)
-
-
-def _welch(variance: Any, n: Any, other_variance: Any, other_n: Any) -> Any:
-    """Half-width of Welch's 95 % interval of a difference of means, elementwise; NaN where an n < 2."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        a, b = variance / n, other_variance / other_n
-        freedom = (a + b) ** 2 / (a**2 / (n - 1) + b**2 / (other_n - 1))
-        half = stdtrit(freedom, 0.5 + CONFIDENCE / 2) * np.sqrt(a + b)
-    return np.where((a + b == 0) & (n > 1) & (other_n > 1), 0.0, half)
 
 
 def settings_table(trials: pd.DataFrame, plane: Plane = DEFAULT) -> pd.DataFrame:
@@ -113,14 +58,14 @@ def settings_table(trials: pd.DataFrame, plane: Plane = DEFAULT) -> pd.DataFrame
     settings = settings.assign(on_front=False, knee=False, dominated=math.nan)
 
     mean, variance, n = grouped[metrics].mean(), grouped[metrics].var(ddof=1), grouped[metrics].count()
-    half = pd.DataFrame(_half_width(variance.to_numpy(), n.to_numpy()), index=n.index, columns=n.columns)
+    half = pd.DataFrame(t_half_width((variance.to_numpy(), n.to_numpy())), index=n.index, columns=n.columns)
     # raw has no change against itself
     rows = mean.index.get_indexer(pd.Index(settings["baseline"].where(settings["method"] != RAW, "")))
     raw_n = np.where((rows >= 0)[:, None], n[changing].to_numpy()[rows], 0)
     smaller = np.minimum(n[changing].to_numpy(), raw_n)
     difference = np.where(smaller > 0, mean[changing].to_numpy() - mean[changing].to_numpy()[rows], math.nan)
     raw_variance = variance[changing].to_numpy()[rows]
-    welch = _welch(variance[changing].to_numpy(), n[changing].to_numpy(), raw_variance, raw_n)
+    welch = t_half_width((variance[changing].to_numpy(), n[changing].to_numpy()), (raw_variance, raw_n))
     columns: dict[str, Any] = {}
     for name in metrics:
         columns |= {name: mean[name], f"{name}_half_width": half[name], f"{name}_n": n[name]}
@@ -358,11 +303,6 @@ def _warnings_of_runs(study: Study) -> list[str]:
     if pending:
         found.append(f"{_count(pending, 'trial')} not finished: the figures may still change.")
     return found
-
-
-def _known(values: Iterable[float]) -> np.ndarray:
-    array = np.asarray(list(values), dtype=float)
-    return array[~np.isnan(array)]
 
 
 def _protocols(first: pd.DataFrame) -> pd.Series:

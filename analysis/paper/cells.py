@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.measure.settings import NEAR_CHANCE, Estimate, of
+from analysis.measure.settings import NEAR_CHANCE, of
 from analysis.paper.published import CHANCE_CMAP, JUDGED_BY, SCRATCH, Network, Printed, Role, Row, printed_cells
 from analysis.read.records import PARAM, RAW
 from search_spaces.plan import plan_study
@@ -18,6 +18,7 @@ from search_spaces.protocols import Protocol
 from search_spaces.registry import Space, load_spaces
 from trainables.config import ConfigError, TrialConfig, flatten
 from trainables.methods import METHODS
+from trainables.statistics import Estimate
 
 METRICS = ("top1", "cmap", "f1")
 ROLE_OF: Mapping[str, Role] = {"top1": "action", "cmap": "privacy", "f1": "privacy"}

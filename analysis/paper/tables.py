@@ -15,10 +15,11 @@ from typing import Literal
 
 import pandas as pd
 
-from analysis.measure.settings import Estimate, of, settings_table
+from analysis.measure.settings import of, settings_table
 from analysis.paper.cells import ROLE_OF, SYMBOL, Block, Cell, Line, approximate, blocks_of, measured_on, spaces_of
 from analysis.paper.published import CHANCE_CMAP, TABLES, Printed
 from analysis.read.records import AnalysisError, StageSeconds, Study, list_studies, read_study, shown_uri, stage_seconds
+from trainables.statistics import Estimate
 
 Format = Literal["text", "csv", "latex"]
 SUFFIX: Mapping[Format, str] = {"text": "txt", "csv": "csv", "latex": "tex"}

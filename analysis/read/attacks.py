@@ -104,10 +104,10 @@ def item_metric(attack: AttackRecord, sources: Mapping[str, str] | None = None) 
     scores, chances = (
         [float(item.get(key, other)) for item in items] for key, other in (("score", math.nan), ("chance", attack.chance))
     )
-    figure = statistics.above_chance(statistics.mean(scores), statistics.mean(chances))
+    metric = statistics.mean_leakage(scores, chances)
     # a score that does not add up to the leakage in the record would be bootstrapped into another figure
-    if abs(float(figure(np.ones((1, len(items))))[0]) - attack.leakage) < 1e-3:
-        return ItemMetric(names, groups, figure)
+    if abs(float(metric(np.ones((1, len(items))))[0]) - attack.leakage) < 1e-3:
+        return ItemMetric(names, groups, metric)
     return None
 
 

@@ -9,10 +9,11 @@ from typing import cast
 import pandas as pd
 
 from analysis.measure.plane import Plane
-from analysis.measure.settings import Estimate, of, shown, varying
+from analysis.measure.settings import of, shown, varying
 from analysis.read.records import PARAM, Study, is_database, shown_uri
 from analysis.report.figures import STUDY, Mark
 from trainables.schema import FINAL_METRICS
+from trainables.statistics import Estimate
 
 _TOLD = ("top1", "leakage", "clip_leakage", "worst_leakage", "deployed_top1", "cmap", "rms_distortion", "penalty_active")
 _MOST_RUNS, _MOST_PARAMS = 12, 14

@@ -29,7 +29,6 @@ from PIL import Image, UnidentifiedImageError
 
 from analysis.deploy.select import row_of
 from analysis.measure.compare import read_item_metrics
-from analysis.measure.settings import Estimate, estimate
 from analysis.read.attacks import RISKS, VALID, WORST, AttackRecord, Control, read_attacks
 from analysis.read.records import PARAM, RAW, AnalysisError, Study, open_store, read_study, shown_uri
 from analysis.report import figures
@@ -43,7 +42,7 @@ from trainables.schema import (
     TAG_PROFILE,
     TAG_SPACE,
 )
-from trainables.statistics import FEW_GROUPS, Interval, ItemMetric
+from trainables.statistics import FEW_GROUPS, Estimate, Interval, ItemMetric, estimate
 
 _HERE = Path(__file__).parent
 _PAGE, _DATA = "evidence.html", "evidence.json"

@@ -29,9 +29,10 @@ from numpy.typing import NDArray
 
 from analysis.measure.pareto import attainment, non_dominated, step_line, without_gaps
 from analysis.measure.plane import CHANCE_IS_ZERO, CHANCE_OF, UNBOUNDED, Plane, scale
-from analysis.measure.settings import BUDGET, DEFAULT, WEIGHT, Estimate, attributes, estimate, of, shown
+from analysis.measure.settings import BUDGET, DEFAULT, WEIGHT, attributes, of, shown
 from analysis.read.records import PARAM, RAW
 from trainables.schema import AP, AP_CHANCE, FINAL_METRICS
+from trainables.statistics import Estimate, estimate
 
 BLACK, DARK, GREY = "#000000", "#333333", "#666666"
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

@@ -29,6 +29,7 @@ from analysis.report import attacks, figures
 from analysis.report.cards import Card, cards, where_runs_are
 from analysis.report.page import Picture, Section, Table, picture
 from trainables.schema import AP, AP_CHANCE, ARTIFACT_FRAMES, CLIP, CPU_HOURS, FINAL_METRICS, GPU_HOURS
+from trainables.statistics import CONFIDENCE
 
 DEFAULT = tables.DEFAULT
 _HERE = Path(__file__).parent
@@ -388,7 +389,7 @@ def _share_dominated(known: pd.DataFrame) -> str:
         return count
     if off.isna().all():
         return f"{count}, with no confidence (n = 1)"
-    return f"{count}, {(off >= tables.CONFIDENCE).sum()} of them in 95 % of resamples of the seeds or more"
+    return f"{count}, {(off >= CONFIDENCE).sum()} of them in 95 % of resamples of the seeds or more"
 
 
 def _knee_note(known: pd.DataFrame) -> str:

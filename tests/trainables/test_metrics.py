@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainables.metrics import chance_top1, interval, leakage_of, resampled_leakage, resamples, topk_accuracy
+from trainables.metrics import chance_top1, leakage_of, topk_accuracy
 
 
 def test_topk() -> None:
@@ -60,26 +60,3 @@ def test_an_attribute_of_one_value_is_left_out_and_named() -> None:
     assert set(found.ap) == {"kept"}
     with pytest.raises(ValueError, match="no attribute"):
         leakage_of(np.zeros((3, 1)), np.ones((3, 1)), ("constant",))
-
-
-def test_the_leakage_of_a_resample_is_that_of_its_items() -> None:
-    rng = np.random.default_rng(3)
-    labels = (rng.random((40, 3)) < 0.4).astype(float)
-    probabilities = np.round(rng.random((40, 3)) * 0.6 + labels * 0.2, 1)  # with many equal ones
-    counts = resamples(40)[:50]
-    found = resampled_leakage(probabilities, labels, counts)
-    for row, leakage in zip(counts, found, strict=True):
-        drawn = np.repeat(np.arange(40), row)
-        assert leakage == pytest.approx(leakage_of(probabilities[drawn], labels[drawn], ("a", "b", "c")).leakage)
-
-
-def test_answers_that_say_nothing_are_at_chance_in_every_resample() -> None:
-    labels = (np.random.default_rng(0).random((30, 2)) < 0.3).astype(float)
-    found = resampled_leakage(np.full((30, 2), 0.7), labels, resamples(30))
-    assert np.abs(found).max() < 1e-12
-    assert interval(found, 0.0) == pytest.approx((0.0, 0.0), abs=1e-12)
-
-
-def test_an_interval_lies_around_the_estimate() -> None:
-    low, high = interval(np.linspace(0.2, 0.4, 1001), estimate=0.25)
-    assert (low, high) == pytest.approx((0.155, 0.345), abs=1e-3)

@@ -8,7 +8,7 @@ from sklearn.metrics import average_precision_score
 
 from trainables import statistics
 from trainables.metrics import leakage_of
-from trainables.statistics import ItemMetric, bootstrap, compare, largest, seeds_needed
+from trainables.statistics import ItemMetric, bootstrap, compare, draws, interval, largest, resampled, seeds_needed
 
 
 def right_or_wrong(right: list[float], groups: list[str] | None = None, first: int = 0) -> ItemMetric:
@@ -108,8 +108,8 @@ def test_the_strongest_attacker_is_found_anew_in_every_draw() -> None:
     strong, weak = right_or_wrong([1.0, 1.0, 0.0, 0.0]), right_or_wrong([0.0, 0.0, 1.0], first=2)
     worst = largest([strong, weak])
     assert len(worst.items) == 5
-    assert worst.figure(np.ones((1, 5)))[0] == 0.5
-    assert worst.figure(np.array([[0.0, 0.0, 0.0, 1.0, 1.0]]))[0] == 0.5  # strong 0, weak 0 of v3 and 1 of v4
+    assert worst.metric(np.ones((1, 5)))[0] == 0.5
+    assert worst.metric(np.array([[0.0, 0.0, 0.0, 1.0, 1.0]]))[0] == 0.5  # strong 0, weak 0 of v3 and 1 of v4
 
 
 @pytest.mark.parametrize(("effect", "seeds"), [(0.5, 34), (0.8, 15), (1.0, 10), (2.0, 5)])
@@ -125,3 +125,26 @@ def test_seeds_needed_where_nothing_can_be_said() -> None:
     assert seeds_needed([0.1, -0.1]) is None
     assert seeds_needed([0.0001, 0.2, -0.2]) is None
     assert seeds_needed([0.1, 0.1, math.nan]) == 2
+
+
+def test_the_leakage_of_a_resample_is_that_of_its_items() -> None:
+    rng = np.random.default_rng(3)
+    labels = (rng.random((40, 3)) < 0.4).astype(float)
+    probabilities = np.round(rng.random((40, 3)) * 0.6 + labels * 0.2, 1)  # with many equal ones
+    counts = draws(range(40))[:50]
+    found = statistics.leakage(probabilities, labels)(counts)
+    for row, leakage in zip(counts, found, strict=True):
+        drawn = np.repeat(np.arange(40), row)
+        assert leakage == pytest.approx(leakage_of(probabilities[drawn], labels[drawn], ("a", "b", "c")).leakage)
+
+
+def test_predictions_that_say_nothing_are_at_chance_in_every_resample() -> None:
+    labels = (np.random.default_rng(0).random((30, 2)) < 0.3).astype(float)
+    found = resampled(statistics.leakage(np.full((30, 2), 0.7), labels), range(30))
+    assert np.abs(found).max() < 1e-12
+    assert interval(found, 0.0) == pytest.approx((0.0, 0.0), abs=1e-12)
+
+
+def test_an_interval_lies_around_the_estimate() -> None:
+    low, high = interval(np.linspace(0.2, 0.4, 1001), estimate=0.25)
+    assert (low, high) == pytest.approx((0.155, 0.345), abs=1e-3)

@@ -14,7 +14,7 @@ from PIL import Image
 from trainables.attacks import ATTACKS, Attack, attack_names
 from trainables.attacks.evidence import Evidence
 from trainables.execution.context import StageContext
-from trainables.metrics import above_chance, interval, leakage_of, resampled_leakage, resamples
+from trainables.metrics import leakage_of
 from trainables.schema import (
     ARTIFACT_ATTACKS,
     ATTACK,
@@ -26,6 +26,7 @@ from trainables.schema import (
     CLIP,
 )
 from trainables.stages import Control, part_name
+from trainables.statistics import above_chance, interval, leakage, mean_leakage, resampled
 from trainables.store import Outcome
 
 _WORST = 6
@@ -124,7 +125,8 @@ def _of_attributes(evidence: Evidence) -> Result:
     found = [leakage_of(answers, labels, tuple(evidence.attributes)) for answers in evidence.answers.numpy()]
     member = int(np.argmax([one.leakage for one in found]))
     best, answers = found[member], evidence.answers.numpy()[member]
-    spread = resampled_leakage(answers, labels, resamples(len(labels)))
+    # a resample without an attribute of both values counts as one at chance
+    spread = resampled(leakage(answers, labels, undefined=0.0), range(len(labels)))
     members = {f"leakage.{name}": one.leakage for name, one in zip(evidence.members, found, strict=True)}
     per_attribute = {f"ap.{name}": value for name, value in best.ap.items()}
     chances = {f"ap_chance.{name}": value for name, value in best.ap_chance.items()}
@@ -144,9 +146,8 @@ def _of_people(evidence: Evidence) -> Result:
     assert evidence.chances is not None
     hits, chances = evidence.answers.numpy(), evidence.chances.numpy()
     member = int(np.argmax(hits.mean(axis=1)))
-    counts = resamples(len(chances)) / len(chances)
     score, chance = float(hits[member].mean()), float(chances.mean())
-    spread = above_chance(counts @ hits[member], counts @ chances)
+    spread = resampled(mean_leakage(hits[member], chances), range(len(chances)))
     return Result(
         evidence=evidence,
         member=member,

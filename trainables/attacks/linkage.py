@@ -19,10 +19,11 @@ from trainables.data.items import Video
 from trainables.data.loader import Batch, EvaluationClips
 from trainables.evaluation.privacy import attacked_clip
 from trainables.execution.context import StageContext, validation_clip
-from trainables.metrics import Retrieval, above_chance, retrieve
+from trainables.metrics import Retrieval, retrieve
 from trainables.models.axes import frames_of
 from trainables.models.base import Anonymizer
 from trainables.models.privacy import PrivacyEncoder, build_privacy_encoder
+from trainables.statistics import above_chance
 from trainables.store import Outcome
 
 _DATA = "clips_with_attributes"

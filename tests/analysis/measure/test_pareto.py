@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.measure.pareto import (
+    MOST_DRAWS,
     QUARTILES,
-    RESAMPLES,
     Directions,
     attainment,
     covered,
@@ -273,7 +273,7 @@ def test_trials_without_a_seed_are_seeds_of_their_own() -> None:
 
 def test_many_seeds_are_drawn_at_random_and_alike_each_time() -> None:
     n, ahead = 12, 9
-    assert math.comb(2 * n - 1, n) > RESAMPLES
+    assert math.comb(2 * n - 1, n) > MOST_DRAWS
     rows = over_seeds("a", [(0.5, 0.5)] * n)
     rows += over_seeds("b", [(0.4, 0.6)] * ahead + [(0.6 + 2 / 30, 0.4 - 2 / 30)] * (n - ahead))
     found = dominated_share(trials(rows), ("leakage", "top1"))

@@ -8,21 +8,10 @@ import pytest
 from scipy import stats
 
 from analysis.measure.plane import Plane
-from analysis.measure.settings import (
-    Estimate,
-    answer,
-    change,
-    common,
-    estimate,
-    headline,
-    missing_seeds,
-    of,
-    settings_table,
-    varying,
-    warnings_of,
-)
+from analysis.measure.settings import answer, common, headline, missing_seeds, of, settings_table, varying, warnings_of
 from analysis.read.records import Study
 from tests.support.fake_studies import FakeTrial, metrics, on_clips
+from trainables.statistics import Estimate, change, estimate
 
 Maker = Callable[..., Study]
 
