@@ -3,12 +3,17 @@
 import torch
 
 from trainables.execution.loop import run_epochs
-from trainables.methods import METHODS, Method
+from trainables.methods import METHODS, Method, Options, Weight
 from trainables.stages import RECONSTRUCT, TRAINING_DATA, VIEW, Stage
 from trainables.store import Outcome
 
 
+class FlatOptions(Options):
+    pull: Weight = 1.0  # towards the mean colour
+
+
 def run(context):
+    pull = FlatOptions.of(context.config).pull
     f_a = context.anonymizer("reconstruct").train().requires_grad_(True)
     optimizer = torch.optim.Adam(f_a.parameters(), lr=1e-3)
     clips = context.training_clips(context.config.minimax.batch_size)
@@ -20,7 +25,7 @@ def run(context):
             moved = (shown.diff(dim=1) - view.diff(dim=1)).abs().mean()
             flat = (shown - view.mean(dim=(1, 3, 4), keepdim=True)).abs().mean()
             optimizer.zero_grad()
-            (moved + context.config.options["pull"] * flat).backward()
+            (moved + pull * flat).backward()
             optimizer.step()
             now.add(moved=moved, flat=flat)
         return now.means()
@@ -30,4 +35,4 @@ def run(context):
 
 
 FLATTEN = Stage("flatten", run, (*VIEW, "anonymizer", "minimax", "options"), TRAINING_DATA, ("reconstruct",), trains="minimax")
-METHODS.register("flat")(Method("mine", (RECONSTRUCT, FLATTEN), anonymizer="flatten", options={"pull": 1.0}))
+METHODS.register("flat")(Method("mine", (RECONSTRUCT, FLATTEN), anonymizer="flatten", options=FlatOptions))

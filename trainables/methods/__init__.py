@@ -1,7 +1,7 @@
-"""Methods by name: how an anonymizer comes about. One module each, found by themselves; none of them imports torch.
+"""Methods by name: how an anonymizer is trained, or made without training. Declared without importing torch.
 
-A method says which stages train it, in which order, and which of the trial's fields it fixes. Its losses are in the code
-of its own stages (`Stage.run`). Evaluation is the same for all of them.
+Every module and package in this folder is imported when this one is, and registers its methods in METHODS. A method names the
+stages that train it, the fields of the trial that it fixes, and its options. The evaluation is the same for all methods.
 """
 
 from __future__ import annotations
@@ -10,23 +10,55 @@ import importlib
 import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Self
 
-from trainables.config import ConfigError, TrialConfig, with_values
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
+
+from trainables.config import ConfigError, Frozen, TrialConfig, with_values
 from trainables.registry import Registry
 from trainables.stages import Stage
 
 Values = Mapping[str, Any]
+Weight = Annotated[float, Field(ge=0.0)]
+Count = Annotated[int, Field(ge=1)]
+CountOrNone = Annotated[int, Field(ge=0)]
+
+
+class Options(Frozen):
+    """The settings of a method beyond the fields of TrialConfig, each with a default: `options.NAME` of a trial.
+
+    A trial's key holds the values as they were given, so a subclass declares types and limits but converts nothing.
+    """
+
+    @classmethod
+    def of(cls, config: TrialConfig) -> Self:
+        """The options of a trial of this method, typed. Raises ConfigError in one line for a wrong one."""
+        try:
+            return cls.model_validate(dict(config.options))
+        except ValidationError as error:
+            raise ConfigError(_problem(error, cls, config.method)) from None
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_text_or_bool_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        default = cls.model_fields[str(info.field_name)].default
+        if isinstance(value, str) != isinstance(default, str) or isinstance(value, bool) != isinstance(default, bool):
+            raise ValueError(f"give a {type(default).__name__}, such as {default!r}")
+        return value
 
 
 @dataclass(frozen=True)
 class Method:
-    """`stages` in order; `anonymizer` names the one whose state holds the trained anonymizer, None if none is trained.
+    """A way to an anonymizer.
 
-    `fixed`: dotted fields of TrialConfig that make the method what it is: they win over everything else. `recipe`: fields
-    of its own published recipe, over this paper's and under a profile's. `options`: its own settings with their defaults
-    (`options.NAME` of a trial). `boxes`: its anonymizer changes people only, so that whoever looks at its output needs their
-    boxes. `approximate` says, for a method that was never fully published, what is not known.
+    source: where it was published.
+    stages: what trains it, in order.
+    anonymizer: the name of the stage whose state holds the trained anonymizer; None if none is trained.
+    fixed: dotted fields of TrialConfig that make the method what it is; they win over everything else.
+    recipe: fields of its own published recipe; they win over the recipe of this paper and lose to a profile.
+    options: the model of its own settings.
+    boxes: it changes people only, so whoever reads its output needs the boxes of people.
+    approximate: for a method that was never fully published, what is not known.
     """
 
     source: str
@@ -34,7 +66,7 @@ class Method:
     anonymizer: str | None = None
     fixed: Values = field(default_factory=dict)
     recipe: Values = field(default_factory=dict)
-    options: Mapping[str, bool | int | float | str] = field(default_factory=dict)
+    options: type[Options] = Options
     boxes: bool = False
     approximate: str = ""
 
@@ -48,24 +80,30 @@ def method_of(config: TrialConfig) -> Method:
 
 
 def resolved(config: TrialConfig) -> TrialConfig:
-    """`config` with what its method fixes, and with every option of the method, defaults included.
+    """`config` with the fields that its method fixes and all options of the method, defaults included.
 
-    Raises ConfigError for an option that the method does not have, or one of another type than its default.
+    Raises ConfigError for an option that the method does not have, or a value of the wrong type or range.
     """
     method = method_of(config)
-    for name, value in config.options.items():
-        if name not in method.options:
-            there = ", ".join(sorted(method.options)) or "none"
-            raise ConfigError(f"options.{name}: the method {config.method} has no such option; it has: {there}")
-        default = method.options[name]
-        if isinstance(value, str) != isinstance(default, str) or isinstance(value, bool) != isinstance(default, bool):
-            raise ConfigError(f"options.{name} = {value!r}: give a {type(default).__name__}, such as {default!r}")
-        if isinstance(default, int) and isinstance(value, float) and not value.is_integer():
-            raise ConfigError(f"options.{name} = {value!r}: give a whole number, such as {default!r}")
-        if isinstance(value, int | float) and value < 0:
-            raise ConfigError(f"options.{name} = {value!r}: give a number of at least 0")
-    options = {f"options.{name}": value for name, value in {**method.options, **config.options}.items()}
-    return with_values(config, {**method.fixed, **options})
+    method.options.of(config)
+    options = {**method.options().model_dump(), **config.options}
+    return with_values(config, {**method.fixed, **{f"options.{name}": value for name, value in options.items()}})
+
+
+def _problem(error: ValidationError, options: type[Options], method: str) -> str:
+    first = error.errors()[0]
+    name, kind = str(first["loc"][0]), first["type"]
+    if kind == "extra_forbidden":
+        there = ", ".join(sorted(options.model_fields)) or "none"
+        return f"options.{name}: the method {method} has no such option; it has: {there}"
+    default, said = options.model_fields[name].default, first["msg"]
+    if kind == "int_from_float":
+        said = f"give a whole number, such as {default!r}"
+    elif kind == "greater_than_equal":
+        said = f"give a number of at least {first['ctx']['ge']:g}"
+    elif kind == "value_error":
+        said = str(first["ctx"]["error"])
+    return f"options.{name} = {first['input']!r}: {said}"
 
 
 for _module in pkgutil.iter_modules(__path__):

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from trainables.config import ConfigError, NetworkConfig
+from trainables.config import NetworkConfig
 from trainables.data.loader import Batch, Loader, Stills
 from trainables.execution.context import StageContext, frozen
 from trainables.execution.loop import Epoch, Stateful, run_epochs
@@ -45,11 +45,6 @@ class Rules:
     restart_every: int = 0
     action_steps: int = 1
     action_target: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in ("members", "privacy_steps", "action_steps"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"options: {name} = {getattr(self, name)}; give at least 1")
 
     def restarts(self, iteration: int) -> bool:
         return iteration > 0 and self.restart_every > 0 and iteration % self.restart_every == 0

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from trainables.methods.mass import MassOptions
 from trainables.methods.mass.training import binary_entropy, info_nce, information, over
 from trainables.methods.tedspad.training import triplet_loss
 from trainables.methods.vita.training import negative_entropy, worst_sureness
@@ -65,7 +66,7 @@ def test_information_is_entropy_less_cross_entropy() -> None:
 
 @pytest.mark.parametrize(("excess", "expected"), [(-0.5, 0.0), (0.0, 0.0), (0.5, 2.0 * 0.5 + 3.0 * 0.25)])
 def test_only_what_exceeds_a_bound_costs(excess: float, expected: float) -> None:
-    weights = {"linear_weight": 2.0, "quadratic_weight": 3.0}
+    weights = MassOptions(**{"linear_weight": 2.0, "quadratic_weight": 3.0})
     assert over(torch.tensor(excess), weights).item() == pytest.approx(expected)
 
 

@@ -7,12 +7,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainables.methods import METHODS, Method
+from trainables.methods import METHODS, Count, Method, Options, Weight
 from trainables.stages import MINIMAX_FIELDS, RECONSTRUCT, TRAINING_DATA, WARM_UP, Stage
 
 if TYPE_CHECKING:
     from trainables.execution.context import StageContext
     from trainables.store import Outcome
+
+
+class MassOptions(Options):
+    """Bounds on what may be known, and the weights of what exceeds them."""
+
+    suppression_bound: Weight = 0.0  # m: nats that may be known of each attribute
+    preservation_bound: Weight = 0.1  # n: nats that may be unknown of the action
+    linear_weight: Weight = 1.0  # of the excess over a bound
+    quadratic_weight: Weight = 1.0  # of the square of the excess
+    contrast_weight: Weight = 0.1  # of InfoNCE
+    temperature: Weight = 0.07  # of InfoNCE
+    privacy_steps: Count = 1  # steps of the privacy classifier in an iteration
 
 
 def _run(context: StageContext) -> Outcome:
@@ -29,15 +41,7 @@ METHODS.register("mass")(
         stages=(RECONSTRUCT, WARM_UP, MASS),
         anonymizer=MASS.name,
         fixed={"minimax.penalty_weight": 0.0},
-        options={
-            "suppression_bound": 0.0,  # m: nats that may be known of each attribute
-            "preservation_bound": 0.1,  # n: nats that may be unknown of the action
-            "linear_weight": 1.0,  # of what exceeds a bound
-            "quadratic_weight": 1.0,  # of its square
-            "contrast_weight": 0.1,  # of InfoNCE
-            "temperature": 0.07,
-            "privacy_steps": 1,
-        },
+        options=MassOptions,
         approximate=(
             "published for single images, sound and motion signals: that clips are contrasted by the features of the f_T"
             " that reconstruction was learned with, and the bounds and weights for an action and its privacy set, are choices"

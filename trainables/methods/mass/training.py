@@ -15,13 +15,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainables.execution.context import StageContext
+from trainables.methods.mass import MassOptions
 from trainables.methods.penalty.training import trained_action_classifier
 from trainables.store import Outcome
 from trainables.training.supervised import Rules, Sight, prepare, train
 
 
 def run(context: StageContext) -> Outcome:
-    options = {name: float(value) for name, value in context.config.options.items()}
+    options = MassOptions.of(context.config)
     torch.manual_seed(context.seed("training"))
     labels = torch.tensor([item.attributes for item in context.data.privacy.train], device=context.device)
     entropies = binary_entropy(labels.mean(dim=0))
@@ -30,13 +31,13 @@ def run(context: StageContext) -> Outcome:
     def losses(seen: Sight) -> dict[str, Tensor]:
         [logits] = seen.privacy_logits
         known = information(logits, seen.attributes, entropies)
-        suppression = over(known - options["suppression_bound"], options).sum()
-        preservation = over(seen.action_loss - options["preservation_bound"], options)
-        contrast = info_nce(reference.features(seen.clips), reference.features(seen.anonymized), options["temperature"])
-        loss = suppression + preservation + options["contrast_weight"] * contrast
+        suppression = over(known - options.suppression_bound, options).sum()
+        preservation = over(seen.action_loss - options.preservation_bound, options)
+        contrast = info_nce(reference.features(seen.clips), reference.features(seen.anonymized), options.temperature)
+        loss = suppression + preservation + options.contrast_weight * contrast
         return {"loss_anonymizer": loss, "suppression": suppression, "preservation": preservation, "contrast": contrast}
 
-    return train(context, prepare(context, members=1), losses, Rules(privacy_steps=int(options["privacy_steps"])))
+    return train(context, prepare(context, members=1), losses, Rules(privacy_steps=options.privacy_steps))
 
 
 def binary_entropy(shares: Tensor) -> Tensor:
@@ -50,10 +51,10 @@ def information(logits: Tensor, attributes: Tensor, entropies: Tensor) -> Tensor
     return entropies - conditional
 
 
-def over(excess: Tensor, options: dict[str, float]) -> Tensor:
+def over(excess: Tensor, options: MassOptions) -> Tensor:
     """linear x max(0, excess) + quadratic x max(0, excess)^2, any shape."""
     beyond = F.relu(excess)
-    return options["linear_weight"] * beyond + options["quadratic_weight"] * beyond.square()
+    return options.linear_weight * beyond + options.quadratic_weight * beyond.square()
 
 
 def info_nce(original: Tensor, anonymized: Tensor, temperature: float) -> Tensor:

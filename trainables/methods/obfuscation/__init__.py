@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainables.methods import METHODS, Method
+from trainables.methods import METHODS, Method, Options, Weight
 from trainables.stages import JUDGED_DATA, Stage
 
 if TYPE_CHECKING:
@@ -33,11 +33,19 @@ DETECT = Stage(
 _SOURCE = "rows Obf- of Tables 1 and 2, after Dave et al., arXiv 2203.15205"
 _SIDE = 112
 
-_OPTIONS: dict[str, dict[str, float]] = {
-    "blackening": {},
-    "weak_blur": {"kernel": 13 / _SIDE, "sigma": 10 / _SIDE},
-    "strong_blur": {"kernel": 21 / _SIDE, "sigma": 10 / _SIDE},
-}
+
+class WeakBlurOptions(Options):
+    """Shares of the side of a frame."""
+
+    kernel: Weight = 13 / _SIDE
+    sigma: Weight = 10 / _SIDE
+
+
+class StrongBlurOptions(WeakBlurOptions):
+    kernel: Weight = 21 / _SIDE
+
+
+_OPTIONS = {"blackening": Options, "weak_blur": WeakBlurOptions, "strong_blur": StrongBlurOptions}
 
 for _name, _options in _OPTIONS.items():
     METHODS.register(_name)(

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainables.methods import METHODS, Method
+from trainables.methods import METHODS, Count, Method, Options, Weight
 from trainables.stages import MINIMAX_FIELDS, RECONSTRUCT, TRAINING_DATA, WARM_UP, Stage
 
 if TYPE_CHECKING:
     from trainables.execution.context import StageContext
     from trainables.store import Outcome
+
+
+class STPrivacyOptions(Options):
+    """How many tubelets are kept, and the weights of the losses of f_A."""
+
+    keep: Weight = 0.7  # share of the tubelets kept in every time slice
+    keep_weight: Weight = 2.0  # of (share kept in training - keep)^2
+    privacy_weight: Weight = 1.0  # of the negative entropy of the privacy classifier
+    privacy_steps: Count = 1  # steps of the privacy classifier in an iteration
 
 
 def _run(context: StageContext) -> Outcome:
@@ -26,12 +35,7 @@ METHODS.register("stprivacy")(
         stages=(RECONSTRUCT, WARM_UP, STPRIVACY),
         anonymizer=STPRIVACY.name,
         fixed={"anonymizer.name": "tubelets", "minimax.penalty_weight": 0.0},
-        options={
-            "keep": 0.7,  # share of tubelets kept in every time slice
-            "keep_weight": 2.0,  # of (share kept in training - keep)^2
-            "privacy_weight": 1.0,  # of the classifier's sureness
-            "privacy_steps": 1,
-        },
+        options=STPrivacyOptions,
         approximate=(
             "neither the training code nor the loss weights were released: the depth of the transformer, the loss that"
             " holds the share of tubelets, its weight, and the adversary's loss (that of vita) are choices made here"

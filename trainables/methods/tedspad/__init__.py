@@ -7,12 +7,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainables.methods import METHODS, Method
+from trainables.methods import METHODS, Method, Options, Weight
 from trainables.stages import MINIMAX_FIELDS, RECONSTRUCT, TRAINING_DATA, WARM_UP, Stage
 
 if TYPE_CHECKING:
     from trainables.execution.context import StageContext
     from trainables.store import Outcome
+
+
+class TedspadOptions(Options):
+    """The weights of the losses, and the learning rate of f_A."""
+
+    action_weight: Weight = 0.7  # of L_T in the loss of f_A
+    triplet_weight: Weight = 0.1  # of the triplet loss in L_T
+    margin: Weight = 1.0  # of the triplet loss
+    anonymizer_rate: Weight = 0.4  # learning rate of f_A, in units of that of f_T
 
 
 def _run(context: StageContext) -> Outcome:
@@ -29,11 +38,6 @@ METHODS.register("tedspad")(
         stages=(RECONSTRUCT, WARM_UP, TEDSPAD),
         anonymizer=TEDSPAD.name,
         fixed={"minimax.penalty_weight": 0.0},
-        options={
-            "action_weight": 0.7,  # of L_T in the loss of f_A
-            "triplet_weight": 0.1,  # of the triplet loss in L_T
-            "margin": 1.0,
-            "anonymizer_rate": 0.4,  # learning rate of f_A, in units of f_T's
-        },
+        options=TedspadOptions,
     )
 )

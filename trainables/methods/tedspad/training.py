@@ -13,6 +13,7 @@ from trainables.execution.context import StageContext, frozen
 from trainables.execution.loop import Epoch, run_epochs
 from trainables.losses import anonymizer_loss
 from trainables.methods.penalty.training import Players, descend, pair_loss, players_of
+from trainables.methods.tedspad import TedspadOptions
 from trainables.store import Outcome
 from trainables.training.pairs import pair_loader, pair_views
 
@@ -20,7 +21,7 @@ from trainables.training.pairs import pair_loader, pair_views
 def run(context: StageContext) -> Outcome:
     config, settings = context.config, context.config.minimax
     torch.manual_seed(context.seed("training"))
-    players = players_of(context, float(config.options["anonymizer_rate"]) * settings.learning_rate_action)
+    players = players_of(context, TedspadOptions.of(config).anonymizer_rate * settings.learning_rate_action)
     samples = TwoTimes(context.data.action.train, config.clip, context.seed("clips"))
     clips = context.loader(samples, settings.batch_size, shuffle=True)
     pairs = pair_loader(context, settings.batch_size)
@@ -44,7 +45,7 @@ def step_anonymizer(players: Players, clips: Batch, views: list[Tensor], context
         entropy, triplet = _action_losses(players, clips, context)
         action_loss = entropy + _triplet_weight(context) * triplet
         privacy_loss = pair_loss(players, views, settings, context)
-        weighted = float(context.config.options["action_weight"]) * action_loss
+        weighted = TedspadOptions.of(context.config).action_weight * action_loss
         loss = anonymizer_loss(weighted, privacy_loss, torch.zeros_like(weighted), 0.0, settings.privacy_weight)
     descend(players.anonymizer_optimizer, loss)
     return {"loss_anonymizer": loss}
@@ -79,7 +80,7 @@ def _action_losses(players: Players, clips: Batch, context: StageContext) -> tup
         players.action.features(context.anonymize(players.anonymizer, _view(context, clips, part, view)))
         for view, part in enumerate((here, here, there))
     )
-    triplet = triplet_loss(anchor, positive, negative, clips["two_times"], float(context.config.options["margin"]))
+    triplet = triplet_loss(anchor, positive, negative, clips["two_times"], TedspadOptions.of(context.config).margin)
     return F.cross_entropy(players.action.head(anchor), clips["label"]), triplet
 
 
@@ -88,4 +89,4 @@ def _view(context: StageContext, batch: Batch, part: Tensor, view: int) -> Tenso
 
 
 def _triplet_weight(context: StageContext) -> float:
-    return float(context.config.options["triplet_weight"])
+    return TedspadOptions.of(context.config).triplet_weight

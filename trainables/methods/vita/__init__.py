@@ -8,12 +8,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainables.methods import METHODS, Method
+from trainables.methods import METHODS, Count, CountOrNone, Method, Options, Weight
 from trainables.stages import MINIMAX_FIELDS, RECONSTRUCT, TRAINING_DATA, WARM_UP, Stage
 
 if TYPE_CHECKING:
     from trainables.execution.context import StageContext
     from trainables.store import Outcome
+
+
+class VitaOptions(Options):
+    """How often the ensemble and f_T learn, and the weight of the ensemble in the loss of f_A."""
+
+    ensemble: Count = 4  # M, privacy classifiers
+    # 0.5 for each of six attributes, as the loss is their mean: with 0.5 for all of them a retrained attacker read nearly as
+    # much of the generated data as of raw frames (cMAP 81 % and 87 %; 63 % with 3)
+    gamma: Weight = 3.0
+    restart_every: CountOrNone = 200  # iterations between two restarts of the ensemble; 0: none
+    retrain_steps: CountOrNone = 200  # steps of a fresh ensemble before it counts
+    privacy_steps: Count = 5  # steps of the ensemble in an iteration
+    action_target: Weight = 0.7  # f_T learns until it knows this share of a batch,
+    action_steps: Count = 5  # or for this many steps
+
+
+class VitaPublishedOptions(VitaOptions):
+    gamma: Weight = 0.5
 
 
 def _run(context: StageContext) -> Outcome:
@@ -25,25 +43,13 @@ def _run(context: StageContext) -> Outcome:
 VITA = Stage("vita", _run, MINIMAX_FIELDS, TRAINING_DATA, ("reconstruct", "warm_up"), trains="minimax")
 
 _NO_PENALTY = {"minimax.penalty_weight": 0.0}
-_OPTIONS = {
-    "ensemble": 4,  # M, privacy classifiers
-    # 0.5 for each of six attributes, as the loss is their mean: with 0.5 for all of them a retrained attacker read nearly as
-    # much of the generated data as of raw frames (cMAP 81 % and 87 %; 63 % with 3)
-    "gamma": 3.0,
-    "restart_every": 200,  # iterations between two restarts of the ensemble; 0: none
-    "retrain_steps": 200,  # steps of a fresh ensemble before it counts
-    "privacy_steps": 5,  # steps of the ensemble an iteration
-    "action_target": 0.7,  # f_T learns until it knows this share of a batch,
-    "action_steps": 5,  # or for this many steps
-}
-
 METHODS.register("vita")(
     Method(
         source="Wu et al., arXiv 1906.05675, and the released code for PA-HMDB51",
         stages=(RECONSTRUCT, WARM_UP, VITA),
         anonymizer=VITA.name,
         fixed=_NO_PENALTY,
-        options=_OPTIONS,
+        options=VitaOptions,
     )
 )
 METHODS.register("vita_published")(
@@ -65,6 +71,6 @@ METHODS.register("vita_published")(
             "minimax.learning_rate_action": 1e-5,
             "minimax.learning_rate_privacy": 1e-4,
         },
-        options={**_OPTIONS, "gamma": 0.5},
+        options=VitaPublishedOptions,
     )
 )

@@ -7,29 +7,29 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainables.execution.context import StageContext
+from trainables.methods.vita import VitaOptions
 from trainables.models.axes import frames_of
 from trainables.store import Outcome
 from trainables.training.supervised import Rules, Sight, prepare, train
 
 
 def run(context: StageContext) -> Outcome:
-    options = context.config.options
+    options = VitaOptions.of(context.config)
     rules = Rules(
-        members=int(options["ensemble"]),
-        privacy_steps=int(options["privacy_steps"]),
-        retrain_steps=int(options["retrain_steps"]),
-        restart_every=int(options["restart_every"]),
-        action_steps=int(options["action_steps"]),
-        action_target=float(options["action_target"]),
+        members=options.ensemble,
+        privacy_steps=options.privacy_steps,
+        retrain_steps=options.retrain_steps,
+        restart_every=options.restart_every,
+        action_steps=options.action_steps,
+        action_target=options.action_target,
     )
     torch.manual_seed(context.seed("training"))
-    gamma = float(options["gamma"])
 
     def losses(seen: Sight) -> dict[str, Tensor]:
         middle = seen.anonymized.shape[1] // 2
         frames = frames_of(torch.cat([seen.hidden, seen.anonymized[:, middle : middle + 1]]))
         sureness = worst_sureness(seen.players.ensemble.logits(frames))
-        return {"loss_anonymizer": seen.action_loss + gamma * sureness, "worst_sureness": sureness}
+        return {"loss_anonymizer": seen.action_loss + options.gamma * sureness, "worst_sureness": sureness}
 
     return train(context, prepare(context, rules.members), losses, rules)
 
