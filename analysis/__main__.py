@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
-    from analysis.read.records import AnalysisError
+    from analysis.read.store import AnalysisError
 
     try:
         return _COMMANDS[options.command](options) or 0
@@ -146,7 +146,8 @@ def _report(options: argparse.Namespace) -> None:
     from analysis.measure.plane import Plane
     from analysis.measure.settings import settings_table
     from analysis.read.attacks import not_recorded
-    from analysis.read.records import AnalysisError, read_study
+    from analysis.read.store import AnalysisError
+    from analysis.read.study import read_study
     from analysis.report.report import front_text, settings_text, write_report
 
     plane = Plane(options.utility, options.privacy)
@@ -193,7 +194,7 @@ def _tables(options: argparse.Namespace) -> None:
 
 def _figures(options: argparse.Namespace) -> None:
     from analysis.paper.figures import draw, known_figure, save
-    from analysis.read.records import read_study
+    from analysis.read.study import read_study
 
     which = known_figure(options.figure)
     for space in options.space:
@@ -206,7 +207,7 @@ def _figures(options: argparse.Namespace) -> None:
 
 def _select(options: argparse.Namespace) -> None:
     from analysis.deploy.select import choice_text, choose, parse_rule
-    from analysis.read.records import read_study
+    from analysis.read.study import read_study
 
     rule = parse_rule(options.max, options.min, options.prefer, options.knee)
     study = read_study(options.space, options.profile, options.tracking_uri)
@@ -221,7 +222,8 @@ def _select(options: argparse.Namespace) -> None:
 
 def _compare(options: argparse.Namespace) -> None:
     from analysis.measure.compare import compare_trials, text
-    from analysis.read.records import AnalysisError, read_study
+    from analysis.read.store import AnalysisError
+    from analysis.read.study import read_study
 
     if len(options.trial) != 2:
         raise AnalysisError(f"--trial: given {len(options.trial)} times; give it twice, for the two trials to compare")
@@ -255,7 +257,7 @@ def _anonymize(options: argparse.Namespace) -> int:
     from analysis.deploy.anonymize import Options, anonymize
     from analysis.deploy.anonymizers import load_model
     from analysis.deploy.export import parse_size
-    from analysis.read.records import AnalysisError
+    from analysis.read.store import AnalysisError
 
     if options.batch < 1:
         raise AnalysisError(f"--batch {options.batch}: give at least 1")
@@ -281,7 +283,7 @@ def _anonymize(options: argparse.Namespace) -> int:
 
 
 def _load_plugins(options: argparse.Namespace) -> None:
-    from analysis.read.records import AnalysisError
+    from analysis.read.store import AnalysisError
     from trainables.config import ConfigError
     from trainables.plugins import load_plugins, read_plugins
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.read.records import AnalysisError
+from analysis.read.store import AnalysisError
 
 if TYPE_CHECKING:
     from analysis.deploy.anonymizers import FrameModel

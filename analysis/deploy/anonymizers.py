@@ -16,7 +16,8 @@ import yaml
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from analysis.read.records import RAW, AnalysisError, open_store, shown_uri
+from analysis.read.store import AnalysisError, open_store, shown_uri
+from analysis.read.trials import RAW
 from trainables.schema import ARTIFACT_ANONYMIZER, ARTIFACT_CONFIG, TAG_METHOD
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.deploy.anonymizers import Stored, fetch_trial, read_stored
 from analysis.deploy.quantize import quantized
-from analysis.read.records import AnalysisError
+from analysis.read.store import AnalysisError
 
 if TYPE_CHECKING:
     import onnx

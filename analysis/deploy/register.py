@@ -16,7 +16,9 @@ from analysis.deploy.anonymizers import Stored, fetch_trial, read_stored
 from analysis.deploy.export import Check, checked_onnx
 from analysis.deploy.select import Choice, amount, choice_text, median_trial, row_of, said
 from analysis.measure.settings import of
-from analysis.read.records import PARAM, AnalysisError, fetch_artifact, open_store
+from analysis.read.artifacts import fetch_artifact
+from analysis.read.store import AnalysisError, open_store
+from analysis.read.trials import PARAM
 from trainables.schema import ARTIFACT_RECORD, FINAL_METRICS
 
 # Not the folder of the trial's own file: MLflow would look for that one inside the model from then on.

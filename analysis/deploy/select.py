@@ -16,7 +16,9 @@ import pandas as pd
 from analysis.measure.pareto import knee, non_dominated
 from analysis.measure.settings import PROTOCOL, of, settings_table
 from analysis.read.attacks import invalid, not_recorded
-from analysis.read.records import FRONT_METRICS, PARAM, RAW, AnalysisError, Study
+from analysis.read.store import AnalysisError
+from analysis.read.study import RecordedStudy
+from analysis.read.trials import FRONT_METRICS, PARAM, RAW
 from trainables.schema import FINAL_METRICS, Metric
 from trainables.statistics import Estimate, change
 
@@ -62,7 +64,7 @@ class Choice:
     seed's trials alone, "" where nothing meets the constraints.
     """
 
-    study: Study
+    study: RecordedStudy
     rule: Rule
     setting: pd.Series
     trials: pd.DataFrame
@@ -112,7 +114,7 @@ def parse_rule(at_most: Sequence[str], at_least: Sequence[str], prefer: str | No
 
 
 def choose(
-    study: Study, rule: Rule, protocol: str | None = None, where: Sequence[str] = (), allow_invalid: bool = False
+    study: RecordedStudy, rule: Rule, protocol: str | None = None, where: Sequence[str] = (), allow_invalid: bool = False
 ) -> Choice:
     """Applies a rule to a study, to its trials of one protocol tag and with parameters `where` ("field=value") if given.
 
@@ -212,7 +214,7 @@ def row_of(table: pd.DataFrame, index: str) -> pd.Series:
     return table.loc[[index]].iloc[0]
 
 
-def _wanted(study: Study, protocol: str | None, where: Sequence[str]) -> pd.DataFrame:
+def _wanted(study: RecordedStudy, protocol: str | None, where: Sequence[str]) -> pd.DataFrame:
     trials = study.trials
     if protocol is not None:
         trials = trials[trials["protocol_tag"] == protocol]
@@ -232,7 +234,7 @@ def _wanted(study: Study, protocol: str | None, where: Sequence[str]) -> pd.Data
     return trials
 
 
-def _one_protocol(candidates: pd.DataFrame, study: Study) -> pd.DataFrame:
+def _one_protocol(candidates: pd.DataFrame, study: RecordedStudy) -> pd.DataFrame:
     if candidates.empty:
         raise AnalysisError(f"{study.name}: no finished trial of an anonymized setting carries {' and '.join(FRONT_METRICS)}")
     if candidates["protocol"].nunique() == 1:
@@ -267,7 +269,7 @@ def _best(meeting: pd.DataFrame, rule: Rule) -> str | None:
     return str(meeting[list(keys)].round(9).sort_values(list(keys), ascending=ascending, kind="stable").index[0])
 
 
-def _nearest(candidates: pd.DataFrame, rule: Rule, study: Study) -> str:
+def _nearest(candidates: pd.DataFrame, rule: Rule, study: RecordedStudy) -> str:
     """One line: which setting comes nearest, and by how much it misses. Several bounds count in the spread of their metric."""
     rules = " and ".join(constraint.text() for constraint in rule.constraints) or f"a known {rule.prefer}"
     known = candidates.dropna(subset=list({c.metric for c in rule.constraints} | ({rule.prefer} if rule.prefer else set())))

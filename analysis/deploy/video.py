@@ -20,7 +20,7 @@ import numpy as np
 from av.video.reformatter import Colorspace
 from numpy.typing import NDArray
 
-from analysis.read.records import AnalysisError
+from analysis.read.store import AnalysisError
 
 Picture = NDArray[np.uint8]  # (H, W, 3) RGB
 

@@ -18,7 +18,8 @@ from mlflow.exceptions import MlflowException
 
 from analysis.deploy.select import row_of
 from analysis.read import attacks
-from analysis.read.records import AnalysisError, Study, open_store
+from analysis.read.store import AnalysisError, open_store
+from analysis.read.study import RecordedStudy
 from trainables import statistics
 from trainables.schema import ARTIFACT_ANSWERS, ATTACK, FINAL_METRICS
 from trainables.statistics import FEW_GROUPS, Comparison, ItemMetric, WeightedMetric, compare, estimate
@@ -81,7 +82,7 @@ def read_item_metrics(client: MlflowClient, run_id: str, folder: str | Path) -> 
     return found | ({} if worst is None else {attacks.WORST: worst})
 
 
-def compare_trials(study: Study, first: str, second: str, metrics: Sequence[str] = ()) -> list[Compared]:
+def compare_trials(study: RecordedStudy, first: str, second: str, metrics: Sequence[str] = ()) -> list[Compared]:
     """Compares two trials of a study, given by their run ids, in `metrics`, or in what both have answers of.
 
     Raises AnalysisError for a trial that is not there, a metric nobody has, and trials tested on other items.
@@ -99,7 +100,7 @@ def compare_trials(study: Study, first: str, second: str, metrics: Sequence[str]
     return [_compared(study, chosen, answers, name) for name in metrics or shown]
 
 
-def trial_of(study: Study, name: str, option: str = "--trial") -> pd.Series:
+def trial_of(study: RecordedStudy, name: str, option: str = "--trial") -> pd.Series:
     """The finished trial with this run id, or the only one whose id begins so. Raises AnalysisError."""
     found = [str(run_id) for run_id in study.trials.index if str(run_id).startswith(name)] if name else []
     if len(found) != 1:
@@ -108,7 +109,7 @@ def trial_of(study: Study, name: str, option: str = "--trial") -> pd.Series:
     return row_of(study.trials, found[0])
 
 
-def text(study: Study, first: str, second: str, compared: Sequence[Compared]) -> str:
+def text(study: RecordedStudy, first: str, second: str, compared: Sequence[Compared]) -> str:
     """The comparison as a reader wants it."""
     a, b = trial_of(study, first), trial_of(study, second)
     lines = [f"{study.name}", f"  A  {a['name']}  run {a.name}", f"  B  {b['name']}  run {b.name}"]
@@ -149,11 +150,13 @@ def _record(path: Path) -> Record:
     return found
 
 
-def _known(study: Study, metric: str) -> bool:
+def _known(study: RecordedStudy, metric: str) -> bool:
     return metric in study.trials and bool(study.trials[metric].notna().any())
 
 
-def _compared(study: Study, trials: Sequence[pd.Series], answers: Sequence[Mapping[str, ItemMetric]], metric: str) -> Compared:
+def _compared(
+    study: RecordedStudy, trials: Sequence[pd.Series], answers: Sequence[Mapping[str, ItemMetric]], metric: str
+) -> Compared:
     lacking = [str(trial["name"]) for trial, kept in zip(trials, answers, strict=True) if metric not in kept]
     items = None
     if not lacking:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from analysis.measure.pareto import Direction, Directions
-from analysis.read.records import RAW, AnalysisError
+from analysis.read.store import AnalysisError
+from analysis.read.trials import RAW
 from trainables.schema import FINAL_METRICS, Metric
 
 CHANCE_OF = {

@@ -12,7 +12,8 @@ import pandas as pd
 
 from analysis.measure.pareto import dominated_share, knee, non_dominated
 from analysis.measure.plane import CHANCE_IS_ZERO, UNBOUNDED, Plane, scale
-from analysis.read.records import PARAM, RAW, Study
+from analysis.read.study import RecordedStudy
+from analysis.read.trials import PARAM, RAW
 from trainables.schema import AP, FINAL_METRICS
 from trainables.statistics import Estimate, t_half_width
 
@@ -85,7 +86,7 @@ def settings_table(trials: pd.DataFrame, plane: Plane = DEFAULT) -> pd.DataFrame
     return settings.iloc[_order(settings)]
 
 
-def overlay(studies: Sequence[Study], each: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def overlay(studies: Sequence[RecordedStudy], each: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Trials and settings of one study or several, given the settings of each. Of several, `study` names each row's, and
     settings, baselines and protocols of different studies stay apart: their fronts lie beside one another, not in one."""
     if len(studies) == 1:
@@ -196,7 +197,7 @@ def answer(settings: pd.DataFrame, plane: Plane = DEFAULT) -> tuple[str, str]:
     return first, second
 
 
-def warnings_of(study: Study, settings: pd.DataFrame, plane: Plane = DEFAULT) -> list[str]:
+def warnings_of(study: RecordedStudy, settings: pd.DataFrame, plane: Plane = DEFAULT) -> list[str]:
     """What a reader must know before trusting the numbers, each as one sentence."""
     found = _warnings_of_runs(study)
     if study.trials.empty:
@@ -218,7 +219,7 @@ def warnings_of(study: Study, settings: pd.DataFrame, plane: Plane = DEFAULT) ->
     return found + _warnings_of_protocol(study.trials)
 
 
-def _warnings_of_plane(study: Study, plane: Plane) -> list[str]:
+def _warnings_of_plane(study: RecordedStudy, plane: Plane) -> list[str]:
     """Trials with a result that have no place in the plane; those without a result are counted elsewhere."""
     complete = study.complete
     found = []
@@ -279,7 +280,7 @@ def _warnings_of_protocol(trials: pd.DataFrame) -> list[str]:
     return found
 
 
-def missing_seeds(study: Study) -> list[str]:
+def missing_seeds(study: RecordedStudy) -> list[str]:
     """Settings that lack a seed other settings have, each as one sentence."""
     runs = pd.concat([study.trials[["label", "seed"]], study.unfinished[["label", "seed"]]], ignore_index=True).dropna()
     done = study.complete.groupby("label")["seed"].agg(set).to_dict()
@@ -292,7 +293,7 @@ def missing_seeds(study: Study) -> list[str]:
     ]
 
 
-def _warnings_of_runs(study: Study) -> list[str]:
+def _warnings_of_runs(study: RecordedStudy) -> list[str]:
     found = []
     if study.profile == "generated":
         found.append("The clips and images are generated: the figures show that the method runs, and nothing about real video.")

@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis.measure.settings import NEAR_CHANCE, of
 from analysis.paper.published import CHANCE_CMAP, JUDGED_BY, SCRATCH, Network, Printed, Role, Row, printed_cells
-from analysis.read.records import PARAM, RAW
+from analysis.read.trials import PARAM, RAW
 from search_spaces.plan import plan_study
 from search_spaces.profiles import PROFILES
 from search_spaces.protocols import Protocol

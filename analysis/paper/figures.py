@@ -16,7 +16,10 @@ from PIL import Image, UnidentifiedImageError
 
 from analysis.measure.settings import BUDGET, settings_table
 from analysis.paper.cells import report_blocks
-from analysis.read.records import RAW, AnalysisError, Study, fetch_artifact, read_curves
+from analysis.read.artifacts import fetch_artifact, read_curves
+from analysis.read.store import AnalysisError
+from analysis.read.study import RecordedStudy
+from analysis.read.trials import RAW
 from analysis.report.figures import (
     GREY,
     LOSSES,
@@ -54,7 +57,7 @@ def known_figure(which: str) -> str:
     return which
 
 
-def draw(which: str, study: Study) -> list[Drawn]:
+def draw(which: str, study: RecordedStudy) -> list[Drawn]:
     """Raises AnalysisError where the study has nothing to draw in the figure."""
     found = {"3": figure_3, "5": figure_5, "frames": frames}[which](study)
     if not found:
@@ -82,7 +85,7 @@ def save(drawn: Drawn, folder: str | Path) -> list[Path]:
     return paths
 
 
-def figure_3(study: Study) -> list[Drawn]:
+def figure_3(study: RecordedStudy) -> list[Drawn]:
     """Top-1 and cMAP against B with 95 % intervals, raw and chance as lines; the paper's points where it prints any."""
     settings = settings_table(study.trials)
     panels = [(metric, groups) for metric in ("top1", "cmap") if (groups := sweep_groups(settings, BUDGET, metric))]
@@ -108,7 +111,7 @@ def figure_3(study: Study) -> list[Drawn]:
     return [Drawn(f"figure3_{study.name}", figure, notes)]
 
 
-def figure_5(study: Study) -> list[Drawn]:
+def figure_5(study: RecordedStudy) -> list[Drawn]:
     """The losses of f_A, f_T and f_B over the epochs of the minimax stage, mean over seeds; six settings a figure."""
     settings = settings_table(study.trials)
     names = [str(setting) for setting in settings.index[settings["method"] != RAW]]
@@ -130,7 +133,7 @@ def figure_5(study: Study) -> list[Drawn]:
     return found
 
 
-def frames(study: Study) -> list[Drawn]:
+def frames(study: RecordedStudy) -> list[Drawn]:
     """Raw frames once, then a row of anonymized ones for each setting, of its first seed that has them.
 
     Settings tested on other videos follow under a raw row of their own.
@@ -156,7 +159,7 @@ def frames(study: Study) -> list[Drawn]:
     return [Drawn(f"frames_{study.name}", _strip_figure(rows), notes)] if rows else []
 
 
-def _halves(study: Study, setting: str) -> tuple[Pixels, Pixels] | None:
+def _halves(study: RecordedStudy, setting: str) -> tuple[Pixels, Pixels] | None:
     """Upper and lower half of the picture of a setting: raw and anonymized frames."""
     trials: pd.DataFrame = study.trials[study.trials["setting"] == setting].sort_values("seed")
     for run_id in trials.index:

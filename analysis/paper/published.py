@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from analysis.read.records import RAW
+from analysis.read.trials import RAW
 
 Role = Literal["action", "privacy"]
 

@@ -18,7 +18,9 @@ import pandas as pd
 from analysis.measure.settings import of, settings_table
 from analysis.paper.cells import ROLE_OF, SYMBOL, Block, Cell, Line, approximate, blocks_of, measured_on, spaces_of
 from analysis.paper.published import CHANCE_CMAP, TABLES, Printed
-from analysis.read.records import AnalysisError, StageSeconds, Study, list_studies, read_study, shown_uri, stage_seconds
+from analysis.read.artifacts import StageSeconds, stage_seconds
+from analysis.read.store import AnalysisError, shown_uri
+from analysis.read.study import RecordedStudy, list_studies, read_study
 from trainables.statistics import Estimate
 
 Format = Literal["text", "csv", "latex"]
@@ -112,7 +114,7 @@ def _read_table(number: int, profile: str | None, uri: str | None, there: Mappin
     return PaperTable(number, profile, store, tuple(spaces_of(number)), tuple(blocks), tuple(unfinished), seconds)
 
 
-def _without_result(study: Study) -> list[str]:
+def _without_result(study: RecordedStudy) -> list[str]:
     rows = study.unfinished[study.unfinished["state"] != "superseded"]
     return [f"{study.space}: {row['name']} ({row['state']}: {row['reason']})" for _, row in rows.iterrows()]
 

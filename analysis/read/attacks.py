@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
 
-from analysis.read.records import AnalysisError
+from analysis.read.store import AnalysisError
 from trainables import statistics
 from trainables.schema import (
     ARTIFACT_ATTACKS,

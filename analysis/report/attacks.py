@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from analysis.measure import settings as tables
 from analysis.read.attacks import EVALUATORS, WORST, invalid, names_of
-from analysis.read.records import RAW
+from analysis.read.trials import RAW
 from analysis.report import figures
 from analysis.report.page import Section, Table, picture
 from trainables.schema import ATTACK, ATTACK_HIGH, ATTACK_LOW, ATTACK_NULL, ATTACK_RAW, ATTACK_VALID

@@ -10,7 +10,9 @@ import pandas as pd
 
 from analysis.measure.plane import Plane
 from analysis.measure.settings import of, shown, varying
-from analysis.read.records import PARAM, Study, is_database, shown_uri
+from analysis.read.store import is_database, shown_uri
+from analysis.read.study import RecordedStudy
+from analysis.read.trials import PARAM
 from analysis.report.figures import STUDY, Mark
 from trainables.schema import FINAL_METRICS
 from trainables.statistics import Estimate
@@ -42,7 +44,7 @@ class Card:
 
 
 def cards(
-    studies: Sequence[Study],
+    studies: Sequence[RecordedStudy],
     trials: pd.DataFrame,
     settings: pd.DataFrame,
     plane: Plane,
@@ -75,7 +77,7 @@ def cards(
     return found
 
 
-def where_runs_are(study: Study) -> str:
+def where_runs_are(study: RecordedStudy) -> str:
     """The command that shows the runs of a database in a browser; empty where a server does it already."""
     return f"mlflow server --backend-store-uri {shown_uri(study.tracking_uri)}" if is_database(study.tracking_uri) else ""
 
@@ -91,7 +93,7 @@ def _figures(row: pd.Series, plane: Plane, is_mean: bool) -> list[tuple[str, str
     return found
 
 
-def _link(study: Study, run_id: str, seed: object) -> RunLink:
+def _link(study: RecordedStudy, run_id: str, seed: object) -> RunLink:
     uri = shown_uri(study.tracking_uri).rstrip("/")
     served = uri.startswith(("http://", "https://"))
     return RunLink(f"seed {seed}", run_id, f"{uri}/#/experiments/{study.experiment_id}/runs/{run_id}" if served else "")

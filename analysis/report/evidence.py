@@ -30,7 +30,9 @@ from PIL import Image, UnidentifiedImageError
 from analysis.deploy.select import row_of
 from analysis.measure.compare import read_item_metrics
 from analysis.read.attacks import RISKS, VALID, WORST, AttackRecord, Control, read_attacks
-from analysis.read.records import PARAM, RAW, AnalysisError, Study, open_store, read_study, shown_uri
+from analysis.read.store import AnalysisError, open_store, shown_uri
+from analysis.read.study import RecordedStudy, read_study
+from analysis.read.trials import PARAM, RAW
 from analysis.report import figures
 from trainables import statistics
 from trainables.schema import (
@@ -230,7 +232,7 @@ def data_of(evidence: Evidence) -> dict[str, Any]:
     return cleaned
 
 
-def _study_of(client: MlflowClient, run_id: str) -> Study:
+def _study_of(client: MlflowClient, run_id: str) -> RecordedStudy:
     """The study a run belongs to. Raises AnalysisError unless the run has a result there."""
     try:
         run = client.get_run(run_id)
@@ -248,7 +250,7 @@ def _study_of(client: MlflowClient, run_id: str) -> Study:
 
 
 def _gathered(
-    study: Study,
+    study: RecordedStudy,
     trial: pd.Series,
     attacks: Sequence[AttackRecord],
     answers: Mapping[str, ItemMetric],
@@ -294,7 +296,7 @@ def _gathered(
     )
 
 
-def _raw_of(study: Study, trial: pd.Series) -> pd.DataFrame:
+def _raw_of(study: RecordedStudy, trial: pd.Series) -> pd.DataFrame:
     """The raw trials that were measured alike: same protocol, same judges."""
     from analysis.measure.settings import PROTOCOL
 
@@ -339,7 +341,7 @@ def _findings(
     return sorted(found, key=lambda finding: (finding.status == "invalid", -finding.leakage))
 
 
-def _alarm(study: Study, trial: pd.Series, attacks: Sequence[AttackRecord]) -> list[str]:
+def _alarm(study: RecordedStudy, trial: pd.Series, attacks: Sequence[AttackRecord]) -> list[str]:
     found = []
     broken = [attack.title for attack in attacks if not attack.valid]
     if broken or trial.get(VALID) == 0:
@@ -362,7 +364,7 @@ def _alarm(study: Study, trial: pd.Series, attacks: Sequence[AttackRecord]) -> l
 
 
 def _short(
-    study: Study, trial: pd.Series, findings: Sequence[Finding], utility: Sequence[Utility], alike: pd.DataFrame
+    study: RecordedStudy, trial: pd.Series, findings: Sequence[Finding], utility: Sequence[Utility], alike: pd.DataFrame
 ) -> list[str]:
     """What somebody takes along who reads no further."""
     sentences = []
@@ -425,7 +427,7 @@ def _seeds(alike: pd.DataFrame) -> list[str]:
     return found
 
 
-def _anonymizer(study: Study, trial: pd.Series, record: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _anonymizer(study: RecordedStudy, trial: pd.Series, record: Mapping[str, Any]) -> list[tuple[str, str]]:
     method = str(trial["method"])
     found = [
         ("What it does", _METHODS.get(method, f"The method {method} of this project or of a plug-in; see its documentation."))
@@ -500,7 +502,11 @@ def _result(attack: AttackRecord) -> str:
 
 
 def _limits(
-    study: Study, trial: pd.Series, attacks: Sequence[AttackRecord], intervals: Mapping[str, Interval], alike: pd.DataFrame
+    study: RecordedStudy,
+    trial: pd.Series,
+    attacks: Sequence[AttackRecord],
+    intervals: Mapping[str, Interval],
+    alike: pd.DataFrame,
 ) -> list[str]:
     """What this does not show, in plain words."""
     found = []
@@ -590,7 +596,7 @@ def _versions() -> str:
     return ", ".join(found) + " (the trial itself may have run with others)"
 
 
-def _commands(study: Study, trial: pd.Series, attacks: Sequence[AttackRecord]) -> list[str]:
+def _commands(study: RecordedStudy, trial: pd.Series, attacks: Sequence[AttackRecord]) -> list[str]:
     names = ",".join(sorted(attack.name for attack in attacks))
     data = [] if study.profile == "generated" else ["--data-root", "DATA"]
     attacked = ["--attacks", names] if names else []

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from analysis.measure.pareto import attainment, non_dominated, step_line, without_gaps
 from analysis.measure.plane import CHANCE_IS_ZERO, CHANCE_OF, UNBOUNDED, Plane, scale
 from analysis.measure.settings import BUDGET, DEFAULT, WEIGHT, attributes, of, shown
-from analysis.read.records import PARAM, RAW
+from analysis.read.trials import PARAM, RAW
 from trainables.schema import AP, AP_CHANCE, FINAL_METRICS
 from trainables.statistics import Estimate, estimate
 

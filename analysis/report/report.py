@@ -23,8 +23,11 @@ from analysis.measure.pareto import covered
 from analysis.measure.plane import Plane, corner
 from analysis.paper import cells
 from analysis.paper.published import Printed
+from analysis.read.artifacts import fetch_artifact, read_curves, read_records
 from analysis.read.attacks import invalid
-from analysis.read.records import PARAM, RAW, AnalysisError, Study, fetch_artifact, read_curves, read_records, shown_uri
+from analysis.read.store import AnalysisError, shown_uri
+from analysis.read.study import RecordedStudy
+from analysis.read.trials import PARAM, RAW
 from analysis.report import attacks, figures
 from analysis.report.cards import Card, cards, where_runs_are
 from analysis.report.page import Picture, Section, Table, picture
@@ -45,7 +48,7 @@ _IDLE = {"starting": "starting workers", "waiting": "waiting for stages of other
 class Part:
     """What the page says of one study, in reading order."""
 
-    study: Study
+    study: RecordedStudy
     store: str
     where_runs_are: str
     answer: tuple[str, str]
@@ -95,10 +98,10 @@ class Page:
 
 
 def write_report(
-    study: Study,
+    study: RecordedStudy,
     out: str | Path,
     plane: Plane = DEFAULT,
-    compared: Sequence[Study] = (),
+    compared: Sequence[RecordedStudy] = (),
     each: Sequence[pd.DataFrame] = (),
 ) -> Path:
     """Writes report.html, its figures as PNG and PDF, trials.csv, settings.csv and, with seeds enough, attainment.csv into
@@ -140,7 +143,7 @@ def _pictures(page: Page) -> Iterator[Picture]:
         yield from part.pictures
 
 
-def every_run(studies: Sequence[Study]) -> pd.DataFrame:
+def every_run(studies: Sequence[RecordedStudy]) -> pd.DataFrame:
     """Trials and unfinished runs in one table, with `state`: no run is missing from trials.csv."""
     found = []
     for study in studies:
@@ -187,7 +190,7 @@ def render(page: Page) -> str:
     return environment.get_template("report.html.j2").render(page=page, script=Markup(script), script_hash=digest, style=style)
 
 
-def build_page(studies: Sequence[Study], each: Sequence[pd.DataFrame], plane: Plane = DEFAULT) -> Page:
+def build_page(studies: Sequence[RecordedStudy], each: Sequence[pd.DataFrame], plane: Plane = DEFAULT) -> Page:
     """Gathers the page: reads curves, frames and records of the settings that are shown. `each`: the settings of each."""
     trials, settings = tables.overlay(studies, each)
     wide, marks = figures.front_figure(trials, settings, plane)
@@ -216,7 +219,7 @@ def build_page(studies: Sequence[Study], each: Sequence[pd.DataFrame], plane: Pl
     )
 
 
-def _part(study: Study, settings: pd.DataFrame, plane: Plane, prefix: str) -> Part:
+def _part(study: RecordedStudy, settings: pd.DataFrame, plane: Plane, prefix: str) -> Part:
     """One study's own sections; the files of its figures begin with `prefix`."""
     trials = study.trials
     losses, losses_note = _losses(study, settings, plane)
@@ -259,7 +262,7 @@ def _part(study: Study, settings: pd.DataFrame, plane: Plane, prefix: str) -> Pa
     )
 
 
-def _evidence(study: Study, settings: pd.DataFrame) -> list[Section]:
+def _evidence(study: RecordedStudy, settings: pd.DataFrame) -> list[Section]:
     """Sections that other modules have to say on a study, after the attributes: a function each, None where it has nothing."""
     return [section] if (section := attacks.section(study.trials, settings)) else []
 
@@ -496,7 +499,7 @@ def _attribute_table(trials: pd.DataFrame, settings: pd.DataFrame, plane: Plane,
     return Table(caption.strip(), ["setting", "n", *names], rows)
 
 
-def _losses(study: Study, settings: pd.DataFrame, plane: Plane) -> tuple[list[Picture], str]:
+def _losses(study: RecordedStudy, settings: pd.DataFrame, plane: Plane) -> tuple[list[Picture], str]:
     trained = settings[settings["method"] != RAW]
     shown = _of_interest(trained, len(figures.PALETTE), plane)
     run_ids = [str(run_id) for setting in shown.index for run_id in study.trials.index[study.trials["setting"] == setting]]
@@ -511,7 +514,7 @@ def _losses(study: Study, settings: pd.DataFrame, plane: Plane) -> tuple[list[Pi
     )
 
 
-def _frames(study: Study, settings: pd.DataFrame, plane: Plane) -> tuple[list[Picture], str]:
+def _frames(study: RecordedStudy, settings: pd.DataFrame, plane: Plane) -> tuple[list[Picture], str]:
     """Raw above anonymized frames, of the first seed of each setting that has them; what is left out is said."""
     pictures: list[Picture] = []
     lacking, size = [], 0
@@ -606,7 +609,7 @@ def _signed(value: float) -> str:
     return f"{100 * value:+z.1f}".replace("-", "−")
 
 
-def _published_note(study: Study, blocks: Sequence[cells.Block]) -> str:
+def _published_note(study: RecordedStudy, blocks: Sequence[cells.Block]) -> str:
     """What of the paper's figures is computed or doubtful, and in what the study differs: said once each."""
     lines = [line for block in blocks for line in block.lines if cells.in_both(line)]
     notes = ["Leakage of the paper is computed from its cMAP and the chance level of its test data, which it does not print."]
@@ -626,7 +629,7 @@ def _published_note(study: Study, blocks: Sequence[cells.Block]) -> str:
     return " ".join(notes)
 
 
-def _ran_table(study: Study) -> Table:
+def _ran_table(study: RecordedStudy) -> Table:
     states = every_run([study])
     rows = []
     labels = states["label"].unique()
@@ -646,7 +649,7 @@ def _ran_table(study: Study) -> Table:
     return Table(caption, ("setting", "finished", "seeds", "otherwise", "seconds a trial"), rows)
 
 
-def _unfinished_table(study: Study) -> Table | None:
+def _unfinished_table(study: RecordedStudy) -> Table | None:
     """Every reason is there; of many trials with the same one, the first few."""
     told = study.unfinished
     if len(told) > _MOST_ROWS:
@@ -665,7 +668,7 @@ def _when(started: pd.Timestamp) -> str:
     return "–" if pd.isna(started) else f"{started:%Y-%m-%d %H:%M}"
 
 
-def _measured_table(study: Study, settings: pd.DataFrame, plane: Plane) -> Table:
+def _measured_table(study: RecordedStudy, settings: pd.DataFrame, plane: Plane) -> Table:
     """With what and on what: as the records of the settings that are shown say it."""
     trials = study.trials
     shown = _of_interest(settings, _MOST_RECORDS, plane).index

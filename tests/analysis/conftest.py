@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from analysis.read.records import Study, read_study
+from analysis.read.study import RecordedStudy, read_study
 from tests.support.fake_studies import FakeTrial, planned_trials, sweep_of_budget, write_study
 
 
@@ -33,7 +33,7 @@ def store(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def study(store: str) -> Study:
+def study(store: str) -> RecordedStudy:
     return read_study("ablation_B", tracking_uri=store)
 
 
@@ -57,14 +57,14 @@ def paper_store(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture
-def make_study(empty_store: Path, tmp_path: Path) -> Callable[..., Study]:
+def make_study(empty_store: Path, tmp_path: Path) -> Callable[..., RecordedStudy]:
     """Writes trials into a store of the test's own and reads them back as a study."""
     shutil.copy(empty_store, tmp_path / "mlflow.db")
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
 
     def make(
         trials: list[FakeTrial], space: str = "toy", profile: str = "small", plan: list[dict[str, Any]] | None = None
-    ) -> Study:
+    ) -> RecordedStudy:
         write_study(uri, tmp_path / "artifacts", space, profile, trials, plan)
         return read_study(space, profile, uri)
 

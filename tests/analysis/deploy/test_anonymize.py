@@ -21,7 +21,7 @@ from analysis.deploy import video
 from analysis.deploy.anonymize import Flicker, Options, anonymize, anonymize_video, anonymized
 from analysis.deploy.anonymizers import TorchModel
 from analysis.deploy.video import VideoInput
-from analysis.read.records import AnalysisError
+from analysis.read.store import AnalysisError
 from trainables.config import AnonymizerConfig
 from trainables.models.anonymizers import build_anonymizer
 

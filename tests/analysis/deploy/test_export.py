@@ -16,12 +16,13 @@ from analysis.__main__ import main
 from analysis.deploy import export
 from analysis.deploy.anonymizers import Stored, load_model, read_stored
 from analysis.deploy.export import checked_onnx, parse_size
-from analysis.read.records import AnalysisError, Study
+from analysis.read.store import AnalysisError
+from analysis.read.study import RecordedStudy
 from tests.support.fake_studies import FakeTrial, metrics
 from trainables.config import AnonymizerConfig
 from trainables.models.anonymizers import build_anonymizer
 
-Maker = Callable[..., Study]
+Maker = Callable[..., RecordedStudy]
 NARROW = AnonymizerConfig(encoder="narrow", depth=2, decoder_channels=(8, 4))
 
 
@@ -43,7 +44,7 @@ def stored(folder: Path, config: AnonymizerConfig = NARROW) -> Path:
     return path
 
 
-def with_file(study: Study, path: Path) -> str:
+def with_file(study: RecordedStudy, path: Path) -> str:
     """The run id of the study's first trial, which now has this anonymizer."""
     run_id = str(study.trials.index[0])
     MlflowClient(tracking_uri=study.tracking_uri).log_artifact(run_id, str(path), "anonymizer")

@@ -14,12 +14,13 @@ from mlflow import MlflowClient
 from analysis.__main__ import main
 from analysis.deploy.anonymizers import load_model
 from analysis.deploy.select import Choice, choice_text, choose, median_trial, parse_constraint, parse_rule
-from analysis.read.records import AnalysisError, Study, read_study
+from analysis.read.store import AnalysisError
+from analysis.read.study import RecordedStudy, read_study
 from tests.support.fake_studies import FakeTrial, metrics, write_study
 from trainables.config import AnonymizerConfig
 from trainables.models.anonymizers import build_anonymizer
 
-Maker = Callable[..., Study]
+Maker = Callable[..., RecordedStudy]
 NARROW = AnonymizerConfig(encoder="narrow", depth=2, decoder_channels=(8, 4))
 
 
@@ -40,7 +41,7 @@ def trials_of(points: dict[str, tuple[float, float]], seeds: int = 3, wobble: fl
 
 
 @pytest.fixture(scope="module")
-def front(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+def front(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> RecordedStudy:
     """Settings of FRONT that tests only read."""
     folder = tmp_path_factory.mktemp("front")
     shutil.copy(empty_store, folder / "mlflow.db")
@@ -52,7 +53,9 @@ def front(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
 FRONT = {"a": (0.90, 0.6), "b": (0.88, 0.3), "c": (0.60, 0.1), "d": (0.70, 0.5)}
 
 
-def chosen(study: Study, at_most: Sequence[str] = (), at_least: Sequence[str] = (), prefer: str | None = "top1") -> Choice:
+def chosen(
+    study: RecordedStudy, at_most: Sequence[str] = (), at_least: Sequence[str] = (), prefer: str | None = "top1"
+) -> Choice:
     return choose(study, parse_rule(at_most, at_least, prefer, prefer is None))
 
 
@@ -71,7 +74,7 @@ def chosen(study: Study, at_most: Sequence[str] = (), at_least: Sequence[str] = 
         (["leakage=0.55"], ["top1=0.65"], "leakage", "b"),
     ],
 )
-def test_rules(front: Study, at_most: list[str], at_least: list[str], prefer: str | None, expected: str) -> None:
+def test_rules(front: RecordedStudy, at_most: list[str], at_least: list[str], prefer: str | None, expected: str) -> None:
     assert chosen(front, at_most, at_least, prefer).setting["label"] == expected
 
 
@@ -100,7 +103,7 @@ def test_the_best_gives_up_nothing(make_study: Maker) -> None:
     assert "nothing in leakage above chance: it has the lowest" in text
 
 
-def test_nothing_meets_it_names_the_nearest(front: Study) -> None:
+def test_nothing_meets_it_names_the_nearest(front: RecordedStudy) -> None:
     with pytest.raises(AnalysisError) as caught:
         chosen(front, ["leakage=0.05"])
     assert str(caught.value) == (
@@ -109,7 +112,7 @@ def test_nothing_meets_it_names_the_nearest(front: Study) -> None:
     )
 
 
-def test_nearest_of_two_bounds(front: Study) -> None:
+def test_nearest_of_two_bounds(front: RecordedStudy) -> None:
     with pytest.raises(AnalysisError, match=r"nearest is b with 30\.0 ± 0\.0 % \(n = 3\), 5\.0 points too much$"):
         chosen(front, ["leakage=0.25"], ["top1=0.85"])
 
@@ -207,7 +210,7 @@ def test_wrong_rules(prefer: str | None, knee: bool) -> None:
         parse_rule([], [], prefer, knee)
 
 
-def test_command(front: Study, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command(front: RecordedStudy, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["select", "--space", "toy", "--tracking-uri", front.tracking_uri]
     assert main([*command, "--max", "leakage=0.35", "--prefer", "top1"]) == 0
     assert capsys.readouterr().out.startswith("toy.small: b\n")

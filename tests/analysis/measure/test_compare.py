@@ -7,11 +7,12 @@ import pytest
 from analysis.__main__ import main
 from analysis.measure.compare import compare_trials, text
 from analysis.read.attacks import AttackRecord, Control, item_metric
-from analysis.read.records import AnalysisError, Study
+from analysis.read.store import AnalysisError
+from analysis.read.study import RecordedStudy
 from tests.support.fake_attacks import GROUPS, VIDEOS, action_answers, attack, attribute_answers, broken, figures_of, log
 from tests.support.fake_studies import FakeTrial, metrics
 
-Maker = Callable[..., Study]
+Maker = Callable[..., RecordedStudy]
 UNKNOWN = {
     **dict.fromkeys(("name", "title", "question", "risk", "measure"), ""),
     **dict.fromkeys(("score", "low", "high"), 0.0),
@@ -20,7 +21,7 @@ UNKNOWN = {
 
 
 @pytest.fixture
-def two(make_study: Maker) -> tuple[Study, str, str]:
+def two(make_study: Maker) -> tuple[RecordedStudy, str, str]:
     """Settings a and b with seeds 0 to 2; answers of seed 0: a is right on 12 more videos of 40, and leaks less."""
     a, b = attribute_answers(0.95), attribute_answers(0.6)
     records = {"a": [attack("linkage", 0.6, risk="linkability")], "b": [attack("linkage", 0.9, risk="linkability")]}
@@ -43,7 +44,7 @@ def two(make_study: Maker) -> tuple[Study, str, str]:
     return study, ids[0], ids[1]
 
 
-def test_metrics_of_the_trial_come_back_from_its_answers(two: tuple[Study, str, str]) -> None:
+def test_metrics_of_the_trial_come_back_from_its_answers(two: tuple[RecordedStudy, str, str]) -> None:
     study, a, b = two
     found = {each.metric: each for each in compare_trials(study, a, b)}
     assert list(found) == ["top1", "leakage", "worst_leakage", "attack.linkage"]
@@ -56,7 +57,7 @@ def test_metrics_of_the_trial_come_back_from_its_answers(two: tuple[Study, str, 
     assert found["top1"].by_seed == pytest.approx({0: 0.3, 1: 0.31, 2: 0.32})
 
 
-def test_command(two: tuple[Study, str, str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_command(two: tuple[RecordedStudy, str, str], capsys: pytest.CaptureFixture[str]) -> None:
     study, a, b = two
     command = ["compare", "--space", "toy", "--tracking-uri", study.tracking_uri, "--trial", a, "--trial", b[:12]]
     assert main([*command, "--metric", "top1"]) == 0
@@ -101,7 +102,7 @@ def test_what_cannot_be_compared_is_said(make_study: Maker) -> None:
             compare_trials(study, *wrong)
 
 
-def test_trials_tested_on_other_items(two: tuple[Study, str, str]) -> None:
+def test_trials_tested_on_other_items(two: tuple[RecordedStudy, str, str]) -> None:
     study, a, _ = two
     other = str(study.trials.index[(study.trials["label"] == "b") & (study.trials["seed"] == 1)][0])
     answers = action_answers([True] * 40) | {"items": [f"other {video}" for video in VIDEOS]}

@@ -8,11 +8,12 @@ import pytest
 from analysis.measure.pareto import covered
 from analysis.measure.plane import Corner, Plane, corner, scale
 from analysis.measure.settings import settings_table
-from analysis.read.records import AnalysisError, Study
+from analysis.read.store import AnalysisError
+from analysis.read.study import RecordedStudy
 from tests.support.fake_studies import FakeTrial, metrics
 from trainables.schema import FINAL_METRICS
 
-Maker = Callable[..., Study]
+Maker = Callable[..., RecordedStudy]
 NBSP = "\N{NO-BREAK SPACE}"
 
 

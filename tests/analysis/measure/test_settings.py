@@ -9,11 +9,11 @@ from scipy import stats
 
 from analysis.measure.plane import Plane
 from analysis.measure.settings import answer, common, headline, missing_seeds, of, settings_table, varying, warnings_of
-from analysis.read.records import Study
+from analysis.read.study import RecordedStudy
 from tests.support.fake_studies import FakeTrial, metrics, on_clips
 from trainables.statistics import Estimate, change, estimate
 
-Maker = Callable[..., Study]
+Maker = Callable[..., RecordedStudy]
 
 
 def repeated(label: str, pairs: list[tuple[float, float]], method: str = "penalty", **more: object) -> list[FakeTrial]:
@@ -58,7 +58,7 @@ def test_printed_estimates_say_how_sure_they_are() -> None:
     assert Estimate(0.4567, 0.01, 2).text(percent=False, digits=3) == "0.457 ± 0.010"
 
 
-def test_settings_of_the_sweep(study: Study) -> None:
+def test_settings_of_the_sweep(study: RecordedStudy) -> None:
     settings = settings_table(study.trials)
     assert settings["label"].tolist()[0] == "raw"
     assert settings["label"].tolist()[1:] == [
@@ -88,13 +88,13 @@ def test_settings_of_the_sweep(study: Study) -> None:
     assert math.isnan(settings.loc["B=1 lambda=1", "dominated"])
 
 
-def test_parameters(study: Study) -> None:
+def test_parameters(study: RecordedStudy) -> None:
     assert varying(study.trials)["minimax.distortion_budget"] == ["0.0", "0.3", "0.5", "0.9", "1.0"]
     assert "seed" not in varying(study.trials) | common(study.trials)
     assert common(study.trials)["clip.frames"] == "16"
 
 
-def test_answer_takes_the_least_leakage_near_raw(study: Study) -> None:
+def test_answer_takes_the_least_leakage_near_raw(study: RecordedStudy) -> None:
     settings = settings_table(study.trials)
     best = headline(settings)
     assert best is not None
@@ -106,7 +106,7 @@ def test_answer_takes_the_least_leakage_near_raw(study: Study) -> None:
     assert "−4" in second
 
 
-def test_answer_in_other_axes(study: Study) -> None:
+def test_answer_in_other_axes(study: RecordedStudy) -> None:
     plane = Plane("top5", "clip_leakage")
     settings = settings_table(study.trials, plane)
     first, second = answer(settings, plane)
@@ -185,7 +185,7 @@ def test_only_equal_classifiers_are_compared(make_study: Maker) -> None:
     assert "No raw trial was measured the same way as a c3d" in warnings
 
 
-def test_warnings(study: Study, make_study: Maker) -> None:
+def test_warnings(study: RecordedStudy, make_study: Maker) -> None:
     found = " ".join(warnings_of(study, settings_table(study.trials)))
     assert "generated" in found
     assert "3 trials failed, stopped or finished without a result" in found
@@ -227,7 +227,7 @@ def test_lambda_zero_has_no_penalty_to_bind(make_study: Maker) -> None:
     assert "never bound" not in " ".join(warnings_of(study, settings_table(study.trials)))
 
 
-def test_missing_seeds(study: Study) -> None:
+def test_missing_seeds(study: RecordedStudy) -> None:
     assert missing_seeds(study) == ["B=1 lambda=1: no result for seeds 0, 1, 2"]
 
 

@@ -10,10 +10,10 @@ from PIL import Image
 
 from analysis.__main__ import main
 from analysis.paper.figures import figure_3, figure_5, frames
-from analysis.read.records import Study
+from analysis.read.study import RecordedStudy
 from tests.support.fake_studies import FakeTrial, frames_png, metrics
 
-Maker = Callable[..., Study]
+Maker = Callable[..., RecordedStudy]
 
 
 def two_rows(above: int, below: int) -> bytes:
@@ -38,7 +38,7 @@ def test_files_exist_and_are_not_blank(
     assert {"3": "the paper's points", "5": "no loss curves: B=1 lambda=1", "frames": "no frames: B=1 lambda=1"}[which] in said
 
 
-def test_figure_3_holds_ours_the_papers_and_both_chances(study: Study) -> None:
+def test_figure_3_holds_ours_the_papers_and_both_chances(study: RecordedStudy) -> None:
     (drawn,) = figure_3(study)
     top1, cmap = drawn.figure.axes
     ours = top1.containers[0].lines[0]

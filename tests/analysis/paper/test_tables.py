@@ -14,11 +14,12 @@ from analysis.__main__ import main
 from analysis.measure.settings import settings_table
 from analysis.paper.cells import Block, Line, report_blocks
 from analysis.paper.tables import PaperTable, as_csv, as_latex, as_text, escaped, not_run, read_tables, total_seconds
-from analysis.read.records import StageSeconds, Study, list_studies, stage_seconds
+from analysis.read.artifacts import StageSeconds, stage_seconds
+from analysis.read.study import RecordedStudy, list_studies
 from tests.support import ROOT
 from tests.support.fake_studies import FakeTrial, metrics, planned_trials
 
-Maker = Callable[..., Study]
+Maker = Callable[..., RecordedStudy]
 
 GOLDEN = """\
 f_A, f_T' and f_B' on UCF101 split 1 and VISPR1, tested on their test sets [known_ucf101; space ablation_lambda]
@@ -300,7 +301,7 @@ def test_the_report_of_an_unregistered_space_has_nothing_beside_it(make_study: M
     assert report_blocks("my_own", "small", settings_table(study.trials)) == []
 
 
-def test_the_report_of_a_sweep_stands_beside_table_1(study: Study) -> None:
+def test_the_report_of_a_sweep_stands_beside_table_1(study: RecordedStudy) -> None:
     (block,) = report_blocks("ablation_B", "generated", settings_table(study.trials))
     both = [line for line in block.lines if line.ours is not None]
     assert [line.name for line in both] == ["raw", *(f"ours B={b} lambda=1" for b in (0.3, 0.5, 0.9))]

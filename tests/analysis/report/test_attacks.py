@@ -11,13 +11,14 @@ from analysis.deploy.select import choice_text, choose, parse_rule
 from analysis.measure.plane import Plane
 from analysis.measure.settings import settings_table
 from analysis.read.attacks import invalid
-from analysis.read.records import AnalysisError, Study
+from analysis.read.store import AnalysisError
+from analysis.read.study import RecordedStudy
 from analysis.report import attacks
 from analysis.report.report import write_report
 from tests.support.fake_attacks import attack, attacked, broken
 from tests.support.fake_studies import FakeTrial, metrics
 
-Maker = Callable[..., Study]
+Maker = Callable[..., RecordedStudy]
 
 
 def trials(seeds: int = 2, invalid: str = "") -> list[FakeTrial]:

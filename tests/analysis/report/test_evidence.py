@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from analysis.__main__ import main
-from analysis.read.records import AnalysisError, Study, read_study
+from analysis.read.store import AnalysisError
+from analysis.read.study import RecordedStudy, read_study
 from analysis.report.evidence import Evidence, data_of, read_evidence, render
 from tests.support.browser import CHROMIUM, Browser
 from tests.support.fake_attacks import action_answers, attack, attacked, attribute_answers, broken, figures_of, log
 from tests.support.fake_studies import FakeTrial, frames_png, metrics, write_study
 
-Maker = Callable[..., Study]
+Maker = Callable[..., RecordedStudy]
 HOSTILE = '<script>alert(1)</script> & "quoted" {{ 7 * 7 }} \N{RIGHT-TO-LEFT OVERRIDE}' + "long" * 40
 
 
@@ -28,7 +29,7 @@ def records(level: float) -> list[dict[str, object]]:
 
 
 @pytest.fixture(scope="module")
-def studied(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, dict[str, str]]:
+def studied(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[RecordedStudy, dict[str, str]]:
     """Label -> run id of seed 0: raw, an anonymizer with two seeds, one with a broken attack, one never attacked."""
     folder = tmp_path_factory.mktemp("evidence")
     shutil.copy(empty_store, folder / "mlflow.db")
@@ -56,7 +57,7 @@ def studied(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
     return study, ids
 
 
-def evidence(studied: tuple[Study, dict[str, str]], label: str) -> Evidence:
+def evidence(studied: tuple[RecordedStudy, dict[str, str]], label: str) -> Evidence:
     return read_evidence(studied[1][label], studied[0].tracking_uri)
 
 
@@ -64,7 +65,7 @@ def words(page: str) -> str:
     return " ".join(re.sub(r"<[^>]+>", " ", page.partition("</style>")[2]).split())
 
 
-def test_the_page_says_what_was_found_and_how_sure_it_is(studied: tuple[Study, dict[str, str]]) -> None:
+def test_the_page_says_what_was_found_and_how_sure_it_is(studied: tuple[RecordedStudy, dict[str, str]]) -> None:
     found = evidence(studied, "good")
     page = words(render(found))
     for expected in (
@@ -96,20 +97,20 @@ def test_the_page_says_what_was_found_and_how_sure_it_is(studied: tuple[Study, d
     assert titles[-1] == "Some test videos"
 
 
-def test_every_figure_stands_with_its_interval_or_number(studied: tuple[Study, dict[str, str]]) -> None:
+def test_every_figure_stands_with_its_interval_or_number(studied: tuple[RecordedStudy, dict[str, str]]) -> None:
     """What is compared, anonymized against raw, one attacker against another, says how sure it is."""
     for finding in evidence(studied, "good").findings:
         assert finding.low <= finding.leakage <= finding.high
         assert re.search(r"interval|n = \d", finding.raw_text)
 
 
-def test_items_without_a_source_are_said_to_count_as_independent(studied: tuple[Study, dict[str, str]]) -> None:
+def test_items_without_a_source_are_said_to_count_as_independent(studied: tuple[RecordedStudy, dict[str, str]]) -> None:
     independent = "each counts as independent"
     assert independent not in words(render(evidence(studied, "good")))
     assert independent in words(render(evidence(studied, HOSTILE)))
 
 
-def test_missed_controls_are_seen_before_anything_else(studied: tuple[Study, dict[str, str]]) -> None:
+def test_missed_controls_are_seen_before_anything_else(studied: tuple[RecordedStudy, dict[str, str]]) -> None:
     found = evidence(studied, "invalid")
     page = words(render(found))
     assert found.alarm[0].startswith("INVALID FIGURES. A check built into the tests failed for: Retrained classifiers.")
@@ -121,7 +122,7 @@ def test_missed_controls_are_seen_before_anything_else(studied: tuple[Study, dic
     assert "Retrained classifiers: INVALID" in page
 
 
-def test_a_trial_without_attacks_says_what_is_missing(studied: tuple[Study, dict[str, str]]) -> None:
+def test_a_trial_without_attacks_says_what_is_missing(studied: tuple[RecordedStudy, dict[str, str]]) -> None:
     page = words(render(evidence(studied, "bare")))
     assert page.index("EVIDENCE IS MISSING") < page.index("In short")
     assert "--attacks standard" in page
@@ -131,14 +132,14 @@ def test_a_trial_without_attacks_says_what_is_missing(studied: tuple[Study, dict
     assert "No frames were recorded" in page
 
 
-def test_hostile_names_are_text(studied: tuple[Study, dict[str, str]]) -> None:
+def test_hostile_names_are_text(studied: tuple[RecordedStudy, dict[str, str]]) -> None:
     page = render(evidence(studied, HOSTILE))
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "49" not in re.findall(r"quoted.{0,20}", page)[0]
 
 
-def test_data(studied: tuple[Study, dict[str, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_data(studied: tuple[RecordedStudy, dict[str, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study, ids = studied
     command = [
         "evidence",
@@ -161,7 +162,7 @@ def test_data(studied: tuple[Study, dict[str, str]], tmp_path: Path, capsys: pyt
 
 
 def test_what_has_no_evidence_is_one_line(
-    studied: tuple[Study, dict[str, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    studied: tuple[RecordedStudy, dict[str, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     study, ids = studied
     lost = str(study.unfinished["run_id"].iloc[0])
@@ -194,7 +195,7 @@ class TestBrowser:
 
     @pytest.mark.parametrize("label", ["good", "invalid", "bare", HOSTILE])
     def test_nothing_is_asked_for_and_nothing_is_cut(
-        self, studied: tuple[Study, dict[str, str]], tmp_path: Path, browser: Browser, label: str
+        self, studied: tuple[RecordedStudy, dict[str, str]], tmp_path: Path, browser: Browser, label: str
     ) -> None:
         page = tmp_path / "evidence.html"
         page.write_text(render(evidence(studied, label)), encoding="utf-8")

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from analysis.read.records import Study
+from analysis.read.study import RecordedStudy
 from analysis.report.report import write_report
 from tests.support.fake_studies import FakeTrial, metrics, on_clips
 
@@ -50,7 +50,7 @@ class Lines(HTMLParser):
         self.text += "" if self._hidden else data
 
 
-def read(page: Path, study: Study) -> str:
+def read(page: Path, study: RecordedStudy) -> str:
     """Without what is another each time (run ids, dates, places) and the parameters that all trials have at their defaults."""
     text = Lines(page.read_text()).text.replace(study.tracking_uri, "STORE").replace(str(Path.cwd()), "HERE")
     text = re.sub(r"\b[0-9a-f]{32}\b", "RUN", text)
@@ -75,7 +75,7 @@ def trial(values: dict[str, Any]) -> FakeTrial:
 
 
 @pytest.fixture
-def page(make_study: Callable[..., Study], tmp_path: Path) -> str:
+def page(make_study: Callable[..., RecordedStudy], tmp_path: Path) -> str:
     study = make_study([trial(values) for values in json.loads((GOLDEN / "records.json").read_text())])
     return read(write_report(study, tmp_path / "out"), study)
 

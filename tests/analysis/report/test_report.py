@@ -18,7 +18,8 @@ from PIL import Image
 from analysis.__main__ import main
 from analysis.measure.plane import Plane
 from analysis.measure.settings import settings_table
-from analysis.read.records import Study, read_curves, read_study
+from analysis.read.artifacts import read_curves
+from analysis.read.study import RecordedStudy, read_study
 from analysis.report import figures
 from analysis.report.report import front_text, settings_text, write_report
 from study.schedule.usage import Usage
@@ -26,7 +27,7 @@ from tests.support import ROOT
 from tests.support.fake_studies import FakeTrial, frames_png, metrics, on_clips, planned_trials
 from trainables.schema import GPU_HOURS, STUDY_RUN, TAG_KIND
 
-Maker = Callable[..., Study]
+Maker = Callable[..., RecordedStudy]
 
 
 class Structure(HTMLParser):
@@ -63,15 +64,15 @@ class Structure(HTMLParser):
 
 
 @pytest.fixture(scope="session")
-def report(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def report(study: RecordedStudy, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report(study, tmp_path_factory.mktemp("report"))
 
 
-def written(study: Study, folder: Path, plane: Plane | None = None) -> Structure:
+def written(study: RecordedStudy, folder: Path, plane: Plane | None = None) -> Structure:
     return Structure(write_report(study, folder / "out", plane or Plane()).read_text())
 
 
-def test_files(report: Path, study: Study) -> None:
+def test_files(report: Path, study: RecordedStudy) -> None:
     tables = {"report.html", "trials.csv", "settings.csv", "attainment.csv"}
     drawn = {"front", "front-on-clips", "attributes-of-images", "attributes-of-clips"}
     drawn |= {f"{metric}-against-B" for metric in ("top1", "leakage", "clip_leakage")}
@@ -125,7 +126,7 @@ def test_the_median_surface_is_drawn_and_its_quartiles_written(report: Path) -> 
     assert set(surfaces["protocol"]) <= set(settings["protocol"])
 
 
-def test_page_in_other_axes(study: Study, tmp_path: Path) -> None:
+def test_page_in_other_axes(study: RecordedStudy, tmp_path: Path) -> None:
     path = write_report(study, tmp_path, Plane("top5", "clip_leakage"))
     page = Structure(path.read_text())
     for expected in (
@@ -146,7 +147,7 @@ def test_page_in_other_axes(study: Study, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("plane", [Plane("macro_f1", "seconds"), Plane("top1", "cmap"), Plane("seconds", "top5")])
-def test_any_two_metrics_make_a_front(study: Study, plane: Plane) -> None:
+def test_any_two_metrics_make_a_front(study: RecordedStudy, plane: Plane) -> None:
     """Whatever their units and directions; equal figures of all trials (seconds) included."""
     settings = settings_table(study.trials, plane)
     figure, told = figures.front_figure(study.trials, settings, plane)
@@ -157,7 +158,7 @@ def test_any_two_metrics_make_a_front(study: Study, plane: Plane) -> None:
     assert "front (" in front_text(settings, plane)
 
 
-def test_axes_that_no_trial_has_are_said(study: Study, tmp_path: Path) -> None:
+def test_axes_that_no_trial_has_are_said(study: RecordedStudy, tmp_path: Path) -> None:
     plane = Plane("deployed_top1", "leakage")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "attainment.csv").write_text("of an earlier report in other axes")
@@ -182,7 +183,7 @@ def test_page_loads_nothing_from_outside(report: Path) -> None:
     assert "default-src 'none'" in report.read_text()
 
 
-def test_points_of_the_front_speak(report: Path, study: Study) -> None:
+def test_points_of_the_front_speak(report: Path, study: RecordedStudy) -> None:
     text = report.read_text()
     said = [html.unescape(words) for words in re.findall(r'aria-label="([^"]*)" role="button" tabindex="0"', text)]
     assert len(said) == 2 * 5  # means, on the wide figure and on the narrow one
@@ -371,7 +372,7 @@ def test_a_setting_without_penalty_is_no_point_on_the_line_of_those_with_one(mak
     assert lines == [[0.0, 0.1]]
 
 
-def test_loss_curves_show_the_mean_over_seeds(study: Study) -> None:
+def test_loss_curves_show_the_mean_over_seeds(study: RecordedStudy) -> None:
     runs = [str(run) for run in study.trials.index[study.trials["label"] == "B=0.3 lambda=1"]]
     (_, title, figure), *others = figures.loss_figures(read_curves(study, figures.LOSSES, runs))
     assert "f_A" in title

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from analysis.read.records import Study, read_study
+from analysis.read.study import RecordedStudy, read_study
 from analysis.report.report import write_report
 from tests.support.browser import CHROMIUM, Browser
 from tests.support.fake_studies import FakeTrial, frames_png, metrics, write_study
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no {CHROMIUM}")
 
-Maker = Callable[..., Study]
+Maker = Callable[..., RecordedStudy]
 PRINTED = 718  # CSS pixels between the margins of an A4 page
 HOSTILE = "<script>window.owned = 1</script><img src=x onerror='window.owned = 1'>\"'&{{ 7*7 }}"
 
@@ -87,12 +87,12 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def report(study: Study, tmp_path_factory: pytest.TempPathFactory) -> str:
+def report(study: RecordedStudy, tmp_path_factory: pytest.TempPathFactory) -> str:
     return write_report(study, tmp_path_factory.mktemp("report")).as_uri()
 
 
 @pytest.fixture(scope="module")
-def overlay(store: str, study: Study, tmp_path_factory: pytest.TempPathFactory) -> str:
+def overlay(store: str, study: RecordedStudy, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Two studies, the second with long names and many settings."""
     folder = tmp_path_factory.mktemp("overlay")
     trials = [FakeTrial("raw", "raw", seed, metrics(0.97, 0.8), frames=frames_png()) for seed in (0, 1)]
@@ -143,7 +143,7 @@ def test_nothing_is_asked_for_and_nothing_complains(browser: Browser, report: st
 
 @pytest.mark.parametrize("width", [360, 1440])
 def test_pointing_at_a_mark_tells_its_settings_figures_and_runs(
-    browser: Browser, report: str, study: Study, width: int
+    browser: Browser, report: str, study: RecordedStudy, width: int
 ) -> None:
     browser.resize(width)
     browser.open(report)
@@ -186,7 +186,7 @@ def test_the_keyboard_reaches_every_mean_and_its_frames(browser: Browser, report
     assert text(browser, "#shown") == f"{seen[-1]}, seed 0"
 
 
-def test_a_run_on_a_server_is_a_link(browser: Browser, study: Study, tmp_path: Path) -> None:
+def test_a_run_on_a_server_is_a_link(browser: Browser, study: RecordedStudy, tmp_path: Path) -> None:
     """The page asks nobody for it: it only says where it is."""
     from dataclasses import replace
 

@@ -10,14 +10,16 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from analysis.read.records import AnalysisError, Study, fetch_artifact, read_curves, read_study, shown_uri
+from analysis.read.artifacts import fetch_artifact, read_curves
+from analysis.read.store import AnalysisError, shown_uri
+from analysis.read.study import RecordedStudy, read_study
 from tests.support.fake_studies import FakeTrial, metrics
 from trainables.schema import TAG_CONFIG, config_of
 
-Maker = Callable[..., Study]
+Maker = Callable[..., RecordedStudy]
 
 
-def test_trials_are_typed(study: Study) -> None:
+def test_trials_are_typed(study: RecordedStudy) -> None:
     assert (study.name, study.space, study.profile) == ("ablation_B.generated", "ablation_B", "generated")
     assert len(study.trials) == 16  # 15 complete, one without its leakage
     assert len(study.complete) == 15
@@ -53,7 +55,7 @@ def test_the_configuration_is_the_same_from_the_tag_and_from_parameters(make_stu
     assert again.trials["params.minimax.distortion_budget"].tolist() == [0.1, 0.2, 0.3]
 
 
-def test_what_has_no_result_is_listed_with_its_reason(study: Study) -> None:
+def test_what_has_no_result_is_listed_with_its_reason(study: RecordedStudy) -> None:
     found = study.unfinished.set_index("state")["reason"].to_dict()
     assert found == {
         "failed": "CUDA out of memory in minimax",
@@ -184,7 +186,7 @@ def test_passwords_are_not_shown() -> None:
     assert shown_uri("sqlite:////tmp/a@b/mlflow.db") == "sqlite:////tmp/a@b/mlflow.db"
 
 
-def test_curves(study: Study) -> None:
+def test_curves(study: RecordedStudy) -> None:
     run = str(study.trials.index[study.trials["label"] == "B=0.3 lambda=1"][0])
     curves = read_curves(study, ["minimax/loss_action", "minimax/none_such"], [run])
     assert curves["name"].unique().tolist() == ["minimax/loss_action"]
@@ -201,17 +203,17 @@ def test_a_step_logged_twice_counts_once(make_study: Maker) -> None:
     assert curve[3] == 0.7
 
 
-def test_an_artifact_that_is_not_there(study: Study, tmp_path: Path) -> None:
+def test_an_artifact_that_is_not_there(study: RecordedStudy, tmp_path: Path) -> None:
     with pytest.raises(AnalysisError, match=r"none\.png of run"):
         fetch_artifact(study, str(study.trials.index[0]), "none.png", tmp_path)
 
 
-def test_a_servers_search_gives_what_the_database_gives(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_servers_search_gives_what_the_database_gives(study: RecordedStudy, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server is asked page by page, a database table by table."""
     calls = []
     search = mlflow.tracking.MlflowClient.search_runs
-    monkeypatch.setattr("analysis.read.records.is_database", lambda uri: False)
-    monkeypatch.setattr("analysis.read.records._PAGE", 5)
+    monkeypatch.setattr("analysis.read.runs.is_database", lambda uri: False)
+    monkeypatch.setattr("analysis.read.runs.PAGE", 5)
     monkeypatch.setattr(mlflow.tracking.MlflowClient, "search_runs", lambda *a, **k: calls.append(1) or search(*a, **k))
     searched = read_study("ablation_B", tracking_uri=study.tracking_uri)
     assert len(calls) == 4
@@ -244,28 +246,28 @@ class TestPlan:
     )
 
     @pytest.fixture
-    def planned(self, make_study: Maker) -> Study:
+    def planned(self, make_study: Maker) -> RecordedStudy:
         return make_study(list(self.TRIALS), plan=list(self.PLAN))
 
-    def test_the_parent_run_is_no_trial(self, planned: Study) -> None:
+    def test_the_parent_run_is_no_trial(self, planned: RecordedStudy) -> None:
         assert set(planned.trials["label"]) | set(planned.unfinished["label"]) == {"raw", *(f"B=0.{n}" for n in (3, 5, 7, 9))}
 
-    def test_trials_never_started_are_listed(self, planned: Study) -> None:
+    def test_trials_never_started_are_listed(self, planned: RecordedStudy) -> None:
         found = planned.unfinished[planned.unfinished["state"] == "missing"]
         assert found["name"].tolist() == ["B=0.5 seed=0", "B=0.5 seed=1", "B=0.7 seed=0", "B=0.9 seed=0"]
         assert found["reason"].unique().tolist() == ["planned, and no run was ever started"]
 
-    def test_runs_planned_anew_are_outdated_whatever_became_of_them(self, planned: Study) -> None:
+    def test_runs_planned_anew_are_outdated_whatever_became_of_them(self, planned: RecordedStudy) -> None:
         found = planned.unfinished[planned.unfinished["state"] == "outdated"]
         assert found["trial_key"].tolist() == ["before", "before-0.5", "before-0.5-1"]
         assert found["reason"].tolist()[-1] == "planned anew since code, data or recipe changed; this run was failed"
         # the older run of the plan counts, not the newer one of before
         assert planned.trials.loc[planned.trials["label"] == "B=0.3", "top1"].tolist() == [0.7]
 
-    def test_a_seed_the_last_plan_left_out_counts(self, planned: Study) -> None:
+    def test_a_seed_the_last_plan_left_out_counts(self, planned: RecordedStudy) -> None:
         assert planned.trials.loc[planned.trials["label"] == "B=0.7", "seed"].tolist() == [4]
 
-    def test_every_planned_trial_and_every_run_is_somewhere(self, planned: Study) -> None:
+    def test_every_planned_trial_and_every_run_is_somewhere(self, planned: RecordedStudy) -> None:
         keys = [*planned.trials["trial_key"], *planned.unfinished["trial_key"]]
         assert sorted(keys) == sorted({*(trial.trial_key for trial in self.TRIALS), *(entry["key"] for entry in self.PLAN)})
 
