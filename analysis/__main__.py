@@ -178,18 +178,18 @@ def _report(options: argparse.Namespace) -> None:
 
 def _tables(options: argparse.Namespace) -> None:
     """The sum of the stage-seconds goes to stderr where stdout is to be read by a program."""
-    from analysis.paper import tables as paper_tables
+    from analysis.paper import table, tables
 
-    numbers = paper_tables.table_numbers(options.table)
-    found = paper_tables.read_tables(numbers, options.profile, options.tracking_uri)
+    numbers = table.table_numbers(options.table)
+    found = table.read_tables(numbers, options.profile, options.tracking_uri)
     if options.out:
-        for path in paper_tables.write(found, options.format, options.out):
+        for path in tables.write(found, options.format, options.out):
             print(path)
     else:
-        print(paper_tables.rendered(found, options.format), end="")
+        print(tables.rendered(found, options.format), end="")
     if options.table == "all":
         said = sys.stdout if options.out or options.format == "text" else sys.stderr
-        print(f"all tables: {paper_tables.total_seconds(found).text()}", file=said)
+        print(f"all tables: {table.total_seconds(found).text()}", file=said)
 
 
 def _figures(options: argparse.Namespace) -> None:

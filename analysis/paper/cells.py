@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.measure.settings import NEAR_CHANCE, of
-from analysis.paper.published import CHANCE_CMAP, JUDGED_BY, SCRATCH, Network, Printed, Role, Row, printed_cells
+from analysis.paper.published import CHANCE_CMAP, SCRATCH, VARIED_CLASSIFIER, Network, PaperRow, Printed, Role, printed_cells
 from analysis.read.trials import PARAM, RAW
 from search_spaces.plan import plan_study
 from search_spaces.profiles import PROFILES
@@ -47,7 +47,7 @@ class Cell:
     ours: Estimate = _NONE
     chance: Estimate = _NONE
     printed: Printed | None = None
-    judge: Network = field(default_factory=Network)
+    classifier: Network = field(default_factory=Network)
     differs: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -64,7 +64,7 @@ class Line:
     """
 
     name: str
-    row: Row
+    row: PaperRow
     cells: Mapping[str, Cell]
     ours: pd.Series | None = None
     planned: bool = True
@@ -76,18 +76,18 @@ class Line:
 
 @dataclass(frozen=True)
 class Block:
-    """The lines of a table under one protocol and, in the tables of backbones, one judge."""
+    """The lines of a table under one protocol and, in the tables of backbones, one classifier."""
 
     table: int
     space: str
     protocol: Protocol
     metrics: tuple[str, ...]
     lines: tuple[Line, ...]
-    judge: Network | None = None
+    classifier: Network | None = None
 
     @property
     def is_printed(self) -> bool:
-        """Whether the paper prints anything here: judges of ours alone have blocks, too."""
+        """Whether the paper prints anything here: classifiers of ours alone have blocks, too."""
         return any(cell.printed for line in self.lines for cell in line.cells.values())
 
     @property
@@ -124,8 +124,8 @@ def blocks_of(table: int, name: str, space: Space, profile: str | None, settings
     return [
         block
         for protocol in space.protocols
-        for judge in _judges(table, space, protocol, profile, settings)
-        if (block := _block(table, name, space, protocol, judge, profile, settings, planned)).lines
+        for classifier in _classifiers(table, space, protocol, profile, settings)
+        if (block := _block(table, name, space, protocol, classifier, profile, settings, planned)).lines
     ]
 
 
@@ -151,18 +151,18 @@ def in_both(line: Line) -> bool:
     return any(cell.difference is not None for cell in line.cells.values())
 
 
-def row_of(values: Mapping[str, Any]) -> Row:
+def row_of(values: Mapping[str, Any]) -> PaperRow:
     """The line of a setting, from dotted keys of TrialConfig."""
     method = str(values.get("method", "penalty"))
     if method != "penalty":
-        return Row(method)
+        return PaperRow(method)
     default = TrialConfig().minimax
     budget = values.get("minimax.distortion_budget", default.distortion_budget)
-    return Row(method, _number(budget), _number(values.get("minimax.penalty_weight", default.penalty_weight)))
+    return PaperRow(method, _number(budget), _number(values.get("minimax.penalty_weight", default.penalty_weight)))
 
 
-def judge_of(values: Mapping[str, Any], role: Role) -> Network:
-    """The judge of a setting, from dotted keys of TrialConfig."""
+def classifier_of(values: Mapping[str, Any], role: Role) -> Network:
+    """The classifier of a setting, from dotted keys of TrialConfig."""
     weights = str(values.get(f"evaluate_{role}.classifier.weights"))
     name = values.get(f"evaluate_{role}.classifier.name")
     return Network("" if name is None else str(name), SCRATCH if weights in ("None", "nan") else weights)
@@ -184,30 +184,30 @@ def _block(
     name: str,
     space: Space,
     protocol: Protocol,
-    judge: Network | None,
+    classifier: Network | None,
     profile: str | None,
     settings: pd.DataFrame,
     planned: Mapping[Any, Mapping[str, Any]],
 ) -> Block:
-    role = JUDGED_BY.get(table)
+    role = VARIED_CLASSIFIER.get(table)
     printed = [
         cell
         for cell in printed_cells(table)
-        if belongs(cell, protocol) and (judge is None or _same_judge(cell.classifier, judge))
+        if belongs(cell, protocol) and (classifier is None or _same_classifier(cell.classifier, classifier))
     ]
     metrics = _metrics(protocol, [cell for cell in printed_cells(table) if belongs(cell, protocol)])
     own = [
         row_of(values)
         for values in space.settings_for(profile or "paper")
-        if judge is None or role is None or _same_judge(judge, judge_of(values, role))
+        if classifier is None or role is None or _same_classifier(classifier, classifier_of(values, role))
     ]
-    run: dict[Row, list[tuple[tuple[str, ...], pd.Series]]] = {}
+    run: dict[PaperRow, list[tuple[tuple[str, ...], pd.Series]]] = {}
     for _, ours in _under(settings, space, protocol):
         values = parameters(ours)
-        if judge is not None and role is not None and not _same_judge(judge, judge_of(values, role)):
+        if classifier is not None and role is not None and not _same_classifier(classifier, classifier_of(values, role)):
             continue
         row = row_of(values)
-        plan = planned.get((protocol.name, row, judge_of(values, role) if role else None))
+        plan = planned.get((protocol.name, row, classifier_of(values, role) if role else None))
         run.setdefault(row, []).append((_changed(values, plan) if plan else (), ours))
     own_and_run = own + list(run) if space.table == table else [row for row in run if any(row == cell.row for cell in printed)]
     lines = []
@@ -224,28 +224,28 @@ def _block(
         if not candidates:
             cells = {metric: Cell(metric, printed=here.get(metric), notes=_notes(here.get(metric))) for metric in metrics}
             lines.append(Line(_line_name(row), row, cells, planned=row in own))
-    return Block(table, name, protocol, metrics, tuple(lines), judge)
+    return Block(table, name, protocol, metrics, tuple(lines), classifier)
 
 
 def _cell(
     metric: str, printed: Printed | None, protocol: Protocol, ours: pd.Series, profile: str | None, changed: tuple[str, ...]
 ) -> Cell:
     role = ROLE_OF[metric]
-    judge = judge_of(parameters(ours), role)
+    classifier = classifier_of(parameters(ours), role)
     value = of(ours, _OURS[protocol.privacy_metric][metric])
     chance_name = _CHANCE[protocol.privacy_metric].get(metric)
     chance = of(ours, chance_name) if chance_name else _NONE
     differs: list[str] = []
     if value.n:
         differs += [_profile_differs(profile)] if profile and profile != "paper" else []
-        differs += _judge_differs(role, judge, printed.classifier) if printed else []
+        differs += _classifier_differs(role, classifier, printed.classifier) if printed else []
         if printed and printed.trained_on != protocol.trained_on:
             differs.append(f"trained on {protocol.trained_on}; the paper: {printed.trained_on}")
         differs += changed
     notes = [*_notes(printed)]
     if metric == "cmap" and value.n and chance.n:
         notes += _near_chance("our", value.mean, chance.mean)
-    return Cell(metric, value, chance, printed, judge, tuple(differs), tuple(notes))
+    return Cell(metric, value, chance, printed, classifier, tuple(differs), tuple(notes))
 
 
 def _notes(printed: Printed | None) -> tuple[str, ...]:
@@ -269,7 +269,7 @@ def _profile_differs(profile: str) -> str:
     return f"{what} (profile {profile}: {PROFILES[profile].meaning})"
 
 
-def _judge_differs(role: Role, ours: Network, theirs: Network) -> list[str]:
+def _classifier_differs(role: Role, ours: Network, theirs: Network) -> list[str]:
     if not theirs.name:
         return [f"{SYMBOL[role]} {ours.text}; the paper does not name its own"]
     if ours.is_other_than(theirs):
@@ -277,7 +277,7 @@ def _judge_differs(role: Role, ours: Network, theirs: Network) -> list[str]:
     return [] if theirs.weights else [f"{SYMBOL[role]} {ours.text}; the paper does not say from which weights"]
 
 
-def _line_name(row: Row) -> str:
+def _line_name(row: PaperRow) -> str:
     return row.name + (" (approximate)" if approximate(row.method) else "")
 
 
@@ -295,22 +295,22 @@ def belongs(cell: Printed, protocol: Protocol) -> bool:
     return trained and cell.evaluated_on == (protocol.action if cell.role == "action" else protocol.privacy)
 
 
-def _judges(
+def _classifiers(
     table: int, space: Space, protocol: Protocol, profile: str | None, settings: pd.DataFrame
 ) -> Sequence[Network | None]:
     """Those of the print first; then those that only the space has in this profile, or only a run."""
-    role = JUDGED_BY.get(table)
+    role = VARIED_CLASSIFIER.get(table)
     if role is None:
         return [None]
     found = list(dict.fromkeys(cell.classifier for cell in printed_cells(table) if belongs(cell, protocol)))
     values = [*space.settings_for(profile or "paper"), *(parameters(ours) for _, ours in _under(settings, space, protocol))]
-    for judge in (judge_of(value, role) for value in values):
-        if not any(_same_judge(other, judge) for other in found):
-            found.append(judge)
+    for classifier in (classifier_of(value, role) for value in values):
+        if not any(_same_classifier(other, classifier) for other in found):
+            found.append(classifier)
     return found
 
 
-def _same_judge(one: Network, other: Network) -> bool:
+def _same_classifier(one: Network, other: Network) -> bool:
     """Equal by name and weights; where the paper does not say which weights, those of ours are taken for them."""
     return one.name == other.name and not one.is_other_than(other)
 
@@ -325,13 +325,13 @@ def _under(settings: pd.DataFrame, space: Space, protocol: Protocol) -> Iterator
 
 def _planned_parameters(name: str, profile: str) -> dict[Any, dict[str, Any]]:
     """The full configuration of every planned trial; empty where the space cannot be planned now (a method is missing)."""
-    role = JUDGED_BY.get(load_spaces()[name].table or 0)
+    role = VARIED_CLASSIFIER.get(load_spaces()[name].table or 0)
     try:
         trials = plan_study(name, profile, (0,), {}).trials
     except ConfigError:
         return {}
     return {
-        (trial.protocol, row_of(trial.varied), judge_of(flat, role) if role else None): flat
+        (trial.protocol, row_of(trial.varied), classifier_of(flat, role) if role else None): flat
         for trial in trials
         if (flat := flatten(trial.config))
     }

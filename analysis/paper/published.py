@@ -1,4 +1,4 @@
-"""The paper's own numbers: every printed cell (`published_results.csv`), typed, with what must be known to read it."""
+"""The numbers that the paper prints, as typed cells read from `published_results.csv`, with notes on how to read them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ Role = Literal["action", "privacy"]
 
 TABLES: Mapping[int, str] = {
     1: "trained and tested on the same sets",
-    2: "judged on data that the anonymizer never saw",
+    2: "evaluated on data that the anonymizer never saw",
     3: "the penalty weight lambda at B = 0.3",
     5: "one anonymizer, several action classifiers f_T'",
     6: "an attacker f_B' who learned from raw images only",
     7: "several privacy classifiers f_B' from scratch",
     8: "several privacy classifiers f_B' from ImageNet weights",
 }
-# Tables whose rows are also told apart by the network that judges.
-JUDGED_BY: Mapping[int, Role] = {5: "action", 7: "privacy", 8: "privacy"}
+# Tables that evaluate one anonymizer with several classifiers, and the role of these.
+VARIED_CLASSIFIER: Mapping[int, Role] = {5: "action", 7: "privacy", 8: "privacy"}
 # Mean prevalence of the attributes in the test data: what a random scorer gets. The paper prints none; VISPR2's is not known.
 CHANCE_CMAP: Mapping[str, float] = {"vispr1": 0.248, "pa_hmdb51": 0.691, "vp_hmdb51": 0.584, "vp_ucf101": 0.582}
 
@@ -34,8 +34,8 @@ _PENALTY = "penalty"
 
 
 @dataclass(frozen=True)
-class Row:
-    """Which line of a table: the method and, of the penalty method, B and lambda."""
+class PaperRow:
+    """The line of a table: the method and, for the penalty method, B and lambda."""
 
     method: str
     budget: float | None = None
@@ -50,7 +50,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Network:
-    """A judge; `weights` is `scratch`, a name or a file, and either is empty where it is not known."""
+    """A classifier used in evaluation. `weights` is `scratch`, a name or a file; either is empty where not known."""
 
     name: str = UNKNOWN
     weights: str = UNKNOWN
@@ -69,10 +69,10 @@ class Network:
 
 @dataclass(frozen=True)
 class Printed:
-    """One number of a table, as the fraction it is. `classifier` is the judge that it comes from, as far as known."""
+    """One number of a table, as the fraction it is. `classifier`: what it was measured with, as far as known."""
 
     table: int
-    row: Row
+    row: PaperRow
     trained_on: str
     evaluated_on: str
     role: Role
@@ -118,7 +118,7 @@ def _cell(line: Mapping[str, str]) -> Printed:
     numbers = (float(line["B"]), float(line["penalty_weight"])) if method == _PENALTY else (None, None)
     return Printed(
         table=table,
-        row=Row(method, *numbers),
+        row=PaperRow(method, *numbers),
         trained_on=line["trained_on"],
         evaluated_on=line["evaluated_on"],
         role=role,
@@ -143,9 +143,9 @@ def _weights(table: int, role: Role, classifier: str, stated: str) -> str:
 
 
 def _with_named_classifier(cell: Printed) -> Printed:
-    """Names a judge that the table does not, where another table prints the same number for the same thing and names it.
+    """Fills in a classifier that the table does not name from another table with the same number for the same thing.
 
-    So Table 1's SPACT turns out to be judged by R3D-18, the rows of the paper's own method beside it by I3D.
+    So SPACT in Table 1 was evaluated with R3D-18, the rows of the paper's own method beside it with I3D.
     """
     if cell.classifier.name:
         return cell
@@ -154,12 +154,12 @@ def _with_named_classifier(cell: Printed) -> Printed:
         same = other.row == cell.row and (other.trained_on, other.evaluated_on, other.metric) == place
         if not (other.classifier.name and same and other.value == cell.value):
             continue
-        note = f"judged by {other.classifier.text}: Table {other.table} prints the same figure and names its judge"
+        note = f"evaluated with {other.classifier.text}: Table {other.table} prints the same figure and names its classifier"
         for ours in _every_cell():
             beside = ours.table == cell.table and ours.row.method == _PENALTY
             there = (ours.trained_on, ours.evaluated_on, ours.metric) == place
             if beside and there and other.classifier.is_other_than(ours.classifier):
-                note += f"; the paper's own rows beside it are judged by {ours.classifier.text}, so do not compare them"
+                note += f"; the paper's own rows beside it were evaluated with {ours.classifier.text}, so do not compare them"
                 break
         return replace(cell, classifier=other.classifier, notes=(*cell.notes, note))
     return cell

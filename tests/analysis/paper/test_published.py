@@ -1,4 +1,4 @@
-"""The printed cells: all of them read, each in its place, and what can be known of their judges."""
+"""The printed cells: all of them read, each in its place, and what can be known of their classifiers."""
 
 import csv
 from collections import Counter
@@ -10,12 +10,12 @@ import pytest
 from analysis.measure.settings import settings_table
 from analysis.paper import published
 from analysis.paper.cells import belongs, blocks_of, spaces_of
-from analysis.paper.published import TABLES, Network, Row, printed_cells
+from analysis.paper.published import TABLES, Network, PaperRow, printed_cells
 
 FILE = Path(published.__file__).with_name("published_results.csv")
 
 
-def cell(table: int, row: Row, evaluated_on: str, metric: str) -> published.Printed:
+def cell(table: int, row: PaperRow, evaluated_on: str, metric: str) -> published.Printed:
     (found,) = (c for c in printed_cells(table) if (c.row, c.evaluated_on, c.metric) == (row, evaluated_on, metric))
     return found
 
@@ -39,11 +39,11 @@ def test_every_cell_is_in_one_block_of_the_spaces(table: int) -> None:
 
 
 def test_numbers_are_fractions_and_chance_is_that_of_the_data() -> None:
-    ours = cell(1, Row("penalty", 0.3, 1.0), "vispr1", "cmap")
+    ours = cell(1, PaperRow("penalty", 0.3, 1.0), "vispr1", "cmap")
     assert (ours.value, ours.chance) == (pytest.approx(0.5756), 0.248)
     assert ours.leakage == pytest.approx((0.5756 - 0.248) / (1 - 0.248))
-    assert cell(1, Row("raw"), "vispr1", "f1").value == 0.555
-    assert cell(2, Row("raw"), "vispr2", "cmap").leakage is None
+    assert cell(1, PaperRow("raw"), "vispr1", "f1").value == 0.555
+    assert cell(2, PaperRow("raw"), "vispr2", "cmap").leakage is None
 
 
 def test_the_columns_come_in_the_order_of_the_paper() -> None:
@@ -52,18 +52,18 @@ def test_the_columns_come_in_the_order_of_the_paper() -> None:
     assert list(spaces_of(3)) == ["ablation_lambda"]
 
 
-def test_spact_of_table_1_is_judged_by_another_network_than_ours() -> None:
-    spact, ours = (cell(1, row, "ucf101", "top1") for row in (Row("spact"), Row("penalty", 0.3, 1.0)))
+def test_spact_of_table_1_was_evaluated_with_another_network_than_ours() -> None:
+    spact, ours = (cell(1, row, "ucf101", "top1") for row in (PaperRow("spact"), PaperRow("penalty", 0.3, 1.0)))
     assert spact.classifier == Network("r3d_18", "scratch")
     assert ours.classifier == Network("i3d_r50", "kinetics400")
     assert "Table 5 prints the same figure" in spact.notes[0]
-    assert "judged by i3d_r50 (from kinetics400), so do not compare them" in spact.notes[0]
-    assert cell(1, Row("vita"), "ucf101", "top1").classifier.name == ""
+    assert "evaluated with i3d_r50 (from kinetics400), so do not compare them" in spact.notes[0]
+    assert cell(1, PaperRow("vita"), "ucf101", "top1").classifier.name == ""
 
 
 def test_weights_are_as_stated_or_as_the_rest_of_the_paper_says() -> None:
-    judges = list(dict.fromkeys(c.classifier for c in printed_cells(5)))
-    assert [judge.text for judge in judges] == [
+    classifiers = list(dict.fromkeys(c.classifier for c in printed_cells(5)))
+    assert [classifier.text for classifier in classifiers] == [
         "r3d_18 (from scratch)",
         "r2plus1d_18 (from scratch)",
         "r2plus1d_18 (from kinetics400)",
@@ -83,6 +83,6 @@ def test_what_is_not_known_is_no_difference() -> None:
 
 def test_stprivacy_needs_no_images_and_still_belongs() -> None:
     protocol = spaces_of(1)["table1_vphmdb51"].protocols[0]
-    printed = cell(1, Row("stprivacy"), "vp_hmdb51", "top1")
+    printed = cell(1, PaperRow("stprivacy"), "vp_hmdb51", "top1")
     assert printed.trained_on == "vp_hmdb51"
     assert belongs(printed, protocol)

@@ -12,8 +12,11 @@ import pytest
 
 from analysis.__main__ import main
 from analysis.measure.settings import settings_table
+from analysis.paper.as_csv import as_csv
+from analysis.paper.as_latex import as_latex, escaped
+from analysis.paper.as_text import as_text
 from analysis.paper.cells import Block, Line, report_blocks
-from analysis.paper.tables import PaperTable, as_csv, as_latex, as_text, escaped, not_run, read_tables, total_seconds
+from analysis.paper.table import PaperTable, not_run, read_tables, total_seconds
 from analysis.read.artifacts import StageSeconds, stage_seconds
 from analysis.read.study import RecordedStudy, list_studies
 from tests.support import ROOT
@@ -47,8 +50,8 @@ WANTED = {"generated": [1, 2, 3, 6, 7, 8], "paper": [1, 5]}
 
 
 def block_of(table: PaperTable, name: str) -> Block:
-    """The block of a protocol or of a judge."""
-    return next(b for b in table.blocks if name in (b.protocol.name, b.judge.text if b.judge else ""))
+    """The block of a protocol or of a classifier."""
+    return next(b for b in table.blocks if name in (b.protocol.name, b.classifier.text if b.classifier else ""))
 
 
 def line_of(block: Block, name: str) -> Line:
@@ -69,7 +72,7 @@ def test_text_of_table_3(tables: dict[tuple[int, str], PaperTable]) -> None:
         "a: f_T' narrow3d (from scratch); the paper: i3d_r50 (from kinetics400)",
         "b: the raw row is Table 1's; Table 3 prints none",
         "d: f_T' narrow3d (from scratch); the paper does not name its own",
-        "f: judged by i3d_r50 (from kinetics400): Table 1 prints the same figure",
+        "f: evaluated with i3d_r50 (from kinetics400): Table 1 prints the same figure",
     ):
         assert expected in below, expected
 
@@ -133,17 +136,17 @@ def test_equal_classifiers_are_no_difference_and_spacts_is_one(tables: dict[tupl
 def test_table_5_is_matched_by_classifier_and_weights(tables: dict[tuple[int, str], PaperTable]) -> None:
     table = tables[5, "paper"]
     assert not_run(table) == []
-    for judge, paper in (
+    for classifier, paper in (
         ("r2plus1d_18 (from scratch)", 0.6318),
         ("r2plus1d_18 (from kinetics400)", 0.8672),
         ("mvit_v2_s (weights not stated)", 0.7321),
         ("i3d_r50 (from scratch)", 0.589),
     ):
-        cell = line_of(block_of(table, judge), "ours B=0.3 lambda=1").cells["top1"]
+        cell = line_of(block_of(table, classifier), "ours B=0.3 lambda=1").cells["top1"]
         assert cell.printed is not None
         assert cell.printed.value == pytest.approx(paper)
         assert cell.ours.n == 1
-        assert cell.judge.name == judge.split()[0]
+        assert cell.classifier.name == classifier.split()[0]
     unstated = line_of(block_of(table, "mvit_v2_s (weights not stated)"), "raw").cells["top1"]
     assert unstated.differs == ("f_T' mvit_v2_s (from kinetics400); the paper does not say from which weights",)
     no_print = line_of(block_of(table, "i3d_r50 (from scratch)"), "spact").cells["top1"]
@@ -151,7 +154,7 @@ def test_table_5_is_matched_by_classifier_and_weights(tables: dict[tuple[int, st
 
 
 @pytest.mark.parametrize("number", [7, 8])
-def test_judges_of_the_small_profiles_stand_beside_the_print_only_where_they_are_the_same(
+def test_classifiers_of_the_small_profiles_stand_beside_the_print_only_where_they_are_the_same(
     tables: dict[tuple[int, str], PaperTable], number: int
 ) -> None:
     table = tables[number, "generated"]
