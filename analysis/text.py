@@ -107,7 +107,7 @@ def points(metric: str, difference: float) -> str:
 
 
 def _digits(metric: str) -> int:
-    return 1 if FINAL_METRICS[metric].percent or metric.endswith("seconds") else 3
+    return 1 if FINAL_METRICS[metric].unit in ("%", "s") else 3
 
 
 def counted(amount: int, noun: str) -> str:

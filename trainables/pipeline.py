@@ -21,6 +21,7 @@ from trainables.execution.loop import Stopped
 from trainables.execution.ranks import RankGroup
 from trainables.execution.together import run_together
 from trainables.plan import PlannedStage, TrialPlan, plan_trial
+from trainables.schema import check_declared
 from trainables.store import Outcome, StageStore
 from trainables.versions import versions
 
@@ -153,6 +154,7 @@ def _compute(
     def run_and_store(one: StageContext) -> Outcome:
         progress, stage = one.work.progress, stages[one.work]
         outcome: Outcome = group.run(stage, stage.stage.run, one)
+        check_declared(stage.name, outcome.metrics)
         notes = (*outcome.notes, *progress.notes)
         outcome = replace(outcome, notes=notes, seconds=progress.seconds, device=_device_name(one.device))
         circumstances = {"steps": stage.steps, "decoder": decoders()}

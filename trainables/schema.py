@@ -7,77 +7,137 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from trainables.config import TrialConfig, flatten
+from trainables.config import ConfigError, TrialConfig, flatten
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A final figure of a trial. Stored as the fraction it is; `percent` says how a person wants it printed."""
+    """A final figure of a trial, declared once.
+
+    unit: how a person reads it: `%` for a fraction that is stored as it is and printed as a percentage, `s` for seconds, empty
+    for a plain number.
+    better: the direction in which the figure improves.
+    meaning: one line for the report's list of metrics.
+    shown: reports and tables show it. Others are kept in MLflow and in the record of the trial only.
+    """
 
     name: str
     label: str
     better: Literal["higher", "lower", "neither"]
-    percent: bool
+    unit: Literal["%", "s", ""]
     meaning: str
+    shown: bool = True
+
+    @property
+    def percent(self) -> bool:
+        return self.unit == "%"
 
 
-FINAL_METRICS: dict[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        Metric("top1", "top-1 accuracy", "higher", True, "f_T' retrained on anonymized clips, softmax averaged per video"),
-        Metric("top5", "top-5 accuracy", "higher", True, "as top1, among the five most probable classes"),
-        Metric(
-            "deployed_top1",
-            "top-1 of a deployed classifier",
-            "higher",
-            True,
-            "an action classifier trained on raw clips, not trained again, on anonymized ones",
-        ),
-        Metric("chance_top1", "top-1 at chance", "neither", True, "share of the most frequent class of the test videos"),
-        Metric("cmap", "cMAP", "lower", True, "mean average precision over attributes of f_B' on anonymized images"),
-        Metric("chance_cmap", "cMAP at chance", "neither", True, "mean prevalence of the attributes in the test images"),
-        Metric("macro_f1", "macro F1", "lower", False, "mean F1 over attributes at probability 0.5"),
-        Metric("leakage", "leakage above chance", "lower", True, "(cmap - chance_cmap) / (1 - chance_cmap)"),
-        Metric("clip_cmap", "cMAP on clips", "lower", True, "cmap measured on the anonymized action clips"),
-        Metric("clip_chance_cmap", "cMAP on clips at chance", "neither", True, "mean prevalence in the test clips"),
-        Metric("clip_macro_f1", "macro F1 on clips", "lower", False, "macro_f1 measured on the anonymized action clips"),
-        Metric("clip_leakage", "leakage on clips", "lower", True, "leakage measured on the anonymized action clips"),
-        Metric(
-            "worst_leakage",
-            "leakage, strongest attacker",
-            "lower",
-            True,
-            "the largest leakage of all attacks whose controls hold",
-        ),
-        Metric(
-            "attack_share",
-            "time spent on attacks",
-            "neither",
-            True,
-            "share of the wall time of the trial's own stages; controls are shared by all trials of a seed and not counted",
-        ),
-        Metric("controls_valid", "controls hold", "neither", False, "1 if every attack's controls landed where they must"),
-        Metric(
-            "rms_distortion",
-            "RMS distortion",
-            "neither",
-            False,
-            "per test clip, Eq. 4, in units of the pixel range whatever the penalty's norm",
-        ),
-        Metric("penalty_active", "penalty active", "neither", True, "share of minimax steps in which rms > B"),
-        Metric("seconds", "seconds", "lower", False, "wall time of the trial's own stages, reused ones not counted"),
-        Metric(
-            "pipeline_seconds",
-            "seconds of a full pipeline",
-            "neither",
-            False,
-            "wall time of all stages of the trial, reused ones with what they took when they were computed",
-        ),
-    )
+FINAL_METRICS: dict[str, Metric] = {}  # by name, those that are shown
+_UNSHOWN: dict[str, Metric] = {}
+
+# Metrics of which there is one for each attribute, or each attack: the prefix of their names -> their meaning.
+AP, AP_CHANCE, CLIP = "ap.", "ap_chance.", "clip_"
+ATTACK, ATTACK_LOW, ATTACK_HIGH = "attack.", "attack_low.", "attack_high."
+ATTACK_RAW, ATTACK_NULL, ATTACK_VALID = "attack_raw.", "attack_null.", "attack_valid."
+METRIC_FAMILIES: dict[str, str] = {
+    AP: "average precision of an attribute in the anonymized images",
+    AP_CHANCE: "share of the test images that have the attribute",
+    CLIP + AP: "average precision of an attribute in the anonymized clips",
+    CLIP + AP_CHANCE: "share of the test clips that have the attribute",
+    ATTACK: "leakage above chance of an attack",
+    ATTACK_LOW: "lower end of its 95 % interval over test items",
+    ATTACK_HIGH: "upper end of its 95 % interval over test items",
+    ATTACK_RAW: "leakage of its positive control, the same attack on raw data",
+    ATTACK_NULL: "leakage of its negative control, the same attack on blank frames",
+    ATTACK_VALID: "1 if both controls hold",
 }
 
-# Per attribute, beside the metrics above: `ap.<attribute>` and `ap_chance.<attribute>`, with `clip_` before them for clips.
-AP, AP_CHANCE, CLIP = "ap.", "ap_chance.", "clip_"
+
+def declare(*metrics: Metric) -> None:
+    """Makes metrics known, so that stages may return them. Raises ValueError for a name that is declared already."""
+    for metric in metrics:
+        if is_declared(metric.name):
+            raise ValueError(f"metric {metric.name!r} is declared twice; choose another name")
+        (FINAL_METRICS if metric.shown else _UNSHOWN)[metric.name] = metric
+
+
+def is_declared(name: str) -> bool:
+    return name in _UNSHOWN or is_shown(name)
+
+
+def is_shown(name: str) -> bool:
+    """Whether reports read the metric from the records."""
+    return name in FINAL_METRICS or name.startswith(tuple(METRIC_FAMILIES))
+
+
+def check_declared(stage: str, names: Iterable[str]) -> None:
+    """Raises ConfigError for a metric of a stage that nobody has declared: no report would show it."""
+    if unknown := [name for name in names if not is_declared(name)]:
+        raise ConfigError(
+            f"stage {stage} returns the metric {unknown[0]!r}, which is not declared; add it to the list in"
+            " trainables/schema.py, or in a plug-in call trainables.schema.declare(Metric(...))"
+        )
+
+
+declare(
+    Metric("top1", "top-1 accuracy", "higher", "%", "f_T' retrained on anonymized clips, softmax averaged per video"),
+    Metric("top5", "top-5 accuracy", "higher", "%", "as top1, among the five most probable classes"),
+    Metric(
+        "deployed_top1",
+        "top-1 of a deployed classifier",
+        "higher",
+        "%",
+        "an action classifier trained on raw clips, not trained again, on anonymized ones",
+    ),
+    Metric("chance_top1", "top-1 at chance", "neither", "%", "share of the most frequent class of the test videos"),
+    Metric("cmap", "cMAP", "lower", "%", "mean average precision over attributes of f_B' on anonymized images"),
+    Metric("chance_cmap", "cMAP at chance", "neither", "%", "mean prevalence of the attributes in the test images"),
+    Metric("macro_f1", "macro F1", "lower", "", "mean F1 over attributes at probability 0.5"),
+    Metric("leakage", "leakage above chance", "lower", "%", "(cmap - chance_cmap) / (1 - chance_cmap)"),
+    Metric("clip_cmap", "cMAP on clips", "lower", "%", "cmap measured on the anonymized action clips"),
+    Metric("clip_chance_cmap", "cMAP on clips at chance", "neither", "%", "mean prevalence in the test clips"),
+    Metric("clip_macro_f1", "macro F1 on clips", "lower", "", "macro_f1 measured on the anonymized action clips"),
+    Metric("clip_leakage", "leakage on clips", "lower", "%", "leakage measured on the anonymized action clips"),
+    Metric(
+        "worst_leakage",
+        "leakage, strongest attacker",
+        "lower",
+        "%",
+        "the largest leakage of all attacks whose controls hold",
+    ),
+    Metric(
+        "attack_share",
+        "time spent on attacks",
+        "neither",
+        "%",
+        "share of the wall time of the trial's own stages; controls are shared by all trials of a seed and not counted",
+    ),
+    Metric("controls_valid", "controls hold", "neither", "", "1 if every attack's controls landed where they must"),
+    Metric(
+        "rms_distortion",
+        "RMS distortion",
+        "neither",
+        "",
+        "per test clip, Eq. 4, in units of the pixel range whatever the penalty's norm",
+    ),
+    Metric("penalty_active", "penalty active", "neither", "%", "share of minimax steps in which rms > B"),
+    Metric("seconds", "seconds", "lower", "s", "wall time of the trial's own stages, reused ones not counted"),
+    Metric(
+        "pipeline_seconds",
+        "seconds of a full pipeline",
+        "neither",
+        "s",
+        "wall time of all stages of the trial, reused ones with what they took when they were computed",
+    ),
+    # kept, not shown
+    Metric("reconstruction_l1", "L1 of the reconstruction", "lower", "", "of training clips in the last epoch", shown=False),
+    Metric("validation_top1", "top-1 on validation clips", "higher", "%", "of f_T' in the epoch that counts", shown=False),
+    Metric("best_epoch", "epoch that counts", "neither", "", "of f_T', from 0", shown=False),
+    Metric("rms_relative", "relative RMS distortion", "neither", "", "in standard deviations of each test clip", shown=False),
+    Metric("validation_cmap", "cMAP on validation images", "lower", "%", "of f_B' in the epoch that counts", shown=False),
+    Metric("clip_validation_cmap", "cMAP on validation clips", "lower", "%", "of f_B' in the epoch that counts", shown=False),
+)
 
 # Curves are logged once an epoch as `<stage>/<name>`, with step = epoch (0-based).
 
@@ -108,10 +168,6 @@ ARTIFACT_PLAN, ARTIFACT_REPORT = "plan.json", "report"
 # (these three were held by trials), and `gpu_hours.unused`: free in the cluster while the study ran.
 GPU_HOURS, CPU_HOURS = "gpu_hours.", "cpu_hours."
 
-# Per attack, beside the metrics above, all as leakage above chance: `attack.<name>`, with its 95 % interval over test videos,
-# its positive control (the same attack on raw), its negative control (on blank frames) and 1 if both controls hold.
-ATTACK, ATTACK_LOW, ATTACK_HIGH = "attack.", "attack_low.", "attack_high."
-ATTACK_RAW, ATTACK_NULL, ATTACK_VALID = "attack_raw.", "attack_null.", "attack_valid."
 ARTIFACT_ANSWERS = "answers"  # folder with one `<stage>.json` a judge: what it answered to every test item
 ARTIFACT_ATTACKS = "attacks"  # folder with one `<name>.json` an attack: effort, controls, curve, answers by video
 

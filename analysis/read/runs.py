@@ -18,28 +18,14 @@ from sqlalchemy import Engine, create_engine, select
 
 from analysis.read.store import PAGE, is_database
 from trainables.schema import (
-    AP,
-    AP_CHANCE,
     ARTIFACT_PLAN,
-    ATTACK,
-    ATTACK_HIGH,
-    ATTACK_LOW,
-    ATTACK_NULL,
-    ATTACK_RAW,
-    ATTACK_VALID,
-    CLIP,
     CPU_HOURS,
-    FINAL_METRICS,
     GPU_HOURS,
+    is_shown,
 )
 
 PIPELINE_SECONDS = "pipeline_seconds"  # all stages of a trial, also reused ones; older runs lack it
 
-_PREFIXES = (
-    *(clip + name for clip in ("", CLIP) for name in (AP, AP_CHANCE)),
-    *(ATTACK, ATTACK_LOW, ATTACK_HIGH, ATTACK_RAW, ATTACK_NULL, ATTACK_VALID),
-)
-FINAL = tuple(dict.fromkeys((*FINAL_METRICS, PIPELINE_SECONDS)))
 _PLANNED = ("key", "name", "setting", "seed")
 
 
@@ -89,7 +75,7 @@ def _searched_runs(client: MlflowClient, experiment_id: str) -> Runs:
             tags[run_id], params[run_id], metrics[run_id] = run.data.tags, run.data.params, run.data.metrics
         token = page.token or ""
     names = {name for values in metrics.values() for name in values}
-    finals = {run_id: {k: v for k, v in values.items() if _is_final(k)} for run_id, values in metrics.items()}
+    finals = {run_id: {k: v for k, v in values.items() if is_shown(k)} for run_id, values in metrics.items()}
 
     def table(rows: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
         return pd.DataFrame.from_dict(dict(rows), orient="index")
@@ -116,13 +102,9 @@ def _queried_runs(engine: Engine, experiment_id: str) -> Runs:
             select(SqlLatestMetric.key).join(SqlRun, SqlRun.run_uuid == SqlLatestMetric.run_uuid).where(chosen).distinct()
         )
         known = {name for (name,) in names}
-        finals = [name for name in known if _is_final(name)]
+        finals = [name for name in known if is_shown(name)]
         metrics = wide(SqlLatestMetric, SqlLatestMetric.key.in_(finals), SqlLatestMetric.is_nan.is_(False))
         return Runs(info, wide(SqlTag), wide(SqlParam), metrics, _curves_among(known))
-
-
-def _is_final(name: str) -> bool:
-    return name in FINAL or name.startswith(_PREFIXES)
 
 
 def _curves_among(names: Iterable[str]) -> tuple[str, ...]:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.read.runs import FINAL, Runs
+from analysis.read.runs import Runs
 from trainables.schema import (
+    FINAL_METRICS,
     TAG_CONFIG,
     TAG_METHOD,
     TAG_PROTOCOL,
@@ -148,7 +149,7 @@ def _records(runs: Runs) -> pd.DataFrame:
     )
     metrics = runs.metrics.reindex(info.index).astype("float64")
     metrics = metrics.mask(metrics.abs() >= _INFINITE)
-    absent = pd.DataFrame(math.nan, index=info.index, columns=[name for name in FINAL if name not in metrics])
+    absent = pd.DataFrame(math.nan, index=info.index, columns=[name for name in FINAL_METRICS if name not in metrics])
     typed = pd.DataFrame({PARAM + str(name): _typed_param(params[name]) for name in params}, index=info.index)
     frame = pd.concat([frame, metrics, absent, typed], axis=1)
     # The strongest attacker is not known where an attack failed a control.
