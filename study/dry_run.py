@@ -2,64 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
-from search_spaces.plan import StudyPlan
-from study.schedule.costs import Costs, stored_stages
-from study.study import Launch, plan_stages
+from study.schedule.costs import Costs, Prices
+from study.schedule.resources import Resources
+from study.study import Study
 from trainables.config import ConfigError
 from trainables.plan import PlannedStage
-from trainables.store import StageStore
 
 
-@dataclass(frozen=True)
-class Prices:
-    """`seconds_per_step`: stage -> seconds, where the user knows them; `gpu_hour`: money."""
-
-    seconds_per_step: Mapping[str, float]
-    gpu_hour: float | None = None
-
-    @staticmethod
-    def of(given: Sequence[str], gpu_hour: float | None) -> Prices:
-        """Raises ConfigError for what is not STAGE=SECONDS or not above zero."""
-        seconds: dict[str, float] = {}
-        for text in given:
-            stage, _, value = text.partition("=")
-            try:
-                seconds[stage.strip()] = float(value)
-            except ValueError:
-                seconds[stage.strip()] = -1.0
-            if seconds[stage.strip()] <= 0:
-                raise ConfigError(f"--seconds-per-step {text!r}: write STAGE=SECONDS, for example minimax=0.35")
-        if gpu_hour is not None and gpu_hour < 0:
-            raise ConfigError(f"--price-per-gpu-hour {gpu_hour}: give a price of at least 0")
-        return Prices(seconds, gpu_hour)
-
-
-def dry_run(plan: StudyPlan, where: Launch, prices: Prices) -> int:
+def dry_run(study: Study) -> int:
     """Prints the trials, what each varies, the resources, the stages and what they would cost."""
-    gpus = "a part of a GPU that is measured at the start" if where.pack else f"{where.gpus:g} GPUs"
-    print(f"{plan.experiment}: {len(plan.trials)} trials, each on {where.cpus:g} CPUs and {gpus}")
+    plan, resources, prices = study.plan, study.resources, study.options.prices
+    gpus = "a part of a GPU that is measured at the start" if study.options.pack else f"{resources.gpus:g} GPUs"
+    print(f"{plan.experiment}: {len(plan.trials)} trials, each on {resources.cpus_per_gpu:g} CPUs and {gpus}")
     for trial in plan.trials:
         varied = "  ".join(f"{key}={value}" for key, value in trial.varied.items())
         print(f"  {trial.name:32} {varied}")
     if plan.search is not None:
         axes = ", ".join(f"{key} {axis.low:g}..{axis.high:g}" for key, axis in plan.search.axes.items())
         print(f"then {plan.search.trials} points in all, proposed by {plan.search.sampler}, over {axes}")
-    plans = plan_stages(plan, where.data(plan))
-    needed = [stage for trial in plans for stage in trial.stages]
-    different = {stage.key: stage for stage in needed}
-    store = StageStore(where.stages)
-    there = stored_stages(store, different.values())
-    new = [stage for stage in different.values() if stage.key not in there]
+    needed, different = [stage for trial in study.trial_plans for stage in trial.stages], study.stages
+    new = [stage for stage in different.values() if stage.key not in study.stored]
     if unknown := sorted(prices.seconds_per_step.keys() - {stage.name for stage in needed}):
         raise ConfigError(f"--seconds-per-step: no stage {unknown[0]!r} here; there are {', '.join(_names(needed))}")
     shared, stored = len(needed) - len(different), len(different) - len(new)
     print(f"stages: {len(needed)} needed, {shared} of them shared, {stored} stored, {len(new)} to compute")
     print(f"  {'stage':24}{'needed':>8}{'shared':>8}{'stored':>8}{'compute':>8}{'steps':>11}{'s/step':>9}  {'hours':>8}")
     known_hours, unknown_names = 0.0, []
-    costs = Costs(store, _names(needed))
+    costs = Costs(study.store, _names(needed))
     for name in _names(needed):
         mine = [stage for stage in different.values() if stage.name == name]
         todo = [stage for stage in new if stage.name == name]
@@ -76,12 +47,12 @@ def dry_run(plan: StudyPlan, where: Launch, prices: Prices) -> int:
             unknown_names.append(name)
         else:
             known_hours += hours
-    _print_total(known_hours, unknown_names, where, prices)
+    _print_total(known_hours, unknown_names, resources, prices)
     return 0
 
 
-def _print_total(hours: float, unknown: Sequence[str], where: Launch, prices: Prices) -> None:
-    unit, count = ("GPU hours", where.gpus) if where.gpus else ("CPU-core hours", where.cpus)
+def _print_total(hours: float, unknown: Sequence[str], resources: Resources, prices: Prices) -> None:
+    unit, count = ("GPU hours", resources.gpus) if resources.gpus else ("CPU-core hours", resources.cpus_per_gpu)
     money = f", {hours * count * prices.gpu_hour:,.2f} at {prices.gpu_hour:g} each" if prices.gpu_hour is not None else ""
     print(f"estimate: {hours * count:.2f} {unit}{money}" + (", without what is unknown" if unknown else ""))
     if unknown:

@@ -1,4 +1,8 @@
-"""The Ray trainable: one trial is one full pipeline on its allocation, recorded in MLflow."""
+"""The Ray trainable: one trial is one full pipeline on its allocation, recorded while it runs.
+
+Nothing here knows how a study starts trials or where their records go: the job brings its recorder, and whoever calls
+`run_job` is told how far the trial is.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,10 @@ import io
 import logging
 import time
 import traceback
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
-from search_spaces.registry import label_of
 from trainables import schema
 from trainables.config import ConfigError, Runtime, TrialConfig, with_values
 from trainables.data.items import DataError
@@ -20,147 +23,167 @@ from trainables.store.files import Files
 from trainables.store.leases import HEARTBEAT_SECONDS, Leases
 
 if TYPE_CHECKING:
+    from trainables.pipeline import TrialRecord
     from trainables.plan import PlannedStage
     from trainables.store import Outcome
 
 log = logging.getLogger(__name__)
 
-# What a trial reports to Ray Tune, and the driver prints.
-STAGE, EPOCH, EPOCHS, PROGRESS, STATUS, REASON = "stage", "epoch", "epochs", "progress", "status", "reason"
-DONE, FAILED, RUNNING, STOPPED = "done", "failed", "running", "stopped"
-RUNS_FOR, WAITED = "runs_for", "waited"  # seconds since the worker was ready, and how many of them it only waited
-FIGURES = "figures"
+RUNNING, DONE, FAILED, STOPPED = "running", "done", "failed", "stopped"
+
+
+@dataclass(frozen=True)
+class TrialState:
+    """How far a trial is, as it tells whoever runs it. Another state than RUNNING is its last.
+
+    `epoch` of `epochs` of `stage` are done; `progress` is the share of all of its epochs. `runs_for` are the seconds since the
+    worker was ready, `waited` how many of them it only waited for other workers. `objectives` are what a search optimises.
+    """
+
+    status: str
+    stage: str = ""
+    epoch: int = 0
+    epochs: int = 0
+    progress: float = 0.0
+    runs_for: float = 0.0
+    waited: float = 0.0
+    reason: str = ""
+    objectives: Mapping[str, float] = field(default_factory=dict)
+
+
+class Recording(Protocol):
+    """The record of one trial, kept while it runs: a `trainables.pipeline.Reporter` that is also told how the trial ends."""
+
+    def epoch(self, stage: str, history: Sequence[Mapping[str, float]], epochs: int) -> None: ...
+    def waiting(self, stage: str, holder: str) -> None: ...
+    def finished(self, stage: PlannedStage, outcome: Outcome, reused: bool) -> None: ...
+
+    def complete(self, record: TrialRecord, anonymizer: bytes | None) -> object:
+        """The trial is done; `anonymizer` is the file of the trained anonymizer."""
+
+    def fail(self, reason: str) -> object:
+        """The trial failed, and would fail again."""
+
+    def interrupt(self, reason: str) -> object:
+        """This attempt at the trial ended early; another one may go on."""
+
+
+class Recorder(Protocol):
+    """Who keeps the records of a study's trials. Travels to the workers with the jobs, so it can be pickled."""
+
+    @property
+    def leases(self) -> str:
+        """The folder in the storage with the leases of the study's trials: one worker at a time holds a trial's."""
+
+    def label(self, proposed: Mapping[str, Any]) -> str:
+        """The name of the setting that a search proposes, as dotted keys with their values."""
+
+    def open(self, job: TrialJob) -> Recording:
+        """Begins the record of a trial, or goes on with the one of an earlier worker."""
 
 
 @dataclass(frozen=True)
 class TrialJob:
-    """What travels to a worker: everything it needs, as plain values.
+    """Everything that a worker needs to run a trial.
 
-    `key` and `name` are empty in the template of a search, whose trials come about in the worker. `failed` is what a failed
-    trial reports to the search in place of its objectives. `stop` is a file in the storage: once it is there all trials stop.
-    `beside` are the configs of trials whose judges can be trained beside this one's. `compared` are the keys that the study
-    varies or changes.
+    `key` and `name` are empty in the template of a search, whose trials come about in the worker. `stop` is a file in the
+    storage: once it is there, all trials stop. `beside` are the configs of trials whose evaluators can be trained beside this
+    one's. `objectives_if_failed` are the objectives that a search is told for a failed trial.
     """
 
     name: str
     key: str
-    config: dict[str, Any]
-    runtime: dict[str, Any]
-    tracking_uri: str
-    experiment_id: str
-    tags: dict[str, str]
-    plugins: tuple[Plugin, ...] = ()
-    failed: Mapping[str, float] = field(default_factory=dict)
+    config: TrialConfig
+    runtime: Runtime
+    recorder: Recorder
+    tags: Mapping[str, str] = field(default_factory=dict)
     gpus: float = 0.0
     stop: str = ""
-    beside: tuple[dict[str, Any], ...] = ()
-    compared: tuple[str, ...] = ()
+    plugins: tuple[Plugin, ...] = ()
+    beside: tuple[TrialConfig, ...] = ()
+    objectives_if_failed: Mapping[str, float] = field(default_factory=dict)
 
 
-def run_job(job: Mapping[str, Any], proposed: Mapping[str, Any]) -> None:
-    """Runs a TrialJob (as a mapping), with the values that a search proposes, inside a Ray worker.
+Report = Callable[[TrialState], None]
+
+
+def run_job(job: TrialJob, proposed: Mapping[str, Any], report: Report) -> None:
+    """Runs a trial in this process, with the values that a search proposes (dotted keys), and reports how far it is.
 
     What a retry cannot cure (bad config or data, a diverged loss, too little memory for the trial alone, a bug) ends the
-    trial here, once, with its reason in MLflow. What it can raises Lost; a worker that dies does not even get here. Tune then
-    starts the trial again and it goes on from what its stages have saved.
+    trial here, once, with its reason in the record. Raises Lost for what a retry can cure; a worker that dies does not even
+    get here. The trial is then to be started again and goes on from what its stages have saved.
     """
-    from ray import tune
-
-    from trainables.data.trial_data import TrialData
-    from trainables.plan import plan_trial
-
-    load_plugins([Plugin(**plugin) for plugin in job["plugins"]])
-    config, runtime = TrialConfig.model_validate(job["config"]), Runtime(**job["runtime"])
-    key, name, tags = job["key"], job["name"], dict(job["tags"])
+    load_plugins(job.plugins)
     if proposed:
-        config = with_values(config, proposed)
-        key = plan_trial(config, TrialData(config, runtime.data_root)).key
-        tags[schema.TAG_SETTING] = label_of(proposed)
-        name = f"{tags[schema.TAG_SETTING]} seed={config.seed}"
-    beside = tuple(TrialConfig.model_validate(other) for other in job["beside"])
-    compared = tuple(job["compared"])
-    trial = Trial(key, name, tags, config, runtime, job["tracking_uri"], job["experiment_id"], job["gpus"], beside, compared)
-    with Stop(Files(runtime.storage), job["stop"]) as stop:
+        job = _with_proposed(job, proposed)
+    with Stop(Files(job.runtime.storage), job.stop) as stop:
         try:
-            end = patiently(lambda: _alone(trial, stop), stop, lambda: False)
+            end = patiently(lambda: _run_alone(job, stop, report), stop, lambda: False)
         except Stopped as error:
             if stop.going:
                 raise Lost("the worker was told to end") from error
-            end = {STATUS: STOPPED}
-    figures = end.pop(FIGURES, job["failed"])
-    last = {PROGRESS: 1.0, STAGE: "", EPOCH: 0, EPOCHS: 0}
-    tune.report({**last, **end, **{name: figures[name] for name in job["failed"]}})
+            end = TrialState(STOPPED)
+    figures = end.objectives or job.objectives_if_failed
+    report(replace(end, progress=1.0, objectives={name: figures[name] for name in job.objectives_if_failed}))
 
 
-@dataclass(frozen=True)
-class Trial:
-    """A trial as its worker knows it."""
+def _with_proposed(job: TrialJob, proposed: Mapping[str, Any]) -> TrialJob:
+    """The job of the trial that a search proposes, from the template of the search."""
+    from trainables.data.trial_data import TrialData
+    from trainables.plan import plan_trial
 
-    key: str
-    name: str
-    tags: Mapping[str, str]
-    config: TrialConfig
-    runtime: Runtime
-    tracking_uri: str
-    experiment_id: str
-    gpus: float
-    beside: tuple[TrialConfig, ...]
-    compared: tuple[str, ...]
+    config, setting = with_values(job.config, proposed), job.recorder.label(proposed)
+    key = plan_trial(config, TrialData(config, job.runtime.data_root)).key
+    tags = {**job.tags, schema.TAG_SETTING: setting}
+    return replace(job, config=config, key=key, name=f"{setting} seed={config.seed}", tags=tags)
 
 
-def _alone(trial: Trial, stop: Stop) -> dict[str, Any]:
-    """Runs a trial as the only worker of its study that does; what it has to say in the end."""
-    from study.records.outbox import trials_folder
-
-    files = Files(trial.runtime.storage)
-    folder, leases = trials_folder(trial.tracking_uri, trial.experiment_id), Leases(files)
-    progress = _Progress(trial.config)
+def _run_alone(job: TrialJob, stop: Stop, report: Report) -> TrialState:
+    """Runs the trial once no other worker of its study does."""
+    files = Files(job.runtime.storage)
+    folder, leases = job.recorder.leases, Leases(files)
+    progress = _Progress(job.config, report)
     while True:
         if stop():
             raise Stopped("stopped before it began")
-        lease = leases.take(folder, trial.key)
+        lease = leases.take(folder, job.key)
         if lease is not None:
             break
-        progress.waiting("its other worker", leases.holder(folder, trial.key))
+        progress.waiting("its other worker", leases.holder(folder, job.key))
         time.sleep(HEARTBEAT_SECONDS)
     with lease:
-        return _record(trial, files, Attempts(files, f"{folder}/{trial.key}.attempts"), progress, stop)
+        return _run_recorded(job, Attempts(files, f"{folder}/{job.key}.attempts"), progress, stop)
 
 
-def _record(trial: Trial, files: Files, attempts: Attempts, progress: _Progress, stop: Stop) -> dict[str, Any]:
-    from study.records.outbox import Spool
-    from study.records.recording import KILLED, TrialRun
+def _run_recorded(job: TrialJob, attempts: Attempts, progress: _Progress, stop: Stop) -> TrialState:
     from trainables.pipeline import run_trial
 
-    spool = Spool(files, trial.tracking_uri, trial.experiment_id)
-    where = trial.tracking_uri, trial.experiment_id
-    run = TrialRun(*where, spool, trial.key, trial.name, trial.tags, trial.config, trial.compared)
+    recording = job.recorder.open(job)
     heard = _Heard(attempts)
-    reporter = _All(run, progress, heard)
+    reporter = _All(recording, progress, heard)
     try:
         lost = patiently(attempts.begin, stop, heard.asked)
         if lost >= LOSSES:
             raise ConfigError(f"its worker was lost {lost} times without an epoch in between: killed, or out of memory")
-        record, outcomes = patiently(
-            lambda: run_trial(trial.config, trial.runtime, reporter, stop, trial.beside), stop, heard.asked
-        )
-        run.complete(record, _anonymizer_file(trial.config, outcomes))
-        end = {STATUS: DONE, FIGURES: record.metrics}
+        record, outcomes = patiently(lambda: run_trial(job.config, job.runtime, reporter, stop, job.beside), stop, heard.asked)
+        recording.complete(record, _anonymizer_file(job.config, outcomes))
+        end = TrialState(DONE, objectives=record.metrics)
     except Stopped as error:
         attempts.got_on()
-        run.fail(f"interrupted ({error}); run the same command to continue", KILLED)
+        recording.interrupt(f"interrupted ({error}); run the same command to continue")
         raise
     except (ConfigError, DataError, ArithmeticError) as error:
-        run.fail(str(error))
-        end = {STATUS: FAILED, REASON: str(error)}
+        recording.fail(str(error))
+        end = TrialState(FAILED, reason=str(error))
     except Exception as error:
-        if isinstance(error, Lost) or memory_was_taken(error, trial.gpus):
-            run.fail(f"to be tried again: {error}", KILLED)
+        if isinstance(error, Lost) or memory_was_taken(error, job.gpus):
+            recording.interrupt(f"to be tried again: {error}")
             raise Lost(str(error)) from error
-        log.exception("trial %s failed", trial.name)
+        log.exception("trial %s failed", job.name)
         reason = f"{type(error).__name__}: {error} (a bug, or out of memory)\n{traceback.format_exc()}"
-        run.fail(reason)
-        end = {STATUS: FAILED, REASON: reason}
+        recording.fail(reason)
+        end = TrialState(FAILED, reason=reason)
     attempts.got_on()
     return end
 
@@ -192,7 +215,7 @@ class _Heard:
 class _Progress:
     """Tells Tune how far the trial is: the share of its epochs, over all of its stages."""
 
-    def __init__(self, config: TrialConfig) -> None:
+    def __init__(self, config: TrialConfig, report: Report) -> None:
         from trainables.attacks import ATTACKS, attack_names
         from trainables.methods import method_of
         from trainables.stages import EVALUATE_ACTION, EVALUATE_CLIP_PRIVACY, EVALUATE_PRIVACY
@@ -205,6 +228,7 @@ class _Progress:
         for stage in method_of(config).stages:
             epochs[stage.name] = getattr(getattr(config, stage.name, None), "epochs", 1)
         epochs |= {ATTACKS[name].stage.name: config.attacks.epochs for name in attack_names(config) if ATTACKS[name].trained}
+        self._report_state = report
         self._epochs = {name: max(1, count) for name, count in epochs.items()}
         self._done = dict.fromkeys(self._epochs, 0)
         self._waits_for = ""
@@ -231,11 +255,9 @@ class _Progress:
             self._report(stage.role, len(outcome.history), len(outcome.history))
 
     def _report(self, stage: str, epoch: int, epochs: int) -> None:
-        from ray import tune
-
         share = min(0.999, sum(self._done.values()) / sum(self._epochs.values()))
-        times = {RUNS_FOR: time.monotonic() - self._start, WAITED: self._waited}
-        tune.report({STATUS: RUNNING, STAGE: stage, EPOCH: epoch, EPOCHS: epochs, PROGRESS: share, **times})
+        runs_for = time.monotonic() - self._start
+        self._report_state(TrialState(RUNNING, stage, epoch, epochs, share, runs_for, self._waited))
 
 
 class _All:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
-JOINS_CLUSTER = "RAY_ADDRESS" in os.environ  # set for every submitted job
+from study.environment import Environment
+
+
+def joins_cluster() -> bool:
+    """Whether a Ray runs already that the study is to use: Ray says so to every submitted job."""
+    return Environment().ray_address is not None
 
 
 def has_uploaded_code() -> bool:
     """Whether this is a job submitted with `--working-dir`: a copy of the code came with it, and goes with it."""
-    return "working_dir" in json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")).get("runtime_env", {})
+    return "working_dir" in Environment().ray_job.get("runtime_env", {})
 
 
 def results_directory() -> Path:
-    """What relative places of results are relative to: the working directory, or, for a job with uploaded code, the one in
-    which Ray was started. So a job finds what the one before has stored, however it was submitted.
+    """The directory that relative places of results are relative to: the working directory, or, for a job with uploaded code,
+    the one in which Ray was started. So a job finds what the one before has stored, however it was submitted.
     """
     return _started_in("raylet") if has_uploaded_code() else Path.cwd()
 

@@ -6,7 +6,6 @@ trial (`require_here`).
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import socket
@@ -18,11 +17,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from study.backend.base import Demands
 from study.schedule.resources import Share
 from trainables.config import ConfigError, TrialConfig
 from trainables.data.items import DataError
 from trainables.data.trial_data import TrialData
-from trainables.plan import TrialPlan
 from trainables.plugins import Plugin, load_plugins
 from trainables.store import StageStore
 from trainables.versions import versions
@@ -88,19 +87,11 @@ class Answer:
     problems: tuple[str, ...] = ()
 
 
-def needs_of(
-    plans: Sequence[TrialPlan],
-    data_root: Path,
-    storage: str,
-    tracking_uri: str,
-    gpus: float,
-    gpu_memory: float | None = None,
-    plugins: tuple[Plugin, ...] = (),
-) -> Needs:
-    """What the trials of `plans` need of a node, measured here, on the driver."""
+def needs_of(demands: Demands) -> Needs:
+    """What the trials of a study need of a node, measured here, on the driver."""
     data: dict[str, tuple[Mapping[str, Any], dict[str, str]]] = {}
     files: set[str] = set()
-    for plan in plans:
+    for plan in demands.plans:
         settings = plan.config.data.model_dump(mode="json")
         _, prints = data.setdefault(str(settings), (settings, {}))
         for stage in plan.stages:
@@ -109,14 +100,14 @@ def needs_of(
     sizes = {path: Path(path).stat().st_size for path in sorted(files)}
     return Needs(
         versions(_PACKAGES, _CODE),
-        str(data_root),
+        str(demands.data_root),
         tuple(data.values()),
         sizes,
-        storage,
-        tracking_uri,
-        gpus,
-        gpu_memory,
-        plugins,
+        demands.stages_at,
+        demands.tracking_uri,
+        demands.resources.most_gpus,
+        demands.gpu_memory,
+        demands.plugins,
     )
 
 
@@ -264,7 +255,7 @@ def disk_problems(storage: str) -> list[str]:
 
 
 def tracking_problems(tracking_uri: str) -> list[str]:
-    """Asks MLflow one cheap thing, patiently for seconds only: by default its client would try for four minutes."""
+    """Asks MLflow for one experiment. `study.environment` limits its client to seconds; by default it would try for minutes."""
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 
@@ -272,8 +263,7 @@ def tracking_problems(tracking_uri: str) -> list[str]:
     if database != tracking_uri and not Path(database).is_file():
         return [f"MLflow {tracking_uri}: the file is not there; give --tracking-uri a server that all nodes reach"]
     try:
-        with _environment({"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}):
-            MlflowClient(tracking_uri).search_experiments(max_results=1)
+        MlflowClient(tracking_uri).search_experiments(max_results=1)
     except (MlflowException, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         return [f"MLflow {tracking_uri}: does not answer ({reason}); start it, or give an address that this node reaches"]
@@ -412,17 +402,3 @@ def _plugin_problems(plugins: Sequence[Plugin]) -> list[str]:
     except ConfigError as error:
         return [str(error)]
     return []
-
-
-@contextlib.contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -1,31 +1,29 @@
-"""The MLflow run of one trial, kept up to date beside the training: what cannot be sent now is sent later, once.
+"""The MLflow run of one trial, kept up to date beside the training. What cannot be sent now is sent later, once.
 
-A run is found again by its trial key, so whoever holds the trial's lease goes on with it. After any error what MLflow has is
-asked for before anything is sent again: the answer may be what was lost.
+A run is found again by its trial key, so whoever holds the trial's lease goes on with it. After any error MLflow is asked what
+it has before anything is sent again: only its answer may have been lost.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-# By default a call to a server that is away blocks for minutes; here it is tried again, by whoever keeps what is to be sent.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "1")
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
+from tenacity import RetryCallState, RetryError, Retrying, sleep_using_event, stop_when_event_set, wait_exponential
 
-from study.records.outbox import RUNNING, Account, Row, Spool, now
+from search_spaces.registry import label_of
+from study.records.outbox import RUNNING, EpochMetrics, Outbox, RunContent, now, trials_folder
 from trainables import schema
-from trainables.config import TrialConfig
+from trainables.store.files import Files
+from trainables.trial import TrialJob
 
 if TYPE_CHECKING:
     from trainables.pipeline import TrialRecord
@@ -35,27 +33,27 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
-PATIENCE_SECONDS = 10.0  # how long a trial that has ended waits for MLflow before it leaves its account in the storage
+PATIENCE_SECONDS = 10.0  # how long a trial that has ended waits for MLflow before it leaves its record in the outbox
 _LAST_CALL_SECONDS = 60.0  # for a call that is under way then; by far more than it waits for an answer
-_RETRY_SECONDS = (1.0, 30.0)  # after the first error, and at most
+_RETRY_SECONDS = (1.0, 30.0)  # between two tries: the first pause, and the longest
 _BATCH = 900  # MLflow takes at most 1,000 metrics a call
 
 
 class Sender:
-    """Brings the MLflow run of one account up to date. Not for several threads."""
+    """Brings the MLflow run of one trial up to date. Not for several threads."""
 
     def __init__(self, tracking_uri: str, experiment_id: str) -> None:
         self._client, self._experiment_id = MlflowClient(tracking_uri), experiment_id
         self._run_id = ""
         self._forget()
 
-    def send(self, account: Account) -> None:
-        """Sends what MLflow has not. Raises whatever MLflow does; call again with the same account or a later one."""
+    def send(self, content: RunContent) -> None:
+        """Sends what MLflow does not have. Raises what MLflow raises; call again with the same content or a later one."""
         try:
             if not self._run_id:
-                self._run_id = self._open(account)
+                self._run_id = self._open(content)
             if not self._finished:
-                self._send(account)
+                self._send(content)
         except BaseException:
             self._run_id = ""
             self._forget()
@@ -67,10 +65,10 @@ class Sender:
         self._tags: dict[str, str] = {}
         self._files: set[str] = set()
 
-    def _open(self, account: Account) -> str:
+    def _open(self, content: RunContent) -> str:
         found = self._client.search_runs(
             [self._experiment_id],
-            f"tags.{schema.TAG_TRIAL_KEY} = '{account.key}'",
+            f"tags.{schema.TAG_TRIAL_KEY} = '{content.key}'",
             max_results=1,
             order_by=["attributes.start_time ASC"],
         )
@@ -78,44 +76,44 @@ class Sender:
             run: Run = found[0]
             self._final = "pipeline_seconds" in run.data.metrics
             self._finished = run.info.status == FINISHED
-            if not self._finished and account.status == RUNNING:
+            if not self._finished and content.status == RUNNING:
                 self._client.update_run(run.info.run_id, status=RUNNING)
         else:
             self._new = True
-            tags = {**account.tags, schema.TAG_TRIAL_KEY: account.key}
-            run = self._client.create_run(self._experiment_id, run_name=account.name, tags=tags)
+            tags = {**content.tags, schema.TAG_TRIAL_KEY: content.key}
+            run = self._client.create_run(self._experiment_id, run_name=content.name, tags=tags)
         self._tags = dict(run.data.tags)
-        missing = [Param(name, value) for name, value in account.params.items() if name not in run.data.params]
+        missing = [Param(name, value) for name, value in content.params.items() if name not in run.data.params]
         for first in range(0, len(missing), 100):
             self._client.log_batch(run.info.run_id, params=missing[first : first + 100])
         return str(run.info.run_id)
 
-    def _send(self, account: Account) -> None:
-        tags = [RunTag(name, value) for name, value in account.tags.items() if self._tags.get(name) != value]
+    def _send(self, content: RunContent) -> None:
+        tags = [RunTag(name, value) for name, value in content.tags.items() if self._tags.get(name) != value]
         if tags:
             self._client.log_batch(self._run_id, tags=tags)
             self._tags |= {tag.key: tag.value for tag in tags}
-        for batch in self._missing(account):
+        for batch in self._missing(content):
             self._client.log_batch(self._run_id, metrics=[metric for _, _, row in batch for metric in row])
             for stage, epoch, _ in batch:
                 self._epochs[stage].add(epoch)
         if not self._final:  # a worker that died after these has sent its files before
-            for path, content in account.files.items():
+            for path, file in content.files.items():
                 if path not in self._files:
-                    self._log_file(path, content)
+                    self._log_file(path, file)
                     self._files.add(path)
-            if account.final:
-                final = [Metric(name, float(value), account.ended, 0) for name, value in account.final.items()]
+            if content.final:
+                final = [Metric(name, float(value), content.ended, 0) for name, value in content.final.items()]
                 self._client.log_batch(self._run_id, metrics=final)
                 self._final = True
-        if account.status != RUNNING:
-            self._client.set_terminated(self._run_id, account.status, account.ended)
+        if content.status != RUNNING:
+            self._client.set_terminated(self._run_id, content.status, content.ended)
 
-    def _missing(self, account: Account) -> Iterator[list[tuple[str, int, list[Metric]]]]:
-        """Rows that MLflow does not have, whole ones, as many as fit into a call."""
+    def _missing(self, content: RunContent) -> Iterator[list[tuple[str, int, list[Metric]]]]:
+        """The rows that MLflow does not have, in batches that fit into a call; no row is cut."""
         batch: list[tuple[str, int, list[Metric]]] = []
         size = 0
-        for stage, rows in account.rows.items():
+        for stage, rows in content.rows.items():
             for epoch, row in sorted(rows.items()):
                 if epoch in self._known(stage, row):
                     continue
@@ -128,7 +126,7 @@ class Sender:
         if batch:
             yield batch
 
-    def _known(self, stage: str, row: Row) -> set[int]:
+    def _known(self, stage: str, row: EpochMetrics) -> set[int]:
         if stage not in self._epochs:
             last = list(row.metrics)[-1]  # of a batch cut short by a crash the last name is the one missing
             history = [] if self._new else self._client.get_metric_history(self._run_id, f"{stage}/{last}")
@@ -136,7 +134,7 @@ class Sender:
         return self._epochs[stage]
 
     def _log_file(self, name: str, content: bytes) -> None:
-        """`name` may begin with a folder."""
+        """Logs an artifact; `name` may begin with a folder."""
         folder, _, file = name.rpartition("/")
         with tempfile.TemporaryDirectory() as directory:
             path = Path(directory) / file
@@ -144,32 +142,44 @@ class Sender:
             self._client.log_artifact(self._run_id, str(path), folder or None)
 
 
-class TrialRun:
-    """A `trainables.pipeline.Reporter` that never waits for MLflow while the trial runs; a thread of its own sends."""
+@dataclass(frozen=True)
+class MlflowRecorder:
+    """Records trials in the MLflow experiment of a study. `compared` are the config keys that the study varies or changes."""
 
-    def __init__(
-        self,
-        tracking_uri: str,
-        experiment_id: str,
-        spool: Spool,
-        key: str,
-        name: str,
-        tags: Mapping[str, str],
-        config: TrialConfig,
-        compared: Iterable[str] = (),
-    ) -> None:
-        """`compared`: keys of the configuration that the study varies or changes."""
-        params, whole = schema.told(config, compared)
-        self._account = Account(key, name, {**tags, **whole, schema.TAG_REASON: ""}, params)
-        self._account.files[schema.ARTIFACT_CONFIG] = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).encode()
-        self._spool = spool
+    tracking_uri: str
+    experiment_id: str
+    compared: tuple[str, ...] = ()
+
+    @property
+    def leases(self) -> str:
+        """The folder in the storage with the leases of the study's trials."""
+        return trials_folder(self.tracking_uri, self.experiment_id)
+
+    def label(self, proposed: Mapping[str, Any]) -> str:
+        """The name of a setting that a search proposes."""
+        return label_of(proposed)
+
+    def open(self, job: TrialJob) -> TrialRecording:
+        """Begins or goes on with the MLflow run of a trial."""
+        return TrialRecording(self, job)
+
+
+class TrialRecording:
+    """A `trainables.trial.Recording` that never waits for MLflow while the trial runs: a thread of its own sends."""
+
+    def __init__(self, recorder: MlflowRecorder, job: TrialJob) -> None:
+        params, whole = schema.told(job.config, recorder.compared)
+        self._content = RunContent(job.key, job.name, {**job.tags, **whole, schema.TAG_REASON: ""}, params)
+        config = yaml.safe_dump(job.config.model_dump(mode="json"), sort_keys=False)
+        self._content.files[schema.ARTIFACT_CONFIG] = config.encode()
+        self._outbox = Outbox(Files(job.runtime.storage), recorder.tracking_uri, recorder.experiment_id)
         self._stages: dict[str, str] = {}  # names by key
         self._lock = threading.Lock()
         self._changed, self._sent, self._given_up = threading.Event(), threading.Event(), threading.Event()
         self._changed.set()
-        spool.drop(key)  # what an earlier worker could not send comes again from its stages
-        sender = Sender(tracking_uri, experiment_id)
-        self._sending = threading.Thread(target=self._keep_sending, args=(sender,), name=f"MLflow {name}", daemon=True)
+        self._outbox.drop(job.key)  # what an earlier worker could not send comes again from its stages
+        sender = Sender(recorder.tracking_uri, recorder.experiment_id)
+        self._sending = threading.Thread(target=self._keep_sending, args=(sender,), name=f"MLflow {job.name}", daemon=True)
         self._sending.start()
 
     def epoch(self, stage: str, history: Sequence[Mapping[str, float]], epochs: int) -> None:
@@ -179,49 +189,52 @@ class TrialRun:
         pass
 
     def finished(self, stage: PlannedStage, outcome: Outcome, reused: bool) -> None:
-        """What a reused stage did long ago belongs to this trial's curves as well."""
+        """Adds the stage's key, its files and its curves, also those of a stage that was computed long ago."""
         self._stages[stage.key] = stage.name  # known from now on: an unfinished trial needs its stages too
         pairs = " ".join(f"{name}={key}" for key, name in self._stages.items())
         files = {} if stage.control else outcome.files
         self._add(stage.role, outcome.history, {schema.TAG_STAGE_KEYS: pairs}, files)
 
     def complete(self, record: TrialRecord, anonymizer: bytes | None) -> bool:
-        """The final figures, the record and the anonymizer; the run is FINISHED after all of it. See `_end`."""
+        """Sends the final figures, the record and the anonymizer, and ends the run as FINISHED after all of it. See `_end`."""
         with self._lock:
-            self._account.files[schema.ARTIFACT_RECORD] = record.to_json().encode()
+            self._content.files[schema.ARTIFACT_RECORD] = record.to_json().encode()
             if anonymizer is not None:
-                self._account.files[f"{schema.ARTIFACT_ANONYMIZER}/anonymizer.pt"] = anonymizer
-            self._account.tags[schema.TAG_STAGES_REUSED] = " ".join(record.reused)
-            self._account.final = {
+                self._content.files[f"{schema.ARTIFACT_ANONYMIZER}/anonymizer.pt"] = anonymizer
+            self._content.tags[schema.TAG_STAGES_REUSED] = " ".join(record.reused)
+            self._content.final = {
                 **record.metrics,
                 "seconds": record.seconds,
                 "pipeline_seconds": record.pipeline_seconds,
             }
         return self._end(FINISHED)
 
-    def fail(self, reason: str, status: str = FAILED) -> bool:
-        """Ends the run as FAILED, or KILLED if it was told to stop, with the reason. See `_end`."""
-        with self._lock:
-            self._account.tags[schema.TAG_REASON] = reason[:5000]
-        return self._end(status)
+    def fail(self, reason: str) -> bool:
+        """Ends the run as FAILED. See `_end`."""
+        return self._end(FAILED, reason)
 
-    def _end(self, status: str) -> bool:
-        """Whether MLflow has all of it. If it has not after some seconds the account goes into the storage: whoever runs the
-        study sends it, while this worker computes the next trial.
+    def interrupt(self, reason: str) -> bool:
+        """Ends the run as KILLED: another attempt may go on with it. See `_end`."""
+        return self._end(KILLED, reason)
+
+    def _end(self, status: str, reason: str = "") -> bool:
+        """Ends the run; returns whether MLflow has all of it. If it has not after some seconds the record goes to the outbox:
+        whoever runs the study sends it, while this worker computes the next trial.
         """
         with self._lock:
-            self._account.status, self._account.ended = status, now()
+            self._content.tags[schema.TAG_REASON] = reason[:5000]
+            self._content.status, self._content.ended = status, now()
         self._changed.set()
         if self._sent.wait(PATIENCE_SECONDS):
             return True
         self._given_up.set()
         self._changed.set()
-        self._spool.put(self._account)
+        self._outbox.put(self._content)
         self._sending.join(_LAST_CALL_SECONDS)  # nobody else is to send at the same time
         if self._sent.is_set():
-            self._spool.drop(self._account.key)
+            self._outbox.drop(self._content.key)
             return True
-        log.warning("%s: MLflow does not answer; its record waits in %s", self._account.name, self._spool.folder)
+        log.warning("%s: MLflow does not answer; its record waits in %s", self._content.name, self._outbox.folder)
         return False
 
     def _add(
@@ -232,34 +245,44 @@ class TrialRun:
         files: Mapping[str, bytes] | None = None,
     ) -> None:
         with self._lock:
-            known = self._account.rows.setdefault(stage, {})
+            known = self._content.rows.setdefault(stage, {})
             for epoch, metrics in enumerate(history[len(known) :], start=len(known)):
-                known[epoch] = Row(now(), dict(metrics))
-            self._account.tags.update(tags or {})
-            self._account.files.update(files or {})
+                known[epoch] = EpochMetrics(now(), dict(metrics))
+            self._content.tags.update(tags or {})
+            self._content.files.update(files or {})
         self._changed.set()
 
     def _keep_sending(self, sender: Sender) -> None:
-        pause, most = _RETRY_SECONDS
+        """Sends whatever is new until the record is complete, or given up."""
+        first, longest = _RETRY_SECONDS
+        patiently = Retrying(
+            wait=wait_exponential(multiplier=first, max=longest),
+            stop=stop_when_event_set(self._given_up),
+            sleep=sleep_using_event(self._given_up),
+            before_sleep=self._say_once,
+        )
         while not self._given_up.is_set():
             self._changed.wait()
-            self._changed.clear()
-            with self._lock:
-                account = self._account.copy()
             try:
-                sender.send(account)
-            except Exception as error:  # a server, a database, a network: each has errors of its own
-                if pause == _RETRY_SECONDS[0]:
-                    log.warning("%s: MLflow does not answer (%s); kept until it does", account.name, _line(error))
-                self._given_up.wait(pause)
-                pause = min(2 * pause, most)
-                self._changed.set()
-                continue
-            pause = _RETRY_SECONDS[0]
-            if account.status != RUNNING:
+                status = patiently(self._send, sender)
+            except RetryError:
+                return
+            if status != RUNNING:
                 self._sent.set()
                 return
 
+    def _send(self, sender: Sender) -> str:
+        """Sends all there is now; returns the status that was sent."""
+        if self._given_up.is_set():
+            raise TimeoutError("given up")  # no call more: the record is in the outbox
+        self._changed.clear()
+        with self._lock:
+            content = self._content.copy()
+        sender.send(content)
+        return content.status
 
-def _line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    def _say_once(self, attempt: RetryCallState) -> None:
+        if attempt.attempt_number == 1 and attempt.outcome is not None:
+            error = attempt.outcome.exception()
+            line = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            log.warning("%s: MLflow does not answer (%s); kept until it does", self._content.name, line)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -12,14 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-
 from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from study.backend.preflight import tracking_problems
-from study.records.outbox import RUNNING, Spool, trials_folder
+from study.options import Options
+from study.records.outbox import RUNNING, Outbox, trials_folder
 from study.records.recording import FAILED, FINISHED
 from study.records.tracking import pages
 from trainables import schema
@@ -69,8 +67,9 @@ class Status:
         return self.done + len(self.running) + len(self.waiting) + len(self.stopped) + len(self.failed)
 
 
-def status(tracking_uri: str, space: str | None, storage: str) -> int:
-    """Prints the status of every study in the store, or of those of `space`. Raises ConfigError if there is none."""
+def show_status(options: Options) -> int:
+    """Prints the status of every study in MLflow, or of those of one space. Raises ConfigError if there is none."""
+    tracking_uri, space = options.places.tracking_uri, options.space
     if problems := tracking_problems(tracking_uri):
         raise ConfigError(problems[0])
     client = MlflowClient(tracking_uri)
@@ -85,7 +84,7 @@ def status(tracking_uri: str, space: str | None, storage: str) -> int:
         what = "no study" if space is None else f"no study of the space {space}"
         raise ConfigError(f"--tracking-uri {tracking_uri}: {what} there; give the one it was started with")
     for experiment in found:
-        _print(status_of(client, tracking_uri, experiment, Files(storage)), time.time())
+        _print(status_of(client, tracking_uri, experiment, Files(options.places.stages_at)), time.time())
     return 0
 
 
@@ -118,7 +117,7 @@ def status_of(client: MlflowClient, tracking_uri: str, experiment: Experiment, f
         tuple(stopped),
         tuple((names[key], run.data.tags.get(schema.TAG_REASON, "")) for key, run in failed.items()),
         len(by_key) - len(trials),
-        len(list(Spool(files, tracking_uri, identity).keys())) if seen else 0,
+        len(list(Outbox(files, tracking_uri, identity).keys())) if seen else 0,
         {name: value for name, value in own[0].data.metrics.items() if "hours." in name} if own else {},
         todo * fmean(each) / max(1, len(running)) if each else None,
     )

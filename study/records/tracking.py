@@ -1,4 +1,4 @@
-"""What a study's driver has to do with MLflow: experiment and parent run, what is done, and what no worker can end or send."""
+"""The driver's side of MLflow: the experiment and the study's own run, the trials that are done, the records left unsent."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from mlflow.entities import Metric, Run, RunStatus
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from search_spaces.plan import StudyPlan
-from study.records.outbox import RUNNING, Spool, trials_folder
-from study.records.recording import FINISHED, KILLED, Sender  # before MLflow: how long it waits is set there
+from study.records.outbox import RUNNING, Outbox, trials_folder
+from study.records.recording import FAILED, FINISHED, KILLED, Sender
 from trainables import schema
 from trainables.config import ConfigError
 from trainables.store.files import Files
 from trainables.store.leases import HEARTBEAT_SECONDS, LEASE_SECONDS, Leases
 
 log = logging.getLogger(__name__)
-logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it tells of every table it makes
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it logs every table it makes
 
 
 def open_study(plan: StudyPlan, tracking_uri: str, artifacts: Path, fresh: bool = False) -> str:
@@ -62,12 +63,12 @@ def open_study(plan: StudyPlan, tracking_uri: str, artifacts: Path, fresh: bool 
 
 
 def finished_trials(runs: Iterable[Run]) -> set[str]:
-    """Keys of the trials whose record is complete."""
+    """The keys of the trials whose record is complete."""
     return {run.data.tags.get(schema.TAG_TRIAL_KEY, "") for run in runs if run.info.status == FINISHED}
 
 
 def stage_keys_in_use(tracking_uri: str) -> set[str]:
-    """Keys of all stages that a run of any experiment was made of, finished or not.
+    """The keys of all stages that the runs of all experiments consist of, finished or not.
 
     Raises ConfigError if the records cannot be read, or one that must have stages does not say which.
     """
@@ -98,7 +99,7 @@ def _stage_keys_of(client: MlflowClient, run: Run) -> set[str]:
 
 
 def pages(search: Callable[..., Any]) -> Iterator[Any]:
-    """Everything that a search of MLflow's finds, a thousand at a time."""
+    """Yields everything that a search of MLflow finds; it answers with at most a thousand at a time."""
     token = None
     while True:
         page = search(max_results=1000, page_token=token)
@@ -108,9 +109,9 @@ def pages(search: Callable[..., Any]) -> Iterator[Any]:
             return
 
 
-class Study:
-    """The records of a study, as whoever runs it sees them: its own run (the parent of its trials' runs), those of its
-    trials, and what waits in the storage because MLflow did not answer. Every method may raise what MLflow raises.
+class StudyTracker:
+    """The records of a study as its driver sees them: the study's own run (the parent of its trials' runs), the runs of its
+    trials, and the outbox. Every method may raise what MLflow raises.
 
     `stop` is the file in the storage that tells the trials of this launch to stop.
     """
@@ -119,7 +120,7 @@ class Study:
         self.tracking_uri, self.experiment_id, self.files = tracking_uri, experiment_id, files
         self.stop = f"launches/{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}.stop"
         self._client = MlflowClient(tracking_uri)
-        self._spool, self._trials = Spool(files, tracking_uri, experiment_id), trials_folder(tracking_uri, experiment_id)
+        self._outbox, self._trials = Outbox(files, tracking_uri, experiment_id), trials_folder(tracking_uri, experiment_id)
         own = f"tags.{schema.TAG_KIND} = '{schema.STUDY_RUN}'"
         found = self._client.search_runs([experiment_id], own, max_results=1, order_by=["attributes.start_time ASC"])
         tags = {schema.TAG_KIND: schema.STUDY_RUN}
@@ -132,26 +133,26 @@ class Study:
 
     @property
     def tags(self) -> dict[str, str]:
-        """Of every trial's run: MLflow shows it under the study's own."""
+        """The tags that make MLflow show a trial's run below the study's own."""
         return {MLFLOW_PARENT_RUN_ID: self.run_id}
 
     def runs(self) -> list[Run]:
-        """The run of every trial, whatever became of it."""
+        """The runs of all trials, finished or not."""
         found = pages(lambda **page: self._client.search_runs([self.experiment_id], **page))
         return [run for run in found if run.data.tags.get(schema.TAG_KIND) != schema.STUDY_RUN]
 
     def plan(self, trials: Sequence[Mapping[str, Any]]) -> None:
-        """What the study plans to run: `key`, `name`, `setting`, `seed` of each trial."""
+        """Logs the `key`, `name`, `setting` and `seed` of every trial that the study plans."""
         self._client.log_dict(self.run_id, {"trials": list(trials)}, schema.ARTIFACT_PLAN)
 
     def report(self, folder: Path) -> None:
-        """The report and its figures."""
+        """Logs the report and its figures."""
         for path in sorted(folder.glob("*")):
             if path.suffix in (".html", ".png"):
                 self._client.log_artifact(self.run_id, str(path), schema.ARTIFACT_REPORT)
 
     def send_usage(self) -> None:
-        """What this launch has used so far, added to what earlier ones had: one more point of curves over all launches."""
+        """Logs the hours used by this launch so far, added to those of earlier ones, as one more point of their curves."""
         total = {name: self._used.get(name, 0.0) + value for name, value in self.usage.items()}
         if not total:
             return
@@ -159,7 +160,7 @@ class Study:
         self._client.log_batch(self.run_id, [Metric(name, value, now, self._sent) for name, value in total.items()])
 
     def _last_step(self) -> int:
-        """Of what earlier launches have sent; -1 if there were none."""
+        """The last step that earlier launches logged; -1 if there were none."""
         curve = next(iter(self._used), None)
         return -1 if curve is None else max(point.step for point in self._client.get_metric_history(self.run_id, curve))
 
@@ -167,6 +168,11 @@ class Study:
         self._client.set_tag(self.run_id, schema.TAG_REASON, reason[:5000])
         self._client.set_terminated(self.run_id, status)
         self.files.remove(self.stop)
+
+    def abandon(self, error: BaseException) -> None:
+        """Ends the study's run, and those that no worker holds, after an error of the driver."""
+        self.end_unfinished("the study ended before it")
+        self.end(KILLED if isinstance(error, KeyboardInterrupt) else FAILED, f"{type(error).__name__}: {error}")
 
     def end_unfinished(self, reason: str) -> list[str]:
         """Marks runs left RUNNING, whose worker has died for good, as KILLED with a reason; returns their names.
@@ -191,36 +197,39 @@ class Study:
         return names
 
     def send_unsent(self) -> int:
-        """Sends what trials could not; returns of how many it still waits, because MLflow does not answer.
+        """Sends the records in the outbox; returns how many still wait because MLflow does not answer.
 
         A trial that a live worker has taken up again is left to that worker.
         """
-        leases, keys = Leases(self.files), list(self._spool.keys())
+        leases, keys = Leases(self.files), list(self._outbox.keys())
         for number, key in enumerate(keys):
             lease = leases.take(self._trials, key)
             if lease is None:
                 continue
             with lease:
-                account = self._spool.get(key)
+                content = self._outbox.get(key)
                 try:
-                    if account is not None:
-                        Sender(self.tracking_uri, self.experiment_id).send(account)
-                        self._spool.drop(key)
+                    if content is not None:
+                        Sender(self.tracking_uri, self.experiment_id).send(content)
+                        self._outbox.drop(key)
                 except Exception as error:  # a server, a database, a network: each has errors of its own
                     log.warning("MLflow does not answer (%s)", " ".join(str(error).split())[:200])
                     return len(keys) - number
         return 0
 
     def send_patiently(self, seconds: float = 60.0) -> int:
-        """What `send_unsent` returns once that is 0, or after so many seconds."""
-        end = time.monotonic() + seconds
-        while (left := self.send_unsent()) and time.monotonic() < end:
-            time.sleep(5.0)
-        return left
+        """Tries `send_unsent` for so many seconds; returns how many records still wait."""
+        patiently = Retrying(
+            retry=retry_if_result(bool),
+            wait=wait_fixed(5.0),
+            stop=stop_after_delay(seconds),
+            retry_error_callback=lambda last: last.outcome and last.outcome.result(),
+        )
+        return int(patiently(self.send_unsent))
 
     @contextlib.contextmanager
     def sending(self, every: float = 60.0) -> Iterator[None]:
-        """Meanwhile what trials have left unsent is sent, as soon as MLflow answers."""
+        """Sends the records in the outbox and the hours used every `every` seconds, as long as the context lasts."""
         left = threading.Event()
 
         def send() -> None:

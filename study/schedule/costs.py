@@ -1,15 +1,16 @@
-"""What stages cost: from steps measured in the same storage, and, to put trials in order, from what is known of them all."""
+"""The seconds that stages take, estimated from the steps measured in the same storage."""
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from statistics import median
 
-from trainables.config import flatten
+from trainables.config import ConfigError, flatten
 from trainables.plan import PlannedStage
 from trainables.store import StageStore
 from trainables.store.artifacts import STAGES
@@ -24,8 +25,32 @@ _WEIGHTS = {"reconstruct": 0.3, "warm_up": 0.5, "minimax": 1.0, "evaluate_action
 _WEIGHT, _SECONDS = 0.2, 0.5
 
 
+@dataclass(frozen=True)
+class Prices:
+    """What the user says of costs: seconds a step by the name of the stage, and the price of an hour of a GPU (or core)."""
+
+    seconds_per_step: Mapping[str, float]
+    gpu_hour: float | None = None
+
+    @staticmethod
+    def of(given: Sequence[str], gpu_hour: float | None) -> Prices:
+        """Raises ConfigError for what is not STAGE=SECONDS or not above zero."""
+        seconds: dict[str, float] = {}
+        for text in given:
+            stage, _, value = text.partition("=")
+            try:
+                seconds[stage.strip()] = float(value)
+            except ValueError:
+                seconds[stage.strip()] = -1.0
+            if seconds[stage.strip()] <= 0:
+                raise ConfigError(f"--seconds-per-step {text!r}: write STAGE=SECONDS, for example minimax=0.35")
+        if gpu_hour is not None and gpu_hour < 0:
+            raise ConfigError(f"--price-per-gpu-hour {gpu_hour}: give a price of at least 0")
+        return Prices(seconds, gpu_hour)
+
+
 class Costs:
-    """Seconds a step of the stages in a storage, read once."""
+    """The seconds a step of the stages stored in a storage, read once."""
 
     def __init__(self, store: StageStore, stages: Iterable[str]) -> None:
         self.devices: dict[str, set[str]] = defaultdict(set)
@@ -43,8 +68,8 @@ class Costs:
                     self._rates[name, level, _cost(config, level)].append(rate)
 
     def measured(self, stage: PlannedStage) -> float | None:
-        """Seconds of a stage, by those whose steps cost the same; without one, by those that differ in the anonymizer only
-        (raw frames then count as dear as anonymized ones). None if there is neither.
+        """The seconds of a stage, from stored stages whose steps cost the same; without one, from those that differ in the
+        anonymizer only (raw frames then count as dear as anonymized ones). None if there is neither.
         """
         config = json.dumps(stage.depends_on["config"], sort_keys=True)
         for level in range(len(_LEFT_OUT)):
@@ -53,7 +78,7 @@ class Costs:
         return None
 
     def guessed(self, stage: PlannedStage) -> float:
-        """As `measured`; for what never was, its steps by a weight of the stage."""
+        """The seconds of a stage as `measured`; if none were measured, its steps times a typical cost of the stage's kind."""
         known = self.measured(stage)
         if known is not None:
             return known
@@ -63,13 +88,13 @@ class Costs:
 
 @cache
 def _cost(config: str, level: int) -> str:
-    """What of a stage's config, as JSON, its cost depends on."""
+    """The fields of a stage's config (JSON) that the cost of a step depends on, as JSON."""
     flat = flatten(json.loads(config))
     return json.dumps({key: value for key, value in flat.items() if not any(word in key for word in _LEFT_OUT[level])})
 
 
 def stored_stages(store: StageStore, stages: Iterable[PlannedStage]) -> set[str]:
-    """Keys of those that are stored. One listing a stage: to ask an object store for each would take minutes."""
+    """The keys of the stages that are stored. Lists each kind of stage once: to ask an object store for each takes minutes."""
     wanted: dict[str, set[str]] = defaultdict(set)
     for stage in stages:
         wanted[stage.name].add(stage.key)

@@ -1,4 +1,4 @@
-"""Optuna through Ray Tune, over the points of a space that is searched. MLflow is the memory: what finished is told again."""
+"""The search over a space with Optuna through Ray Tune. MLflow is its memory: finished points are told to Optuna again."""
 
 from __future__ import annotations
 
@@ -26,6 +26,16 @@ class Point:
     objectives: tuple[float, ...] | None = None
 
 
+@dataclass(frozen=True)
+class Proposals:
+    """The rest of a search: `count` points that an optimiser still proposes, who knows the `points` tried so far."""
+
+    search: Search
+    points: tuple[Point, ...]
+    count: int
+    seed: int
+
+
 def with_sampler(search: Search, sampler: str | None, trials: int | None) -> Search:
     """`search` with what the command line says. Raises ConfigError for an unknown sampler or less than one trial."""
     chosen = search.sampler if sampler is None else sampler
@@ -42,7 +52,7 @@ def optimiser(search: Search, points: Sequence[Point], seed: int) -> OptunaSearc
     Points outside the axes' ranges are left out. The sampler's seed moves on with the points known: a search taken up again
     must not propose its first points a second time.
     """
-    # here, not above: what Ray reads when it is imported is set by `study.backend.ray_tune`
+    # here, not above: a study without a search needs neither
     import optuna
     from optuna.distributions import BaseDistribution, FloatDistribution
     from optuna.storages import InMemoryStorage

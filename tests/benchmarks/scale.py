@@ -3,7 +3,7 @@
     python tests/benchmarks/scale.py --folder DIR [--trials 1000] [--gpus 256] [--gpus-per-trial 2] [--seconds 20]
         [--curve 16,64]
 
-The trials go through `study.backend.ray_tune.run_trials`, as those of a study do, with a
+The trials go through `study.backend.ray_tune.RayBackend`, as those of a study do, with a
 queue of as many stages (four trials share an anonymizer); a worker stores what it would have computed, sleeps, and reports as
 often as a trial with ten epochs. All workers
 are on this machine, so they are made light (pandas and ray.data, which no trial uses, are left out), and their number is what
@@ -18,7 +18,6 @@ import argparse
 import contextlib
 import json
 import logging
-import os
 import re
 import subprocess
 import sys
@@ -26,6 +25,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,20 +33,15 @@ import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
-os.environ["RAY_ADDRESS"] = "none yet"  # `study.backend.ray_tune` must not make settings for a Ray of its own
-import study.backend.ray_tune  # noqa: E402  (settings that Ray reads when it is imported)
 
-del os.environ["RAY_ADDRESS"]
-os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-
-import ray  # noqa: E402
-
+from study.backend.base import Batch  # noqa: E402
+from study.backend.ray_tune import RayBackend, ray  # noqa: E402
 from study.schedule.order import Queue, Step  # noqa: E402
-from study.schedule.resources import Resources, Share  # noqa: E402
+from study.schedule.resources import Share  # noqa: E402
 from trainables import schema  # noqa: E402
-from trainables.config import flatten  # noqa: E402
+from trainables.config import Runtime, TrialConfig, flatten  # noqa: E402
 from trainables.store.files import Files  # noqa: E402
-from trainables.trial import DONE, EPOCH, EPOCHS, PROGRESS, RUNNING, STAGE, STATUS, TrialJob  # noqa: E402
+from trainables.trial import DONE, RUNNING, Report, TrialJob, TrialState  # noqa: E402
 
 EPOCHS_EACH, JUDGES = 10, 4
 ROUNDS = 5  # of trials on fewer GPUs
@@ -87,17 +82,28 @@ def _steps(number: int) -> tuple[Step, ...]:
     )
 
 
-def sleep(job: Mapping[str, Any], proposed: Mapping[str, Any]) -> None:
-    """In place of `trainables.trial.run_job`."""
-    from ray import tune
+@dataclass(frozen=True)
+class NoRecorder:
+    """A `trainables.trial.Recorder` for jobs that record nothing: a worker imports no MLflow."""
 
-    files = Files(job["runtime"]["storage"])
-    for stage, key in job["config"]["stages"]:
-        files.replace(f"stages/{stage}/{key}/record.json", b"{}")
+    leases: str = "trials/none"
+
+    def label(self, proposed: Mapping[str, Any]) -> str:
+        return ""
+
+    def open(self, job: TrialJob) -> Any:
+        raise NotImplementedError
+
+
+def sleep(job: TrialJob, proposed: Mapping[str, Any], report: Report) -> None:
+    """In place of `trainables.trial.run_job`."""
+    files = Files(job.runtime.storage)
+    for step in _steps(int(job.key)):
+        files.replace(f"stages/{step.stage}/{step.key}/record.json", b"{}")
     for epoch in range(EPOCHS_EACH):
-        time.sleep(job["config"]["seconds"] / EPOCHS_EACH)
-        tune.report({STATUS: RUNNING, STAGE: "minimax", EPOCH: epoch, EPOCHS: EPOCHS_EACH, PROGRESS: epoch / EPOCHS_EACH})
-    tune.report({STATUS: DONE, PROGRESS: 1.0, STAGE: "", EPOCH: 0, EPOCHS: 0})
+        time.sleep(float(job.tags["seconds"]) / EPOCHS_EACH)
+        report(TrialState(RUNNING, "minimax", epoch, EPOCHS_EACH, epoch / EPOCHS_EACH))
+    report(TrialState(DONE, progress=1.0))
 
 
 # Run by every Python that has it on its path, before anything else.
@@ -140,12 +146,10 @@ def _schedule(folder: Path, trials: int, gpus: int, each: float, seconds: float)
         TrialJob(
             name=f"trial {number}",
             key=str(number),
-            # as large as a real one
-            config={"seconds": seconds, "stages": [(s.stage, s.key) for s in _steps(number)], "rest": "x" * 4000},
-            runtime={"storage": str(storage)},
-            tracking_uri="",
-            experiment_id="",
-            tags={},
+            config=TrialConfig(seed=number),  # of its own, as a real one's
+            runtime=Runtime(data_root="", storage=str(storage)),
+            recorder=NoRecorder(),
+            tags={"seconds": str(seconds)},
         )
         for number in range(trials)
     ]
@@ -158,9 +162,8 @@ def _schedule(folder: Path, trials: int, gpus: int, each: float, seconds: float)
     driver, seen = psutil.Process(), _Watch()
     before, cpu, start = driver.memory_info().rss, sum(driver.cpu_times()[:2]), time.monotonic()
     with seen:
-        end = study.tuner.run_trials(
-            jobs, [Share(1.0, each)] * trials, queue, None, Resources(1.0, each), storage, "scale", lambda usage: None, sleep
-        )
+        batch = Batch("scale", jobs, [Share(1.0, each)] * trials, queue, storage)
+        end = RayBackend(sleep).run(batch, lambda usage: None)
     took = time.monotonic() - start
     if end.done != trials:
         raise SystemExit(f"only {end}")
@@ -230,22 +233,19 @@ def _records(folder: Path, trials: int) -> Iterator[tuple[str, float]]:
     then how long the status takes, and how long the study needs to see that nothing is left to do.
     """
     # here: workers, who import this module, need none of it
-    from search_spaces.plan import plan_study
-    from study.records.outbox import Account, Row, now
+    from study.options import read_options
+    from study.records.outbox import EpochMetrics, RunContent, now
     from study.records.recording import Sender
-    from study.records.tracking import Study, open_study
-    from study.study import Launch, plan_stages
+    from study.study import Study
 
     storage, seeds = folder / "records", -(-trials // 5)
-    plan = plan_study("demo", "generated", range(seeds), {"attacks.names": []})
-    where = Launch.of(plan, True, None, str(storage), None, 1.0, 0.0, None)
-    plans = plan_stages(plan, where.data(plan))
-    identity = open_study(plan, where.tracking_uri, storage / "mlflow-artifacts")
-    study = Study(where.tracking_uri, identity, plan.experiment, Files(storage))
+    options = ["--space", "demo", "--profile", "generated", "--seeds", f"{seeds}", "--set", "attacks.names=[]"]
+    study = Study(read_options([*options, "--storage", str(storage)]))
+    plan, plans, tracker = study.plan, study.trial_plans, study.tracker
     start = time.monotonic()
     for trial, staged in zip(plan.trials, plans, strict=True):
         tags = {
-            **study.tags,
+            **tracker.tags,
             schema.TAG_SPACE: "demo",
             schema.TAG_PROFILE: "generated",
             schema.TAG_METHOD: trial.config.method,
@@ -253,17 +253,17 @@ def _records(folder: Path, trials: int) -> Iterator[tuple[str, float]]:
             schema.TAG_SEED: str(trial.config.seed),
         }
         params = {name: str(value)[:500] for name, value in flatten(trial.config).items()}
-        curves = {s.role: {epoch: Row(now(), {"loss": 0.5}) for epoch in range(EPOCHS_EACH)} for s in staged.stages}
+        curves = {s.role: {epoch: EpochMetrics(now(), {"loss": 0.5}) for epoch in range(EPOCHS_EACH)} for s in staged.stages}
         final = dict.fromkeys(("top1", "top5", "cmap", "macro_f1", "leakage", "rms_distortion", "seconds"), 0.5)
         final |= {"chance_top1": 0.2, "chance_cmap": 0.4, "pipeline_seconds": 1.0}
-        account = Account(staged.key, trial.name, tags, params, curves, {}, final, "FINISHED", now())
-        Sender(where.tracking_uri, identity).send(account)
+        content = RunContent(staged.key, trial.name, tags, params, curves, {}, final, "FINISHED", now())
+        Sender(tracker.tracking_uri, tracker.experiment_id).send(content)
     yield "MLflow (SQLite): ms to write all of a trial", 1000 * (time.monotonic() - start) / len(plans)
     yield "MLflow (SQLite): database, MB", (storage / "mlflow.db").stat().st_size / 1e6
-    study.plan([{"key": s.key, "name": t.name} for t, s in zip(plan.trials, plans, strict=True)])
-    run = [sys.executable, str(ROOT / "study" / "run.py"), "--space", "demo", "--storage", str(storage)]
+    tracker.plan([{"key": s.key, "name": t.name} for t, s in zip(plan.trials, plans, strict=True)])
+    run = [sys.executable, str(ROOT / "study" / "run.py"), *options, "--storage", str(storage)]
     yield "--status, s", _seconds([*run, "--status"], "to go|trials:")[-1]
-    again = _seconds([*run, "--profile", "generated", "--seeds", f"{seeds}", "--set", "attacks.names=[]"], " 0 to run")
+    again = _seconds(run, " 0 to run")
     yield "the same command again: all found done after, s", again[0]
     yield "the same command again: its report written after, s", again[-1]
 

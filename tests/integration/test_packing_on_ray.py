@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
-import study.backend.ray_tune  # before Ray: it says what Ray is to read when it is imported
+from study.backend.base import Batch
 from study.backend.packing import Load, kinds_of_gpus, measuring, packed
+from study.backend.ray_tune import RayBackend
 from study.schedule.order import Queue
 from study.schedule.resources import Resources
+from tests.support.studies import NoRecorder
 from trainables.config import ConfigError, Runtime, TrialConfig
-from trainables.trial import DONE, EPOCH, EPOCHS, FAILED, PROGRESS, REASON, STAGE, STATUS, TrialJob
+from trainables.trial import DONE, FAILED, Report, TrialJob, TrialState
 
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.timeout(600)  # on a busy machine Ray takes long to start
@@ -39,18 +41,15 @@ def two_gpus() -> Iterator[None]:
     ray.shutdown()
 
 
-def meet(job: Mapping[str, Any], proposed: Mapping[str, Any]) -> None:
+def meet(job: TrialJob, proposed: Mapping[str, Any], report: Report) -> None:
     """In place of `run_job`: notes which GPU it was given, and is done when every other trial has."""
-    from ray import tune
-
-    folder, end = Path(job["runtime"]["storage"]) / "met", time.monotonic() + 200
+    folder, end = Path(job.runtime.storage) / "met", time.monotonic() + 200
     folder.mkdir(exist_ok=True)
-    (folder / job["key"]).write_text(" ".join(map(str, ray.get_gpu_ids())))
+    (folder / job.key).write_text(" ".join(map(str, ray.get_gpu_ids())))
     while len(list(folder.iterdir())) < TRIALS and time.monotonic() < end:
         time.sleep(0.05)
     met = len(list(folder.iterdir())) == TRIALS
-    told = {STATUS: DONE if met else FAILED, REASON: "" if met else "they did not run at once"}
-    tune.report({**told, PROGRESS: 1.0, STAGE: "", EPOCH: 0, EPOCHS: 0})
+    report(TrialState(DONE) if met else TrialState(FAILED, reason="they did not run at once"))
 
 
 def test_as_many_trials_run_on_a_gpu_as_were_chosen(
@@ -61,10 +60,11 @@ def test_as_many_trials_run_on_a_gpu_as_were_chosen(
 
     resources = packed(Resources(1.0, 1.0, cpus_per_gpu=4.0), [tiny_config], kinds_of_gpus(), measure)
     assert "GPUs per trial: 2 on one fake" in capsys.readouterr().out
-    jobs = [TrialJob(f"trial {n}", str(n), {}, {"storage": str(tmp_path)}, "", "", {}) for n in range(TRIALS)]
+    runtime = Runtime(data_root="", storage=str(tmp_path))
+    jobs = [TrialJob(f"trial {n}", str(n), tiny_config, runtime, NoRecorder()) for n in range(TRIALS)]
     shares = [resources.of(tiny_config)] * TRIALS
     queue = Queue([()] * TRIALS, (), lambda stage, key: False)
-    end = study.tuner.run_trials(jobs, shares, queue, None, resources, tmp_path, "packed", lambda usage: None, meet)
+    end = RayBackend(meet).run(Batch("packed", jobs, shares, queue, tmp_path), lambda usage: None)
     assert end.done == TRIALS
     assert sorted(path.read_text() for path in (tmp_path / "met").iterdir()) == ["0", "0", "1", "1"]
 

@@ -8,10 +8,12 @@ import pytest
 
 from search_spaces.plan import StudyPlan, StudyTrial
 from search_spaces.registry import RAW
-from study.dry_run import Prices, dry_run
+from study.dry_run import dry_run
+from study.schedule.costs import Prices
 from study.schedule.order import in_order
-from study.study import Launch, plan_stages
+from study.study import plan_stages
 from tests.support.stages import SilentReporter
+from tests.support.studies import study_of
 from trainables.config import ConfigError, Runtime, TrialConfig, with_values
 from trainables.data.trial_data import TrialData
 from trainables.pipeline import run_trial
@@ -25,31 +27,32 @@ def _plan(config: TrialConfig, *settings: dict[str, object]) -> StudyPlan:
     return StudyPlan("mine", "small", trials)
 
 
-def _launch(plan: StudyPlan, data: Path, storage: Path, gpus: float = 0.0) -> Launch:
-    return Launch.of(plan, False, str(data), str(storage), None, 1.0, gpus, None)
+def _dry_run(plan: StudyPlan, data: Path, storage: Path, prices: Prices) -> int:
+    """On one GPU a trial."""
+    return dry_run(study_of(plan, data, storage, gpus_per_trial=1.0, prices=prices))
 
 
 def test_costs_are_given_then_measured(
     tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan = _plan(tiny_config, dict(RAW), {**PENALTY, "seed": 5})
-    where = _launch(plan, tiny_data, tmp_path / "store", gpus=1.0)
-    dry_run(plan, where, Prices({}, None))
+    where = plan, tiny_data, tmp_path / "store"
+    _dry_run(*where, Prices({}, None))
     assert "never measured in this storage: evaluate_action" in capsys.readouterr().out
     given = {name: 3.6 for name in ("evaluate_action", "evaluate_privacy", "evaluate_clip_privacy")}
-    dry_run(plan, where, Prices.of([f"{name}={value}" for name, value in given.items()], 2.0))
+    _dry_run(*where, Prices.of([f"{name}={value}" for name, value in given.items()], 2.0))
     steps = sum(stage.steps for stage in plan_stages(plan, tiny_data)[0].stages) * 2
     assert (
         f"estimate: {steps / 1000:.2f} GPU hours, {steps / 500:,.2f} at 2 each, without what is unknown"
         in capsys.readouterr().out
     )
     with pytest.raises(ConfigError, match="no stage 'minmax' here"):
-        dry_run(plan, where, Prices({"minmax": 1.0}, None))
+        _dry_run(*where, Prices({"minmax": 1.0}, None))
 
     # another seed, budget and learning rate cost the same
     other = with_values(tiny_config, {**PENALTY, "seed": 1, "minimax.learning_rate_action": 1e-3, "minimax.epochs": 1})
     run_trial(other, Runtime(data_root=str(tiny_data), storage=str(tmp_path / "store"), device="cpu"), SilentReporter())
-    dry_run(plan, where, Prices({}, None))
+    _dry_run(*where, Prices({}, None))
     said = capsys.readouterr().out
     assert "never measured" not in said
     assert "measured here on CPU" in said

@@ -167,7 +167,7 @@ def test_from_the_command_line_without_torch(tmp_path: Path) -> None:
     StageStore(tmp_path).write("minimax", "k", OUTCOME, {}, {})
     code = (
         "import runpy, sys; sys.modules['torch'] = None;"
-        f"sys.argv[1:] = ['list', '--storage', {str(tmp_path)!r}]; runpy.run_module('trainables.store', run_name='__main__')"
+        f"sys.argv[1:] = ['list', '--storage', {str(tmp_path)!r}]; runpy.run_module('study.storage', run_name='__main__')"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr

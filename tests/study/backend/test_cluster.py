@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from study.run import NODES_COME_LATER_VARIABLE, TRACKING_URI_VARIABLE
+from study.environment import NODES_COME_LATER_VARIABLE, TRACKING_URI_VARIABLE
 from tests.support import ROOT
 from trainables.config import DATA_ROOT_VARIABLE, STORAGE_VARIABLE
 

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from search_spaces.plan import plan_study
 from study.backend.job import has_uploaded_code, results_directory
-from study.study import Launch
+from study.options import Options
 from tests.support import ROOT
 
 UPLOADED = {"runtime_env": {"working_dir": "gcs://_ray_pkg_1.zip", "env_vars": {}}, "metadata": {}}
@@ -35,7 +34,7 @@ def test_with_uploaded_code_results_are_where_ray_was_started(tmp_path: Path) ->
     (tmp_path / "copy").mkdir()
     raylet = tmp_path / "raylet"
     shutil.copy(shutil.which("bash") or "/bin/bash", raylet)
-    script = "from study.job import results_directory; print(results_directory())"
+    script = "from study.backend.job import results_directory; print(results_directory())"
     (tmp_path / "job.sh").write_text(f"cd copy\n{sys.executable} -c '{script}'\ntrue\n")  # with nothing after it, sh becomes it
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_JOB_CONFIG_JSON_ENV_VAR": json.dumps(UPLOADED)}
     command = [raylet, "-c", "sh job.sh; true"]
@@ -44,8 +43,7 @@ def test_with_uploaded_code_results_are_where_ray_was_started(tmp_path: Path) ->
 
 
 def test_relative_storages_follow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("study.study.results_directory", lambda: tmp_path)
-    plan = plan_study("demo", "generated", (0,), {})
+    monkeypatch.setattr("study.options.results_directory", lambda: tmp_path)
     for storage, expected in (("results", tmp_path / "results"), ("/elsewhere", Path("/elsewhere"))):
-        where = Launch.of(plan, True, None, storage, None, 1, 0, None)
-        assert (where.storage, where.stages) == (expected, str(expected))
+        places = Options(storage=storage).places
+        assert (places.driver_directory, places.stages_at) == (expected, str(expected))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from study.backend import preflight
+from study.backend.base import Demands
 from study.backend.preflight import (
     Gpu,
     Needs,
@@ -22,6 +23,7 @@ from study.backend.preflight import (
     tracking_problems,
     version_problems,
 )
+from study.schedule.resources import Resources
 from trainables.config import ConfigError, TrialConfig
 from trainables.data.trial_data import TrialData
 from trainables.plan import plan_trial
@@ -34,7 +36,8 @@ GIB = 2**30
 @pytest.fixture
 def needs(tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path) -> Needs:
     plan = plan_trial(tiny_config, TrialData(tiny_config, tiny_data))
-    return needs_of([plan], tiny_data, str(tmp_path / "storage"), f"sqlite:///{tmp_path}/mlflow.db", 0.0)
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    return needs_of(Demands([plan], tiny_data, str(tmp_path / "storage"), uri, Resources(1.0, 0.0)))
 
 
 def test_the_drivers_own_node_is_fit(needs: Needs, tmp_path: Path) -> None:

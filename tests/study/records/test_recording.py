@@ -15,14 +15,15 @@ from mlflow.tracking import MlflowClient
 
 from search_spaces.plan import StudyPlan
 from study.records import recording
-from study.records.outbox import Account, Row, Spool, trials_folder
-from study.records.recording import FINISHED, KILLED, Sender, TrialRun
-from study.records.tracking import Study, finished_trials, open_study
-from trainables.config import TrialConfig
+from study.records.outbox import EpochMetrics, Outbox, RunContent, trials_folder
+from study.records.recording import FINISHED, KILLED, MlflowRecorder, Sender, TrialRecording
+from study.records.tracking import StudyTracker, finished_trials, open_study
+from trainables.config import Runtime, TrialConfig
 from trainables.pipeline import TrialRecord
 from trainables.store import Outcome
 from trainables.store.files import Files
 from trainables.store.leases import Leases
+from trainables.trial import TrialJob
 
 RECORD = TrialRecord("key", {"top1": 0.5}, {}, (), (), (), {}, 10.0, 20.0, {}, {}, {})
 
@@ -34,25 +35,25 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
 
 
 @pytest.fixture
-def study(database: tuple[str, Path], tmp_path: Path, request: pytest.FixtureRequest) -> Study:
+def study(database: tuple[str, Path], tmp_path: Path, request: pytest.FixtureRequest) -> StudyTracker:
     uri, folder = database
     plan = StudyPlan(request.node.name, "small", ())
-    return Study(uri, open_study(plan, uri, folder / "artifacts"), plan.experiment, Files(tmp_path))
+    return StudyTracker(uri, open_study(plan, uri, folder / "artifacts"), plan.experiment, Files(tmp_path))
 
 
-def run_of(study: Study) -> Run:
+def run_of(study: StudyTracker) -> Run:
     [run] = study.runs()
     return run
 
 
-def points(study: Study, metric: str) -> list[tuple[int, float]]:
+def points(study: StudyTracker, metric: str) -> list[tuple[int, float]]:
     client = MlflowClient(study.tracking_uri)
     return [(point.step, point.value) for point in client.get_metric_history(run_of(study).info.run_id, metric)]
 
 
-def account(epochs: int, **values: Any) -> Account:
-    rows = {"minimax": {epoch: Row(1000 + epoch, {"loss": float(epoch), "rms": 0.1}) for epoch in range(epochs)}}
-    return Account("key", "B=0.3 seed=0", {"method": "penalty"}, {"seed": "0"}, rows, **values)
+def content(epochs: int, **values: Any) -> RunContent:
+    rows = {"minimax": {epoch: EpochMetrics(1000 + epoch, {"loss": float(epoch), "rms": 0.1}) for epoch in range(epochs)}}
+    return RunContent("key", "B=0.3 seed=0", {"method": "penalty"}, {"seed": "0"}, rows, **values)
 
 
 class Away:
@@ -72,8 +73,8 @@ class Away:
 
 @pytest.mark.parametrize("method", ["create_run", "log_batch", "log_artifact", "set_terminated"])
 @pytest.mark.parametrize("after", [False, True])
-def test_what_was_sent_without_an_answer_is_not_sent_again(study: Study, method: str, after: bool) -> None:
-    whole = account(3, files={"a/b.txt": b"b"}, final={"top1": 0.5, "pipeline_seconds": 9.0}, status=FINISHED, ended=5000)
+def test_what_was_sent_without_an_answer_is_not_sent_again(study: StudyTracker, method: str, after: bool) -> None:
+    whole = content(3, files={"a/b.txt": b"b"}, final={"top1": 0.5, "pipeline_seconds": 9.0}, status=FINISHED, ended=5000)
     sender = Sender(study.tracking_uri, study.experiment_id)
     client = sender._client
     setattr(client, method, Away(getattr(client, method), times=1, after=after))
@@ -87,10 +88,10 @@ def test_what_was_sent_without_an_answer_is_not_sent_again(study: Study, method:
     assert MlflowClient(study.tracking_uri).list_artifacts(run.info.run_id, "a")[0].path == "a/b.txt"
 
 
-def test_the_next_worker_goes_on_with_the_run_of_the_last(study: Study) -> None:
+def test_the_next_worker_goes_on_with_the_run_of_the_last(study: StudyTracker) -> None:
     """The first one died within an epoch; the second between the final figures and the end."""
-    Sender(study.tracking_uri, study.experiment_id).send(account(2))
-    final = account(4, final={"top1": 0.5, "pipeline_seconds": 9.0})
+    Sender(study.tracking_uri, study.experiment_id).send(content(2))
+    final = content(4, final={"top1": 0.5, "pipeline_seconds": 9.0})
     Sender(study.tracking_uri, study.experiment_id).send(final)
     again = replace(final, final={"top1": 0.5, "pipeline_seconds": 1.0}, status=FINISHED, ended=5000)
     Sender(study.tracking_uri, study.experiment_id).send(again)
@@ -103,16 +104,19 @@ def losses(epochs: int) -> list[dict[str, float]]:
     return [{"loss": float(epoch)} for epoch in range(epochs)]
 
 
-def trial_run(study: Study) -> TrialRun:
-    spool = Spool(study.files, study.tracking_uri, study.experiment_id)
-    return TrialRun(study.tracking_uri, study.experiment_id, spool, "key", "a trial", study.tags, TrialConfig())
+def recording_of(study: StudyTracker) -> TrialRecording:
+    recorder, runtime = (
+        MlflowRecorder(study.tracking_uri, study.experiment_id),
+        Runtime(data_root="", storage=study.files.storage),
+    )
+    return recorder.open(TrialJob("a trial", "key", TrialConfig(), runtime, recorder, study.tags))
 
 
-def test_an_outage_in_the_middle_costs_nothing(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_outage_in_the_middle_costs_nothing(study: StudyTracker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recording, "_RETRY_SECONDS", (0.01, 0.01))
     away = Away(MlflowClient.log_batch, first=2, times=5)
     monkeypatch.setattr(MlflowClient, "log_batch", lambda *arguments, **named: away(*arguments, **named))  # noqa: PLW0108
-    run = trial_run(study)
+    run = recording_of(study)
     for epoch in range(20):
         run.epoch("minimax", losses(epoch + 1), 20)
         time.sleep(0.01)
@@ -125,14 +129,14 @@ def test_an_outage_in_the_middle_costs_nothing(study: Study, monkeypatch: pytest
     assert study.send_unsent() == 0
 
 
-def test_what_a_worker_that_died_did_not_tell_is_told_before_what_follows(study: Study) -> None:
-    first = trial_run(study)
+def test_what_a_worker_that_died_did_not_tell_is_told_before_what_follows(study: StudyTracker) -> None:
+    first = recording_of(study)
     first.epoch("minimax", losses(1), 4)
-    first.fail("told to stop", "KILLED")
-    second = trial_run(study)
+    first.interrupt("told to stop")
+    second = recording_of(study)
     second.epoch("minimax", losses(3), 4)  # the second was saved, and its worker died
-    second.fail("told to stop", "KILLED")
-    third = trial_run(study)
+    second.interrupt("told to stop")
+    third = recording_of(study)
     stage = SimpleNamespace(key="k", name="minimax", role="minimax")
     third.finished(stage, Outcome({}, losses(4)), reused=False)  # type: ignore[arg-type]
     third.complete(RECORD, None)
@@ -141,11 +145,11 @@ def test_what_a_worker_that_died_did_not_tell_is_told_before_what_follows(study:
     assert [point.timestamp for point in found] == sorted(point.timestamp for point in found)
 
 
-def test_what_cannot_be_sent_in_the_end_waits_in_the_storage(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_sent_in_the_end_waits_in_the_storage(study: StudyTracker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recording, "PATIENCE_SECONDS", 0.1)
     with monkeypatch.context() as patched:
         patched.setattr(MlflowClient, "search_runs", Away(MlflowClient.search_runs))
-        run = trial_run(study)
+        run = recording_of(study)
         run.epoch("minimax", [{"loss": 1.0}], 1)
         assert not run.complete(RECORD, b"weights")
         assert study.send_unsent() == 1
@@ -159,12 +163,12 @@ def test_what_cannot_be_sent_in_the_end_waits_in_the_storage(study: Study, monke
     assert (found.info.status, found.data.metrics["pipeline_seconds"]) == (FINISHED, 20.0)
     names = {item.path for item in MlflowClient(study.tracking_uri).list_artifacts(found.info.run_id)}
     assert names == {"anonymizer", "config.yaml", "record.json"}
-    assert list(Spool(study.files, study.tracking_uri, study.experiment_id).keys()) == []
+    assert list(Outbox(study.files, study.tracking_uri, study.experiment_id).keys()) == []
 
 
-def test_runs_are_ended_only_where_no_worker_is_left(study: Study) -> None:
-    Sender(study.tracking_uri, study.experiment_id).send(account(1))
-    Sender(study.tracking_uri, study.experiment_id).send(replace(account(1), key="other", name="other"))
+def test_runs_are_ended_only_where_no_worker_is_left(study: StudyTracker) -> None:
+    Sender(study.tracking_uri, study.experiment_id).send(content(1))
+    Sender(study.tracking_uri, study.experiment_id).send(replace(content(1), key="other", name="other"))
     lease = Leases(study.files).take(trials_folder(study.tracking_uri, study.experiment_id), "other")
     assert lease is not None
     with lease:
@@ -172,25 +176,25 @@ def test_runs_are_ended_only_where_no_worker_is_left(study: Study) -> None:
     assert {run.info.run_name: run.info.status for run in study.runs()} == {"B=0.3 seed=0": KILLED, "other": "RUNNING"}
 
 
-def test_a_fresh_study_leaves_the_records_of_the_old_one(study: Study, database: tuple[str, Path]) -> None:
+def test_a_fresh_study_leaves_the_records_of_the_old_one(study: StudyTracker, database: tuple[str, Path]) -> None:
     uri, folder = database
-    Sender(uri, study.experiment_id).send(account(1))
+    Sender(uri, study.experiment_id).send(content(1))
     plan = StudyPlan("test_a_fresh_study_leaves_the_records_of_the_old_one", "small", ())
     assert open_study(plan, uri, folder / "artifacts") == study.experiment_id
     fresh = open_study(plan, uri, folder / "artifacts", fresh=True)
     assert fresh != study.experiment_id
     assert open_study(plan, uri, folder / "artifacts") == fresh
-    assert Study(uri, fresh, plan.experiment, study.files).runs() == []
+    assert StudyTracker(uri, fresh, plan.experiment, study.files).runs() == []
     old = MlflowClient(uri).get_experiment(study.experiment_id)
     assert old.name.startswith(f"{plan.space} until 2")
     assert len(study.runs()) == 1
 
 
-def test_what_launches_used_is_one_curve(study: Study) -> None:
+def test_what_launches_used_is_one_curve(study: StudyTracker) -> None:
     for used in (1.0, 2.0):
         study.usage = {"cpu_hours.busy": used}
         study.send_usage()
-    again = Study(study.tracking_uri, study.experiment_id, "again", study.files)
+    again = StudyTracker(study.tracking_uri, study.experiment_id, "again", study.files)
     again.send_usage()  # nothing has run yet
     again.usage = {"cpu_hours.busy": 0.5}
     again.send_usage()

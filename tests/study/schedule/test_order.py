@@ -8,7 +8,7 @@ import pytest
 
 from search_spaces.plan import StudyTrial
 from study.schedule.order import Queue, Step, in_order
-from study.schedule.resources import Resources, Share, Size
+from study.schedule.resources import ResourceOverride, Resources, Share
 from trainables.config import ConfigError, TrialConfig, with_values
 from trainables.data.trial_data import TrialData
 from trainables.plan import plan_trial
@@ -77,7 +77,7 @@ def test_the_longest_first_and_what_most_work_waits_for(tiny_config: TrialConfig
 def test_cores_are_shared_out_among_the_gpus() -> None:
     nodes = [{"CPU": 96.0, "GPU": 8.0}, {"CPU": 40.0, "GPU": 4.0}, {"CPU": 64.0}]
     config = TrialConfig()
-    matched = Resources(None, 0.5, sizes=(Size.of("method=raw:1:A100"),), cpus_per_gpu=8.0).matched(nodes)
+    matched = Resources(None, 0.5, overrides=(ResourceOverride.of("method=raw:1:A100"),), cpus_per_gpu=8.0).matched(nodes)
     assert matched.of(config) == Share(5.0, 0.5)
     raw = matched.of(with_values(config, {"method": "raw"}))
     assert raw == Share(10.0, 1.0, "A100")
@@ -90,9 +90,9 @@ def test_cores_are_shared_out_among_the_gpus() -> None:
 @pytest.mark.parametrize("text", ["method:1", "method=raw", "method=raw:many", "method=raw:1.5", "method=raw:1:A100:2"])
 def test_a_malformed_size_is_one_line(text: str) -> None:
     with pytest.raises(ConfigError, match="write KEY=VALUE:GPUS"):
-        Size.of(text)
+        ResourceOverride.of(text)
 
 
 def test_a_size_for_a_field_that_is_not_there() -> None:
     with pytest.raises(ConfigError, match=r"unknown setting 'minimax\.epoch'"):
-        Size.of("minimax.epoch=3:1")
+        ResourceOverride.of("minimax.epoch=3:1")

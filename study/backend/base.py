@@ -1,0 +1,92 @@
+"""The interface of a backend: whatever has machines, and runs the trials of a study on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from study.schedule.order import Queue
+from study.schedule.resources import Resources, Share
+from study.schedule.search import Proposals
+from study.schedule.usage import Usage
+from trainables.plan import TrialPlan
+from trainables.plugins import Plugin
+from trainables.trial import TrialJob
+
+
+@dataclass(frozen=True)
+class Demands:
+    """What a study asks of a backend before its trials start.
+
+    `data_root` and `stages_at` must mean the same place on every node. `gpu_memory` is in GiB; None: whatever a trial's part
+    of a GPU has. With `pack` trials share a GPU by what the backend measures. With `nodes_come_later` it is no error that no
+    node can hold a trial yet.
+    """
+
+    plans: Sequence[TrialPlan]
+    data_root: Path
+    stages_at: str
+    tracking_uri: str
+    resources: Resources
+    plugins: tuple[Plugin, ...] = ()
+    gpu_memory: float | None = None
+    pack: bool = False
+    nodes_come_later: bool = False
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Trials to run: `jobs[n]` on `shares[n]`, in the order in which `source` gives out the numbers n.
+
+    Where `source` proposes the points of a search there is one job, the template of all of its trials. `directory` is the
+    backend's own, for files of the driver.
+    """
+
+    name: str
+    jobs: Sequence[TrialJob]
+    shares: Sequence[Share]
+    source: Queue | Proposals
+    directory: Path
+    max_concurrent: int | None = None
+
+    @property
+    def count(self) -> int:
+        """The number of trials."""
+        return self.source.count if isinstance(self.source, Proposals) else len(self.jobs)
+
+
+@dataclass(frozen=True)
+class StudyEnd:
+    """How many trials of a batch ended how. `lost` are those whose worker died too often."""
+
+    done: int = 0
+    failed: int = 0
+    lost: int = 0
+    interrupted: bool = False
+    usage: Usage = field(default_factory=Usage)
+
+    def __add__(self, other: StudyEnd) -> StudyEnd:
+        interrupted = self.interrupted or other.interrupted
+        usage = self.usage + other.usage
+        return StudyEnd(self.done + other.done, self.failed + other.failed, self.lost + other.lost, interrupted, usage)
+
+
+class Backend(Protocol):
+    """Machines that run trials. A study calls `start` once, then `run` for each batch, and `stop` whatever happens."""
+
+    def start(self, demands: Demands) -> Resources:
+        """Joins or starts the workers and checks that every node can do what is demanded.
+
+        Returns the demanded resources matched to the nodes. Raises ConfigError if a node cannot run the study, or none could
+        hold a trial; then there is nothing to stop.
+        """
+
+    def run(self, batch: Batch, note: Callable[[Usage], None]) -> StudyEnd:
+        """Runs every trial of the batch with `trainables.trial.run_job`; returns when each is done, failed or lost, or when
+        the user has stopped them. `note` is told now and then what they have used so far.
+        """
+
+    def stop(self) -> None:
+        """Gives back what `start` took."""

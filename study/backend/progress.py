@@ -1,0 +1,116 @@
+"""How a study goes, as its driver prints it: a callback of Ray Tune."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.tune import Callback
+
+from study.backend.base import StudyEnd
+from study.backend.job import joins_cluster
+from study.backend.preflight import NodeUnfit
+from study.schedule.usage import Meter, Usage
+from trainables.failures import Lost
+from trainables.trial import DONE, FAILED, RUNNING, STOPPED, TrialState
+
+MAX_WORKER_LOSSES = 1000  # of one trial; it gives up by itself when LOSSES of them come without an epoch in between
+
+
+class StudyProgress(Callback):
+    """Prints how a study goes: trials done, running and left, stage and epoch of each, time left. Tells `note` the usage of
+    `resource`, which is GPU or CPU.
+    """
+
+    def __init__(self, total: int, note: Callable[[Usage], None], resource: str, every: float = 10.0) -> None:
+        self._total, self._note, self._resource, self._every = total, note, resource, every
+        self._start = self._printed = time.monotonic()
+        self._noted, self._meter, self._joins = 0.0, Meter(), joins_cluster()
+        self.running: dict[str, TrialState] = {}
+        self._ended: dict[str, str] = {}
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.running.setdefault(str(trial), TrialState(RUNNING))
+        amount = trial.placement_group_factory.required_resources.get(self._resource, 0.0)
+        self._meter.start(str(trial), amount, time.monotonic())
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        now = time.monotonic()
+        if now - self._noted >= self._every:
+            self._noted = now
+            # a worker between two trials holds what it has; only in a cluster of one's own is that known to be unused
+            free = ray.available_resources() if self._joins else ray.cluster_resources()
+            self._meter.free(free.get(self._resource, 0.0) - (0.0 if self._joins else self._meter.held), now)
+            self._note(self._meter.total(now))
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
+        name, state = str(trial), _state_of(result)
+        if state is None:
+            return
+        if state.status in (DONE, FAILED, STOPPED):
+            self._meter.end(name, time.monotonic())
+        else:
+            self._meter.report(name, state.runs_for, state.waited, time.monotonic())
+        if state.status in (DONE, FAILED):
+            self.running.pop(name, None)
+            self._ended[name] = state.status
+            why = f": {state.reason.splitlines()[0]}" if state.status == FAILED else ""
+            self._print(f"{name} {state.status}{why}")
+        elif state.status == STOPPED:
+            self.running.pop(name, None)
+        else:
+            self.running[name] = state
+            if time.monotonic() - self._printed >= self._every:
+                self._print(" | ".join(f"{trial} {_stage(state)}" for trial, state in self.running.items()))
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._meter.end(str(trial), time.monotonic())
+        self._print(f"{trial}: its worker was lost{_why(trial)}; it starts again from its last epoch")
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._meter.end(str(trial), time.monotonic())
+        self.running.pop(str(trial), None)
+        self._ended[str(trial)] = "lost"
+        self._print(f"{trial}: its worker was lost {MAX_WORKER_LOSSES + 1} times; given up")
+
+    def end(self) -> StudyEnd:
+        states, now = list(self._ended.values()), time.monotonic()
+        usage = self._meter.total(now)
+        self._note(usage)
+        return StudyEnd(states.count(DONE), states.count(FAILED), states.count("lost"), len(states) < self._total, usage)
+
+    def _print(self, what: str) -> None:
+        self._printed = time.monotonic()
+        elapsed = self._printed - self._start
+        share = (len(self._ended) + sum(state.progress for state in self.running.values())) / self._total
+        left = f", about {_duration(elapsed * (1 - share) / share)} to go" if 0.02 < share < 1 else ""
+        counts = f"{len(self._ended)} ended, {len(self.running)} running, of {self._total}"
+        print(f"[{_duration(elapsed)}] {counts}{left} | {what}", flush=True)
+
+
+def _state_of(result: Mapping[str, Any]) -> TrialState | None:
+    """The state that a trial reported, from Tune's result of it; None for a result of Tune's own."""
+    if "status" not in result:
+        return None
+    return TrialState(**{field.name: result[field.name] for field in fields(TrialState) if field.name in result})
+
+
+def _stage(state: TrialState) -> str:
+    return f"{state.stage} {state.epoch}/{state.epochs}" if state.stage else "starting"
+
+
+def _why(trial: Any) -> str:
+    """The error with which the worker itself gave the trial back, if it did."""
+    said = Path(trial.error_file).read_text() if trial.error_file else ""  # `get_error` looks where Tune copies it later
+    last = (said.strip().splitlines() or [""])[-1]
+    kind, _, reason = last.partition(": ")
+    return f" ({reason})" if kind.rpartition(".")[2] in (NodeUnfit.__name__, Lost.__name__) else ""
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes:02d}:{rest:02d}"

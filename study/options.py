@@ -1,0 +1,247 @@
+"""What the user asks for: the command line and the environment, as one validated model."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+
+from search_spaces.plan import parse_seeds
+from search_spaces.profiles import PROFILES, Profile
+from study.backend.job import results_directory
+from study.environment import NODES_COME_LATER_VARIABLE, TRACKING_URI_VARIABLE, Environment
+from study.schedule.costs import Prices
+from study.schedule.resources import ResourceOverride, Resources, can_be_given
+from trainables.config import DATA_ROOT_VARIABLE, STORAGE_VARIABLE, ConfigError, parse_setting
+from trainables.plugins import Plugin, load_plugins, read_plugins
+from trainables.store import StageStore
+
+AUTO: Literal["auto"] = "auto"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a study writes. Every path is absolute: a worker has a working directory of its own.
+
+    `stages_at` is the directory or URI where all workers keep the stages. `driver_directory` is where the driver writes its
+    own files: `stages_at` if that is a directory, otherwise `results` in the working directory.
+    """
+
+    stages_at: str
+    driver_directory: Path
+    tracking_uri: str
+
+
+class Options(BaseModel):
+    """The options of a study. `cluster_data_root` is the environment's, which generated data do without.
+
+    `overrides` are dotted keys of TrialConfig with the values that `--set` and `--attacks` give them; `search_trials` is how
+    many points a search tries.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    show_list: bool = False
+    show_status: bool = False
+    dry_run: bool = False
+    fresh: bool = False
+    space: str | None = None
+    profile: str = "paper"
+    data_root: str | None = None
+    cluster_data_root: str | None = None
+    storage: str
+    tracking_uri: str | None = None
+    seeds: tuple[int, ...] = (0,)
+    overrides: Mapping[str, Any] = {}
+    plugins: tuple[Plugin, ...] = ()
+    prices: Prices = Prices({})
+    sampler: str | None = None
+    search_trials: int | None = None
+    cpus_per_trial: float | None = None
+    gpus_per_trial: float | Literal["auto"] | None = None
+    gpus_for: tuple[ResourceOverride, ...] = ()
+    gpu_memory: float | None = None
+    nodes_come_later: bool = False
+    max_concurrent: int | None = None
+
+    @field_validator("gpu_memory")
+    @classmethod
+    def _some_memory(cls, value: float | None) -> float | None:
+        if value is not None and value <= 0:
+            raise ConfigError(f"--gpu-memory {value:g}: give the GiB that a trial needs")
+        return value
+
+    @field_validator("max_concurrent")
+    @classmethod
+    def _at_least_one(cls, value: int | None) -> int | None:
+        if value is not None and value < 1:
+            raise ConfigError(f"--max-concurrent {value}: give at least 1")
+        return value
+
+    @property
+    def recipe(self) -> Profile:
+        """The profile by its name. Raises ConfigError if there is none."""
+        return PROFILES[self.profile]
+
+    @property
+    def pack(self) -> bool:
+        """Whether trials share a GPU by what is measured at the start."""
+        return self.gpus_per_trial == AUTO
+
+    @cached_property
+    def resources(self) -> Resources:
+        """The resources of a trial, not yet matched to the nodes. Raises ConfigError for amounts that cannot be given."""
+        asked, profile = self.gpus_per_trial, self.recipe
+        gpus = 1.0 if asked == AUTO else profile.gpus if asked is None else asked
+        cpus = profile.cpus if self.cpus_per_trial is None else self.cpus_per_trial
+        if cpus <= 0 or not can_be_given(gpus):
+            raise ConfigError(
+                f"{cpus:g} CPUs and {gpus:g} GPUs a trial: give some CPU, and a fraction or a whole number of GPUs"
+            )
+        matched = self.cpus_per_trial is None and gpus > 0
+        return Resources(None if matched else cpus, gpus, self.max_concurrent, self.gpus_for, cpus)
+
+    @cached_property
+    def places(self) -> Places:
+        """Raises ConfigError for a storage that no worker can reach, or where MLflow's database cannot be."""
+        storage = self.storage if "://" in self.storage else str(results_directory() / self.storage)
+        directory = StageStore(storage).directory
+        if storage.startswith("memory:"):
+            raise ConfigError(f"--storage {storage}: each worker has a memory of its own; give a directory or s3://bucket/path")
+        if directory is None and self.tracking_uri is None:
+            raise ConfigError(f"--storage {storage}: SQLite cannot live there; give --tracking-uri, a server or a database")
+        driver = directory or results_directory() / "results"
+        stages_at = storage if directory is None else str(directory)
+        return Places(stages_at, driver, self.tracking_uri or f"sqlite:///{driver}/mlflow.db")
+
+    @property
+    def existing_data_root(self) -> Path | None:
+        """None where the profile makes its own data. Raises ConfigError for a data root that is missing or too much."""
+        if self.recipe.generated:
+            if self.data_root is not None:
+                raise ConfigError(
+                    f"--profile {self.profile} makes its own data; leave out --data-root {self.data_root}, or --profile small"
+                )
+            return None
+        root = self.data_root or self.cluster_data_root
+        if root is None:
+            raise ConfigError(
+                f"--profile {self.profile} needs data: give --data-root DIR, or --profile generated to try without"
+            )
+        if not Path(root).is_dir():
+            raise ConfigError(f"--data-root {root}: no such directory")
+        return Path(root).absolute()
+
+
+def read_options(arguments: Sequence[str] | None = None) -> Options:
+    """Reads the command line (None: the one of this process) and the environment, and runs the plug-ins that are named.
+
+    Raises ConfigError with one line that says what is wrong.
+    """
+    given = command_line().parse_args(arguments)
+    environment = Environment()
+    plugins = read_plugins(given.plugin)
+    load_plugins(plugins)
+    overrides = dict(parse_setting(text) for text in given.set)
+    if given.attacks is not None:
+        overrides["attacks.names"] = given.attacks
+    try:
+        return Options(
+            show_list=given.list,
+            show_status=given.status,
+            dry_run=given.dry_run,
+            fresh=given.fresh,
+            space=given.space,
+            profile=given.profile,
+            data_root=given.data_root,
+            cluster_data_root=environment.data_root,
+            storage=given.storage or environment.storage,
+            tracking_uri=given.tracking_uri or environment.tracking_uri,
+            seeds=parse_seeds(given.seeds),
+            overrides=overrides,
+            plugins=plugins,
+            prices=Prices.of(given.seconds_per_step, given.price_per_gpu_hour),
+            sampler=given.sampler,
+            search_trials=given.trials,
+            cpus_per_trial=given.cpus_per_trial,
+            gpus_per_trial=given.gpus_per_trial,
+            gpus_for=tuple(ResourceOverride.of(text) for text in given.gpus_for),
+            gpu_memory=given.gpu_memory,
+            nodes_come_later=given.nodes_come_later or bool(environment.nodes_come_later),
+            max_concurrent=given.max_concurrent,
+        )
+    except ValidationError as error:
+        raise ConfigError(str(error.errors()[0]["msg"]).removeprefix("Value error, ")) from None
+
+
+def command_line() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python study/run.py", description="Runs every trial of a search space.")
+    parser.add_argument("--space", metavar="NAME", help="which space; run it again to continue it")
+    parser.add_argument("--list", action="store_true", help="show all spaces and profiles")
+    parser.add_argument("--status", action="store_true", help="how the studies in MLflow stand (with --space: this one's)")
+    parser.add_argument("--dry-run", action="store_true", help="show trials, what each varies, resources; start nothing")
+    parser.add_argument(
+        "--profile", default="paper", help="paper: the published recipe; small: for CPUs; generated: the same on generated data"
+    )
+    parser.add_argument("--data-root", metavar="DIR", help=f"directory of the data sets (or {DATA_ROOT_VARIABLE})")
+    parser.add_argument(
+        "--storage",
+        metavar="DIR|URI",
+        help=f"stages, shared by all workers: a directory, s3://, gs:// (or {STORAGE_VARIABLE}; default: results)",
+    )
+    parser.add_argument(
+        "--tracking-uri", metavar="URI", help=f"MLflow (or {TRACKING_URI_VARIABLE}; default: SQLite in the storage)"
+    )
+    parser.add_argument("--seeds", default="1", metavar="N|LIST", help="how many seeds, or a list such as 0,3,5 (default: 1)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one field of every trial")
+    parser.add_argument(
+        "--attacks", metavar="NAMES", help="who attacks each anonymizer: standard, all, none, or names (default: the space's)"
+    )
+    parser.add_argument(
+        "--plugin", action="append", default=[], metavar="FILE.py", help="your own spaces, methods, networks or data sets"
+    )
+    parser.add_argument(
+        "--seconds-per-step", action="append", default=[], metavar="STAGE=S", help="for --dry-run: where nothing was measured"
+    )
+    parser.add_argument("--price-per-gpu-hour", type=float, metavar="P", help="for --dry-run: what it would cost")
+    parser.add_argument(
+        "--fresh",
+        action="store_true",
+        help="start over under a new study: the records so far are kept as `SPACE until TIME`; stored stages are used where"
+        " nothing that they depend on has changed (to compute them again, give another --storage)",
+    )
+    parser.add_argument("--sampler", metavar="NAME", help="for a search: tpe, nsga2 or random (default: the space's)")
+    parser.add_argument("--trials", type=int, metavar="N", help="for a search: how many points (default: the space's)")
+    parser.add_argument(
+        "--cpus-per-trial",
+        type=float,
+        metavar="N",
+        help="CPU cores of a trial (default: the profile's; where trials have GPUs: the nodes' cores, shared out among them)",
+    )
+    parser.add_argument(
+        "--gpus-per-trial",
+        type=lambda text: text if text == AUTO else float(text),
+        metavar="N",
+        help="GPUs of a trial; a fraction lets trials share one, more than one share its batches (default: the profile's);"
+        " auto: as many trials share one as its memory and speed allow, measured at the start",
+    )
+    parser.add_argument(
+        "--gpus-for",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE:GPUS[:KIND]",
+        help="GPUs, and which kind (A100, H100, ...), for trials with this setting",
+    )
+    parser.add_argument("--gpu-memory", type=float, metavar="GIB", help="what a trial needs; asked of every node at the start")
+    parser.add_argument(
+        "--nodes-come-later",
+        action="store_true",
+        help=f"the cluster grows by itself: do not ask for a node that can hold a trial (or {NODES_COME_LATER_VARIABLE})",
+    )
+    parser.add_argument("--max-concurrent", type=int, metavar="N", help="trials at once (default: as many as fit)")
+    return parser
