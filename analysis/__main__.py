@@ -143,14 +143,9 @@ def _add_uri(command: argparse.ArgumentParser) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from analysis.measure.plane import Plane
-    from analysis.measure.settings import settings_table
-    from analysis.read.attacks import not_recorded
     from analysis.read.store import AnalysisError
-    from analysis.read.study import read_study
-    from analysis.report.report import front_text, settings_text, write_report
+    from analysis.report import ReportOptions, report_studies
 
-    plane = Plane(options.utility, options.privacy)
     profiles = options.profile or [None]
     if len(profiles) not in (1, len(options.space)):
         raise AnalysisError(f"--profile: {len(profiles)} for {len(options.space)} spaces; give one, or one for each")
@@ -159,20 +154,7 @@ def _report(options: argparse.Namespace) -> None:
     pairs = list(zip(options.space, profiles, strict=True))
     if len(set(pairs)) < len(pairs):
         raise AnalysisError(f"--space: a study is named twice ({' '.join(options.space)}); give each once")
-    studies = [read_study(space, profile, options.tracking_uri) for space, profile in pairs]
-    for study in studies:
-        for metric in plane.names:
-            if lacking := not_recorded(study.trials, metric):
-                raise AnalysisError(f"{study.name}: {lacking}")
-    each = [settings_table(study.trials, plane) for study in studies]
-    page = write_report(studies[0], options.out, plane, studies[1:], each)
-    for study, settings in zip(studies, each, strict=True):
-        if len(studies) > 1:
-            print(study.name)
-        print(settings_text(settings, plane))
-        print(front_text(settings, plane))
-        if len(study.unfinished):
-            print(f"{len(study.unfinished)} trials without a usable result; the report gives their reasons")
+    page = report_studies(ReportOptions(pairs, options.out, options.tracking_uri, options.utility, options.privacy))
     print(f"report: {page}")
 
 
@@ -233,7 +215,8 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _evidence(options: argparse.Namespace) -> None:
-    from analysis.report.evidence import read_evidence, write_evidence
+    from analysis.report.evidence.gather import read_evidence
+    from analysis.report.evidence.output import write_evidence
 
     evidence = read_evidence(options.trial, options.tracking_uri)
     for line in evidence.short:

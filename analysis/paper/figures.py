@@ -20,18 +20,10 @@ from analysis.read.artifacts import fetch_artifact, read_curves
 from analysis.read.store import AnalysisError
 from analysis.read.study import RecordedStudy
 from analysis.read.trials import RAW
-from analysis.report.figures import (
-    GREY,
-    LOSSES,
-    PALETTE,
-    STYLE,
-    canvas,
-    draw_loss,
-    draw_sweep,
-    legend_below,
-    short,
-    sweep_groups,
-)
+from analysis.report.drawing import GREY, PALETTE, STYLE, canvas, legend_below
+from analysis.report.losses import LOSSES, draw_loss
+from analysis.report.sweeps import draw_sweep, sweep_groups
+from analysis.text import clipped
 from trainables.schema import ARTIFACT_FRAMES
 
 FIGURES = ("3", "5", "frames")
@@ -187,7 +179,7 @@ def _strip_figure(rows: Sequence[tuple[str, Pixels]]) -> Figure:
             axes.imshow(pixels, interpolation="nearest", aspect="auto")
             axes.set_axis_off()
             middle = (top - height / 2) / total
-            figure.text(gap / _WIDTH, middle, short(label, 24), va="center", color=GREY if label == "raw" else "black")
+            figure.text(gap / _WIDTH, middle, clipped(label, 24), va="center", color=GREY if label == "raw" else "black")
             top -= height + gap
     return figure
 

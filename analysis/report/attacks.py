@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.measure import settings as tables
+from analysis import text
+from analysis.measure.settings import of
 from analysis.read.attacks import EVALUATORS, WORST, invalid, names_of
 from analysis.read.trials import RAW
-from analysis.report import figures
+from analysis.report.drawing import GREY, LABEL_LENGTH, MARKERS, PALETTE, PANEL, STYLE, canvas, distinct_part, legend_below
 from analysis.report.page import Section, Table, picture
 from trainables.schema import ATTACK, ATTACK_HIGH, ATTACK_LOW, ATTACK_NULL, ATTACK_RAW, ATTACK_VALID
 
-_ENDS = (ATTACK_LOW, ATTACK_HIGH)
 _DRAWN = (
     "Leakage by attack: raw, then the settings that leak least to their strongest attacker. Lines: 95 % intervals, over seeds"
     " or, with one seed, over test videos."
@@ -25,7 +25,7 @@ _DRAWN = (
 
 
 def section(trials: pd.DataFrame, settings: pd.DataFrame) -> Section | None:
-    """What a report says of the attacks; None where none was made."""
+    """The section; None where no trial was attacked."""
     if not names_of(trials):
         return None
     what = (
@@ -38,11 +38,11 @@ def section(trials: pd.DataFrame, settings: pd.DataFrame) -> Section | None:
 
 
 def warnings_of(trials: pd.DataFrame) -> list[str]:
-    """What a reader must know before any figure: whose controls missed their level."""
+    """Warns of the settings whose attacks missed a control."""
     broken = trials[invalid(trials)]
     if broken.empty:
         return []
-    names = ", ".join(dict.fromkeys(map(str, broken["label"])))
+    names = text.listed(dict.fromkeys(broken["label"]))
     return [
         f"INVALID: controls of attacks missed their level in {len(broken)} of {len(trials)} trials ({names}). What these"
         " attacks read says nothing there, and the strongest attacker is not known."
@@ -50,9 +50,9 @@ def warnings_of(trials: pd.DataFrame) -> list[str]:
 
 
 def table(trials: pd.DataFrame, settings: pd.DataFrame) -> Table:
-    """Settings x attacks, with intervals and whether controls held."""
+    """One row a setting, one column an attack, with intervals and whether controls held."""
     names = names_of(trials)
-    columns = ["setting", "n", "strongest attacker %", "which", "controls", *(f"{_words(name)} %" for name in names)]
+    columns = ["setting", "n", "strongest attacker %", "which", "controls", *(f"{text.words(name)} %" for name in names)]
     rows = []
     for setting, row in settings.iterrows():
         of_setting = trials[trials["setting"] == setting]
@@ -61,9 +61,9 @@ def table(trials: pd.DataFrame, settings: pd.DataFrame) -> Table:
         broken = int(invalid(of_setting).sum())
         held = "hold" if not broken else f"INVALID in {broken} of {len(of_setting)}"
         cells = [_cell(of_setting, row, name) for name in names]
-        worst = tables.of(row, WORST)
-        strongest = _strongest(of_setting, names) if worst.n else "–"
-        rows.append([str(row["label"]), str(row["n"]), worst.text(), strongest, held, *cells])
+        worst = of(row, WORST)
+        strongest = _strongest(of_setting, names) if worst.n else text.DASH
+        rows.append([str(row["label"]), str(row["n"]), text.mean(worst), strongest, held, *cells])
     caption = (
         "Leakage above chance by attack: mean over seeds ± half of the 95 % t interval; with n = 1 the 95 % interval over test"
         " videos of that seed (what other videos would give, not what another training would). The strongest attacker is the"
@@ -74,13 +74,13 @@ def table(trials: pd.DataFrame, settings: pd.DataFrame) -> Table:
 
 
 def controls_table(trials: pd.DataFrame) -> Table:
-    """What each attack reads in raw data, and where there is nothing to read."""
+    """The leakage that each attack reads from raw data, and where there is nothing to read."""
     rows = []
     for name in names_of(trials):
         made = trials[trials[ATTACK + name].notna()]
         valid = made[ATTACK_VALID + name] if ATTACK_VALID + name in made else pd.Series(math.nan, index=made.index)
         cells = [_range(made, ATTACK_RAW + name), _range(made, ATTACK_NULL + name), f"{int((valid == 1).sum())} of {len(made)}"]
-        rows.append([_words(name), *cells])
+        rows.append([text.words(name), *cells])
     caption = (
         "Controls of each attack, leakage in percent over all trials: on raw data it must read what is there, where there is"
         " nothing to read it must land at chance. A weak attack is so told from a good anonymizer."
@@ -89,7 +89,7 @@ def controls_table(trials: pd.DataFrame) -> Table:
 
 
 def summary(trials: pd.DataFrame, settings: pd.DataFrame) -> list[str]:
-    """What the attacks amount to, a sentence each."""
+    """Sentences on the setting that leaks least, the warnings, and the settings that were not attacked."""
     names = names_of(trials)
     if not names:
         return []
@@ -101,27 +101,28 @@ def summary(trials: pd.DataFrame, settings: pd.DataFrame) -> list[str]:
         best = known.sort_values(WORST).iloc[0]
         raw = settings[settings["method"] == RAW]
         strongest = _strongest(trials[trials["setting"] == best.name], names)
+        leaks, field = (text.metric_mean_with_n(name, of(best, name)) for name in (WORST, "leakage"))
+        of_raw = text.metric_mean_with_n(WORST, of(raw.iloc[0], WORST)) if len(raw) and of(raw.iloc[0], WORST).n else ""
         lines.append(
-            f"Against the strongest of {len(names)} attackers {best['label']} leaks least,"
-            f" {_percent(best, WORST)} (by: {strongest})"
-            + (f"; raw data {_percent(raw.iloc[0], WORST)}" if len(raw) and tables.of(raw.iloc[0], WORST).n else "")
-            + f". The one retrained classifier of the field's habit reads {_percent(best, 'leakage')} there."
+            f"Against the strongest of {len(names)} attackers {best['label']} leaks least, {leaks} (by: {strongest})"
+            + (f"; raw data {of_raw}" if of_raw else "")
+            + f". The one retrained classifier of the field's habit reads {field} there."
         )
     made = trials[[ATTACK + name for name in names]].notna().any(axis=1)
     never = sorted(set(map(str, settings["label"])) - set(map(str, trials.loc[made, "label"])))
     if never:
-        lines.append(f"Not attacked: {', '.join(never)}.")
+        lines.append(f"Not attacked: {text.listed(never)}.")
     return lines
 
 
 def _figure(trials: pd.DataFrame, settings: pd.DataFrame) -> Figure:
-    """A line an attack, a mark a setting: raw, then those that leak least to their strongest attacker."""
+    """Draws a row for each attack with a mark for each setting: raw, then those that leak least to their strongest attacker."""
     names = names_of(trials)
     known = settings.dropna(subset=[ATTACK + name for name in names], how="all")
-    known = known.assign(first=(known["method"] != RAW).astype(int)).sort_values(["first", WORST]).iloc[: len(figures.PALETTE)]
-    labels = figures.distinct_part([str(label) for label in known["label"]])
-    with matplotlib.rc_context(figures.STYLE):
-        figure = figures.canvas((figures.PANEL[0], 1.2 + 0.4 * len(names)))
+    known = known.assign(first=(known["method"] != RAW).astype(int)).sort_values(["first", WORST]).iloc[: len(PALETTE)]
+    labels = distinct_part([str(label) for label in known["label"]])
+    with matplotlib.rc_context(STYLE):
+        figure = canvas((PANEL[0], 1.2 + 0.4 * len(names)))
         axes = figure.subplots()
         for number, (setting, row) in enumerate(known.iterrows()):
             of_setting = trials[trials["setting"] == setting]
@@ -132,39 +133,44 @@ def _figure(trials: pd.DataFrame, settings: pd.DataFrame) -> Figure:
                 100 * value,
                 at + across,
                 xerr=100 * np.maximum(0, [value - low, high - value]),
-                fmt=figures.MARKERS[number],
-                color=figures.PALETTE[number],
+                fmt=MARKERS[number],
+                color=PALETTE[number],
                 ms=4,
                 lw=1,
-                label=figures.short(labels[str(row["label"])]),
+                label=text.clipped(labels[str(row["label"])], LABEL_LENGTH),
             )
-        axes.axvline(0, color=figures.GREY, ls=":", lw=1)
-        axes.set(xlabel="leakage above chance %", yticks=range(len(names)), yticklabels=[_words(name) for name in names])
+        axes.axvline(0, color=GREY, ls=":", lw=1)
+        axes.set(xlabel="leakage above chance %", yticks=range(len(names)), yticklabels=[text.words(name) for name in names])
         axes.invert_yaxis()
-        figures.legend_below(figure, 3)
+        legend_below(figure, 3)
         return figure
 
 
 def _reach(trials: pd.DataFrame, row: pd.Series, name: str) -> tuple[float, float, float]:
-    """Leakage of a setting and the ends of its interval: over seeds, with one seed over test videos. NaN if invalid."""
+    """The leakage of a setting and the ends of its interval, over seeds or, with one seed, over test videos; NaN if invalid."""
     if _missed(trials, name):
         return math.nan, math.nan, math.nan
-    value = tables.of(row, ATTACK + name)
+    value = of(row, ATTACK + name)
     if value.n > 1:
         return value.mean, value.mean - value.half_width, value.mean + value.half_width
-    low, high = (float(trials[prefix + name].mean()) if prefix + name in trials else math.nan for prefix in _ENDS)
-    return value.mean, low, high
+    return (value.mean, *_ends(trials, name))
 
 
 def _cell(trials: pd.DataFrame, row: pd.Series, name: str) -> str:
-    value = tables.of(row, ATTACK + name)
-    text = value.text()
+    value = of(row, ATTACK + name)
+    found = text.mean(value)
+    low, high = _ends(trials, name)
+    if value.n == 1 and not math.isnan(low):
+        found = f"{text.mean(value, count=False)} (n = 1; {text.number(100 * low)} to {text.number(100 * high)})"
+    return f"{found} INVALID" if _missed(trials, name) else found
+
+
+def _ends(trials: pd.DataFrame, name: str) -> tuple[float, float]:
+    """The ends of the interval over test videos, each the mean over the trials; NaN where none was recorded."""
     low, high = (
         float(trials[prefix + name].mean()) if prefix + name in trials else math.nan for prefix in (ATTACK_LOW, ATTACK_HIGH)
     )
-    if value.n == 1 and not math.isnan(low):
-        text = f"{text.removesuffix(' (n = 1)')} (n = 1; {100 * low:z.1f} to {100 * high:z.1f})".replace("-", "−")
-    return f"{text} INVALID" if _missed(trials, name) else text
+    return low, high
 
 
 def _missed(trials: pd.DataFrame, name: str) -> bool:
@@ -172,29 +178,21 @@ def _missed(trials: pd.DataFrame, name: str) -> bool:
 
 
 def _strongest(trials: pd.DataFrame, names: Sequence[str]) -> str:
-    """Who reads most in the mean over the trials of a setting: a judge of the trial, or an attack whose controls hold."""
+    """The attacker with the largest mean leakage over the trials of a setting: an evaluator of the trial, or an attack whose
+    controls hold."""
     valid = {
         name: trials.loc[trials.get(ATTACK_VALID + name, pd.Series(1.0, index=trials.index)) == 1, ATTACK + name].mean()
         for name in names
     }
-    judges = {label: trials[metric].mean() for metric, label in EVALUATORS.items() if metric in trials}
-    known = {name: value for name, value in {**judges, **valid}.items() if not math.isnan(value)}
-    return _words(max(known, key=known.__getitem__)) if known else "–"
+    evaluators = {label: trials[metric].mean() for metric, label in EVALUATORS.items() if metric in trials}
+    known = {name: value for name, value in {**evaluators, **valid}.items() if not math.isnan(value)}
+    return text.words(max(known, key=known.__getitem__)) if known else text.DASH
 
 
 def _range(trials: pd.DataFrame, metric: str) -> str:
-    """The figures of all trials, from the least to the largest."""
+    """The least and the largest figure of all trials, in percent."""
     known = trials[metric].dropna() if metric in trials else pd.Series(dtype=float)
     if known.empty:
-        return "–"
-    ends = [f"{100 * value:z.1f}".replace("-", "−") for value in (known.min(), known.max())]
+        return text.DASH
+    ends = [text.number(100 * value) for value in (known.min(), known.max())]
     return f"{' to '.join(dict.fromkeys(ends))} (n = {len(known)})"
-
-
-def _percent(row: pd.Series, metric: str) -> str:
-    value = tables.of(row, metric)
-    return f"{value.text().removesuffix(' (n = 1)')}\N{NO-BREAK SPACE}% (n = {value.n})"
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")

@@ -1,19 +1,22 @@
-"""What a reader gets to know when pointing at a mark of the front: its settings, its figures, its runs, its frames."""
+"""The cards that the page shows when a reader points at a mark of the front: parameters, figures, runs and frames."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 import pandas as pd
 
+from analysis import text
 from analysis.measure.plane import Plane
-from analysis.measure.settings import of, shown, varying
+from analysis.measure.settings import of, varying
 from analysis.read.store import is_database, shown_uri
 from analysis.read.study import RecordedStudy
 from analysis.read.trials import PARAM
-from analysis.report.figures import STUDY, Mark
+from analysis.report.drawing import Mark
+from analysis.report.front_figure import STUDY
 from trainables.schema import FINAL_METRICS
 from trainables.statistics import Estimate
 
@@ -45,13 +48,16 @@ class Card:
 
 def cards(
     studies: Sequence[RecordedStudy],
-    trials: pd.DataFrame,
-    settings: pd.DataFrame,
+    overlaid: tuple[pd.DataFrame, pd.DataFrame],
     plane: Plane,
     marks: Mapping[str, Mark],
     frames: Mapping[str, str],
 ) -> list[Card]:
-    """A card a mark. `frames`: id of a figure by the run it shows; a trial without one has those of another seed."""
+    """One card for each mark. `overlaid`: trials and settings as `settings.overlay` gives them.
+
+    `frames`: run id -> id of the figure that shows its frames; a trial without frames has those of another seed.
+    """
+    trials, settings = overlaid
     by_name = {study.name: study for study in studies}
     differing = {study.name: list(varying(study.trials))[:_MOST_PARAMS] for study in studies}
     runs_of = trials.groupby("setting", sort=False).indices
@@ -78,7 +84,7 @@ def cards(
 
 
 def where_runs_are(study: RecordedStudy) -> str:
-    """The command that shows the runs of a database in a browser; empty where a server does it already."""
+    """The command that serves the runs of a database to a browser; empty where a server does so already."""
     return f"mlflow server --backend-store-uri {shown_uri(study.tracking_uri)}" if is_database(study.tracking_uri) else ""
 
 
@@ -87,9 +93,8 @@ def _figures(row: pd.Series, plane: Plane, is_mean: bool) -> list[tuple[str, str
     for name in dict.fromkeys((plane.utility, plane.privacy, *_TOLD)):
         if name not in row.index or pd.isna(row[name]):
             continue
-        text = shown(name, of(row, name) if is_mean else Estimate(float(row[name]), float("nan"), 1))
-        unit = " %" if FINAL_METRICS[name].percent else ""
-        found.append((FINAL_METRICS[name].label, text.removesuffix(" (n = 1)") + unit))
+        value = of(row, name) if is_mean else Estimate(float(row[name]), math.nan, 1)
+        found.append((FINAL_METRICS[name].label, text.metric_mean(name, value, count=False) + text.unit(name, " ")))
     return found
 
 

@@ -11,7 +11,9 @@ import pytest
 from analysis.__main__ import main
 from analysis.read.store import AnalysisError
 from analysis.read.study import RecordedStudy, read_study
-from analysis.report.evidence import Evidence, data_of, read_evidence, render
+from analysis.report.evidence.gather import TrialEvidence, read_evidence
+from analysis.report.evidence.output import data_of
+from analysis.report.evidence.output import page as page_of
 from tests.support.browser import CHROMIUM, Browser
 from tests.support.fake_attacks import action_answers, attack, attacked, attribute_answers, broken, figures_of, log
 from tests.support.fake_studies import FakeTrial, frames_png, metrics, write_study
@@ -57,7 +59,7 @@ def studied(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
     return study, ids
 
 
-def evidence(studied: tuple[RecordedStudy, dict[str, str]], label: str) -> Evidence:
+def evidence(studied: tuple[RecordedStudy, dict[str, str]], label: str) -> TrialEvidence:
     return read_evidence(studied[1][label], studied[0].tracking_uri)
 
 
@@ -67,7 +69,7 @@ def words(page: str) -> str:
 
 def test_the_page_says_what_was_found_and_how_sure_it_is(studied: tuple[RecordedStudy, dict[str, str]]) -> None:
     found = evidence(studied, "good")
-    page = words(render(found))
+    page = words(page_of(found))
     for expected in (
         "Of 4 attackers whose figures count, the strongest (Retrained classifiers) still learns",
         "What people do is still recognised in 90.0 % (interval 7",
@@ -106,13 +108,13 @@ def test_every_figure_stands_with_its_interval_or_number(studied: tuple[Recorded
 
 def test_items_without_a_source_are_said_to_count_as_independent(studied: tuple[RecordedStudy, dict[str, str]]) -> None:
     independent = "each counts as independent"
-    assert independent not in words(render(evidence(studied, "good")))
-    assert independent in words(render(evidence(studied, HOSTILE)))
+    assert independent not in words(page_of(evidence(studied, "good")))
+    assert independent in words(page_of(evidence(studied, HOSTILE)))
 
 
 def test_missed_controls_are_seen_before_anything_else(studied: tuple[RecordedStudy, dict[str, str]]) -> None:
     found = evidence(studied, "invalid")
-    page = words(render(found))
+    page = words(page_of(found))
     assert found.alarm[0].startswith("INVALID FIGURES. A check built into the tests failed for: Retrained classifiers.")
     assert page.index("INVALID FIGURES") < page.index("In short")
     assert "MISSED: the same attack on raw data learned 4.0" in page
@@ -123,7 +125,7 @@ def test_missed_controls_are_seen_before_anything_else(studied: tuple[RecordedSt
 
 
 def test_a_trial_without_attacks_says_what_is_missing(studied: tuple[RecordedStudy, dict[str, str]]) -> None:
-    page = words(render(evidence(studied, "bare")))
+    page = words(page_of(evidence(studied, "bare")))
     assert page.index("EVIDENCE IS MISSING") < page.index("In short")
     assert "--attacks standard" in page
     for title in ("Retrained classifiers", "Undoing the anonymization", "Finding the same person again"):
@@ -133,7 +135,7 @@ def test_a_trial_without_attacks_says_what_is_missing(studied: tuple[RecordedStu
 
 
 def test_hostile_names_are_text(studied: tuple[RecordedStudy, dict[str, str]]) -> None:
-    page = render(evidence(studied, HOSTILE))
+    page = page_of(evidence(studied, HOSTILE))
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "49" not in re.findall(r"quoted.{0,20}", page)[0]
@@ -198,7 +200,7 @@ class TestBrowser:
         self, studied: tuple[RecordedStudy, dict[str, str]], tmp_path: Path, browser: Browser, label: str
     ) -> None:
         page = tmp_path / "evidence.html"
-        page.write_text(render(evidence(studied, label)), encoding="utf-8")
+        page.write_text(page_of(evidence(studied, label)), encoding="utf-8")
         for width in (360, 1440):
             browser.resize(width)
             browser.open(page.as_uri())

@@ -16,12 +16,15 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from analysis.__main__ import main
-from analysis.measure.plane import Plane
+from analysis.measure.plane import Plane, scale
 from analysis.measure.settings import settings_table
 from analysis.read.artifacts import read_curves
 from analysis.read.study import RecordedStudy, read_study
-from analysis.report import figures
-from analysis.report.report import front_text, settings_text, write_report
+from analysis.report import drawing, losses, sweeps
+from analysis.report.front import front_text
+from analysis.report.front_figure import front_figure
+from analysis.report.report import write_report
+from analysis.report.table_of_settings import settings_text
 from study.schedule.usage import Usage
 from tests.support import ROOT
 from tests.support.fake_studies import FakeTrial, frames_png, metrics, on_clips, planned_trials
@@ -150,9 +153,9 @@ def test_page_in_other_axes(study: RecordedStudy, tmp_path: Path) -> None:
 def test_any_two_metrics_make_a_front(study: RecordedStudy, plane: Plane) -> None:
     """Whatever their units and directions; equal figures of all trials (seconds) included."""
     settings = settings_table(study.trials, plane)
-    figure, told = figures.front_figure(study.trials, settings, plane)
+    figure, told = front_figure(study.trials, settings, plane)
     low, high = figure.axes[0].get_ylim()
-    assert all(low < figures.scale(plane.utility) * value < high for value in settings[plane.utility].dropna())
+    assert all(low < scale(plane.utility) * value < high for value in settings[plane.utility].dropna())
     assert len([name for name in told if name.startswith("mean")]) == len(settings.dropna(subset=list(plane.names)))
     assert front_text(settings, plane).count("\n") == 0
     assert "front (" in front_text(settings, plane)
@@ -326,8 +329,8 @@ def test_labels_of_the_front_never_overlap(make_study: Maker) -> None:
         [FakeTrial(f"setting {number}", metrics=metrics(0.8 + number % 4 / 200, 0.5 + number / 300)) for number in range(16)]
     )
     settings = settings_table(study.trials)
-    for size in (figures.WIDE, figures.NARROW):
-        figure, _ = figures.front_figure(study.trials, settings, size=size)
+    for size in (drawing.WIDE, drawing.NARROW):
+        figure, _ = front_figure(study.trials, settings, size=size)
         figure.draw_without_rendering()
         renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
         boxes = [Text.get_window_extent(text, renderer) for text in figure.axes[0].texts]
@@ -350,10 +353,10 @@ def test_sweep_lines_part_by_what_else_varies(make_study: Maker) -> None:
         for weight in (1.0, 10.0)
     ]
     settings = settings_table(make_study(trials).trials)
-    (_, _, figure), _ = figures.sweep_figures(settings, "params.minimax.distortion_budget")
+    (_, _, figure), _ = sweeps.sweep_figures(settings, "params.minimax.distortion_budget")
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names == ["chance", "lambda=1 (n = 1)", "lambda=10 (n = 1)"]
-    assert figures.sweep_figures(settings, "params.minimax.none") == []
+    assert sweeps.sweep_figures(settings, "params.minimax.none") == []
 
 
 def test_a_setting_without_penalty_is_no_point_on_the_line_of_those_with_one(make_study: Maker) -> None:
@@ -367,14 +370,14 @@ def test_a_setting_without_penalty_is_no_point_on_the_line_of_those_with_one(mak
         for budget, weight in ((0.0, 10.0), (0.1, 10.0), (0.3, 0.0))
     ]
     settings = settings_table(make_study(trials).trials)
-    (_, _, figure), *_ = figures.sweep_figures(settings, "params.minimax.distortion_budget")
+    (_, _, figure), *_ = sweeps.sweep_figures(settings, "params.minimax.distortion_budget")
     lines = [container.lines[0].get_xdata().tolist() for container in figure.axes[0].containers]
     assert lines == [[0.0, 0.1]]
 
 
 def test_loss_curves_show_the_mean_over_seeds(study: RecordedStudy) -> None:
     runs = [str(run) for run in study.trials.index[study.trials["label"] == "B=0.3 lambda=1"]]
-    (_, title, figure), *others = figures.loss_figures(read_curves(study, figures.LOSSES, runs))
+    (_, title, figure), *others = losses.loss_figures(read_curves(study, losses.LOSSES, runs))
     assert "f_A" in title
     assert len(others) == 3
     assert figure.axes[0].lines[0].get_ydata()[0] == pytest.approx(2 + 0.02 + 0.03)

@@ -193,11 +193,11 @@ def test_a_run_on_a_server_is_a_link(browser: Browser, study: RecordedStudy, tmp
     from analysis.measure.plane import Plane
     from analysis.measure.settings import settings_table
     from analysis.report.cards import cards
-    from analysis.report.figures import Mark
+    from analysis.report.drawing import Mark
 
     served = replace(study, tracking_uri="https://me:secret@mlflow.example/", experiment_id="7")
     marks = {"mean-0": Mark("raw", "raw", is_mean=True)}
-    (card,) = cards([served], served.trials, settings_table(served.trials), Plane(), marks, {})
+    (card,) = cards([served], (served.trials, settings_table(served.trials)), Plane(), marks, {})
     assert [run.href for run in card.runs] == [f"https://mlflow.example/#/experiments/7/runs/{run.run_id}" for run in card.runs]
 
 

@@ -1,0 +1,21 @@
+"""The sentence under the answer that says by which rule its setting was chosen."""
+
+from __future__ import annotations
+
+from analysis.measure.plane import Plane
+from analysis.measure.settings import DEFAULT, near_raw
+from trainables.schema import FINAL_METRICS
+
+
+def rule(plane: Plane) -> str:
+    """How `settings.headline` chooses in this plane, and that the choice is made on test figures."""
+    if plane == DEFAULT:
+        chosen = f"least leakage among the settings within {near_raw(plane)} top-1, else the highest top-1."
+    else:
+        least, most = ("least" if direction == "lower" else "most" for direction in plane.directions)
+        privacy, utility = FINAL_METRICS[plane.privacy].label, FINAL_METRICS[plane.utility].label
+        chosen = f"{least} {privacy} among the settings within {near_raw(plane)} in {utility}, else the {most} {utility}."
+    return (
+        f"Chosen by rule from the figures below: {chosen}"
+        " The choice looks at the test figures, so it flatters the chosen setting a little."
+    )

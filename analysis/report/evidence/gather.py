@@ -1,0 +1,189 @@
+"""Everything that is known of a trial: its record, attacks, predictions, frames, and the other trials of its study."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from PIL import UnidentifiedImageError
+
+from analysis import text
+from analysis.deploy.select import row_of
+from analysis.measure.compare import read_item_metrics
+from analysis.measure.settings import PROTOCOL
+from analysis.read.attacks import AttackRecord, read_attacks
+from analysis.read.store import AnalysisError, open_store, shown_uri
+from analysis.read.study import RecordedStudy, read_study
+from analysis.read.trials import PARAM, RAW
+from analysis.report.evidence.findings import (
+    AttackerFinding,
+    UtilityFigure,
+    alarm,
+    findings,
+    in_short,
+    other_trainings,
+    utility,
+)
+from analysis.report.evidence.limits import RiskFindings, limits, risks
+from analysis.report.evidence.provenance import anonymizer, commands, hashes
+from analysis.report.page import Encoding, Picture, embedded
+from trainables import statistics
+from trainables.schema import (
+    ARTIFACT_ANONYMIZER,
+    ARTIFACT_CONFIG,
+    ARTIFACT_FRAMES,
+    ARTIFACT_RECORD,
+    TAG_PROFILE,
+    TAG_SPACE,
+)
+from trainables.statistics import ItemMetric
+
+_MOST_BYTES = 3_000_000  # of all pictures on the page
+_ENCODING = Encoding(1000, [("PNG", {"optimize": True}), ("JPEG", {"quality": 85})])
+_EQUAL = 1e-3  # predictions whose metric differs more from the recorded one belong to something else
+
+
+@dataclass(frozen=True)
+class TrialEvidence:
+    """Everything on the page, under the names it has in evidence.json.
+
+    `alarm` holds what a reader must know before anything else; it is empty where all is in order.
+    """
+
+    trial: Mapping[str, str]
+    alarm: Sequence[str]
+    short: Sequence[str]
+    findings: Sequence[AttackerFinding]
+    attacks: Sequence[AttackRecord]
+    anonymizer: Sequence[tuple[str, str]]
+    utility: Sequence[UtilityFigure]
+    seeds: Sequence[str]
+    risks: Sequence[RiskFindings]
+    limits: Sequence[str]
+    pictures: Sequence[Picture]
+    pictures_note: str
+    hashes: Sequence[tuple[str, str]]
+    commands: Sequence[str]
+    config: str
+    record: Mapping[str, Any]
+
+
+def read_evidence(run_id: str, tracking_uri: str | None = None) -> TrialEvidence:
+    """Reads the record, attacks, predictions and frames of a trial, and the other trials of its study.
+
+    Raises AnalysisError, one line, for a run that is not there, has no result, or whose records cannot be read.
+    """
+    with open_store(tracking_uri) as client, tempfile.TemporaryDirectory() as folder:
+        study = _study_of(client, run_id)
+        trial = row_of(study.trials, run_id)
+        files = {item.path for item in client.list_artifacts(run_id)}
+        fetched = {
+            name: Path(client.download_artifacts(run_id, name, folder))
+            for name in (ARTIFACT_RECORD, ARTIFACT_CONFIG, ARTIFACT_FRAMES, ARTIFACT_ANONYMIZER)
+            if name in files
+        }
+        try:
+            attacks = read_attacks(client, run_id, folder)
+            predictions = read_item_metrics(client, run_id, folder)
+            record = json.loads(fetched[ARTIFACT_RECORD].read_text(encoding="utf-8")) if ARTIFACT_RECORD in fetched else {}
+        except (OSError, ValueError, KeyError, TypeError, MlflowException) as error:
+            raise AnalysisError(f"run {run_id}: its records cannot be read ({text.reason(error)})") from None
+        return _gathered(study, trial, attacks, predictions, record, fetched)
+
+
+def _study_of(client: MlflowClient, run_id: str) -> RecordedStudy:
+    """The study a run belongs to. Raises AnalysisError unless the run has a result there."""
+    try:
+        run = client.get_run(run_id)
+        experiment = client.get_experiment(run.info.experiment_id)
+    except MlflowException:
+        where = shown_uri(client.tracking_uri)
+        raise AnalysisError(f"no run {run_id} in {where}; `select` and trials.csv name the runs of a study") from None
+    space = experiment.tags.get(TAG_SPACE) or experiment.name.rpartition(".")[0]
+    study = read_study(space, experiment.tags.get(TAG_PROFILE), client.tracking_uri)
+    if run_id not in study.trials.index:
+        lacking = study.unfinished[study.unfinished["run_id"] == run_id]
+        why = f"{lacking.iloc[0]['state']}: {lacking.iloc[0]['reason']}" if len(lacking) else "it is no trial"
+        raise AnalysisError(f"run {run_id} has no result of {study.name} to give evidence of ({why})")
+    return study
+
+
+def _gathered(
+    study: RecordedStudy,
+    trial: pd.Series,
+    attacks: Sequence[AttackRecord],
+    predictions: Mapping[str, ItemMetric],
+    record: Mapping[str, Any],
+    files: Mapping[str, Path],
+) -> TrialEvidence:
+    alike = study.trials[study.trials["setting"] == trial["setting"]]
+    raw = _raw_of(study, trial)
+    intervals = {
+        name: sure
+        for name, metric in predictions.items()
+        if name in trial and abs((sure := statistics.bootstrap(metric)).value - trial[name]) < _EQUAL
+    }
+    found = findings(trial, raw, attacks, intervals)
+    useful = utility(trial, alike, raw, intervals)
+    pictures, pictures_note = _pictures(attacks, files.get(ARTIFACT_FRAMES))
+    return TrialEvidence(
+        trial={
+            "run": str(trial.name),
+            "name": str(trial["label"]),
+            "seed": str(trial["seed"]),
+            "study": study.name,
+            "store": shown_uri(study.tracking_uri),
+            "finished": f"{trial['started']:%Y-%m-%d}",
+        },
+        alarm=alarm(study, trial, attacks),
+        short=in_short(study, trial, found, useful, alike),
+        findings=found,
+        attacks=attacks,
+        anonymizer=anonymizer(study, trial, record),
+        utility=useful,
+        seeds=other_trainings(alike),
+        risks=risks(attacks, found),
+        limits=limits(study, trial, attacks, intervals, alike),
+        pictures=pictures,
+        pictures_note=pictures_note,
+        hashes=hashes(trial, record, files.get(ARTIFACT_ANONYMIZER)),
+        commands=commands(study, trial, attacks),
+        config=files[ARTIFACT_CONFIG].read_text(encoding="utf-8") if ARTIFACT_CONFIG in files else "",
+        record=record,
+    )
+
+
+def _raw_of(study: RecordedStudy, trial: pd.Series) -> pd.DataFrame:
+    """The raw trials that were measured by the same protocol with the same evaluators."""
+    columns = [str(name) for name in study.trials if str(name).startswith(tuple(PARAM + part for part in PROTOCOL))]
+    same = (study.trials[columns].astype(str) == trial[columns].astype(str)).all(axis=1)
+    return study.trials[same & (study.trials["method"] == RAW)]
+
+
+def _pictures(attacks: Sequence[AttackRecord], frames: Path | None) -> tuple[list[Picture], str]:
+    """Worst cases first: the clips whose people were found again, then those of the other attacks, then of the trial."""
+    ordered = sorted(attacks, key=lambda attack: attack.risk == "inference")  # who was found again, before what was read
+    wanted = [(path, attack.title, attack.caption) for attack in ordered for path in attack.pictures]
+    if frames is not None:
+        wanted.append((frames, "Some test videos", "raw, anonymized"))
+    pictures: list[Picture] = []
+    lacking, size = [], 0
+    for path, title, caption in wanted:
+        try:
+            uri, small = embedded(path, _ENCODING)
+        except (OSError, UnidentifiedImageError):
+            lacking.append(f"{title} (not readable)")
+            continue
+        size += len(uri)
+        if size > _MOST_BYTES:
+            lacking.append(f"{title} (the page would grow too large)")
+            continue
+        pictures.append(Picture(uri, f"Frames: {title}. {caption}", caption, title, pixelated=small))
+    return pictures, f"Not shown: {', '.join(lacking)}." if lacking else ""

@@ -1,0 +1,102 @@
+"""The evidence as a page for people who know no machine learning, and as JSON. It claims no legal compliance."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from analysis import text
+from analysis.report.evidence import attack_words
+from analysis.report.evidence.findings import UtilityFigure
+from analysis.report.evidence.gather import TrialEvidence
+from analysis.report.page import Table, cannot_write, render
+from trainables.schema import ARTIFACT_CONFIG
+
+_PAGE, _DATA = "evidence.html", "evidence.json"
+_HASHES = "Versions and hashes. Equal fingerprints are equal data, equal stage keys equal computations."
+_UTILITY = (
+    "share of test videos with",
+    "anonymized % (95 % interval over test videos)",
+    "all trainings of this setting %",
+    "raw %",
+    "guessing %",
+)
+
+
+def write_evidence(evidence: TrialEvidence, out: str | Path) -> Path:
+    """Writes evidence.html, evidence.json and, where it is known, config.yaml into `out`; returns the path of the page.
+
+    Raises AnalysisError when `out` cannot be written.
+    """
+    folder = Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _PAGE).write_text(page(evidence), encoding="utf-8")
+        (folder / _DATA).write_text(json.dumps(data_of(evidence), indent=1, ensure_ascii=False), encoding="utf-8")
+        if evidence.config:
+            (folder / ARTIFACT_CONFIG).write_text(evidence.config, encoding="utf-8")
+    except OSError as error:
+        raise cannot_write("the evidence", folder, error) from None
+    return (folder / _PAGE).absolute()
+
+
+@dataclass(frozen=True)
+class _Tables:
+    anonymizer: Table
+    utility: Table
+    hashes: Table
+
+
+def page(evidence: TrialEvidence) -> str:
+    """The page as HTML."""
+    return render(
+        "evidence",
+        page=evidence,
+        tables=_Tables(
+            Table("", (), evidence.anonymizer, label="The anonymizer"),
+            Table(
+                "", _UTILITY, [_utility_row(each) for each in evidence.utility], "What the video is still good for", narrow=True
+            ),
+            Table(_HASHES, (), evidence.hashes, label="Versions and hashes"),
+        ),
+        words=attack_words,
+        percent=lambda value: text.percent(value, unknown="not known"),
+        interval=text.percent_interval,
+        place=_place,
+    )
+
+
+def _utility_row(each: UtilityFigure) -> list[str]:
+    shown = (text.interval(each.interval), text.mean(each.seeds), text.mean(each.raw), text.number(100 * each.chance))
+    return [each.name, *shown]
+
+
+def data_of(evidence: TrialEvidence) -> dict[str, Any]:
+    """The evidence as JSON: figures as fractions of 1, null where not known; pictures are on the page only."""
+    found = asdict(evidence)
+    found["pictures"] = [{"title": picture.title, "caption": picture.caption} for picture in evidence.pictures]
+    for attack in found["attacks"]:
+        attack["pictures"] = [Path(path).name for path in attack["pictures"]]
+    found["legal"] = "This is a record of tests. It claims no compliance with any law."
+    cleaned: dict[str, Any] = _as_json(found)
+    return cleaned
+
+
+def _place(value: float) -> float:
+    """Where a share lies on a drawn scale from 0 to 100; NaN is 0."""
+    return 0.0 if math.isnan(value) else round(100 * min(1.0, max(0.0, value)), 2)
+
+
+def _as_json(value: Any) -> Any:
+    """The value with null for numbers that JSON has not."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _as_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_json(item) for item in value]
+    return value

@@ -1,0 +1,138 @@
+"""What the anonymizer is and where it comes from: its method and data, hashes and versions, and the commands that repeat it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import platform
+import shlex
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis.read.attacks import AttackRecord
+from analysis.read.study import RecordedStudy
+from analysis.read.trials import PARAM, RAW
+from trainables.methods import METHODS
+from trainables.schema import ARTIFACT_CONFIG
+
+_PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "mlflow")
+
+_PLAIN_WORDS = {
+    "penalty": "A network that redraws every frame. It was trained against two others: one that recognises what people do,"
+    " which it has to serve, and one that tells people and places apart, which it has to blind. A penalty keeps it from"
+    " changing the picture by more than a budget.",
+    "spact": "A network that redraws every frame, trained to serve a network that recognises what people do and to blind one"
+    " that tells pictures apart.",
+    "tedspad": "A network that redraws every frame, trained as SPACT is, with an extra demand that moments of one video stay"
+    " distinguishable.",
+    "vita": "A network that redraws every frame, trained against an ensemble of programs that know the private attributes.",
+    "mass": "A network that redraws every frame, trained to suppress each private attribute and to preserve the action.",
+    "stprivacy": "A network that keeps only the parts of a video that the action needs.",
+    "raw": "Nothing: the video stays as it is. This page then says what there is to lose.",
+    "downsample_2x": "Frames are shrunk to half their sides and enlarged again.",
+    "downsample_4x": "Frames are shrunk to a quarter of their sides and enlarged again.",
+    "blackening": "The boxes around detected people are painted black; the rest stays.",
+    "mild_blur": "Every frame is blurred a little.",
+    "blank": "Every frame is one flat colour: nothing is left to see.",
+    "weak_blur": "The boxes around detected people are blurred a little; the rest stays.",
+    "strong_blur": "The boxes around detected people are blurred strongly; the rest stays.",
+}
+
+_ROLES = {
+    "action": "videos that trained the anonymizer to keep actions",
+    "privacy": "pictures that trained the anonymizer to hide people",
+    "action_evaluation": "videos on which the action classifiers were trained and tested",
+    "privacy_evaluation": "pictures on which the classifiers of private attributes were trained and tested",
+    "privacy_test": "pictures on which they were tested",
+    "clips_with_attributes": "videos on which attackers were trained and tested",
+}
+
+
+def anonymizer(study: RecordedStudy, trial: pd.Series, record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Rows on the method, the distortion budget, the network and the data; `record` is the record.json of the trial."""
+    method = str(trial["method"])
+    found = [
+        (
+            "What it does",
+            _PLAIN_WORDS.get(method, f"The method {method} of this project or of a plug-in; see its documentation."),
+        )
+    ]
+    source = _source(method)
+    found.append(("Method", f"{method}{source}"))
+    budget, weight = (trial.get(PARAM + f"minimax.{name}") for name in ("distortion_budget", "penalty_weight"))
+    if method == "penalty" and budget is not None and weight is not None:
+        held = (
+            "the penalty is off: no budget was held"
+            if float(weight) == 0
+            else f"the penalty beyond it weighs {float(weight):g}"
+        )
+        found.append(
+            ("How much it may change", f"budget B = {float(budget):g} of the range from black to white; {held} (lambda)")
+        )
+    if not pd.isna(trial.get("rms_distortion", math.nan)):
+        found.append(
+            (
+                "How much it does change",
+                f"{float(trial['rms_distortion']):.3f} of the range from black to white, root mean square",
+            )
+        )
+    if method != RAW and PARAM + "anonymizer.name" in trial:
+        found.append(("Network", str(trial[PARAM + "anonymizer.name"])))
+    for field, role in (("action", "Trained on videos"), ("privacy", "Trained on pictures")):
+        name = trial.get(PARAM + f"data.{field}.name")
+        if name is not None:
+            drawn = ", drawn by a computer in the layout of that data set" if study.profile == "generated" else ""
+            mark = record.get("fingerprints", {}).get(field)
+            found.append((role, f"{name}{drawn}" + (f" (fingerprint {mark})" if mark else "")))
+    if PARAM + "clip.size" in trial:
+        found.append(("Tested at", f"{trial[PARAM + 'clip.size']} x {trial[PARAM + 'clip.size']} pixels"))
+    return found
+
+
+def _source(method: str) -> str:
+    if method not in METHODS:
+        return ""
+    found = METHODS[method]
+    return f"; {found.source}" + (f"; approximate: {found.approximate}" if found.approximate else "")
+
+
+def hashes(trial: pd.Series, record: Mapping[str, Any], weights: Path | None) -> list[tuple[str, str]]:
+    """Rows with the ids, hashes and versions that identify the trial; `weights` is the folder of its anonymizer."""
+    rows = [("MLflow run", str(trial.name)), ("trial key", str(trial["trial_key"]))]
+    for path in sorted(weights.glob("*.pt")) if weights and weights.is_dir() else ():
+        rows.append((f"anonymizer {path.name}, SHA-256", hashlib.sha256(path.read_bytes()).hexdigest()))
+    for role, mark in record.get("fingerprints", {}).items():
+        rows.append((f"data: {_ROLES.get(role, role)}", str(mark)))
+    keys = record.get("stage_keys", {})
+    if keys:
+        rows.append((f"keys of its {len(keys)} stages", "in evidence.json, under record"))
+    rows.append(("this page was written with", _versions()))
+    return rows
+
+
+def _versions() -> str:
+    found = [f"Python {platform.python_version()}"]
+    for package in _PACKAGES:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    return ", ".join(found) + " (the trial itself may have run with others)"
+
+
+def commands(study: RecordedStudy, trial: pd.Series, attacks: Sequence[AttackRecord]) -> list[str]:
+    """The commands that run the setting, the trial and this page again."""
+    names = ",".join(sorted(attack.name for attack in attacks))
+    data = [] if study.profile == "generated" else ["--data-root", "DATA"]
+    attacked = ["--attacks", names] if names else []
+    whole = ["python", "study/run.py", "--space", study.space, "--profile", study.profile, "--seeds", f"{trial['seed']},"]
+    commands = [
+        [*whole, *data, *attacked],
+        ["python", "-m", "trainables", "--config", ARTIFACT_CONFIG, *data, "--out", "trial"],
+        ["python", "-m", "analysis", "evidence", "--trial", str(trial.name), "--tracking-uri", "URI", "--out", "evidence"],
+    ]
+    return [shlex.join(command) for command in commands]

@@ -1,0 +1,83 @@
+"""The table of settings."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from analysis import terminal, text
+from analysis.measure.plane import Plane
+from analysis.measure.settings import DEFAULT, of
+from analysis.read.trials import RAW
+from analysis.report.front_figure import STUDY
+from analysis.report.page import Table
+from trainables.schema import FINAL_METRICS
+
+
+def table(settings: pd.DataFrame, plane: Plane) -> Table:
+    """One row a setting with the metrics that every study has; other metrics of the plane come first."""
+    with_clips = "clip_leakage" in settings and settings["clip_leakage"].notna().any()
+    standing = ["top1", "leakage", *(["clip_leakage"] if with_clips else [])]
+    added = [name for name in (plane.utility, plane.privacy) if name not in standing]
+    overlaid = STUDY in settings
+    columns = [*(["study"] if overlaid else []), "setting", "n"]
+    for name in added:
+        columns += [f"{FINAL_METRICS[name].label}{text.unit(name, ' ')}", "against raw"]
+    columns += ["top-1 %", "chance %", "against raw", "cMAP %", "chance %", "leakage %", "against raw"]
+    columns += ["leakage on clips %", "against raw"] if with_clips else []
+    columns += [] if "macro_f1" in added else ["macro F1"]
+    columns += ["RMS distortion", "penalty active %", "front", "dominated, % of resamples"]
+    rows = []
+    for _, row in settings.iterrows():
+        cells = [*([str(row[STUDY])] if overlaid else []), str(row["label"]), str(row["n"])]
+        for name in added:
+            cells += [text.metric_mean(name, of(row, name)), _against_raw(row, name)]
+        cells += [
+            text.metric_mean("top1", of(row, "top1")),
+            chance(row, "chance_top1"),
+            _against_raw(row, "top1"),
+            text.metric_mean("cmap", of(row, "cmap")),
+            chance(row, "chance_cmap"),
+            text.metric_mean("leakage", of(row, "leakage")),
+            _against_raw(row, "leakage"),
+        ]
+        if with_clips:
+            cells += [text.metric_mean("clip_leakage", of(row, "clip_leakage")), _against_raw(row, "clip_leakage")]
+        cells += [] if "macro_f1" in added else [text.metric_mean("macro_f1", of(row, "macro_f1"))]
+        cells += [
+            text.metric_mean("rms_distortion", of(row, "rms_distortion")),
+            text.metric_mean("penalty_active", of(row, "penalty_active")),
+            "yes, knee" if row["knee"] else "yes" if row["on_front"] else "",
+            _dominated(row, plane),
+        ]
+        rows.append(cells)
+    caption = (
+        "Settings: mean over seeds ± half of the 95 % t interval; n finished trials. Changes against the raw setting"
+        " measured the same way, in points, with Welch's interval. cMAP stands beside what a random scorer gets."
+        " Dominated: in how many resamples of the seeds (drawn with replacement, alike for all settings) another setting is"
+        " no worse in both metrics of the front and better in one; few seeds make it too sure."
+        " n = 1: no confidence, of a setting with one seed, or one that only such a setting beats."
+    )
+    return Table(caption, columns, rows)
+
+
+def settings_text(settings: pd.DataFrame, plane: Plane = DEFAULT) -> str:
+    """The table of settings for a terminal, or a line that says that there is none."""
+    found = table(settings, plane)
+    return terminal.table(found.columns, found.rows) if found.rows else "no finished trials"
+
+
+def _against_raw(row: pd.Series, metric: str) -> str:
+    return "baseline" if row["method"] == RAW else text.metric_mean(metric, of(row, f"change_{metric}"), signed=True)
+
+
+def _dominated(row: pd.Series, plane: Plane) -> str:
+    if not math.isnan(row["dominated"]):
+        return text.number(100 * row["dominated"], 0)
+    return "n = 1" if all(of(row, name).n for name in plane.names) else text.DASH
+
+
+def chance(row: pd.Series, metric: str) -> str:
+    """A chance level in percent, without an interval: it depends on the data, not on the seed."""
+    return text.number(100 * of(row, metric).mean)
