@@ -17,9 +17,9 @@ from trainables.config import Runtime, TrialConfig
 from trainables.data.reading import decoders
 from trainables.data.trial_data import TrialData
 from trainables.execution.context import StageContext
-from trainables.execution.loop import Stopped
-from trainables.execution.ranks import RankGroup
+from trainables.execution.distributed import Processes
 from trainables.execution.together import run_together
+from trainables.failures import Stopped
 from trainables.plan import PlannedStage, TrialPlan, plan_trial
 from trainables.schema import check_declared
 from trainables.store import Outcome, StageStore
@@ -97,14 +97,14 @@ def run_trial(
     ]
     done: dict[str, Outcome] = {}
     computed: set[str] = set()
-    with RankGroup(config, runtime) as group:
+    with Processes(config, runtime) as processes:
         while len(done) < len(plan.stages):
             ready = [stage for stage in plan.stages if stage.role not in done and done.keys() >= set(stage.inputs.values())]
             for planned in ready:
                 inputs = {name: done[role] for name, role in planned.inputs.items()}
                 context = _context(planned, data, inputs, runtime, store, stop)
                 context = replace(context, report=partial(reporter.epoch, planned.role))
-                outcome, own = _obtain(planned, store, partial(_compute, planned, context, others, store, group))
+                outcome, own = _obtain(planned, store, partial(_compute, planned, context, others, store, processes))
                 if outcome is not None:
                     break
             else:
@@ -146,14 +146,14 @@ def _compute(
     context: StageContext,
     others: Sequence[tuple[PlannedStage, TrialData]],
     store: StageStore,
-    group: RankGroup,
+    processes: Processes,
 ) -> Outcome:
     """The outcome of a stage, stored. Of `others` the judges that look at the same batches are trained beside it."""
     stages = {context.work: planned}
 
     def run_and_store(one: StageContext) -> Outcome:
         progress, stage = one.work.progress, stages[one.work]
-        outcome: Outcome = group.run(stage, stage.stage.run, one)
+        outcome = processes.run(stage, one)
         check_declared(stage.name, outcome.metrics)
         notes = (*outcome.notes, *progress.notes)
         outcome = replace(outcome, notes=notes, seconds=progress.seconds, device=_device_name(one.device))

@@ -32,7 +32,7 @@ class Stage:
     tests: for a stage that only tests a trained network, the group that holds the `batch_size`.
     evaluator: it trains a classifier, `<trains>.classifier`, on the outputs of a frozen anonymizer, so that several such
     stages can share one pass over the anonymized data (`trainables.execution.together`).
-    parallel: its losses and figures are gathered over the ranks of a trial (`trainables.execution.ranks`).
+    parallel: its losses and figures are gathered over the ranks of a trial (`trainables.execution.distributed`).
     """
 
     name: str

@@ -16,7 +16,8 @@ import yaml
 from trainables.config import ConfigError, Runtime, TrialConfig, with_values
 from trainables.data.items import DataError
 from trainables.data.trial_data import TrialData
-from trainables.execution.loop import Diverged, Stopped
+from trainables.execution.loop import Diverged
+from trainables.failures import Stopped
 from trainables.metrics import leakage_of
 from trainables.pipeline import TrialRecord, run_trial
 from trainables.plan import plan_trial

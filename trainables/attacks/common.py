@@ -189,7 +189,7 @@ def ask(
     frames and clips, and their labels (N, A).
     """
     answers, labels = [], []
-    for batch in context.judged(loader):
+    for batch in context.evaluation_batches(loader):
         view, hidden = context.anonymized_view(anonymizer, batch, clips=clips)
         with context.autocast():
             logits = network(shown(view, hidden))

@@ -78,7 +78,7 @@ def _likeness(
     """PSNR and SSIM of the restored test frames against raw, and those of the anonymized ones; some of them in a picture."""
     found: dict[str, list[Tensor]] = {"psnr": [], "ssim": [], "psnr_anonymized": [], "ssim_anonymized": []}
     rows: list[Tensor] = []
-    for batch in context.judged(loader):
+    for batch in context.evaluation_batches(loader):
         view, hidden = context.anonymized_view(anonymizer, batch)
         with context.autocast():
             restored = restore(hidden)

@@ -116,7 +116,7 @@ def _embeddings(
     videos = max(1, context.config.attacks.batch_size // (clip.frames * clip.test_clips))
     loader = context.loader(EvaluationClips(items, clip, context.seed("test"), boxes=boxes), videos, shuffle=False)
     found: tuple[list[Tensor], list[Tensor]] = ([], [])
-    for batch in context.judged(loader):
+    for batch in context.evaluation_batches(loader):
         view, hidden = context.anonymized_view(anonymizer, batch)
         with context.autocast():
             both = embed(network, torch.cat([hidden, view])).chunk(2)
@@ -169,6 +169,6 @@ def _middle_frames(
     """(N, C, H, W) raw and anonymized."""
     one = validation_clip(clip).model_copy(update={"frames": 1})
     samples = EvaluationClips(tuple(items), one, context.seed("test"), boxes=boxes)
-    batch = next(context.judged(context.loader(samples, len(items), shuffle=False)))
+    batch = next(context.evaluation_batches(context.loader(samples, len(items), shuffle=False)))
     view, hidden = context.anonymized_view(anonymizer, batch)
     return view[:, 0], hidden[:, 0]

@@ -60,7 +60,7 @@ def _features(context: StageContext, classifier: ActionClassifier, loader: Loade
     """(N, F), averaged over the clips of an item, and labels (N, A)."""
     anonymizer = context.anonymizer("anonymizer")
     features, labels = [], []
-    for batch in context.judged(loader):
+    for batch in context.evaluation_batches(loader):
         _, hidden = context.anonymized_view(anonymizer, batch, clips=clips)
         if hidden.shape[1] == 1:
             hidden = hidden.expand(-1, context.config.clip.frames, -1, -1, -1)

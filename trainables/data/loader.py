@@ -196,8 +196,8 @@ class Loader:
     """Batches of a data set, epoch by epoch or as an endless stream of which any stretch can be had.
 
     The order of epoch e is the permutation drawn from (seed, e); the last, smaller batch is kept unless `drop_last`.
-    `share` stands between the loader and who takes its batches, for several who want the same ones.
-    `part` says which of the items of a batch are loaded here.
+    Every stretch of batches comes from `batches(loader, first, count)`, by default `Loader.load`: evaluators in one pass share
+    what one of them loads. `share` chooses the items of a batch that this process loads: by default all.
     """
 
     def __init__(
@@ -208,11 +208,11 @@ class Loader:
         workers: int = 0,
         pin: bool = False,
         drop_last: bool = False,
-        share: Callable[[Loader, int, int], Iterator[Batch]] | None = None,
-        part: Callable[[list[int]], list[int]] | None = None,
+        batches: Callable[[Loader, int, int], Iterator[Batch]] = lambda loader, first, count: loader.load(first, count),
+        share: Callable[[list[int]], list[int]] = lambda items: items,
     ) -> None:
-        self._part = part
-        self.samples, self.batch_size, self.shuffle, self._share = samples, batch_size, shuffle, share
+        self._batches, self._share = batches, share
+        self.samples, self.batch_size, self.shuffle = samples, batch_size, shuffle
         self.drop_last = drop_last and len(samples) >= batch_size
         self._schedule = _Schedule()
         if workers > 0:  # their server imports once what each of them needs: PyTorch alone takes seconds
@@ -248,7 +248,7 @@ class Loader:
         Draws one random number, as torch's own loader does: what a stage draws next must not depend on who loads.
         """
         torch.empty((), dtype=torch.int64).random_()
-        yield from self.load(first, count) if self._share is None else self._share(self, first, count)
+        yield from self._batches(self, first, count)
 
     def load(self, first: int, count: int) -> Iterator[Batch]:
         """As `stretch`, from this loader itself, and without drawing."""
@@ -258,8 +258,7 @@ class Loader:
             epoch, number = divmod(step, len(self))
             order = orders.setdefault(epoch, self._order(epoch))
             chosen = order[number * self.batch_size : (number + 1) * self.batch_size]
-            own = chosen if self._part is None else self._part(chosen)
-            batches.append([SampleId(epoch, index) for index in own])
+            batches.append([SampleId(epoch, index) for index in self._share(chosen)])
         self._schedule.batches = batches
         try:
             yield from cast(Iterator[Batch], self._loader)

@@ -35,7 +35,7 @@ def run(context: StageContext) -> Outcome:
     anonymizer = context.anonymizer("anonymizer")
     classifier = context.placed(build_action_classifier(settings.classifier, len(splits.classes), config.clip))
     optimizer = context.adam(classifier.parameters(), settings.learning_rate)
-    context.join_ranks(optimizer, classifier)
+    context.data_parallel(classifier)
     samples = TrainingClips(splits.train, config.clip, context.seed("clips"), boxes=context.boxes(_DATA))
     clips = context.loader(samples, settings.batch_size, shuffle=True)
     choosing = splits.test if config.selection == "test" else splits.validation
@@ -46,7 +46,8 @@ def run(context: StageContext) -> Outcome:
         for batch in now.batches(clips):
             with context.autocast():
                 _, anonymized = context.anonymized_view(anonymizer, batch, training=True)
-                loss = F.cross_entropy(context.gathered(classifier(anonymized)), context.gathered(batch["label"]))
+                logits = context.through(classifier, classifier, anonymized)
+                loss = F.cross_entropy(context.gathered(logits), context.gathered(batch["label"]))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -99,7 +100,7 @@ def _predict(
     """Per video: softmax averaged over its clips, label, and the mean RMS distortion of its clips in both norms."""
     classifier.eval()
     found: dict[str, list[Tensor]] = {"probabilities": [], "labels": [], "rms": [], "rms_relative": []}
-    for batch in context.judged(loader):
+    for batch in context.evaluation_batches(loader):
         videos = len(batch["label"])
         view, anonymized = context.anonymized_view(anonymizer, batch, clips=clip.test_clips)
         with context.autocast():

@@ -250,7 +250,7 @@ def _predict(context: StageContext, classifier: nn.Module, logits: _Logits, load
     """(N, A) probabilities averaged over the frames of each item, and its labels."""
     classifier.eval()
     probabilities, labels = [], []
-    for batch in context.judged(loader):
+    for batch in context.evaluation_batches(loader):
         with context.autocast():
             scores = logits(batch, training=False)
         probabilities.append(scores.float().sigmoid().mean(dim=1).double().cpu())

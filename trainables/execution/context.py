@@ -1,4 +1,4 @@
-"""What a stage is given: the config, its data, the outcomes it builds on, and a place for checkpoints."""
+"""`StageContext`: the config, data and inputs of a stage, and everything a stage does that depends on how it is executed."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 from torch.utils.checkpoint import checkpoint
 
@@ -21,6 +20,7 @@ from trainables.data.augment import augment_boxes, augment_clips, centre_crop, c
 from trainables.data.boxes import Boxes
 from trainables.data.loader import Batch, Loader, TrainingClips, _Seeded
 from trainables.data.trial_data import TrialData
+from trainables.execution.plain import PLAIN, Execution
 from trainables.failures import Stopped
 from trainables.methods import method_of
 from trainables.methods.obfuscation import DETECT
@@ -29,21 +29,17 @@ from trainables.models.base import Anonymizer, anonymize_clips
 from trainables.models.obfuscation import obfuscate_clips
 from trainables.store import Outcome, Work
 
-if TYPE_CHECKING:
-    from trainables.execution.ranks import Ranks
-    from trainables.execution.together import Member
-
-
 Network = TypeVar("Network", bound=nn.Module)
 _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 @dataclass(frozen=True)
 class StageContext:
-    """`report(history, epochs)` is called once an epoch with all so far; `stop()` asks, at every step, whether to end now.
+    """What a stage is called with.
 
-    `together`: the stage is one of several judges that run side by side; see `trainables.execution.together`.
-    `ranks`: it runs in several processes, of which each has a share of every batch; see `trainables.execution.ranks`.
+    stage: the name of the stage. data: the data sets of the trial. inputs: the outcomes of the stages it builds on, by input
+    name. work: where its checkpoints are kept. report(history, epochs): called after each of `epochs` epochs with the metrics
+    of all epochs so far. stop(): whether to save and end; asked after every step.
     """
 
     stage: str
@@ -54,15 +50,14 @@ class StageContext:
     work: Work
     report: Callable[[Sequence[Mapping[str, float]], int], None]
     stop: Callable[[], bool]
-    together: Member | None = None
-    ranks: Ranks | None = None
+    execution: Execution = PLAIN
 
     @property
     def device(self) -> torch.device:
         return device_of(self.runtime)
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
-        """bfloat16 on GPUs that have it (it needs no loss scaling); float32 elsewhere."""
+        """Mixed precision: bfloat16 on GPUs that support it (it needs no loss scaling), float32 elsewhere."""
         wanted, device = self.runtime.precision, self.device
         if self.config.departures.float16:
             return torch.autocast(device.type, dtype=torch.float16)
@@ -71,29 +66,28 @@ class StageContext:
         return torch.autocast(device.type, dtype=torch.bfloat16)
 
     def seed(self, purpose: str) -> int:
-        """A seed for one purpose of this stage, from the trial's seed: equal on every machine."""
+        """A seed derived from the trial's seed, the stage and `purpose`; the same on every machine."""
         words = np.frombuffer(f"{self.stage}/{purpose}".encode(), dtype=np.uint8)
         return int(np.random.SeedSequence([self.config.seed, *words.tolist()]).generate_state(1)[0])
 
     def loader(self, samples: _Seeded, batch_size: int, shuffle: bool) -> Loader:
-        """`shuffle` is for training: only there may a partial batch be left out."""
+        """Batches of `samples`; `shuffle` for training, where `departures.drop_last` may leave out a partial batch."""
         drop_last = shuffle and self.config.departures.drop_last
-        share = None if self.together is None else self.together.batches
-        part = None if self.ranks is None else self.ranks.share
-        return Loader(samples, batch_size, shuffle, self.runtime.workers, self.device.type == "cuda", drop_last, share, part)
+        execution, pin = self.execution, self.device.type == "cuda"
+        return Loader(samples, batch_size, shuffle, self.runtime.workers, pin, drop_last, execution.batches, execution.share)
 
     def gathered(self, rows: Tensor) -> Tensor:
-        """(n, ...) of this rank's share of a batch -> (N, ...) of the whole batch, with the gradient of its own rows."""
-        return rows if self.ranks is None else self.ranks.gathered(rows)
+        """(n, ...) for this process's share of a batch -> (N, ...) for the whole batch, differentiable."""
+        return self.execution.gathered(rows)
 
     def mean(self, value: Tensor, rows: int) -> Tensor:
-        """The mean over the whole batch of what is a mean over the `rows` of this rank's share: a scalar."""
-        return value if self.ranks is None else self.ranks.mean(value, rows)
+        """A scalar that is a mean over the `rows` rows of this process's share -> the mean over the whole batch."""
+        return self.execution.mean(value, rows)
 
-    def join_ranks(self, optimizer: Optimizer, *networks: nn.Module) -> None:
-        """Has `optimizer` step down the gradient of the whole batch, and `networks` normalise by it."""
-        if self.ranks is not None:
-            self.ranks.join(optimizer, *networks)
+    def data_parallel(self, *networks: nn.Module) -> None:
+        """Prepares networks that the stage trains; each is then called through `through` (or `anonymize`)."""
+        for network in networks:
+            self.execution.data_parallel(network)
 
     def training_clips(self, batch_size: int) -> Loader:
         """The clips that train the anonymizer, shuffled."""
@@ -101,20 +95,24 @@ class StageContext:
         return self.loader(samples, batch_size, shuffle=True)
 
     def paired(self, clips: Loader, others: Loader, epoch: int, done: int = 0) -> Iterator[tuple[Batch, Batch]]:
-        """One epoch of `clips` from batch `done` on, each beside the next of the endless stream of `others`, on the device."""
+        """Pairs of batches on the device: epoch `epoch` of `clips` from batch `done` on, and the stream of `others`."""
         first, count = epoch * len(clips) + done, len(clips) - done
         streams = (self.to_device(loader.stretch(first, count)) for loader in (clips, others))
         yield from zip(*streams, strict=True)
 
-    def judged(self, loader: Loader) -> Iterator[Batch]:
-        """All batches of a loader, on the device, for who only looks at them. Raises Stopped between two."""
+    def evaluation_batches(self, loader: Loader) -> Iterator[Batch]:
+        """All batches of a loader, on the device, outside of training. Raises Stopped between two."""
         for batch in self.to_device(loader.epoch(0)):
             yield batch
-            if self.stop():
-                raise Stopped(f"{self.stage}: stopped while it judges; saved")
+            if self.should_stop():
+                raise Stopped(f"{self.stage}: stopped while it evaluates; saved")
+
+    def should_stop(self) -> bool:
+        """Whether all processes of the stage are to save and end now."""
+        return self.execution.agreed(self.stop())[0]
 
     def to_device(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """On a GPU the next batch is on its way, in a stream of its own, while the last one is computed with."""
+        """The batches on the device; a GPU receives the next one in a stream of its own while it computes with the last."""
         if self.device.type != "cuda":
             yield from (self._moved(batch) for batch in batches)
             return
@@ -136,10 +134,10 @@ class StageContext:
         def move() -> Batch:
             return {name: value.to(self.device, non_blocking=True) for name, value in batch.items()}  # type: ignore[attr-defined, return-value]
 
-        return move() if self.together is None else self.together.once("moved", batch["clips"], move)
+        return self.execution.once("moved", batch["clips"], move)
 
     def placed(self, network: Network) -> Network:
-        """The network on the device; on a GPU in the layout that its tensor cores take, and compiled if that is asked for."""
+        """The network on the device; on a GPU in the channels-last layout, and compiled if `runtime.compile` is set."""
         network.to(self.device)
         if self.device.type == "cuda":
             for parameter in network.parameters():
@@ -150,27 +148,25 @@ class StageContext:
         return network
 
     def adam(self, parameters: ParamsT, learning_rate: float) -> torch.optim.Adam:
-        """One kernel for all parameters on a GPU; on a CPU one after another, so that no number moves."""
+        """Adam, fused on a GPU; on a CPU the default implementation, whose results the recorded traces contain."""
         return torch.optim.Adam(parameters, lr=learning_rate, fused=self.device.type == "cuda" or None)
 
     def through(self, network: nn.Module, compute: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
-        """`compute(values)`, which leads through `network`; with `runtime.checkpointing` what it keeps for the gradients is
-        computed a second time instead of kept.
+        """`compute(values)`, a forward pass of `network`; with `runtime.checkpointing` its activations are recomputed in the
+        backward pass.
         """
-        if not self.runtime.checkpointing or not torch.is_grad_enabled():
-            return compute(values)
-        again = partial(_statistics_kept, network)
-        found: Tensor = checkpoint(
-            compute,
-            values,
-            use_reentrant=False,
-            context_fn=lambda: (contextlib.nullcontext(), again()),
-            preserve_rng_state=True,
-        )
-        return found
+        if self.runtime.checkpointing and torch.is_grad_enabled():
+            compute = partial(
+                checkpoint,
+                compute,
+                use_reentrant=False,
+                context_fn=lambda: (contextlib.nullcontext(), _statistics_kept(network)),
+                preserve_rng_state=True,
+            )
+        return self.execution.call(network, compute, values)
 
     def training_view(self, batch: Batch, view: int = 0) -> Tensor:
-        """(B, T, C, S, S) in [0, 1], augmented by row `view` of the batch's draws."""
+        """(B, T, C, S, S) in [0, 1], augmented according to row `view` of the batch's random draws."""
         return self._colours(
             batch, augment_clips(batch["clips"], batch["draws"][:, view], self.config.augment, self.config.clip.size)
         )
@@ -183,14 +179,13 @@ class StageContext:
     def anonymized_view(
         self, anonymizer: Anonymizer, batch: Batch, training: bool = False, clips: int = 1
     ) -> tuple[Tensor, Tensor]:
-        """The training view or the test view of a batch, and f_A of it: what the judges see. Both ((B clips), T, C, S, S).
+        """The training view or the test view of a batch, and f_A of it, both ((B clips), T, C, S, S).
 
-        Boxes of people, where the batch has them, take the way of the pixels. Not to be changed in place.
+        Boxes of people, where the batch has them, are transformed like the pixels. Evaluators in one pass share the result:
+        do not change it in place.
         """
         compute = partial(self._anonymized_view, anonymizer, batch, training, clips)
-        if self.together is None:
-            return compute()
-        return self.together.once((anonymizer, training, clips), batch["clips"], compute)
+        return self.execution.once((anonymizer, training, clips), batch["clips"], compute)
 
     @torch.no_grad()
     def _anonymized_view(self, anonymizer: Anonymizer, batch: Batch, training: bool, clips: int) -> tuple[Tensor, Tensor]:
@@ -207,7 +202,7 @@ class StageContext:
             return view, obfuscate_clips(anonymizer, view, moved.flatten(0, 1).unflatten(0, view.shape[:2]))
 
     def boxes(self, name: str) -> Boxes | None:
-        """Where people are in the data set `name` (a member of TrialData); None for a method that does not ask."""
+        """The boxes of people in the data set `name` (a member of TrialData); None for a method that uses none."""
         if not method_of(self.config).boxes:
             return None
         settings = self.config.obfuscation
@@ -224,17 +219,14 @@ class StageContext:
         return view.flip(2) if self.config.departures.bgr_clips and of_videos else view
 
     def anonymizer(self, source: str) -> Anonymizer:
-        """The anonymizer that stage `source` trained, in eval mode and frozen; without such an input, one that needs no
-        training.
-        """
+        """The anonymizer that input `source` holds, or one that needs no training; in eval mode and frozen."""
         anonymizer = build_anonymizer(self.config.anonymizer, self.config.options)
         if source in self.inputs:
             anonymizer.load_state_dict(self.inputs[source].state["anonymizer"])
-        anonymizer = self.placed(anonymizer).eval().requires_grad_(False)
-        return anonymizer if self.together is None else self.together.anonymizer(source, anonymizer)
+        return self.execution.anonymizer(source, self.placed(anonymizer).eval().requires_grad_(False))
 
     def anonymize(self, anonymizer: Anonymizer, view: Tensor) -> Tensor:
-        """f_A of (B, T, C, H, W), frame by frame, or with the axes mixed up as in the released code."""
+        """f_A of (B, T, C, H, W), frame by frame; `departures.scrambled_frames` mixes the axes as the released code does."""
         if not self.config.departures.scrambled_frames:
             return self.through(anonymizer, partial(anonymize_clips, anonymizer), view)
         planes = view.transpose(1, 2)  # (B, C, T, H, W): a "frame" is one colour at three times, the inverse hides it
@@ -249,17 +241,17 @@ def device_of(runtime: Runtime) -> torch.device:
 
 
 def validation_clip(clip: ClipConfig) -> ClipConfig:
-    """One clip a video, from its middle: enough to choose an epoch."""
+    """One clip a video, from its middle; enough to choose an epoch by."""
     return clip.model_copy(update={"test_clips": 1})
 
 
 @contextlib.contextmanager
 def frozen(*modules: nn.Module, batch_statistics: bool = False) -> Iterator[None]:
-    """No gradients for parameters, and eval mode: neither weights nor batch-norm statistics can move.
+    """Within it the modules are in eval mode and their parameters take no gradients; batch norm does not update its statistics.
 
-    With `batch_statistics` batch norm normalises by the batch in hand, as it does while its network is trained, and still
-    keeps nothing of it. Running statistics lag behind an anonymizer that moves: what then blinds the frozen copy of a judge
-    is a shift away from them, which the judge itself, in its own step, does not even see.
+    With `batch_statistics` batch norm normalises by the current batch, as in training. Running statistics lag behind an
+    anonymizer that is being trained: it could blind a frozen opponent by a mere shift away from them, which the opponent, in
+    its own training step, normalises by the batch and does not see.
     """
     states = [(module, module.training, [p.requires_grad for p in module.parameters()]) for module in modules]
     for module in modules:
@@ -283,12 +275,12 @@ def _norms(*modules: nn.Module) -> list[_BatchNorm]:
 
 @contextlib.contextmanager
 def _statistics_kept(*modules: nn.Module) -> Iterator[None]:
-    """Batch norm, in whatever mode, leaves its running statistics as they are."""
-    kept = [(layer, layer.momentum, layer.num_batches_tracked) for layer in _norms(*modules)]
-    for layer, _, _ in kept:
-        layer.momentum, layer.num_batches_tracked = 0.0, None
+    """Within it batch norm, in either mode, does not update its running statistics."""
+    kept = [(layer, layer.track_running_stats) for layer in _norms(*modules)]
+    for layer, _ in kept:
+        layer.track_running_stats = False
     try:
         yield
     finally:
-        for layer, momentum, batches in kept:
-            layer.momentum, layer.num_batches_tracked = momentum, batches
+        for layer, tracked in kept:
+            layer.track_running_stats = tracked

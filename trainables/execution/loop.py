@@ -1,4 +1,4 @@
-"""Training that can be interrupted at any step: what matters is saved and taken up again bit for bit."""
+"""The training loop of every stage: it can be stopped after any step and resumed with bit-for-bit the same results."""
 
 from __future__ import annotations
 
@@ -19,18 +19,16 @@ from trainables.execution.context import StageContext
 from trainables.failures import Stopped
 from trainables.store import Work
 
-__all__ = ["Best", "Diverged", "Epoch", "Stateful", "Stopped", "run_epochs"]
-
 log = logging.getLogger(__name__)
 
-SAVE_SECONDS = 600.0  # what a worker killed in a long epoch can lose
-_CHECK_EVERY = 25  # steps between two looks for NaN, each of which waits for the GPU
+SAVE_SECONDS = 600.0  # between two checkpoints within an epoch: what a killed worker can lose
+_CHECK_EVERY = 25  # steps between two checks for NaN, each of which waits for the GPU
 
 T = TypeVar("T")
 
 
 class Diverged(ArithmeticError):
-    """A loss became NaN or infinite; a retry would end the same way."""
+    """A loss became NaN or infinite. A retry would end the same way."""
 
 
 class Stateful(Protocol):
@@ -40,7 +38,7 @@ class Stateful(Protocol):
 
 @dataclass
 class Best:
-    """The epoch with the largest `metric`, the first of equals, and the state of `parts` then; with `last`, the last one."""
+    """The epoch with the largest `metric` (the first of equals; with `last` the last epoch), and the states of `parts` then."""
 
     metric: str
     parts: tuple[str, ...]
@@ -51,55 +49,59 @@ class Best:
 
 
 class Epoch:
-    """One epoch, from the step on at which an interrupted one was left. `done` steps of it have been taken."""
+    """One epoch of training, of which `done` steps have been taken; after an interruption it starts at that step."""
 
     def __init__(self, context: StageContext, number: int, save: Callable[[Epoch], None]) -> None:
         self.number, self.done = number, 0
         self._context, self._save = context, save
         self._meters: dict[str, _Meter] = {}
         self._saved = time.monotonic()
-        self._random: Mapping[str, Any] | None = None  # as it was left, before the loaders are opened again
+        self._random: Mapping[str, Any] | None = None  # of an interrupted epoch; restored once its loaders are open again
         self._random_at_end: Mapping[str, Any] | None = None
 
     def batches(self, loader: Loader, epoch: int | None = None) -> Iterator[Batch]:
-        """All samples of a loader once, on the device, in the order of this epoch (or of `epoch`)."""
+        """All batches of a loader, on the device, in the order of this epoch (or of `epoch`)."""
         first = (self.number if epoch is None else epoch) * len(loader)
         return self.steps(lambda done: self._context.to_device(loader.stretch(first + done, len(loader) - done)))
 
     def paired(self, clips: Loader, others: Loader) -> Iterator[tuple[Batch, Batch]]:
-        """One epoch of `clips`, each batch beside the next one of the endless stream of `others`, on the device."""
+        """Pairs of batches on the device: one epoch of `clips`, each with the next batch of the stream of `others`."""
         return self.steps(lambda done: self._context.paired(clips, others, self.number, done))
 
     def steps(self, source: Callable[[int], Iterator[T]]) -> Iterator[T]:
-        """What `source(k)` yields, k = the steps that are done; between two steps is where training can be interrupted.
+        """What `source(done)` yields, the steps of an epoch from number `done` on.
 
-        `source` opens every loader it needs before its first item. Raises Stopped.
+        `source` must open every loader it needs before it yields its first item. Raises Stopped after a step.
         """
         for item in source(self.done):
             self._restore_random()
             yield item
             self.done += 1
-            if self._context.stop():
+            long_ago = time.monotonic() - self._saved > SAVE_SECONDS
+            stop, save = self._context.execution.agreed(self._context.stop(), long_ago)
+            if stop:
                 raise Stopped(f"{self._context.stage}: stopped after step {self.done} of epoch {self.number}; saved")
-            if time.monotonic() - self._saved > SAVE_SECONDS:
+            if save:
                 self._save(self)
                 self._saved = time.monotonic()
         self._restore_random()
-        self._random_at_end = _random_state()  # what judges the epoch, and can be interrupted as well, opens loaders again
+        # the evaluation that follows opens loaders, and opens them again when it was interrupted
+        self._random_at_end = self._context.execution.random_state()
 
     def add(self, **values: Tensor) -> None:
-        """The losses of a step: scalars. Steps of several kinds, told apart by the names, have means of their own."""
+        """Records the losses of a step (scalars). Steps with different names of losses are averaged separately."""
         self._meters.setdefault(" ".join(values), _Meter(self._context, self.number)).add(values)
 
     def means(self) -> dict[str, float]:
-        """Over the steps of the epoch. Raises Diverged, and ValueError if there was no step."""
+        """The mean of every loss over the steps of the epoch. Raises Diverged, and ValueError if there was no step."""
         if not self._meters:
             raise ValueError(f"{self._context.stage}: an epoch without a single batch")
         return {name: value for names, meter in self._meters.items() for name, value in meter.means(names.split()).items()}
 
     def state_dict(self) -> dict[str, Any]:
         rows = {names: meter.state() for names, meter in self._meters.items()}
-        return {"number": self.number, "done": self.done, "rows": rows, "random": self._random_at_end or _random_state()}
+        random = self._random_at_end or self._context.execution.random_state()
+        return {"number": self.number, "done": self.done, "rows": rows, "random": random}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.done, self._random = state["done"], state["random"]
@@ -108,7 +110,7 @@ class Epoch:
 
     def _restore_random(self) -> None:
         if self._random is not None:
-            _set_random_state(self._random)
+            self._context.execution.set_random_state(self._random)
             self._random = None
 
 
@@ -119,11 +121,11 @@ def run_epochs(
     run_epoch: Callable[[Epoch], dict[str, float]],
     best: Best | None = None,
 ) -> list[dict[str, float]]:
-    """Calls `run_epoch` for the epochs 0 .. epochs - 1; it returns the epoch's metrics.
+    """Calls `run_epoch`, which returns the metrics of an epoch, for the epochs 0 .. epochs - 1; returns those of all epochs.
 
-    `parts`, random states and history are saved after each epoch, within one every SAVE_SECONDS, and when the context asks
-    to stop; who calls next goes on from there. Leaves `best.parts` at their best epoch if `best` is given.
-    Raises Stopped, with all saved, between two steps or epochs, or while the epoch is judged.
+    A checkpoint with `parts`, random states and history is written after each epoch, every SAVE_SECONDS within one, and on a
+    request to stop; the next call resumes from it. At the end `best.parts` have the states of their best epoch.
+    Raises Stopped, with everything saved.
     """
     history: list[dict[str, float]] = []
     interrupted = None
@@ -132,7 +134,7 @@ def run_epochs(
         checkpoint = {
             "parts": {name: part.state_dict() for name, part in parts.items()},
             "history": history,
-            "random": _random_state(),
+            "random": context.execution.random_state(),
             "best": None if best is None else (best.value, best.epoch, best.state),
             "epoch": None if within is None else within.state_dict(),
             "progress": context.work.progress.state_dict(),
@@ -146,7 +148,7 @@ def run_epochs(
         for name, part in parts.items():
             part.load_state_dict(saved["parts"][name])
         history, interrupted = saved["history"], saved["epoch"]
-        _set_random_state(saved["random"])
+        context.execution.set_random_state(saved["random"])
         if best is not None:
             best.value, best.epoch, best.state = saved["best"]
         within = "" if interrupted is None else f" and {interrupted['done']} steps"
@@ -167,7 +169,7 @@ def run_epochs(
             best.state = {name: copy.deepcopy(parts[name].state_dict()) for name in best.parts}
         save()
         context.report(history, epochs)
-        if number + 1 < epochs and context.stop():
+        if number + 1 < epochs and context.should_stop():
             raise Stopped(f"{context.stage}: stopped after epoch {number} of {epochs}; saved")
     if best is not None:
         for name in best.parts:
@@ -176,7 +178,7 @@ def run_epochs(
 
 
 def _load(work: Work, stage: str) -> dict[str, Any] | None:
-    """The last checkpoint that is whole; None if there is none, and the stage starts over."""
+    """The last checkpoint that can be read; None if there is none, and the stage starts over."""
     content = work.read()
     if content is None:
         return None
@@ -189,19 +191,8 @@ def _load(work: Work, stage: str) -> dict[str, Any] | None:
     return saved
 
 
-def _random_state() -> dict[str, Any]:
-    cuda = [torch.cuda.get_rng_state()] if torch.cuda.is_available() else []
-    return {"cpu": torch.get_rng_state(), "cuda": cuda}
-
-
-def _set_random_state(state: Mapping[str, Any]) -> None:
-    torch.set_rng_state(state["cpu"])
-    if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"][0])
-
-
 class _Meter:
-    """Means of the losses of steps of one kind, kept on the device but for a look for NaN and Inf every _CHECK_EVERY steps."""
+    """The losses of steps of one kind; they stay on the device and are checked for NaN and Inf every _CHECK_EVERY steps."""
 
     def __init__(self, context: StageContext, epoch: int, rows: Tensor | None = None) -> None:
         self._context, self._epoch = context, epoch

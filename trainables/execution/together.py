@@ -1,27 +1,30 @@
-"""Several judges of one anonymizer, trained side by side: each clip is loaded and anonymized once for all of them.
+"""Several evaluators of one anonymizer trained in one pass: each batch is loaded and anonymized once for all of them.
 
-The code of a judge knows nothing of it. Each runs in a thread of its own, and one of them moves at a time: who asks for its
-next batch lets every other one take the last. Each has random numbers of its own, so that on a CPU it learns, bit for bit,
-what it would learn alone.
+Every evaluator runs the ordinary code of its stage in a greenlet, a coroutine that can pause in the middle of any call. It
+pauses before each batch it takes, and the loop of `run_together` resumes one evaluator after another. Each has random
+generators of its own, so that on a CPU it learns bit for bit what it would learn alone.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
+from greenlet import getcurrent, greenlet
 from torch import Tensor
 
 from trainables.data.loader import Batch, Loader
-from trainables.execution.context import StageContext, Stopped
-from trainables.execution.loop import _random_state, _set_random_state
+from trainables.execution.context import StageContext
+from trainables.execution.plain import Execution, random_state, set_random_state
+from trainables.failures import Stopped
 from trainables.models.base import Anonymizer
 from trainables.store import Outcome
+from trainables.store.artifacts import Progress
 
 log = logging.getLogger(__name__)
 
@@ -29,135 +32,104 @@ T = TypeVar("T")
 
 
 def run_together(run: Callable[[StageContext], Outcome], first: StageContext, others: Sequence[StageContext]) -> Outcome:
-    """The outcome of `first`, while `others`, which differ in their classifiers only, run beside it.
+    """`run(first)`, in one pass with `run` of `others`: the contexts of stages that differ in their classifiers only.
 
-    What `run` does for one of the others is its own business: it stores the outcome, or lets the error be logged here. When
-    `first` fails or is stopped, the others are stopped as well, with all saved.
+    Returns the outcome of `first`; `run` itself stores those of the others, whose errors are logged. When `first` fails or is
+    stopped, the others are stopped as well, with everything saved.
     """
-    company = _Company(1 + len(others))
-    threads = [
-        threading.Thread(target=company.run, args=(run, context, number), name=context.stage, daemon=True)
-        for number, context in enumerate(others, start=1)
-    ]
-    for thread in threads:
-        thread.start()
-    try:
-        with company.member(0, first) as context:
-            outcome = run(context)
-            state = _random_state()
-    except BaseException:
-        company.given_up = True
-        raise
-    finally:
-        for thread in threads:
-            thread.join()
-    _set_random_state(state)
+    shared = _Shared()
+    names = {greenlet(partial(run, _joined(context, shared))): context.stage for context in (first, *others)}
+    leader = next(iter(names))
+    failure: Exception | None = None
+    while running := [one for one in names if not one.dead]:
+        for one in running:
+            try:
+                result = one.switch()
+            except Exception as error:
+                if one is leader:
+                    failure, shared.given_up = error, True
+                elif not isinstance(error, Stopped):  # who needs this stage will compute it alone, and see the error there
+                    log.warning("%s, in one pass with another evaluator: %s", names[one], error)
+            else:
+                if one is leader and one.dead:
+                    outcome: Outcome = result
+                    state = random_state()
+    if failure is not None:
+        raise failure
+    set_random_state(state)
     return outcome
 
 
-class _Company:
-    """Who is there and whose turn it is, and what they have in common."""
-
-    def __init__(self, members: int) -> None:
-        self._there = list(range(members))
-        self._turn = 0
-        self._changed = threading.Condition()
-        self.given_up = False
-        self.anonymizers: dict[str, Anonymizer] = {}
-        self.passes: dict[Hashable, _Pass] = {}
-        self.last: dict[Hashable, tuple[Tensor, Any]] = {}
-
-    def run(self, run: Callable[[StageContext], Outcome], context: StageContext, number: int) -> None:
-        torch.set_num_threads(context.runtime.threads)  # a setting of the thread
-        try:
-            with self.member(number, context) as joined:
-                run(joined)
-        except Stopped:
-            pass
-        except Exception as error:  # whoever needs this judge will compute it alone, and meet the error there
-            log.warning("%s: beside another one of its kind: %s", context.stage, error)
-
-    def member(self, number: int, context: StageContext) -> Member:
-        return Member(self, number, context)
-
-    def wait_for_turn(self, number: int) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._turn == number)
-
-    def pass_on(self, number: int, leaves: bool = False) -> None:
-        with self._changed:
-            place = self._there.index(number)
-            if leaves:
-                self._there.remove(number)
-            else:
-                place += 1
-            if self._there and self._turn == number:  # not so for one that is interrupted while it waits
-                self._turn = self._there[place % len(self._there)]
-            self._changed.notify_all()
+def _joined(context: StageContext, shared: _Shared) -> StageContext:
+    execution = SharedPass(shared, context.work.progress)
+    return replace(context, execution=execution, stop=lambda: shared.given_up or context.stop())
 
 
-class Member:
-    """One judge, as the context and the loaders of its stage see it."""
+class SharedPass(Execution):
+    """The stage of one of several evaluators in one pass."""
 
-    def __init__(self, company: _Company, number: int, context: StageContext) -> None:
-        self._company, self._number, self._context = company, number, context
-
-    def __enter__(self) -> StageContext:
-        self._company.wait_for_turn(self._number)
-        return replace(self._context, together=self, stop=lambda: self._company.given_up or self._context.stop())
-
-    def __exit__(self, *error: object) -> None:
-        self._company.pass_on(self._number, leaves=True)
+    def __init__(self, shared: _Shared, progress: Progress) -> None:
+        self._shared, self._progress = shared, progress
 
     def anonymizer(self, source: str, built: Anonymizer) -> Anonymizer:
-        """The one network for all; each has built it, so that the random numbers that follow are those of a judge alone."""
-        return self._company.anonymizers.setdefault(source, built)
+        """One network for all. Each still builds its own, so that its random generators are in the state of one alone."""
+        return self._shared.anonymizers.setdefault(source, built)
 
     def once(self, what: Hashable, clips: Tensor, compute: Callable[[], T]) -> T:
-        """What `compute` makes of a batch's clips, computed by whoever is the first to ask."""
-        kept = self._company.last.get(what)
+        kept = self._shared.last.get(what)
         if kept is None or kept[0] is not clips:
-            kept = self._company.last[what] = clips, compute()
+            kept = self._shared.last[what] = clips, compute()
         found: T = kept[1]
         return found
 
     def batches(self, loader: Loader, first: int, count: int) -> Iterator[Batch]:
-        """What `loader` loads, from the pass that another member has begun where there is one."""
-        passes = self._company.passes
+        """As `loader` loads them, from the pass that another evaluator has begun if there is one."""
+        passes = self._shared.passes
         shared = passes.get(loader.key)
         if shared is None or not shared.can_be_joined(first, count):
             shared = passes[loader.key] = _Pass(loader, first, count)
         for number in range(count):
-            self._others_first()
+            self._pause()
             batch = shared.take(number)
-            if batch is None:  # out of step: alone from here on
+            if batch is None:  # out of step, as after a resume from another checkpoint: alone from here on
                 shared = _Pass(loader, first, count, begin=number)
                 batch = shared.take(number)
                 assert batch is not None
             yield batch
 
-    def _others_first(self) -> None:
-        state, start = _random_state(), time.monotonic()
-        self._company.pass_on(self._number)
-        self._company.wait_for_turn(self._number)
-        self._context.work.progress.leave_out(time.monotonic() - start)
-        _set_random_state(state)
+    def _pause(self) -> None:
+        """Lets every other evaluator compute one step."""
+        state, start = random_state(), time.monotonic()
+        with torch.enable_grad():  # restores the mode of this evaluator afterwards
+            getcurrent().parent.switch()  # the loop of `run_together`
+        self._progress.leave_out(time.monotonic() - start)
+        set_random_state(state)
+
+
+@dataclass
+class _Shared:
+    """What the evaluators have in common. last: by `what` of `Execution.once`, the last clips and the result for them."""
+
+    given_up: bool = False
+    anonymizers: dict[str, Anonymizer] = field(default_factory=dict)
+    passes: dict[Hashable, _Pass] = field(default_factory=dict)
+    last: dict[Hashable, tuple[Tensor, Any]] = field(default_factory=dict)
 
 
 class _Pass:
-    """Batches `first` .. `first + count - 1` of a loader, of which the last one that was taken can be had again."""
+    """Batches `first` .. `first + count - 1` of a loader; the last one that was taken can be taken again."""
 
     def __init__(self, loader: Loader, first: int, count: int, begin: int = 0) -> None:
-        self._what = first, count
+        self._range = first, count
         self._batches = loader.load(first + begin, count - begin)
         self._number = begin - 1
         self._last: Batch | None = None
 
     def can_be_joined(self, first: int, count: int) -> bool:
-        return self._what == (first, count) and self._number <= 0
+        return self._range == (first, count) and self._number <= 0
 
     def take(self, number: int) -> Batch | None:
-        """Batch `number`; None if it is over, or not yet its turn."""
+        """Batch `number`; None if it is no longer, or not yet, to be had."""
         if number == self._number + 1:
             self._last = next(self._batches, None)
             self._number = number

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from trainables.data.loader import Batch, FramePairs, Loader, Stills
 from trainables.execution.context import StageContext
@@ -22,13 +23,13 @@ def pair_loader(context: StageContext, batch_size: int) -> Loader:
 
 
 def pair_views(context: StageContext, batch: Batch) -> list[Tensor]:
-    """Two differently augmented views, each (N, 1, C, S, S): of the image, or of the first and the second frame."""
+    """Two differently augmented views, each (N, 1, C, S, S): of one image, or of the two frames of a pair."""
     last = batch["clips"].shape[1] - 1
     frames = [batch["clips"][:, :1], batch["clips"][:, last:]]
     return [context.training_view(cast(Batch, {**batch, "clips": frames[view]}), view) for view in (0, 1)]
 
 
-def project(privacy: nn.Module, views: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Projections of both views in one pass, each (N, D)."""
+def project(privacy: Callable[[Tensor], Tensor], views: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """The projections of two views by the privacy encoder in one pass, each (N, D)."""
     first, second = privacy(torch.cat([frames_of(view) for view in views])).chunk(2)
     return first, second

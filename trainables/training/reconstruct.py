@@ -18,7 +18,7 @@ def run(context: StageContext) -> Outcome:
     torch.manual_seed(context.seed("weights"))
     anonymizer = context.placed(build_anonymizer(config.anonymizer))
     optimizer = context.adam(anonymizer.parameters(), settings.learning_rate)
-    context.join_ranks(optimizer, anonymizer)
+    context.data_parallel(anonymizer)
     clips = context.training_clips(settings.batch_size)
     images = context.loader(
         Stills(context.data.privacy.train, config.clip, context.seed("images")), settings.batch_size, shuffle=True

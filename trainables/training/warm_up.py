@@ -5,6 +5,8 @@ A network whose weights are given is left as it is. Without this step an earlier
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 
@@ -30,7 +32,7 @@ def run(context: StageContext) -> Outcome:
         return Outcome({}, [], state)
 
     optimizer = context.adam([*action.parameters(), *privacy.parameters()], settings.learning_rate)
-    context.join_ranks(optimizer, action, privacy)
+    context.data_parallel(*(network for name, network in (("action", action), ("privacy", privacy)) if not given[name]))
     clips = context.training_clips(settings.batch_size)
     pairs = pair_loader(context, settings.batch_size)
 
@@ -43,13 +45,14 @@ def run(context: StageContext) -> Outcome:
                 if not given["action"]:
                     with torch.no_grad():
                         anonymized = context.anonymize(anonymizer, context.training_view(clip_batch))
-                    losses["loss_action"] = F.cross_entropy(
-                        context.gathered(action(anonymized)), context.gathered(clip_batch["label"])
-                    )
+                    logits = context.through(action, action, anonymized)
+                    losses["loss_action"] = F.cross_entropy(context.gathered(logits), context.gathered(clip_batch["label"]))
                 if not given["privacy"]:
                     with torch.no_grad():
                         views = [context.anonymize(anonymizer, view) for view in pair_views(context, pair_batch)]
-                    first, second = (context.gathered(part) for part in project(privacy, views))
+                    first, second = (
+                        context.gathered(part) for part in project(partial(context.through, privacy, privacy), views)
+                    )
                     losses["loss_privacy"] = nt_xent(first, second, config.minimax.temperature)
             optimizer.zero_grad(set_to_none=True)
             torch.stack(list(losses.values())).sum().backward()

@@ -15,7 +15,7 @@ from trainables.attacks import ATTACKS, common
 from trainables.config import ConfigError, Runtime, TrialConfig, with_values
 from trainables.data.trial_data import TrialData
 from trainables.execution.context import StageContext
-from trainables.execution.loop import Stopped
+from trainables.failures import Stopped
 from trainables.pipeline import TrialRecord, run_trial
 from trainables.plan import plan_trial
 from trainables.store import Outcome

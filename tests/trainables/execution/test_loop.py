@@ -15,7 +15,8 @@ from tests.support.stages import stage_context
 from trainables.config import TrialConfig
 from trainables.execution import loop
 from trainables.execution.context import StageContext
-from trainables.execution.loop import Best, Epoch, Stopped, run_epochs
+from trainables.execution.loop import Best, Epoch, run_epochs
+from trainables.failures import Stopped
 from trainables.store import Outcome, StageStore
 
 
@@ -41,7 +42,7 @@ def train(context: StageContext, epochs: int = 2) -> Outcome:
             optimizer.step()
             now.add(**({"even": loss} if now.done % 2 == 0 else {"odd": loss}))
         network.eval()
-        judged = [network(context.test_view(batch)).mean().item() for batch in context.judged(clips)]
+        judged = [network(context.test_view(batch)).mean().item() for batch in context.evaluation_batches(clips)]
         return now.means() | {"judged": sum(judged), "noise": float(torch.rand(()))}
 
     best = Best("judged", ("network",))

@@ -17,8 +17,8 @@ from trainables.data.trial_data import TrialData
 from trainables.evaluation import action as evaluate_action
 from trainables.evaluation import privacy as evaluate_privacy
 from trainables.execution.context import StageContext
-from trainables.execution.loop import Stopped
 from trainables.execution.together import run_together
+from trainables.failures import Stopped
 from trainables.models.action import ACTION_CLASSIFIERS, Narrow3d
 from trainables.models.base import Anonymizer
 from trainables.models.classifier import Backbone

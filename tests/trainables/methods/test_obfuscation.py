@@ -32,7 +32,7 @@ from trainables.data.loader import EvaluationClips, Loader, Stills, TrainingClip
 from trainables.data.reading import read_image
 from trainables.data.registry import load_stills
 from trainables.data.trial_data import TrialData
-from trainables.execution.loop import Stopped
+from trainables.failures import Stopped
 from trainables.methods import resolved
 from trainables.models import detector
 from trainables.models.anonymizers import build_anonymizer

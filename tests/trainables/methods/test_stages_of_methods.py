@@ -19,7 +19,7 @@ from trainables.data.loader import Batch, TwoTimes
 from trainables.data.trial_data import TrialData
 from trainables.evaluation import privacy as evaluate_privacy
 from trainables.execution.context import StageContext
-from trainables.execution.loop import Stopped
+from trainables.failures import Stopped
 from trainables.methods.mass import training as mass
 from trainables.methods.penalty import training as minimax
 from trainables.methods.stprivacy import training as stprivacy

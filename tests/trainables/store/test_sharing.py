@@ -20,7 +20,7 @@ import pytest
 
 from trainables.config import Runtime, TrialConfig, with_values
 from trainables.data.trial_data import TrialData
-from trainables.execution.loop import Stopped
+from trainables.failures import Stopped
 from trainables.pipeline import TrialRecord, run_trial
 from trainables.plan import plan_trial
 from trainables.store import Lease, Outcome, StageStore, leases

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -96,7 +97,7 @@ def step_judges(
 def pair_loss(players: Players, views: list[Tensor], settings: MinimaxConfig, context: StageContext) -> Tensor:
     """Eq. 6 of two anonymized views, each (N, 1, C, H, W). Returns a scalar; its gradient reaches who is not frozen."""
     hidden = [context.anonymize(players.anonymizer, view) for view in views]
-    first, second = project(players.privacy, hidden)
+    first, second = project(partial(context.through, players.privacy, players.privacy), hidden)
     return nt_xent(context.gathered(first), context.gathered(second), settings.temperature)
 
 
@@ -178,6 +179,5 @@ def players_of(context: StageContext, anonymizer_rate: float) -> Players:
             settings.learning_rate_action,
         ),
     )
-    context.join_ranks(players.anonymizer_optimizer, anonymizer)
-    context.join_ranks(players.judges_optimizer, action, privacy)
+    context.data_parallel(anonymizer, action, privacy)
     return players

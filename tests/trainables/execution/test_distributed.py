@@ -20,9 +20,9 @@ from trainables.config import ConfigError, Runtime, TrialConfig, with_values
 from trainables.data.items import DataError
 from trainables.data.trial_data import TrialData
 from trainables.execution.context import StageContext
-from trainables.execution.loop import Stopped
-from trainables.execution.ranks import RankGroup, Ranks
-from trainables.failures import Lost
+from trainables.execution.distributed import Distributed, Processes
+from trainables.execution.loop import Epoch, run_epochs
+from trainables.failures import Lost, Stopped
 from trainables.plan import PlannedStage, plan_trial
 from trainables.stages import Stage
 from trainables.store import Outcome
@@ -52,14 +52,14 @@ class Trial:
         self._config, self._root, self._storage = config, data, storage
         self.outcomes: dict[str, Outcome] = {}
 
-    def run(self, group: RankGroup, name: str, stop: Callable[[], bool] = lambda: False) -> Outcome:
+    def run(self, group: Processes, name: str, stop: Callable[[], bool] = lambda: False) -> Outcome:
         planned = self._planned[name]
         inputs = {name: self.outcomes[role] for name, role in planned.inputs.items()}
-        self.outcomes[name] = group.run(planned, planned.stage.run, self.context(planned, inputs, stop))
+        self.outcomes[name] = group.run(planned, self.context(planned, inputs, stop))
         return self.outcomes[name]
 
-    def group(self) -> RankGroup:
-        return RankGroup(self._config, self._runtime)
+    def group(self) -> Processes:
+        return Processes(self._config, self._runtime)
 
     def context(self, planned: PlannedStage, inputs: dict[str, Outcome], stop: Callable[[], bool]) -> StageContext:
         context = stage_context(
@@ -86,46 +86,80 @@ def distances(ours: Outcome, theirs: Outcome) -> dict[str, float]:
     return {where: float(((first[where] - second[where]).abs() / second[where].abs().clamp_min(1.0)).max()) for where in first}
 
 
-def drops(context: StageContext) -> Outcome:
-    """A stage whose network has dropout and batch norm, in double precision: here sums in another order do not show."""
+def normalises(context: StageContext) -> Outcome:
+    """A stage with batch norm in double precision, where the order of sums does not show, and a batch for one rank only."""
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3)).double()
+    network = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Linear(8, 3)).double()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
-    context.join_ranks(optimizer, network)
+    context.data_parallel(network)
     whole = torch.rand(7, 6, generator=torch.Generator().manual_seed(1)).double()
     for rows in ([0, 1, 2, 3, 4], [5, 6]):
-        share = rows if context.ranks is None else context.ranks.share(rows)
+        own = whole[context.execution.share(rows)]
         optimizer.zero_grad()
-        F.cross_entropy(context.gathered(network(whole[share])), torch.tensor(rows) % 3).backward()
+        logits = context.gathered(context.through(network, network, own))
+        F.cross_entropy(logits, torch.tensor(rows) % 3).backward()
         optimizer.step()
     return Outcome({}, [], network.state_dict())
+
+
+def drops(context: StageContext) -> Outcome:
+    """A stage whose network has dropout: every rank draws masks of its own."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(4 * 3 * 16 * 16, 8), nn.Dropout(0.5), nn.Linear(8, 1))
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01)
+    context.data_parallel(network)
+    clips = context.training_clips(5)
+
+    def epoch(now: Epoch) -> dict[str, float]:
+        for batch in now.batches(clips):
+            view = context.training_view(batch)
+            loss = context.mean(context.through(network, network, view).square().mean(), len(view))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            now.add(loss=loss)
+        return now.means()
+
+    history = run_epochs(context, {"network": network, "optimizer": optimizer}, 2, epoch)
+    return Outcome({}, history, network.state_dict())
 
 
 def test_two_ranks_learn_what_one_learns_and_go_on_where_they_were_stopped(
     config: TrialConfig, tiny_data: Path, tmp_path: Path
 ) -> None:
-    """NT-Xent over all pairs, batch norm over all rows, shares of unequal size, a last batch with too few rows, dropout."""
+    """NT-Xent over all pairs, batch norm over all rows, shares of unequal size, a last batch with too few rows."""
     alone, both, stopped = (Trial(config, tiny_data, tmp_path / name, n) for name, n in (("1", 1), ("2", 2), ("3", 2)))
     with alone.group() as one, both.group() as two:
         for name in RUNS:
             distance = distances(alone.run(one, name), both.run(two, name))
             assert max(distance.values()) < 1e-5, {where: d for where, d in distance.items() if d >= 1e-5}
-        planned = PlannedStage("drops", Stage("drops", drops, (), (), parallel=True), "key", {}, {}, config, 1)
-        found = [group.run(planned, drops, trial.context(planned, {}, bool)) for group, trial in ((one, alone), (two, both))]
+        planned = on_ranks(normalises, config)
+        found = [group.run(planned, trial.context(planned, {}, bool)) for group, trial in ((one, alone), (two, both))]
         assert max(distances(*found).values()) < 1e-12
+        planned = on_ranks(drops, config)
+        dropped = two.run(planned, both.context(planned, {}, bool))
     stopped.outcomes = {name: both.outcomes[name] for name in ("reconstruct", "warm_up")}
     steps = iter(range(3))
     with stopped.group() as three:
         with pytest.raises(Stopped):
             stopped.run(three, "minimax", stop=lambda: next(steps, None) is None)
         resumed = stopped.run(three, "minimax")
+        steps = iter(range(3))
+        with pytest.raises(Stopped):
+            three.run(planned, stopped.context(planned, {}, lambda: next(steps, None) is None))
+        dropped_again = three.run(planned, stopped.context(planned, {}, bool))
     assert set(distances(resumed, both.outcomes["minimax"]).values()) == {0.0}
+    assert set(distances(dropped_again, dropped).values()) == {0.0}
+
+
+def on_ranks(run: Callable[[StageContext], Outcome], config: TrialConfig) -> PlannedStage:
+    return PlannedStage(run.__name__, Stage(run.__name__, run, (), (), parallel=True), "key", {}, {}, config, 1)
 
 
 def fails_on_the_second(context: StageContext) -> Outcome:
     """A stage whose second rank fails, while the first waits for it."""
-    assert context.ranks is not None
-    if context.ranks.number == 1:
+    assert isinstance(context.execution, Distributed)
+    if context.execution.rank == 1:
         if context.config.seed == 1:
             os.kill(os.getpid(), signal.SIGKILL)
         raise DataError("video 7: damaged; replace it")
@@ -138,21 +172,20 @@ def test_a_rank_that_fails_ends_all_with_its_reason(
     config: TrialConfig, tiny_data: Path, tmp_path: Path, seed: int, error: type[Exception]
 ) -> None:
     config = with_values(config, {"seed": seed})
-    stage = Stage("fails", fails_on_the_second, (), (), parallel=True)
     trial = Trial(config, tiny_data, tmp_path, 2)
-    planned = PlannedStage("fails", stage, "key", {}, {}, config, 1)
+    planned = on_ranks(fails_on_the_second, config)
     with trial.group() as group:
         start = time.monotonic()
         with pytest.raises(error, match=r"video 7|exit code -9"):
-            group.run(planned, fails_on_the_second, trial.context(planned, {}, lambda: False))
+            group.run(planned, trial.context(planned, {}, lambda: False))
         assert time.monotonic() - start < 120, "not the patience of a collective"
-        assert group.processes == []
+        assert group.started == []
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8])
 def test_shares_make_up_the_batch(count: int) -> None:
     for rows in range(1, 20):
-        shares = [Ranks(number, count).share(list(range(rows))) for number in range(count)]
+        shares = [Distributed(number, count).share(list(range(rows))) for number in range(count)]
         real = [share for share in shares if len(share) <= 2 * min(map(len, shares))]
         assert [item for share in real for item in share] == list(range(rows))
         assert all(len(share) == 3 for share in shares if share not in real)
@@ -161,4 +194,4 @@ def test_shares_make_up_the_batch(count: int) -> None:
 def test_a_penalty_of_the_whole_batch_is_refused(config: TrialConfig, tmp_path: Path) -> None:
     runtime = Runtime(data_root="", storage=str(tmp_path), ranks=2)
     with pytest.raises(ConfigError, match="penalty_scope"):
-        RankGroup(with_values(config, {"minimax.penalty_scope": "batch"}), runtime)
+        Processes(with_values(config, {"minimax.penalty_scope": "batch"}), runtime)
