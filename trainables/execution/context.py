@@ -276,11 +276,11 @@ def _norms(*modules: nn.Module) -> list[_BatchNorm]:
 @contextlib.contextmanager
 def _statistics_kept(*modules: nn.Module) -> Iterator[None]:
     """Within it batch norm, in either mode, does not update its running statistics."""
-    kept = [(layer, layer.track_running_stats) for layer in _norms(*modules)]
-    for layer, _ in kept:
-        layer.track_running_stats = False
+    kept = [(layer, layer.momentum, layer.num_batches_tracked) for layer in _norms(*modules)]
+    for layer, _, _ in kept:
+        layer.momentum, layer.num_batches_tracked = 0.0, torch.tensor(0)  # SyncBatchNorm insists on a counter
     try:
         yield
     finally:
-        for layer, tracked in kept:
-            layer.track_running_stats = tracked
+        for layer, momentum, batches in kept:
+            layer.momentum, layer.num_batches_tracked = momentum, batches
