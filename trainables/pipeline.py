@@ -1,4 +1,7 @@
-"""One trial from its config to its record: plan the stages, find those already done, compute the rest. No Ray, no MLflow."""
+"""Runs one trial, from its config to its record: plans the stages, reuses those that are stored, computes the others.
+
+Needs neither Ray nor MLflow.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
@@ -29,26 +32,25 @@ log = logging.getLogger(__name__)
 
 
 class Reporter(Protocol):
-    """Who wants to know how a trial goes: a terminal, MLflow, Ray."""
+    """Receives the progress of a trial, for a terminal, MLflow or Ray."""
 
     def epoch(self, stage: str, history: Sequence[Mapping[str, float]], epochs: int) -> None:
-        """A stage finished another of its `epochs`; `history` has the metrics of all so far, whoever computed them."""
+        """A stage has finished another of its `epochs`; `history` has the metrics of all so far, also of earlier attempts."""
 
     def waiting(self, stage: str, holder: str) -> None:
-        """Another worker computes this stage; `holder` names it."""
+        """The trial waits for a stage that another worker, described by `holder`, computes."""
 
     def finished(self, stage: PlannedStage, outcome: Outcome, reused: bool) -> None:
-        """A stage is there; `reused` if another call or worker computed it. In the order in which they come, not planned."""
+        """A stage has its outcome; `reused` if this call did not compute it. Called in the order of the work."""
 
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """The final figures of a trial.
+    """The final metrics of a trial, and where they come from. Mappings are by the role of a stage, but for two.
 
-    `computed` and `reused` name its stages: those this call computed, and those it found done. `seconds` counts the computed
-    ones, `pipeline_seconds` all of them, the reused ones with what they took when they were computed; `stage_seconds` has
-    each, `devices` what each was computed on. What many trials computed together is the sum of `stage_seconds` over different
-    `stage_keys`. `versions`: of the software that made this record.
+    metrics: by name. computed, reused: the stages that this call computed, and those it found in the store.
+    fingerprints: of the data sets, by name. seconds: spent on the computed stages. pipeline_seconds: spent on all stages,
+    whenever they were computed. stage_seconds, devices: of each stage. versions: of the software that made this record.
     """
 
     key: str
@@ -73,141 +75,144 @@ def run_trial(
     runtime: Runtime,
     reporter: Reporter,
     stop: Callable[[], bool] = lambda: False,
-    beside: Sequence[TrialConfig] = (),
+    neighbours: Sequence[TrialConfig] = (),
 ) -> tuple[TrialRecord, dict[str, Outcome]]:
-    """Runs one full pipeline; returns its record and the outcome of every stage.
+    """Runs a trial; returns its record and the outcomes of its stages by role, in the order of the plan.
 
-    Each stage is computed by one worker at a time, whoever else needs it. While another one computes a stage, this one does
-    what else of its trial is ready; when nothing is, it waits, and takes over if the other one dies. The record and the
-    outcomes are those of the plan's order, whatever the order of the work. Of `beside`, trials under the same root, it trains
-    the judges that nobody has yet beside its own, where they look at the same anonymized batches: who needs them finds them.
+    A stage that is stored is not computed again, and only one worker computes a stage at a time. While another worker computes
+    one, this call computes others that are ready; when there are none it waits, and takes over if that worker dies.
+    `neighbours` are trials on the same data root. Where one of their evaluators, not computed yet, needs the same anonymized
+    batches as one of this trial, it is trained in the same pass and stored for them.
 
-    Raises ConfigError or DataError before any training when the config or the data cannot be used, Diverged on a NaN
-    loss, Stopped after a saved epoch or while waiting when `stop()` says so. A second call goes on where the first one ended.
+    A call after an interruption resumes from the last checkpoint. Raises ConfigError or DataError before any training,
+    Diverged on a NaN loss, Stopped after `stop()` has returned True and the stage has saved its state.
     """
     torch.set_num_threads(runtime.threads)
     data = TrialData(config, runtime.data_root)
     data.require()
     plan = plan_trial(config, data)
-    store = StageStore(runtime.storage)
     others = [
-        (stage, labels)
-        for other, labels in ((other, TrialData(other, runtime.data_root, like=data)) for other in beside)
-        for stage in plan_trial(other, labels).stages
+        _Task(stage, labels)
+        for neighbour, labels in ((other, TrialData(other, runtime.data_root, like=data)) for other in neighbours)
+        for stage in plan_trial(neighbour, labels).stages
     ]
     done: dict[str, Outcome] = {}
     computed: set[str] = set()
     with Processes(config, runtime) as processes:
+        worker = _Worker(runtime, StageStore(runtime.storage), reporter, stop, processes, others)
         while len(done) < len(plan.stages):
-            ready = [stage for stage in plan.stages if stage.role not in done and done.keys() >= set(stage.inputs.values())]
-            for planned in ready:
-                inputs = {name: done[role] for name, role in planned.inputs.items()}
-                context = _context(planned, data, inputs, runtime, store, stop)
-                context = replace(context, report=partial(reporter.epoch, planned.role))
-                outcome, own = _obtain(planned, store, partial(_compute, planned, context, others, store, processes))
-                if outcome is not None:
-                    break
-            else:
-                _wait(ready[0], store, reporter, stop)
+            ready = [
+                _Task(stage, data, {name: done[role] for name, role in stage.inputs.items()})
+                for stage in plan.stages
+                if stage.role not in done and done.keys() >= set(stage.inputs.values())
+            ]
+            obtained = worker.obtain_one(ready)
+            if obtained is None:
+                worker.wait_for(ready[0].stage)
                 continue
-            done[planned.role] = outcome
+            stage, outcome, own = obtained
+            done[stage.role] = outcome
             if own:
-                computed.add(planned.role)
-            reporter.finished(planned, outcome, not own)
+                computed.add(stage.role)
+            reporter.finished(stage, outcome, not own)
     outcomes = {stage.role: done[stage.role] for stage in plan.stages}
     return _record(plan, data, outcomes, computed), outcomes
 
 
-def _obtain(planned: PlannedStage, store: StageStore, compute: Callable[[], Outcome]) -> tuple[Outcome | None, bool]:
-    """The outcome of a stage and whether it was computed now; None while another worker computes it."""
-    outcome = store.read(planned.name, planned.key)
-    if outcome is not None:
-        return outcome, False
-    lease = store.try_claim(planned.name, planned.key)
-    if lease is None:
-        return None, False
-    with lease:
-        outcome = store.read(planned.name, planned.key)  # another worker may have finished it meanwhile
-        return (compute(), True) if outcome is None else (outcome, False)
+@dataclass(frozen=True)
+class _Task:
+    """A stage with the data and the outcomes that it is computed from."""
+
+    stage: PlannedStage
+    data: TrialData
+    inputs: Mapping[str, Outcome] = field(default_factory=dict)
 
 
-def _wait(planned: PlannedStage, store: StageStore, reporter: Reporter, stop: Callable[[], bool]) -> None:
-    holder = store.holder(planned.name, planned.key)
-    if not holder:
-        return  # free since a moment ago
-    reporter.waiting(planned.role, holder)
-    if stop():
-        raise Stopped(f"{planned.name}: stopped while {holder} computes it")
-    time.sleep(store.poll_seconds)
+@dataclass(frozen=True)
+class _Worker:
+    """Obtains the outcomes of stages, from the store or by computing them. `others`: the stages of the neighbours."""
 
+    runtime: Runtime
+    store: StageStore
+    reporter: Reporter
+    stop: Callable[[], bool]
+    processes: Processes
+    others: Sequence[_Task]
 
-def _compute(
-    planned: PlannedStage,
-    context: StageContext,
-    others: Sequence[tuple[PlannedStage, TrialData]],
-    store: StageStore,
-    processes: Processes,
-) -> Outcome:
-    """The outcome of a stage, stored. Of `others` the judges that look at the same batches are trained beside it."""
-    stages = {context.work: planned}
+    def obtain_one(self, ready: Sequence[_Task]) -> tuple[PlannedStage, Outcome, bool] | None:
+        """The first stage that no other worker computes, its outcome, and whether it was computed now."""
+        for one in ready:
+            stage = one.stage
+            if (outcome := self.store.read(stage.name, stage.key)) is not None:
+                return stage, outcome, False
+            if (lease := self.store.try_claim(stage.name, stage.key)) is None:
+                continue
+            with lease:
+                if (outcome := self.store.read(stage.name, stage.key)) is not None:  # finished since the first look
+                    return stage, outcome, False
+                return stage, self._compute(one), True
+        return None
 
-    def run_and_store(one: StageContext) -> Outcome:
-        progress, stage = one.work.progress, stages[one.work]
-        outcome = processes.run(stage, one)
+    def wait_for(self, stage: PlannedStage) -> None:
+        """Waits a moment for the worker that computes `stage`."""
+        holder = self.store.holder(stage.name, stage.key)
+        if not holder:
+            return  # released since the last look
+        self.reporter.waiting(stage.role, holder)
+        if self.stop():
+            raise Stopped(f"{stage.name}: stopped while {holder} computes it")
+        time.sleep(self.store.poll_seconds)
+
+    def _compute(self, own: _Task) -> Outcome:
+        """The outcome of a stage, stored; evaluators of neighbours that can share its pass are computed and stored with it."""
+        context = replace(self._context(own), report=partial(self.reporter.epoch, own.stage.role))
+        stages = {context.work: own.stage}
+        with contextlib.ExitStack() as claims:
+            claimed = self._claim_neighbours(own.stage, claims)
+            if not claimed:
+                return self._run_and_store(own.stage, context)
+            contexts = [self._context(replace(other, inputs=own.inputs)) for other in claimed]
+            stages |= {one.work: other.stage for one, other in zip(contexts, claimed, strict=True)}
+            log.info("%s: %d classifiers in one pass", own.stage.name, len(stages))
+            return run_together(lambda one: self._run_and_store(stages[one.work], one), context, contexts)
+
+    def _run_and_store(self, stage: PlannedStage, context: StageContext) -> Outcome:
+        outcome, progress = self.processes.run(stage, context), context.work.progress
         check_declared(stage.name, outcome.metrics)
         notes = (*outcome.notes, *progress.notes)
-        outcome = replace(outcome, notes=notes, seconds=progress.seconds, device=_device_name(one.device))
+        outcome = replace(outcome, notes=notes, seconds=progress.seconds, device=_device_name(context.device))
         circumstances = {"steps": stage.steps, "decoder": decoders()}
-        store.write(stage.name, stage.key, outcome, stage.depends_on, circumstances)
+        self.store.write(stage.name, stage.key, outcome, stage.depends_on, circumstances)
         return outcome
 
-    with contextlib.ExitStack() as claims:
-        claimed = _claim(planned, others, context.runtime.judges - 1 if context.runtime.ranks == 1 else 0, store, claims)
-        if not claimed:
-            return run_and_store(context)
-        contexts = [_context(stage, data, context.inputs, context.runtime, store, context.stop) for stage, data in claimed]
-        stages |= {one.work: stage for one, (stage, _) in zip(contexts, claimed, strict=True)}
-        log.info("%s: %d classifiers in one pass", planned.name, len(stages))
-        return run_together(run_and_store, context, contexts)
+    def _claim_neighbours(self, own: PlannedStage, claims: contextlib.ExitStack) -> list[_Task]:
+        """Stages of neighbours that can share a pass with `own`, are not stored, and that nobody else computes.
 
+        Their leases are held until `claims` is closed.
+        """
+        most = self.runtime.evaluators_per_pass - 1 if self.runtime.ranks == 1 else 0
+        fitting = {
+            other.stage.key: other
+            for other in self.others
+            if own.pass_key and other.stage.pass_key == own.pass_key and other.stage.key != own.key
+        }
+        claimed: list[_Task] = []
+        for key, other in fitting.items():
+            if len(claimed) == most:
+                break
+            name = other.stage.name
+            lease = None if self.store.has(name, key) else self.store.try_claim(name, key)
+            if lease is None:
+                continue
+            claims.enter_context(lease)
+            if not self.store.has(name, key):  # it may have been finished since the first look
+                claimed.append(other)
+        return claimed
 
-def _claim(
-    planned: PlannedStage,
-    others: Sequence[tuple[PlannedStage, TrialData]],
-    most: int,
-    store: StageStore,
-    claims: contextlib.ExitStack,
-) -> list[tuple[PlannedStage, TrialData]]:
-    """Of `others` what can be trained beside a stage, is not stored, and nobody else computes; claimed as long as `claims`."""
-    fitting = {
-        stage.key: (stage, data)
-        for stage, data in others
-        if planned.pass_key and stage.pass_key == planned.pass_key and stage.key != planned.key
-    }
-    claimed: list[tuple[PlannedStage, TrialData]] = []
-    for key, (stage, data) in fitting.items():
-        if len(claimed) == most:
-            break
-        lease = None if store.has(stage.name, key) else store.try_claim(stage.name, key)
-        if lease is None:
-            continue
-        claims.enter_context(lease)
-        if not store.has(stage.name, key):  # another worker may have finished it meanwhile
-            claimed.append((stage, data))
-    return claimed
-
-
-def _context(
-    planned: PlannedStage,
-    data: TrialData,
-    inputs: Mapping[str, Outcome],
-    runtime: Runtime,
-    store: StageStore,
-    stop: Callable[[], bool],
-) -> StageContext:
-    """Of a stage that reports to nobody."""
-    work = store.work(planned.name, planned.key)
-    return StageContext(planned.name, planned.config, runtime, data, inputs, work, lambda *_: None, stop)
+    def _context(self, ready: _Task) -> StageContext:
+        stage = ready.stage
+        work = self.store.work(stage.name, stage.key)
+        return StageContext(stage.name, stage.config, self.runtime, ready.data, ready.inputs, work, lambda *_: None, self.stop)
 
 
 def _device_name(device: torch.device) -> str:

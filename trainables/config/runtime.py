@@ -19,6 +19,6 @@ class Runtime(Frozen):
     workers: Annotated[int, Field(ge=0)] = 0
     threads: Count = 1
     ranks: Count = Field(default=1, description="processes of a trial, one a GPU; workers and threads are those of each")
-    judges: Count = Field(default=8, description="classifiers of one anonymizer that are trained in one pass, at most")
+    evaluators_per_pass: Count = Field(default=8, description="evaluators of one anonymizer that share a pass, at most")
     compile: bool = Field(default=False, description="torch.compile of the networks: minutes at the start of each stage")
     checkpointing: bool = Field(default=False, description="less GPU memory for more time: activations are computed twice")

@@ -144,13 +144,13 @@ def test_a_trial_trains_the_judges_of_others_beside_its_own(
     other = with_values(tiny_config, {**no_data, "evaluate_action.classifier.name": "forgetful"})
     tiny_config = with_values(tiny_config, no_data)
 
-    def run(config: TrialConfig, storage: str, beside: tuple[TrialConfig, ...] = ()) -> TrialRecord:
+    def run(config: TrialConfig, storage: str, neighbours: tuple[TrialConfig, ...] = ()) -> TrialRecord:
         runtime = Runtime(data_root=str(tiny_data), storage=str(tmp_path / storage), device="cpu")
-        return run_trial(config, runtime, SilentReporter(), beside=beside)[0]
+        return run_trial(config, runtime, SilentReporter(), neighbours=neighbours)[0]
 
     alone = run(other, "alone")
-    first = run(tiny_config, "shared", beside=(other,))
-    second = run(other, "shared", beside=(tiny_config,))
+    first = run(tiny_config, "shared", neighbours=(other,))
+    second = run(other, "shared", neighbours=(tiny_config,))
     assert "evaluate_action" in first.computed
     assert second.computed == ()
     assert dict(second.metrics) == dict(alone.metrics)
