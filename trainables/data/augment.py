@@ -62,7 +62,7 @@ def _random_crop(draws: Draws, config: AugmentConfig) -> tuple[Rows, Rows, Rows,
 
 
 def _central_crop(batch: Tensor, config: AugmentConfig) -> tuple[Rows, Rows, Rows, Rows]:
-    """As `_random_crop`, for every sample of `batch`."""
+    """The crop of the test view, in the form of `_random_crop`, for every sample of `batch`."""
     side = torch.full((len(batch),), config.test_crop, device=batch.device)
     zero = torch.zeros(len(batch), device=batch.device)
     return side, torch.ones_like(side), zero, zero
@@ -80,7 +80,10 @@ def _move(boxes: PeopleBoxes, side: Rows, flip: Rows, x: Rows, y: Rows) -> Peopl
 
 
 def _crop(clips: Clips, side: Rows, flip: Rows, x: Rows, y: Rows, size: int) -> SquareClips:
-    """One affine sampling grid a clip; its T x C planes are the channels that grid_sample moves together."""
+    """Crops, flips and resizes each clip by one affine grid.
+
+    Its T x C planes are the channels that grid_sample moves together.
+    """
     batch, time, channels = clips.shape[:3]
     zero = torch.zeros_like(side)
     theta = torch.stack([torch.stack([side * flip, zero, x], dim=1), torch.stack([zero, side, y], dim=1)], dim=1)

@@ -73,13 +73,13 @@ class Boxes:
 
     @staticmethod
     def of_columns(where: str, every: int, names: Sequence[str], columns: Mapping[str, NDArray[Any]]) -> Boxes:
-        """What `names` and `columns` of another one say."""
+        """Rebuilds boxes from their file names and the arrays that `columns` returned."""
         ends = np.cumsum([0, *columns["frames_a_file"]]).tolist()
         files = dict(zip(names, pairwise(ends), strict=True))
         return Boxes(where, every, files, columns["frames"], columns["starts"], columns["corners"])
 
     def columns(self) -> dict[str, NDArray[Any]]:
-        """All but the names, as arrays."""
+        """Returns everything but the file names as arrays, for `of_columns`."""
         lengths = np.array([end - first for first, end in self.files.values()], dtype=np.int64)
         return {"frames_a_file": lengths, "frames": self.frames, "starts": self.starts, "corners": self.corners}
 
@@ -89,7 +89,7 @@ class Boxes:
         return max(1, int(np.diff(self.starts).max(initial=0)))
 
     def grown(self, margin: float) -> Boxes:
-        """Every box wider and higher by the share `margin`, about its centre, within the picture."""
+        """Returns boxes that are wider and higher by the share `margin`, about their centres, and within the picture."""
         centre = (self.corners[:, :2] + self.corners[:, 2:]) / 2
         half = (self.corners[:, 2:] - self.corners[:, :2]) / 2 * (1.0 + margin)
         return replace(self, corners=np.concatenate([centre - half, centre + half], axis=1).clip(0.0, 1.0))

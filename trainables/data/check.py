@@ -46,7 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints the findings. Returns 0, or 1 where what was asked for, or found, cannot be used, or nothing was found."""
+    """Prints what was found.
+
+    Returns 1 if nothing was found, or something that was found or asked for cannot be used; else 0.
+    """
     root: Path = arguments.root
     if not root.is_dir():
         print(f"{root}: no such folder; give the folder that holds the data sets")
@@ -73,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def check(name: str, root: Path, decode: bool = False) -> Iterator[DataSetPart]:
-    """The findings for every part of the data set `name`: its splits, its label file, its stills."""
+    """Yields what was found of every part of the data set `name`: its splits, its label file, its stills."""
     if name in VIDEO_SETS:
         for split in _splits(name, root):
             config = ActionData(name=name, split=split)
@@ -135,7 +138,7 @@ def _find_labels(name: str, root: Path) -> DataSetPart:
 
 
 def _decode_problems(splits: VideoSplits | StillSplits) -> list[str]:
-    """What is wrong with the videos: unreadable, or shorter than a frame that labels speak of."""
+    """Returns what is wrong with the videos: those that cannot be read, or end before a frame that has a label."""
     needed: dict[Path, int] = {}
     for item in (*splits.train, *splits.validation, *splits.test):
         frame = getattr(item, "frame", 0)

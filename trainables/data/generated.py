@@ -29,7 +29,7 @@ Array = NDArray[np.float64]
 Painted = tuple[NDArray[np.uint8], NDArray[np.bool_]]
 BoxRow = tuple[str | int | float, ...]  # of BOX_COLUMNS; relative to the sides of the picture
 BOX_COLUMNS = ("filename", "frame", "x0", "y0", "x1", "y1")
-VERSION = 3  # of the pictures: a change here makes new data
+VERSION = 3  # of the generated pictures: a change makes new data
 
 CLIPS_PER_SOURCE = 2
 DOMAINS: tuple[Literal["known", "novel"], ...] = ("known", "novel")
@@ -133,7 +133,7 @@ def ensure(root: Path, spec: GeneratedSpec) -> Path:
 
 
 def _write_clips(root: Path, spec: GeneratedSpec) -> list[BoxRow]:
-    """Returns where the figure is, frame by frame."""
+    """Writes the clips with their lists and labels. Returns the boxes of the figure, frame by frame."""
     classes = sorted(MOTIONS[spec.domain])
     lists = root / "ucfTrainTestlist"
     lists.mkdir()
@@ -170,7 +170,7 @@ def _write_clips(root: Path, spec: GeneratedSpec) -> list[BoxRow]:
 
 
 def _write_images(root: Path, spec: GeneratedSpec) -> list[BoxRow]:
-    """Returns where the figure is in each image."""
+    """Writes the images with their lists and labels. Returns the box of the figure in each image."""
     boxes: list[BoxRow] = []
     vispr = root / "VISPR"
     vispr.mkdir()

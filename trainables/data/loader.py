@@ -1,8 +1,8 @@
 """Batches of clips and images. What a sample gets depends on (seed, epoch, index) alone, never on who loads it.
 
-Workers decode and return uint8; every random decision of a sample is drawn with it, as a row of uniform numbers that
-`augment` turns into crops and colours on the device. So the number of workers cannot change a batch. Pixels keep the order
-in which the decoder writes them, colours last, and are turned around on the device.
+Workers decode and return uint8. Every random decision of a sample is drawn with it, as a row of uniform numbers that `augment`
+turns into crops and colours on the device, so that the number of workers cannot change a batch. Pixels stay in the order in
+which the decoder writes them, colours last, until they are on the device.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class _Seeded(Dataset[dict[str, Tensor]]):
 
     @property
     def key(self) -> tuple[Hashable, ...]:
-        """Equal for samples that are the same ones."""
+        """A key that two data sets share if and only if they yield the same samples."""
         key: tuple[Any, ...] = type(self), tuple(self.items), self.clip, self.seed, self.views
         return *key, None if self.boxes is None else self.boxes.fingerprint
 
@@ -81,17 +81,19 @@ class _Seeded(Dataset[dict[str, Tensor]]):
         return None if self.boxes is None else self.boxes.at(item, indices)
 
     def __getitems__(self, samples: list[SampleId]) -> dict[str, Tensor]:
-        """A batch, as the DataLoader asks for one. Each clip takes its place in it once it is decoded: then it is still in
-        the cache, and the memory it leaves serves the next one. Otherwise most of what a batch costs is the kernel's work, page
-        by page; of the batch itself numpy has it make large pages.
+        """Returns a whole batch, which is how the DataLoader asks for samples.
+
+        Each clip is copied into the batch as soon as it is decoded: it is then still in the processor's cache, and its memory
+        serves the next clip. Collating decoded clips afterwards costs mostly page faults. numpy allocates the batch itself,
+        because it asks the kernel for large pages.
         """
-        if get_worker_info() is not None:  # torch's own puts a worker's batch into shared memory
+        if get_worker_info() is not None:  # torch's default_collate puts a worker's batch into shared memory
             return cast(dict[str, Tensor], default_collate([self[sample] for sample in samples]))
         rest: list[dict[str, Tensor]] = []
         pixels = torch.empty(0)
         for sample in samples:
             found = self[sample]
-            clip = found.pop("clips").permute(0, 2, 3, 1)  # as it lies
+            clip = found.pop("clips").permute(0, 2, 3, 1)  # contiguous: the order in which it was decoded
             if not rest:
                 pixels = torch.from_numpy(np.empty((len(samples), *clip.shape), np.uint8))
             pixels[len(rest)] = clip
@@ -175,12 +177,12 @@ class Stills(_Seeded):
         return _sample(frames, item, self.draw(sample)[1], sample.item, self.boxes_at(item, [item.frame or 0]))
 
 
-def _as_it_is(batch: Any) -> Any:
+def _unchanged(batch: Any) -> Any:
     return batch
 
 
 class _Schedule:
-    """The batches of the next pass; a mutable batch sampler, so that the workers outlive an epoch."""
+    """A batch sampler whose batches are set before each pass, so that worker processes live for more than one epoch."""
 
     def __init__(self) -> None:
         self.batches: list[list[SampleId]] = []
@@ -215,12 +217,12 @@ class Loader:
         self.samples, self.batch_size, self.shuffle = samples, batch_size, shuffle
         self.drop_last = drop_last and len(samples) >= batch_size
         self._schedule = _Schedule()
-        if workers > 0:  # their server imports once what each of them needs: PyTorch alone takes seconds
+        if workers > 0:  # the fork server imports PyTorch once for all workers, which takes seconds
             multiprocessing.get_context("forkserver").set_forkserver_preload([__name__])
         self._loader: DataLoader[dict[str, Tensor]] = DataLoader(
             samples,
             batch_sampler=self._schedule,
-            collate_fn=_as_it_is,
+            collate_fn=_unchanged,
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=pin,
@@ -229,7 +231,7 @@ class Loader:
         )
 
     def __len__(self) -> int:
-        """Batches an epoch."""
+        """The number of batches of an epoch."""
         batches = len(self.samples) / self.batch_size
         return math.floor(batches) if self.drop_last else math.ceil(batches)
 
@@ -239,13 +241,14 @@ class Loader:
         return (*self.samples.key, self.batch_size, self.shuffle, self.drop_last)
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
-        """All samples once."""
+        """Yields the batches of epoch number `epoch`: every sample once."""
         return self.stretch(epoch * len(self), len(self))
 
     def stretch(self, first: int, count: int) -> Iterator[Batch]:
-        """Batches `first` .. `first + count - 1` of the endless stream epoch 0, epoch 1, ...
+        """Yields batches `first` .. `first + count - 1` of the endless stream of epoch 0, epoch 1, ...
 
-        Draws one random number, as torch's own loader does: what a stage draws next must not depend on who loads.
+        One number is drawn from torch's global generator, as its DataLoader does, so that what a stage draws next is the same
+        whether this process loads the batches or another one shares them.
         """
         torch.empty((), dtype=torch.int64).random_()
         yield from self._batches(self, first, count)

@@ -1,8 +1,8 @@
 """Video files and images to uint8 RGB arrays: the one place that knows decoders.
 
-decord decodes; where it has no wheel (anything but x86-64 Linux) PyAV does. Frames in their own size are read by torchcodec,
-where it is installed with FFmpeg's libraries: it is faster at these, and slower, with other pixels, at squeezing them. All
-return the same frames. ANONYMIZATION_DECODER=decord does without torchcodec.
+decord decodes; where it has no wheel (anything but x86-64 Linux), PyAV does. Where torchcodec is installed with FFmpeg's
+libraries, it reads frames that are not resized, which it does faster; it resizes more slowly and to other pixels. All decoders
+return the same frames. ANONYMIZATION_DECODER=decord keeps torchcodec out.
 """
 
 from __future__ import annotations
@@ -30,27 +30,31 @@ except ImportError:  # pragma: no cover - no wheel for this platform
 DECODER = "decord" if decord is not None else "pyav"
 DECODER_VARIABLE = "ANONYMIZATION_DECODER"
 Frames = NDArray[np.uint8]
-_What = tuple[Path, int | None] | tuple[Path, int | None, tuple[int, ...]]  # a whole file at a size, or these frames of it
+# What a cached array holds: a whole file at a size, or some frames of it.
+_CacheKey = tuple[Path, int | None] | tuple[Path, int | None, tuple[int, ...]]
 
 # decord 0.6 fails to copy out frames of just these widths ("from_size == to_size"): PyAV reads those.
 _NOT_BY_DECORD = frozenset({4, 6, 8, 12, 16, 24, 48, 72})
 
 
 def count_frames(path: Path) -> int:
-    """Number of frames that can be decoded. Raises DataError for a file that is no whole video."""
+    """Returns the number of frames that can be decoded. Raises DataError for a file that is no whole video."""
     return len(_open(_File.at(path), None)) if decord is not None else len(_decode_all(_File.at(path), None))
 
 
 def read_frames(path: Path, indices: Sequence[int], size: int | None = None) -> Frames:
-    """Frames `indices` as (T, H, W, 3); `size` squeezes them to (size, size). Raises DataError for a broken file."""
+    """Returns frames `indices` as (T, H, W, 3), resized to (size, size) if `size` is given.
+
+    Raises DataError for a broken file.
+    """
     return VideoFile(path, size).frames(indices)
 
 
 class VideoFile:
-    """A video: its length, then its frames. Make one in the process that reads it; never carry it across a fork.
+    """A video file, of which the length and any frames can be read. It must not be carried across a fork.
 
-    Short, small videos are decoded whole once and kept: opening one costs more than all of its frames. Of the others the
-    length is kept, once the file was found whole.
+    Short, small videos are decoded whole once and cached, because opening one costs more than decoding all of its frames. Of
+    other videos only the length is cached, once the file was found whole.
     """
 
     def __init__(self, path: Path, size: int | None = None) -> None:
@@ -103,7 +107,7 @@ class VideoFile:
 
 
 class _File(NamedTuple):
-    """A file as it is now: another one under its name is another file."""
+    """A file with its size and time of change, so that a replaced file is not taken for the old one."""
 
     path: Path
     bytes: int
@@ -111,7 +115,7 @@ class _File(NamedTuple):
 
     @staticmethod
     def at(path: Path) -> _File:
-        """Raises DataError for one that is not there, or empty."""
+        """Raises DataError for a file that is absent or empty."""
         try:
             found = path.stat()
         except OSError:
@@ -121,25 +125,25 @@ class _File(NamedTuple):
         return _File(path, found.st_size, found.st_mtime_ns)
 
 
-_LENGTHS: dict[_File, int] = {}  # of the videos that this process has opened and found whole
+_LENGTHS: dict[_File, int] = {}  # of videos that this process has opened and found whole
 
 
 class _Cache:
-    """Decoded arrays of this process, up to a number of bytes; when it is full nothing more goes in.
+    """Decoded arrays of this process, up to a number of bytes. A full cache takes nothing more and evicts nothing.
 
-    Keeping the first ones beats evicting the oldest here: every epoch visits all videos, in whatever order. Only what comes
-    again as it is goes in: images, videos that are small as a whole, and the clips that judge an epoch. A training clip of a
-    longer video is another one each time.
+    Keeping the first arrays beats evicting the oldest, because every epoch visits all videos, in any order. Only arrays that
+    are asked for again are cached: images, whole small videos, and evaluation clips. Training clips of longer videos differ
+    each time.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit, self._used = limit, 0
-        self._kept: dict[_What, Frames] = {}
+        self._kept: dict[_CacheKey, Frames] = {}
 
-    def get(self, key: _What) -> Frames | None:
+    def get(self, key: _CacheKey) -> Frames | None:
         return self._kept.get(key)
 
-    def put(self, key: _What, frames: Frames) -> None:
+    def put(self, key: _CacheKey, frames: Frames) -> None:
         if self._used + frames.nbytes <= self._limit:
             self._used += frames.nbytes
             self._kept[key] = frames
@@ -177,7 +181,7 @@ def _open(file: _File, size: int | None) -> decord.VideoReader:
 
 
 def _shared(batch: Any) -> Frames:
-    """What decord has decoded, where it lies: its own `asnumpy` copies."""
+    """Returns the frames that decord decoded without copying them, which its own `asnumpy` would."""
     from torch.utils.dlpack import from_dlpack
 
     return from_dlpack(batch.to_dlpack()).numpy()
@@ -185,7 +189,7 @@ def _shared(batch: Any) -> Frames:
 
 @functools.cache
 def torchcodec() -> Any:
-    """torchcodec's decoders; None where it is not installed, finds no FFmpeg, or is not wanted."""
+    """Returns torchcodec's decoders, or None where it is not installed, finds no FFmpeg, or is switched off."""
     if os.environ.get(DECODER_VARIABLE, "torchcodec") != "torchcodec":
         return None
     try:
@@ -195,12 +199,12 @@ def torchcodec() -> Any:
 
 
 def decoders() -> str:
-    """What reads videos in this process, for a record."""
+    """Names the decoders of this process, for the record of a trial."""
     return DECODER if torchcodec() is None else f"{DECODER}, and torchcodec for frames in their own size"
 
 
 class _TorchCodec:
-    """A video as decord's reader shows it, frames in their own size."""
+    """A reader with decord's interface over torchcodec; frames keep their size."""
 
     def __init__(self, file: _File) -> None:
         try:
@@ -218,7 +222,7 @@ class _TorchCodec:
 
 @dataclass(frozen=True)
 class _Header:
-    """What a file says of itself."""
+    """What the header of a file says of its video."""
 
     width: int
     height: int
@@ -227,7 +231,7 @@ class _Header:
 
 @functools.cache
 def _header(file: _File) -> _Header | None:
-    """None without PyAV. Raises DataError for what is no video."""
+    """Reads the header of a video; None without PyAV. Raises DataError for a file that is no video."""
     try:
         import av
     except ImportError:
@@ -241,7 +245,7 @@ def _header(file: _File) -> _Header | None:
 
 
 def _own_size(file: _File) -> tuple[int, int] | None:
-    """Width and height of the frames; None without PyAV, and for a file that the decoder will complain of."""
+    """Returns the width and height of the frames; None without PyAV, and for a file that the decoder is about to refuse."""
     try:
         header = _header(file)
     except DataError:
@@ -250,7 +254,7 @@ def _own_size(file: _File) -> tuple[int, int] | None:
 
 
 def _refuse_truncated(file: _File, decodable: int) -> None:
-    """A cut AVI opens without complaint and just has fewer frames: compare with what its header promises."""
+    """Raises DataError where fewer frames can be decoded than the header promises: a truncated AVI opens without an error."""
     header = _header(file)
     promised = 0 if header is None else header.frames
     # indices may count a frame or two that no decoder shows (B-frame delay, an open end)

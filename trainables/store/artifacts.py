@@ -29,14 +29,17 @@ _CHECKPOINT, _CHECKSUM = re.compile(r"checkpoint\.(\d+)\.pt"), 64  # begins with
 
 
 def digest(value: object) -> str:
-    """Hash of anything JSON can hold; keys of mappings in any order."""
+    """Returns a hash of a value that JSON can hold; the order of keys in mappings does not matter."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:20]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a stage leaves behind. `state` is what torch.save can hold; `history` has one row of metrics an epoch. `device`
-    names what it was computed on ("CPU", or the GPU's name); empty in what was stored before that was kept.
+    """The result of a stage.
+
+    `metrics` are its final figures, `history` has one row of metrics an epoch, `state` holds tensors and plain values that
+    torch.save can store, `files` are artifacts by name. `seconds` is the time it took, over all workers that had a part in it.
+    `device` is "CPU" or the name of the GPU; it is empty in outcomes stored before it was recorded.
     """
 
     metrics: Mapping[str, float]
@@ -49,7 +52,7 @@ class Outcome:
 
 
 class Progress:
-    """What a stage has taken, over all workers that computed a part of it, and what there is to say about that."""
+    """The time a stage has taken, over all workers that computed a part of it, and notes on how it went."""
 
     def __init__(self) -> None:
         self._start, self._before = time.monotonic(), 0.0
@@ -60,31 +63,37 @@ class Progress:
         return self._before + time.monotonic() - self._start
 
     def leave_out(self, seconds: float) -> None:
-        """So long the stage has only waited for another one."""
+        """Does not count the last `seconds`, in which the stage only waited for another one."""
         self._start += seconds
 
     def state_dict(self) -> dict[str, Any]:
         return {"seconds": self.seconds, "notes": self.notes}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Of several parts of a stage the one saved last counts: it has the seconds of the others in it."""
+        """Takes over a saved state.
+
+        Of several parts of a stage the last one saved counts, as it includes the time of the others.
+        """
         self._before = max(self._before, state["seconds"])
         self.notes = [*state["notes"], *(note for note in self.notes if note not in state["notes"])]
 
 
 class Work:
-    """The last two checkpoints of a stage that is being computed. Any worker that takes over the stage finds them."""
+    """The last two checkpoints of a stage that is being computed. A worker that takes over the stage continues from them."""
 
     def __init__(self, files: Files, folder: str, progress: Progress | None = None) -> None:
         self._files, self._folder = files, folder
         self.progress = progress or Progress()
 
     def part(self, name: str) -> Work:
-        """The checkpoints of a part of the stage, dropped with the stage's own."""
+        """Returns the checkpoints of a part of the stage; they are deleted together with the stage's own."""
         return Work(self._files, f"{self._folder}/{name}", self.progress)
 
     def read(self) -> bytes | None:
-        """The last checkpoint that is whole; None if there is none. One that is not is said, in the record as well."""
+        """Returns the last checkpoint that passes its checksum, or None.
+
+        A damaged one is logged, noted in the record and deleted.
+        """
         for number in sorted(self._numbers(), reverse=True):
             content = self._files.read(self._path(number))
             if content is not None and _checksum(content[_CHECKSUM:]).encode() == content[:_CHECKSUM]:
@@ -96,7 +105,7 @@ class Work:
         return None
 
     def write(self, content: bytes) -> None:
-        """A reader, or who comes after a crash, sees it whole or not at all; the one before stays beside it."""
+        """Writes a checkpoint, whole or not at all, and keeps the one before it as well."""
         before = self._numbers()
         number = max(before, default=0) + 1
         self._files.replace(self._path(number), _checksum(content).encode() + content)
@@ -112,7 +121,7 @@ class Work:
 
 
 class StageStore:
-    """The stages of a storage: a directory, or a URI of an object store. One per worker; not for several threads.
+    """The stored stages of a storage, which is a directory or a URI of an object store. It is not safe for several threads.
 
     Raises ConfigError for a protocol that is unknown or whose package is not installed.
     """
@@ -132,7 +141,10 @@ class StageStore:
 
     @property
     def poll_seconds(self) -> float:
-        """How long to wait before asking again for a stage that another holds; requests to an object store cost."""
+        """Seconds to wait before asking again for a stage that another worker holds.
+
+        Longer on object stores, which bill requests.
+        """
         return leases.HEARTBEAT_SECONDS / (1 if self.directory is None else 4)
 
     def has(self, stage: str, key: str) -> bool:
@@ -155,24 +167,24 @@ class StageStore:
         return Work(self.files, f"{_path(stage, key)}.work", progress)
 
     def try_claim(self, stage: str, key: str) -> Lease | None:
-        """The right to compute a stage, to be held by `with`; None while another live worker has it.
+        """Returns the lease of a stage, to be held in a `with` statement; None while another live worker holds it.
 
-        Ask again, with this object, until its heartbeat has stopped for LEASE_SECONDS: then the claim passes on. One whose
-        process is gone from this host gives way at once. Ask for the outcome again once the claim is held: the one before
-        may have finished it.
+        Whoever waits calls this again on the same object: once the holder's heartbeat has not moved for LEASE_SECONDS, or its
+        process is gone from this host, the lease passes on. Read the outcome again once the lease is held: the holder before
+        may have stored it.
         """
         return self._leases.take(f"{STAGES}/{stage}", key)
 
     def holder(self, stage: str, key: str) -> str:
-        """Host and process of the live worker that has claimed a stage; empty if nobody has."""
+        """Returns host and process of the live worker that holds the lease of a stage, or an empty string."""
         return self._leases.holder(f"{STAGES}/{stage}", key)
 
     def beats(self, stage: str, key: str) -> bool:
-        """Whether this object, in asking for the holder again and again, has seen a heartbeat move."""
+        """Whether the holder's heartbeat has moved between calls of `holder` on this object."""
         return self._leases.moved(f"{STAGES}/{stage}", key)
 
     def remove(self, stage: str, key: str) -> None:
-        """Deletes a stored outcome; a reader sees all of it or none. For one who has claimed the stage."""
+        """Deletes a stored outcome, which readers see whole or not at all. The caller must hold the lease of the stage."""
         path = _path(stage, key)
         if self.directory is None:
             self.files.remove(f"{path}/{RECORD}")
@@ -183,10 +195,9 @@ class StageStore:
                 self.files.remove_tree(aside)
 
     def read(self, stage: str, key: str) -> Outcome | None:
-        """The stored outcome; None if there is none.
+        """Returns the stored outcome, or None if there is none or it is damaged.
 
-        None as well if a file is missing or fails its checksum. That is said, and the artifact is set aside, or deleted
-        where there is no renaming.
+        An artifact with a missing file or a wrong checksum is logged and set aside, or deleted where the storage cannot rename.
         """
         import torch
 
@@ -213,8 +224,8 @@ class StageStore:
     ) -> None:
         """Stores an outcome under its key, all or nothing, and drops its checkpoint.
 
-        `circumstances`, such as what decoded its videos, go into its record; they are no part of the key.
-        Of several who write the same key the first one wins: the same key is the same outcome.
+        `circumstances`, such as the decoder of its videos, are kept in its record and are no part of the key. If several
+        workers write the same key, the first one wins: outcomes of the same key are the same.
         """
         import torch
 
@@ -255,7 +266,7 @@ class StageStore:
         if not self.files.create(f"{path}/{RECORD}", record):
             self.files.remove_tree(f"{path}/{attempt}")
             return
-        for name in self.files.names(path):  # what others left who died before their record, or will come too late
+        for name in self.files.names(path):  # files of workers that died before they wrote their record, or that come too late
             if name not in (RECORD, attempt):
                 self.files.remove_tree(f"{path}/{name}")
 

@@ -1,4 +1,4 @@
-"""Files of a store, on a directory or an object store: whole or not at all, and exclusive where that is asked for."""
+"""Files of a storage, on a directory or an object store: written whole or not at all, and created exclusively on request."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Files:
         self.storage = str(storage)
         where = self.storage if "://" in self.storage else str(Path(storage).absolute())
         try:
-            # other workers write here too: what was listed a moment ago is no answer
+            # other workers write here too, so listings must not be cached
             self._fs, self._root = url_to_fs(where, use_listings_cache=False)
         except ImportError as error:
             reason = " ".join(str(error).split())
@@ -53,11 +53,11 @@ class Files:
 
     @property
     def directory(self) -> Path | None:
-        """Where the files are, if that is a directory."""
+        """The directory that holds the files; None for an object store."""
         return Path(self._root) if isinstance(self._fs, LocalFileSystem) else None
 
     def read(self, path: str) -> bytes | None:
-        """None if there is no such file."""
+        """Returns the content of a file, or None if there is no such file."""
         try:
             content: bytes = self._fs.cat_file(self._at(path))
         except FileNotFoundError:
@@ -68,25 +68,25 @@ class Files:
         return bool(self._fs.exists(self._at(path)))
 
     def names(self, folder: str) -> list[str]:
-        """What lies in a folder; nothing if it is not there."""
+        """Returns the names in a folder; none if the folder does not exist."""
         try:
-            if self.directory is not None:  # fsspec asks for the size of each, and fails on one that has just gone
+            if self.directory is not None:  # fsspec asks for the size of each file, and fails if one is deleted meanwhile
                 return os.listdir(self._at(folder))
             return [name.rstrip("/").rpartition("/")[2] for name in self._fs.ls(self._at(folder), detail=False)]
         except FileNotFoundError:
             return []
 
     def tree(self, folder: str) -> list[FileInfo]:
-        """Every file below a folder, as far as it is still there when its turn comes."""
+        """Returns every file below a folder; files that are deleted meanwhile may be missing."""
         if self.directory is not None:
             return list(_walk(self.directory, folder))
         found: Mapping[str, Mapping[str, Any]] = self._fs.find(self._at(folder), detail=True)
         return [FileInfo(name[len(self._root) + 1 :], info["size"] or 0, _modified(info)) for name, info in found.items()]
 
     def create(self, path: str, content: bytes) -> bool:
-        """Writes a new file, with its content from the first moment on; False if there is one already.
+        """Creates a file with its whole content; returns False if it exists already.
 
-        `content` must be the caller's own: the answer to a request that was sent twice is found by it.
+        `content` must be unique to the caller: after an error it tells whether an earlier try of the same request succeeded.
         """
         if self.directory is not None:
             aside = _write_aside(Path(self._at(path)), content)
@@ -107,7 +107,7 @@ class Files:
             return found == content
 
     def replace(self, path: str, content: bytes) -> None:
-        """A reader sees the old file or the new one."""
+        """Writes a file; a reader sees either the old content or the new one."""
         if self.directory is not None:
             os.replace(_write_aside(Path(self._at(path)), content), self._at(path))
             _sync_folder(Path(self._at(path)).parent)
@@ -128,12 +128,12 @@ class Files:
             return False
 
     def remove(self, path: str) -> None:
-        """A file, if it is there."""
+        """Deletes a file, if it is there."""
         with contextlib.suppress(FileNotFoundError):
             self._fs.rm_file(self._at(path))
 
     def remove_tree(self, path: str) -> None:
-        """A folder with all that is in it, or a file, if it is there."""
+        """Deletes a folder with its content, or a file, if it is there."""
         if self.directory is not None and not Path(self._at(path)).is_file():
             shutil.rmtree(self._at(path), ignore_errors=True)
         else:
@@ -169,7 +169,7 @@ def _write_aside(path: Path, content: bytes) -> Path:
 
 
 def _sync_folder(path: Path) -> None:
-    """What was renamed in it stays so though the machine loses its power."""
+    """Makes a rename in the folder `path` survive a loss of power."""
     folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)
@@ -190,7 +190,7 @@ def _walk(root: Path, folder: str) -> Iterator[FileInfo]:
 
 
 def _modified(info: Mapping[str, Any]) -> float:
-    """Every backend has a name of its own for it."""
+    """Returns the time of the last write in seconds since 1970; each backend of fsspec has its own name for it."""
     value = next((info[name] for name in ("mtime", "LastModified", "updated", "created") if name in info), 0.0)
     if isinstance(value, str):
         value = datetime.fromisoformat(value)

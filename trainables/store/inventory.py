@@ -1,4 +1,4 @@
-"""What is in a store: done, in work, damaged or abandoned; and how to delete it without disturbing who works."""
+"""What is in a storage: done, in work, damaged or abandoned; and how to delete it without disturbing live workers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ _NAMES = (  # the first pattern that fits the name of a file or folder in the fo
 
 @dataclass(frozen=True)
 class Entry:
-    """What a stage has in the store in one state. `age` and `seconds` (what it took) are in seconds."""
+    """What the storage holds of one stage in one state.
+
+    `size` is in bytes, `age` the seconds since the last write, `seconds` the time the stage took.
+    """
 
     stage: str
     key: str
@@ -40,7 +43,7 @@ class Entry:
 
 
 def entries(store: StageStore) -> list[Entry]:
-    """All entries by stage and key. Whoever holds a lease is watched until its heartbeat moves, for LEASE_SECONDS at most.
+    """Returns all entries by stage and key. Waits up to LEASE_SECONDS for the heartbeats of lease holders.
 
     Raises ConfigError if there are no stages, or they cannot be read.
     """
@@ -67,7 +70,7 @@ def entries(store: StageStore) -> list[Entry]:
 
 
 def delete(store: StageStore, entry: Entry) -> bool:
-    """Deletes what `entry` names, with its stage claimed meanwhile; False if a live worker holds it: then all stays."""
+    """Deletes what `entry` names while holding its lease. Returns False, and deletes nothing, if a live worker holds it."""
     lease = store.try_claim(entry.stage, entry.key)
     if lease is None:
         return False
@@ -85,7 +88,7 @@ def _of_stage(store: StageStore, stage: str, key: str, kinds: dict[str, list[Fil
     record = f"{STAGES}/{stage}/{key}/{RECORD}"
     is_done = any(file.path == record for file in artifact)
     if is_done:
-        with contextlib.suppress(ValueError, KeyError, TypeError):  # a damaged record is found out when it is read
+        with contextlib.suppress(ValueError, KeyError, TypeError):  # a damaged record is detected when it is read
             seconds = float(json.loads(store.files.read(record) or b"")["seconds"])
     elif store.files.directory is None:
         work = work + artifact  # files wait for their record
@@ -113,7 +116,7 @@ def _of_stage(store: StageStore, stage: str, key: str, kinds: dict[str, list[Fil
 
 
 def _watch(store: StageStore, stages: list[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """Who of the holders lives: a heartbeat is seen to move, or it is called dead after LEASE_SECONDS."""
+    """Returns the holders that are alive: those whose heartbeat moves within LEASE_SECONDS."""
     living: dict[tuple[str, str], str] = {}
     end = time.monotonic() + leases.LEASE_SECONDS + leases.HEARTBEAT_SECONDS
     while True:

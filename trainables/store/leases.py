@@ -19,11 +19,11 @@ from trainables.store.files import Files
 log = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 2.0
-LEASE_SECONDS = 30.0  # whose heartbeat has not moved for so long is dead
+LEASE_SECONDS = 30.0  # a holder whose heartbeat has not moved for so long counts as dead
 
 
 class Lease:
-    """The right to compute a stage, from `with` on until its end. Its heartbeat goes on in a thread of its own."""
+    """The right to compute a stage, held inside a `with` statement. A thread of its own keeps its heartbeat moving."""
 
     def __init__(self, files: Files, folder: str, key: str, generation: int) -> None:
         self._files, self._folder, self._key, self._generation = files, folder, key, generation
@@ -44,7 +44,7 @@ class Lease:
         self._heart.join()
         try:
             self._release()
-        except Exception as problem:  # what was computed is safe, and the lease runs out by itself
+        except Exception as problem:  # the result is stored already, and the lease expires by itself
             log.warning("%s: not released (%s)", self.path, problem)
 
     def _release(self) -> None:
@@ -53,7 +53,7 @@ class Lease:
         for generation in _generations(self._files, self._folder, self._key):
             if generation < self._generation:
                 self._files.remove(_path(self._folder, self._key, generation))
-        self._files.remove(self.path)  # last: as long as it is there, nobody starts again from 1
+        self._files.remove(self.path)  # deleted last: while it exists, no new lease starts again from 1
 
     def create(self) -> bool:
         """Whether this worker was the first to create it."""
@@ -70,12 +70,12 @@ class Lease:
                 if not self._mine():
                     return
                 self._files.replace(self.path, f"{self._me} {beats}".encode())
-            except Exception as error:  # a network that fails for a moment must not end the heartbeat
+            except Exception as error:  # a network failure of a moment must not end the heartbeat
                 log.warning("%s: heartbeat failed (%s)", self.path, error)
 
 
 class Leases:
-    """The leases of a store, as one worker sees them: it remembers since when a heartbeat has not moved."""
+    """The leases of a storage as one worker sees them: it remembers since when each heartbeat has not moved."""
 
     def __init__(self, files: Files) -> None:
         self._files = files
@@ -83,14 +83,14 @@ class Leases:
         self._moved: set[str] = set()
 
     def take(self, folder: str, key: str) -> Lease | None:
-        """The lease of a stage that nobody alive holds; None if somebody does, or was faster."""
+        """Returns the lease of a stage that no live worker holds; None if one does, or another took it first."""
         generation, content = self._current(folder, key)
         if generation and not self._dead(f"{folder}/{key}", generation, content):
             return None
         lease = Lease(self._files, folder, key, generation + 1)
         if not lease.create():
             return None
-        if max(_generations(self._files, folder, key)) > generation + 1:  # a listing that was already old
+        if max(_generations(self._files, folder, key)) > generation + 1:  # the listing was out of date
             self._files.remove(lease.path)
             return None
         if generation:
@@ -98,7 +98,7 @@ class Leases:
         return lease
 
     def holder(self, folder: str, key: str) -> str:
-        """Host and process of the live worker that holds a stage; empty if there is none."""
+        """Returns host and process of the live worker that holds a stage, or an empty string."""
         generation, content = self._current(folder, key)
         return _name(content) if generation and not self._dead(f"{folder}/{key}", generation, content) else ""
 
@@ -111,7 +111,7 @@ class Leases:
         if generation == 0:
             return 0, b""
         content = self._files.read(_path(folder, key, generation))
-        return (0, b"") if content is None else (generation, content)  # None: just released
+        return (0, b"") if content is None else (generation, content)  # None: released meanwhile
 
     def _dead(self, stage: str, generation: int, content: bytes) -> bool:
         if _died_here(content):
@@ -140,7 +140,7 @@ def _name(content: bytes) -> str:
 
 
 def _died_here(content: bytes) -> bool:
-    """Whether the holder ran on this host and its process is gone: no need to watch its heartbeat."""
+    """Whether the holder ran on this host and its process has ended, so that its heartbeat need not be watched."""
     host, _, rest = content.decode().partition(" ")
     if host != socket.gethostname():
         return False
