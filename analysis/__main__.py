@@ -237,7 +237,7 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _anonymize(options: argparse.Namespace) -> int:
-    from analysis.deploy.anonymize import Options, anonymize
+    from analysis.deploy.anonymize import VideoOptions, anonymize
     from analysis.deploy.anonymizers import load_model
     from analysis.deploy.export import parse_size
     from analysis.read.store import AnalysisError
@@ -249,7 +249,7 @@ def _anonymize(options: argparse.Namespace) -> int:
     model = load_model(options.model, options.tracking_uri, options.device)
     if model.size and size and model.size != size:
         raise AnalysisError(f"--size {options.size}: this model takes {model.size[0]}x{model.size[1]} only; leave --size out")
-    chosen = Options(
+    chosen = VideoOptions(
         size=model.size or size,
         batch=options.batch,
         side_by_side=options.side_by_side,

@@ -16,6 +16,7 @@ import yaml
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from analysis import text
 from analysis.read.store import AnalysisError, open_store, shown_uri
 from analysis.read.trials import RAW
 from trainables.schema import ARTIFACT_ANONYMIZER, ARTIFACT_CONFIG, TAG_METHOD
@@ -85,7 +86,7 @@ _BOXES_NEEDED = "needs boxes of people, which frames alone do not have; take a t
 
 @dataclass(frozen=True)
 class Stored:
-    """What a trial keeps of its anonymizer: the config as it was, and the network with the trained weights, in eval mode."""
+    """The anonymizer that a trial has stored: its configuration, and the network with the trained weights in eval mode."""
 
     config: dict[str, Any]
     anonymizer: Anonymizer
@@ -93,7 +94,7 @@ class Stored:
 
     @property
     def multiple(self) -> int:
-        """What the sides of a frame are padded to inside the network; 1 where nothing is padded."""
+        """The number to whose multiples the network pads the sides of a frame; 1 where it pads nothing."""
         from trainables.models.residual import SHRINKS, Residual
 
         return SHRINKS if isinstance(self.anonymizer, Residual) else int(getattr(self.anonymizer, "multiple", 1))
@@ -114,13 +115,13 @@ def read_stored(path: Path) -> Stored:
         config, state = dict(content["config"]), content["state_dict"]
         settings = AnonymizerConfig.model_validate(config | {"encoder_weights": None, "weights": None})
     except Exception as error:
-        raise AnalysisError(f"{path}: no file of an anonymizer ({_short(error)}); give the {FILE} of a trial") from None
+        raise AnalysisError(f"{path}: no file of an anonymizer ({text.reason(error)}); give the {FILE} of a trial") from None
     try:
         anonymizer = build_anonymizer(settings).eval().requires_grad_(False)
         refuse_other_than_frames(anonymizer, settings.name)
         anonymizer.load_state_dict(state)
     except (ConfigError, RuntimeError) as error:
-        raise AnalysisError(f"{path}: cannot be built as {settings.name} ({_short(error)})") from None
+        raise AnalysisError(f"{path}: cannot be built as {settings.name} ({text.reason(error)})") from None
     return Stored(config, anonymizer, digest_of(path))
 
 
@@ -174,7 +175,7 @@ class OnnxModel:
         try:
             self._session = onnxruntime.InferenceSession(str(path), providers=[*wanted, "CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has a class of its own for every status
-            raise AnalysisError(f"{path}: no ONNX model that can be loaded ({_short(error)})") from None
+            raise AnalysisError(f"{path}: no ONNX model that can be loaded ({text.reason(error)})") from None
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1 or len(outputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[1] != 3:
             raise AnalysisError(f"{path}: no model of RGB frames (N, 3, H, W); make one with `python -m analysis export`")
@@ -229,12 +230,8 @@ def _registered(source: str, tracking_uri: str | None, folder: str) -> Path:
             found = client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, version)
             local = mlflow.artifacts.download_artifacts(found.source, dst_path=folder, tracking_uri=uri)
         except (MlflowException, OSError) as error:
-            raise AnalysisError(f"no model {source} in {shown_uri(uri)} ({_short(error)})") from None
+            raise AnalysisError(f"no model {source} in {shown_uri(uri)} ({text.reason(error)})") from None
     files = sorted(Path(local).rglob("*.onnx"))
     if len(files) != 1:
         raise AnalysisError(f"{source} holds {len(files)} ONNX files; give one that `select --register` has put there")
     return files[0]
-
-
-def _short(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis import text
 from analysis.deploy.anonymizers import Stored, fetch_trial, read_stored
 from analysis.deploy.quantize import quantized
 from analysis.read.store import AnalysisError
@@ -33,7 +34,7 @@ _CALIBRATED = (240, 320)  # pictures of this size set the ranges of 8 bits where
 
 
 @dataclass(frozen=True)
-class Check:
+class ExportCheck:
     """How far the ONNX model is from PyTorch on frames of `sizes`, random noise and a smooth picture."""
 
     difference: float
@@ -41,16 +42,16 @@ class Check:
     sizes: tuple[Size, ...]
 
     def text(self) -> str:
-        sizes = ", ".join(f"{height}x{width}" for height, width in self.sizes)
+        sizes = text.listed(map(text.frame_size, self.sizes))
         return f"largest difference from PyTorch {self.difference:.1e} (tolerance {self.tolerance:.0e}) at {sizes}"
 
 
-def parse_size(text: str, option: str = "--size") -> Size:
+def parse_size(given: str, option: str = "--size") -> Size:
     """`240x320` as (height, width) in pixels. Raises AnalysisError for anything else."""
-    found = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text.strip())
+    found = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", given.strip())
     size = (int(found[1]), int(found[2])) if found else (0, 0)
     if not all(4 <= side <= _LARGEST_SIDE for side in size):
-        raise AnalysisError(f"{option} {text}: give HEIGHTxWIDTH in pixels, 4 to {_LARGEST_SIDE} each, such as 240x320")
+        raise AnalysisError(f"{option} {given}: give HEIGHTxWIDTH in pixels, 4 to {_LARGEST_SIDE} each, such as 240x320")
     return size
 
 
@@ -63,7 +64,7 @@ def export_trial(
     overwrite: bool = False,
     precision: str = "float32",
 ) -> str:
-    """Writes the anonymizer of a trial to `out` and returns what to tell: form `onnx` (any size, or one) or `torch`.
+    """Writes the anonymizer of a trial to `out` and returns lines on it: form `onnx` (any size, or one) or `torch`.
 
     precision: of ONNX, `float32`, or `int8`, which is faster on a CPU and near the original only.
 
@@ -88,11 +89,11 @@ def export_trial(
         made = Path(folder) / "made.onnx"
         made.write_bytes(model.SerializeToString())
         _put(made, out)
-    takes = f"frames of {size[0]}x{size[1]}" if size else "frames of any size"
+    takes = f"frames of {text.frame_size(size)}" if size else "frames of any size"
     return f"{out}: ONNX, {stored.config['name']}, (N, 3, H, W) float RGB in [0, 1], {takes}\n{check.text()}"
 
 
-def checked_onnx(stored: Stored, size: Size | None = None, precision: str = "float32") -> tuple[onnx.ModelProto, Check]:
+def checked_onnx(stored: Stored, size: Size | None = None, precision: str = "float32") -> tuple[onnx.ModelProto, ExportCheck]:
     """The ONNX model of an anonymizer for any size (None) or one, and how well it agrees with PyTorch.
 
     Raises AnalysisError where PyTorch cannot export it, and where the two disagree.
@@ -107,14 +108,14 @@ def checked_onnx(stored: Stored, size: Size | None = None, precision: str = "flo
             tolerance = TOLERANCE_INT8 if precision == "int8" else TOLERANCE
             check = compare(stored, model, (size,) if size else _sizes(stored.multiple), tolerance)
     except Exception as error:  # the exporter and onnxruntime raise whatever they come across
-        reason = " ".join(str(error).split())[:160]
+        reason = text.reason(error, 160)
         raise AnalysisError(f"the anonymizer {name} has no ONNX form here ({type(error).__name__}: {reason}){hint}") from None
     if not check.difference <= check.tolerance:
         raise AnalysisError(f"the ONNX form of {name} is wrong: {check.text()}; nothing was written{hint}")
     return model, check
 
 
-def compare(stored: Stored, model: onnx.ModelProto, sizes: tuple[Size, ...], tolerance: float = TOLERANCE) -> Check:
+def compare(stored: Stored, model: onnx.ModelProto, sizes: tuple[Size, ...], tolerance: float = TOLERANCE) -> ExportCheck:
     """Runs both on the same frames."""
     import numpy as np
     import onnxruntime
@@ -136,7 +137,7 @@ def compare(stored: Stored, model: onnx.ModelProto, sizes: tuple[Size, ...], tol
                 raise ValueError(f"gives {theirs.shape} for {ours.shape}")
             furthest = max(furthest, float(np.abs(theirs - ours).max()))
             largest = max(largest, float(np.abs(ours).max()))
-    return Check(furthest, tolerance * largest, sizes)
+    return ExportCheck(furthest, tolerance * largest, sizes)
 
 
 def _sizes(multiple: int) -> tuple[Size, ...]:
@@ -223,7 +224,7 @@ def _put(made: Path, out: Path) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter tells of its own deprecations."""
+    """Silences the warnings of the exporter about its own deprecations."""
     names = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
     levels = {name: logging.getLogger(name).level for name in names}
     try:

@@ -12,9 +12,10 @@ from typing import Any
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
+from analysis import text
 from analysis.deploy.anonymizers import Stored, fetch_trial, read_stored
-from analysis.deploy.export import Check, checked_onnx
-from analysis.deploy.select import Choice, amount, choice_text, median_trial, row_of, said
+from analysis.deploy.export import ExportCheck, checked_onnx
+from analysis.deploy.select import Choice, choice_text, median_trial, row_of
 from analysis.measure.settings import of
 from analysis.read.artifacts import fetch_artifact
 from analysis.read.store import AnalysisError, open_store
@@ -27,7 +28,7 @@ _REQUIRED = ("onnx", "onnxruntime", "numpy")
 
 
 def register(choice: Choice, name: str) -> str:
-    """Registers the anonymizer of the median trial as a new version of `name`; returns what to tell, in lines.
+    """Registers the anonymizer of the median trial as a new version of `name`; returns lines on it.
 
     The version's description is the choice with its figures. Its tags are the setting, run, seed and study, each final metric
     of the setting (mean, interval, n) and of the trial, and the fingerprints of the data they were measured on.
@@ -42,19 +43,19 @@ def register(choice: Choice, name: str) -> str:
         _save(model, saved, tags)
         number = _register(choice, run_id, name, saved, tags)
     trial, metric = row_of(choice.trials, run_id), choice.rule.judged_by
-    takes = f"frames of {size[0]}x{size[1]}" if size else "frames of any size"
+    takes = f"frames of {text.frame_size(size)}" if size else "frames of any size"
     lines = [
         f"registered models:/{name}/{number}: seed {trial['seed']}, run {run_id}",
-        f"  the median of {len(choice.trials)} by {metric}, {amount(metric, float(trial[metric]))}",
+        f"  the median of {len(choice.trials)} by {metric}, {text.metric_value(metric, float(trial[metric]), space=' ')}",
         f"  takes {takes}; {check.text()}",
     ]
-    broken = [c.text() for c in choice.rule.constraints if not c.miss(float(trial[c.metric])) <= 0]
+    broken = [c.words() for c in choice.rule.constraints if not c.miss(float(trial[c.metric])) <= 0]
     if broken:
         lines.append(f"  this one trial by itself does not meet: {' and '.join(broken)}")
     return "\n".join(lines)
 
 
-def _portable(stored: Stored, choice: Choice, run_id: str) -> tuple[Any, Check, tuple[int, int] | None]:
+def _portable(stored: Stored, choice: Choice, run_id: str) -> tuple[Any, ExportCheck, tuple[int, int] | None]:
     """For any size; where ONNX has no such form, for the size the trial was measured at."""
     try:
         return (*checked_onnx(stored), None)
@@ -107,8 +108,7 @@ def _register(choice: Choice, run_id: str, name: str, saved: Path, tags: dict[st
                 model_id=logged.model_id,
             )
         except (MlflowException, SQLAlchemyError, OSError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise AnalysisError(f"--register {name}: MLflow takes no model ({reason})") from None
+            raise AnalysisError(f"--register {name}: MLflow takes no model ({text.reason(error)})") from None
     return str(made.version)
 
 
@@ -126,14 +126,14 @@ def _tags(choice: Choice, run_id: str, folder: str) -> dict[str, str]:
     }
     for name in FINAL_METRICS:
         if of(row, name).n:
-            tags[f"setting.{name}"] = said(name, of(row, name))
+            tags[f"setting.{name}"] = text.metric_mean_with_n(name, of(row, name), space=" ")
             tags[f"trial.{name}"] = repr(float(trial[name]))
     return tags | _fingerprints(choice, run_id, folder)
 
 
 def _rule_text(choice: Choice) -> str:
     what = f"best {choice.rule.prefer}" if choice.rule.prefer else "knee of the front"
-    return " with ".join([what, *(constraint.text() for constraint in choice.rule.constraints)])
+    return " with ".join([what, *(constraint.words() for constraint in choice.rule.constraints)])
 
 
 def _fingerprints(choice: Choice, run_id: str, folder: str) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Choosing a setting by a rule: what may not be exceeded, what is preferred, or the knee of the front. No torch.
 
-Settings are judged by their means over seeds. Only settings measured by one protocol are compared, and raw is never chosen.
+Settings are compared by their means over seeds. Only settings measured by one protocol are compared, and raw is never chosen.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from analysis import text
 from analysis.measure.pareto import knee, non_dominated
 from analysis.measure.settings import PROTOCOL, of, settings_table
 from analysis.read.attacks import invalid, not_recorded
@@ -35,10 +36,10 @@ class Constraint:
         """By how much `value` breaks the bound; 0 or below where it is met, NaN for NaN."""
         return round(value - self.value if self.at_most else self.value - value, 9)  # a mean of 0.1 may be 0.1 + 1e-17
 
-    def text(self) -> str:
-        return (
-            f"{FINAL_METRICS[self.metric].label} {'at most' if self.at_most else 'at least'} {amount(self.metric, self.value)}"
-        )
+    def words(self) -> str:
+        """The bound as a reader reads it: `leakage above chance at most 20.0 %`."""
+        bound = text.metric_value(self.metric, self.value, space=" ")
+        return f"{FINAL_METRICS[self.metric].label} {'at most' if self.at_most else 'at least'} {bound}"
 
 
 @dataclass(frozen=True)
@@ -85,27 +86,27 @@ def metric_of(name: str, option: str) -> Metric:
     return FINAL_METRICS[name]
 
 
-def parse_constraint(text: str, at_most: bool) -> Constraint:
+def parse_constraint(given: str, at_most: bool) -> Constraint:
     """`leakage=0.2` or `leakage=20%`. Raises AnalysisError for a wrong name or value."""
     option = "--max" if at_most else "--min"
-    name, sign, value = (part.strip() for part in text.partition("="))
+    name, sign, value = (part.strip() for part in given.partition("="))
     if not sign:
-        raise AnalysisError(f"{option} {text}: give METRIC=VALUE, such as leakage=0.2 or top1=70%")
+        raise AnalysisError(f"{option} {given}: give METRIC=VALUE, such as leakage=0.2 or top1=70%")
     metric = metric_of(name, option)
     try:
         number = float(value.removesuffix("%")) / (100 if value.endswith("%") else 1)
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise AnalysisError(f"{option} {text}: {value!r} is no number; give {name}=0.2 or {name}=20%")
+        raise AnalysisError(f"{option} {given}: {value!r} is no number; give {name}=0.2 or {name}=20%")
     if metric.percent and abs(number) > 1:
-        raise AnalysisError(f"{option} {text}: {name} is a share of 1; for {value} per cent give {name}={value.rstrip('%')}%")
+        raise AnalysisError(f"{option} {given}: {name} is a share of 1; for {value} per cent give {name}={value.rstrip('%')}%")
     return Constraint(name, at_most, number)
 
 
 def parse_rule(at_most: Sequence[str], at_least: Sequence[str], prefer: str | None, at_knee: bool) -> Rule:
     """The rule of a command line. Raises AnalysisError unless it says in one way what to choose."""
-    bounds = [*(parse_constraint(text, True) for text in at_most), *(parse_constraint(text, False) for text in at_least)]
+    bounds = [*(parse_constraint(bound, True) for bound in at_most), *(parse_constraint(bound, False) for bound in at_least)]
     if at_knee == (prefer is not None):
         raise AnalysisError("say what to choose by one of --prefer METRIC and --knee, e.g. --max leakage=0.2 --prefer top1")
     if prefer is not None and metric_of(prefer, "--prefer").better == "neither":
@@ -134,8 +135,8 @@ def choose(
         candidates = candidates[~missed]
         if candidates.empty:
             raise AnalysisError(
-                f"{study.name}: controls of attacks missed their level in every setting ({_listed(unsound)}), so no figure of"
-                " theirs counts; repair the attacks, or give --allow-invalid"
+                f"{study.name}: controls of attacks missed their level in every setting ({text.listed(unsound)}), so no figure"
+                " of theirs counts; repair the attacks, or give --allow-invalid"
             )
     meeting = _meeting(candidates, rule)
     if meeting.empty:
@@ -144,7 +145,7 @@ def choose(
     if chosen is None:
         front = meeting[non_dominated(meeting[list(FRONT_METRICS)][["leakage", "top1"]])]
         raise AnalysisError(
-            f"the front of {study.name} has no knee: {_listed(front['label'])};"
+            f"the front of {study.name} has no knee: {text.listed(front['label'])};"
             " give --prefer METRIC with --max or --min instead"
         )
     row = row_of(candidates, chosen)
@@ -173,40 +174,29 @@ def median_trial(choice: Choice) -> str:
 
 
 def choice_text(choice: Choice) -> str:
-    """The choice as a reader wants it: which setting, why, what it gives up, how sure that is, and the trials."""
+    """The choice for a reader: which setting, why, what it gives up, how sure that is, and its trials."""
     row, study = choice.setting, choice.study
     lines = [f"{study.name}: {row['label']}", f"  why        {_why(choice)}"]
     shown = dict.fromkeys((*FRONT_METRICS, *(c.metric for c in choice.rule.constraints), choice.rule.judged_by))
-    lines.append("  measured   " + ", ".join(f"{FINAL_METRICS[name].label} {said(name, of(row, name))}" for name in shown))
+    lines.append(
+        "  measured   "
+        + ", ".join(f"{FINAL_METRICS[name].label} {text.metric_mean_with_n(name, of(row, name), space=' ')}" for name in shown)
+    )
     lines += [f"  gives up   {sentence}" for sentence in _given_up(choice)]
     lines += [f"  how sure   {sentence}" for sentence in _sureness(choice)]
     for run_id, trial in choice.trials.iterrows():
-        figures = ", ".join(f"{name} {amount(name, float(trial[name]))}" for name in shown)
+        figures = ", ".join(f"{name} {text.metric_value(name, float(trial[name]), space=' ')}" for name in shown)
         lines.append(f"  trial      {run_id}  seed {trial['seed']}: {figures}")
     if str(row["label"]) in choice.invalid:
         lines.append("  INVALID    controls of its attacks missed their level: their figures say nothing of this setting")
     others = [label for label in choice.invalid if label != row["label"] and label not in set(choice.candidates["label"])]
     if others:
         lines.append(
-            f"  left out   {_listed(others)}: controls of their attacks missed their level (--allow-invalid takes them)"
+            f"  left out   {text.listed(others)}: controls of their attacks missed their level (--allow-invalid takes them)"
         )
     if study.profile == "generated":
         lines.append("  note       measured on generated data: it says nothing about real video")
     return "\n".join(lines)
-
-
-def amount(metric: str, value: float) -> str:
-    """A value as a person reads it: per cent where the metric is a share."""
-    if math.isnan(value):
-        return "unknown"
-    return f"{100 * value:.1f} %" if FINAL_METRICS[metric].percent else f"{value:.3g}"
-
-
-def said(metric: str, value: Estimate) -> str:
-    """A mean with its interval and the number of seeds behind it."""
-    unit = " %" if FINAL_METRICS[metric].percent else ""
-    percent = FINAL_METRICS[metric].percent
-    return f"{value.text(percent, digits=1 if percent else 3).removesuffix(' (n = 1)')}{unit} (n = {value.n})"
 
 
 def row_of(table: pd.DataFrame, index: str) -> pd.Series:
@@ -219,17 +209,17 @@ def _wanted(study: RecordedStudy, protocol: str | None, where: Sequence[str]) ->
     if protocol is not None:
         trials = trials[trials["protocol_tag"] == protocol]
         if trials.empty:
-            there = _listed(sorted(set(study.trials["protocol_tag"]) - {""})) or "none by name"
+            there = text.listed(sorted(set(study.trials["protocol_tag"]) - {""})) or "none by name"
             raise AnalysisError(f"--protocol {protocol}: no trial of {study.name} was measured so; there are: {there}")
-    for text in where:
-        name, sign, value = text.partition("=")
+    for given in where:
+        name, sign, value = given.partition("=")
         fields = [str(column).removeprefix(PARAM) for column in trials if str(column).startswith(PARAM)]
         if not sign or name not in fields:
             near = difflib.get_close_matches(name, fields, n=1)
-            raise AnalysisError(f"--where {text}: give FIELD=VALUE" + (f" (nearest field: {near[0]})" if near else ""))
+            raise AnalysisError(f"--where {given}: give FIELD=VALUE" + (f" (nearest field: {near[0]})" if near else ""))
         values = trials[PARAM + name].astype(str)
         if not (values == value).any():
-            raise AnalysisError(f"--where {text}: no trial has that; there are: {_listed(sorted(values.unique()))}")
+            raise AnalysisError(f"--where {given}: no trial has that; there are: {text.listed(sorted(values.unique()))}")
         trials = trials[values == value]
     return trials
 
@@ -245,14 +235,14 @@ def _one_protocol(candidates: pd.DataFrame, study: RecordedStudy) -> pd.DataFram
     if len(tags) == candidates["protocol"].nunique():
         raise AnalysisError(f"{study.name} was measured by {len(tags)} protocols; choose one: --protocol {' | '.join(tags)}")
     values = [
-        f"--where {name.removeprefix(PARAM)}={_listed(sorted(candidates[name].astype(str).unique()), ' | ')}"
+        f"--where {name.removeprefix(PARAM)}={' | '.join(sorted(candidates[name].astype(str).unique()))}"
         for name in differing[:3]
     ]
     raise AnalysisError(f"{study.name}: its settings were not measured alike; choose with {' and '.join(values)}")
 
 
 def _meeting(candidates: pd.DataFrame, rule: Rule) -> pd.DataFrame:
-    """Those whose means meet every constraint and have what is preferred; NaN meets nothing."""
+    """The settings whose means meet every constraint and that have the preferred metric; NaN meets nothing."""
     met = candidates
     for constraint in rule.constraints:
         met = met[met[constraint.metric].map(constraint.miss) <= 0]
@@ -270,8 +260,9 @@ def _best(meeting: pd.DataFrame, rule: Rule) -> str | None:
 
 
 def _nearest(candidates: pd.DataFrame, rule: Rule, study: RecordedStudy) -> str:
-    """One line: which setting comes nearest, and by how much it misses. Several bounds count in the spread of their metric."""
-    rules = " and ".join(constraint.text() for constraint in rule.constraints) or f"a known {rule.prefer}"
+    """A line that says which setting comes nearest and by how much it misses; misses are compared in units of the range of
+    their metric."""
+    rules = " and ".join(constraint.words() for constraint in rule.constraints) or f"a known {rule.prefer}"
     known = candidates.dropna(subset=list({c.metric for c in rule.constraints} | ({rule.prefer} if rule.prefer else set())))
     if known.empty:
         return f"no setting of {study.name} meets {rules}: not measured for any of {len(candidates)}"
@@ -282,14 +273,15 @@ def _nearest(candidates: pd.DataFrame, rule: Rule, study: RecordedStudy) -> str:
     near = known.iloc[int(known.apply(worst, axis=1).to_numpy().argmin())]
     broken = [(c, c.miss(near[c.metric])) for c in rule.constraints if c.miss(near[c.metric]) > 0]
     misses = [
-        f"{said(c.metric, of(near, c.metric))}, {_points(c.metric, miss)} too {'much' if c.at_most else 'little'}"
+        f"{text.metric_mean_with_n(c.metric, of(near, c.metric), space=' ')},"
+        f" {text.points(c.metric, miss)} too {'much' if c.at_most else 'little'}"
         for c, miss in broken
     ]
     return f"no setting of {study.name} meets {rules}: nearest is {near['label']} with {'; '.join(misses)}"
 
 
 def _by_seed(trials: pd.DataFrame, rule: Rule) -> dict[int, str]:
-    """What the same rule chooses from each seed's trials alone."""
+    """Seed -> what the same rule chooses from the trials of that seed alone; empty where nothing meets it."""
     found = {}
     for seed in sorted(trials["seed"].dropna().unique()):
         alone = trials[trials["seed"] == seed].dropna(subset=list(FRONT_METRICS)).set_index("setting", drop=False)
@@ -300,7 +292,7 @@ def _by_seed(trials: pd.DataFrame, rule: Rule) -> dict[int, str]:
 
 
 def _why(choice: Choice) -> str:
-    rules = " and ".join(constraint.text() for constraint in choice.rule.constraints)
+    rules = " and ".join(constraint.words() for constraint in choice.rule.constraints)
     pool = f"the {choice.meeting} of {len(choice.candidates)} settings" if rules else f"all {len(choice.candidates)} settings"
     among = f"{pool} with {rules}" if rules else pool
     if choice.rule.prefer is None:
@@ -309,12 +301,12 @@ def _why(choice: Choice) -> str:
     if choice.meeting == 1 and rules:
         return f"the only one of {len(choice.candidates)} settings with {rules}"
     best = "highest" if metric.better == "higher" else "lowest"
-    tied = f"; as good there: {_listed(choice.tied)}, and this one is the better in the rest" if choice.tied else ""
+    tied = f"; as good there: {text.listed(choice.tied)}, and this one is the better in the rest" if choice.tied else ""
     return f"the {best} {metric.label} of {among}{tied}"
 
 
 def _given_up(choice: Choice) -> list[str]:
-    """Against the best in each metric of the front, and against raw."""
+    """What the choice loses against the best setting in each metric of the front, and what it changes against raw."""
     found = []
     for name in FRONT_METRICS:
         metric = FINAL_METRICS[name]
@@ -338,13 +330,13 @@ def _sureness(choice: Choice) -> list[str]:
         values = choice.trials[constraint.metric].dropna()
         met = int((values.map(constraint.miss) <= 0).sum())
         value = of(choice.setting, constraint.metric)
-        sentence = f"{constraint.text()}: met by {met} of {len(values)} seeds"
+        sentence = f"{constraint.words()}: met by {met} of {len(values)} seeds"
         if value.n == 1:
             found.append(f"{sentence}; one seed has no interval, it may be chance")
             continue
         edge = value.mean + value.half_width * (1 if constraint.at_most else -1)
         where = "and stays within it" if constraint.miss(edge) <= 0 else "beyond it: unsure"
-        found.append(f"{sentence}; the 95 % interval reaches {amount(constraint.metric, edge)}, {where}")
+        found.append(f"{sentence}; the 95 % interval reaches {text.metric_value(constraint.metric, edge, space=' ')}, {where}")
     same = [seed for seed, label in choice.by_seed.items() if label == choice.setting["label"]]
     others = [f"seed {seed}: {label or 'nothing'}" for seed, label in choice.by_seed.items() if seed not in same]
     if choice.by_seed:
@@ -355,18 +347,10 @@ def _sureness(choice: Choice) -> list[str]:
 
 def _difference(value: Estimate) -> str:
     if value.n == 1:
-        return f"{value.text(signed=True).removesuffix(' (n = 1)')} points (n = 1: it may be chance)"
+        return f"{text.mean(value, signed=True, count=False)} points (n = 1: it may be chance)"
     unsure = ", may be none" if abs(value.mean) <= value.half_width else ""
-    return f"{value.text(signed=True)} points (n = {value.n}{unsure})"
-
-
-def _points(metric: str, value: float) -> str:
-    return f"{100 * value:.1f} points" if FINAL_METRICS[metric].percent else f"{value:.3g}"
+    return f"{text.mean(value, signed=True)} points (n = {value.n}{unsure})"
 
 
 def _spread(values: pd.Series) -> float:
     return float(values.max() - values.min())
-
-
-def _listed(names: Sequence[str] | pd.Series, separator: str = ", ") -> str:
-    return separator.join(map(str, names))

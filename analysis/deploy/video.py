@@ -1,6 +1,6 @@
-"""Videos frame by frame, with their time stamps: PyAV in and out, nothing held but the frame in hand.
+"""Reads and writes videos frame by frame with their time stamps, by PyAV; only a few frames are in memory at a time.
 
-A frame that cannot be decoded is not left out: it comes as None at its own time, so that counts and times stay.
+A frame that cannot be decoded comes as None at its own time, so that the number of frames and their times stay.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ import numpy as np
 from av.video.reformatter import Colorspace
 from numpy.typing import NDArray
 
+from analysis import text
 from analysis.read.store import AnalysisError
 
-Picture = NDArray[np.uint8]  # (H, W, 3) RGB
+RgbFrame = NDArray[np.uint8]  # (H, W, 3)
 
 SUFFIXES = (".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv")
 KEPT_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4")  # containers that take H.264 and MPEG-4
@@ -38,11 +39,11 @@ _TIMEOUT = 10.0  # seconds without an answer from a camera
 
 @dataclass(frozen=True)
 class Shot:
-    """A frame at its time, in units of the video's time base; `picture` None: it could not be decoded."""
+    """A frame at its time, in units of the video's time base; `picture` is None if it could not be decoded."""
 
     time: int
     duration: int
-    picture: Picture | None
+    picture: RgbFrame | None
 
 
 class VideoInput:
@@ -108,7 +109,7 @@ class VideoInput:
         self.close()
 
     def _look(self) -> None:
-        """Reads up to the first picture, which alone says how it is turned."""
+        """Reads up to the first picture, which says by how much the video is rotated."""
         for item in self._shots:
             self._waiting.append(item)
             if isinstance(item, Shot) and item.picture is not None:
@@ -117,7 +118,7 @@ class VideoInput:
         raise AnalysisError(f"{self.source}: not one frame can be decoded; not a readable video")
 
     def _read(self) -> Any:
-        order = _Order(self)
+        order = _FrameOrder(self)
         last = None
         streams = [stream for stream in (self.stream, self.audio) if stream is not None]
         packets = self.container.demux(*streams)
@@ -127,7 +128,7 @@ class VideoInput:
             except StopIteration:
                 break
             except (av.FFmpegError, OSError) as error:
-                self.cut = f"cannot be read on ({_short(error)})"
+                self.cut = f"cannot be read on ({text.reason(error, 160)})"
                 break
             if self.audio is not None and packet.stream.index == self.audio.index:
                 if packet.dts is not None:
@@ -142,8 +143,8 @@ class VideoInput:
         if last is not None and not self.live and not self.cut:
             self.cut = self._missing(order, last)
 
-    def _missing(self, order: _Order, last: Shot) -> str:
-        """A file cut short opens without complaint and just ends earlier: compare with what its header promises."""
+    def _missing(self, order: _FrameOrder, last: Shot) -> str:
+        """Says how much earlier the file ends than its header promises: one that was cut short opens without an error."""
         promised = self.stream.frames
         if promised:
             lacking = promised - order.given
@@ -154,32 +155,32 @@ class VideoInput:
         return ""
 
     def _seconds(self) -> float:
-        """How long the pictures are promised to last; 0 if that is not known."""
+        """The duration of the pictures in the header; 0 if it is not known."""
         if self.stream.duration and self.stream.time_base:
             return float(self.stream.duration * self.stream.time_base)
         if self.container.duration and not self.has_audio and not self.live:
             return float(self.container.duration) / 1e6
         return 0.0
 
-    def picture(self, frame: av.VideoFrame) -> Picture:
-        """RGB of one size, upright. Nothing else of the frame is kept."""
+    def picture(self, frame: av.VideoFrame) -> RgbFrame:
+        """The frame in RGB, upright, in the size of the video."""
         if not self._upright:
             self.turned, self._upright = round(frame.rotation / 90) % 4, True
         rgb = np.asarray(frame.reformat(*self._coded, "rgb24").to_ndarray(), np.uint8)
         return np.ascontiguousarray(np.rot90(rgb, self.turned)) if self.turned else rgb
 
 
-class _Order:
-    """From packets to frames in the order they are shown: which frame should have come and did not.
+class _FrameOrder:
+    """Orders decoded frames by the time they are shown and finds those that a damaged file has lost.
 
-    A decoder that recovers from damage gives frames early, late or twice. A frame is let go when no packet can still come
-    before it: the decoding time of packets rises, and none is shown before it is decoded.
+    A decoder that recovers from damage gives frames early, late or twice. A frame is passed on when no packet can still come
+    before it: the decoding times of packets rise, and no frame is shown before it is decoded.
     """
 
     def __init__(self, video: VideoInput) -> None:
         self._video = video
         self._pending: list[int] = []  # a heap of the times of packets whose frame has not come
-        self._ready: list[tuple[int, int, Picture | None]] = []  # a heap of frames that have come; (time, count, picture)
+        self._ready: list[tuple[int, int, RgbFrame | None]] = []  # a heap of frames that have come; (time, count, picture)
         self._lost: set[int] = set()
         self._durations: dict[int, int] = {}
         self._started = False
@@ -188,7 +189,7 @@ class _Order:
         self.given = 0
 
     def of(self, packet: Any) -> Iterator[Shot]:
-        """The frames that are complete with this packet (an empty one: the decoder's last), None for those it lost."""
+        """The frames that can be passed on after this packet, None for lost ones; an empty packet is the last of a decoder."""
         expected = packet.size > 0 and not packet.is_discard
         timed = self._video.timed and (packet.pts is not None or not expected)
         self._started |= packet.is_keyframe  # what comes before belongs to a key frame that is not in the file
@@ -212,7 +213,7 @@ class _Order:
         yield from self._released(packet.dts)
 
     def rest(self) -> Iterator[Shot]:
-        """What was still to come when the file ended."""
+        """The frames that are still held when the file ends."""
         while self._ready:
             yield from self._first_ready()
         while self._pending:
@@ -237,8 +238,8 @@ class _Order:
         self._lost.add(time)
         return self._shot(time, None)
 
-    def _shot(self, time: int | None, picture: Picture | None) -> Shot:
-        """Times rise strictly: an encoder takes no others."""
+    def _shot(self, time: int | None, picture: RgbFrame | None) -> Shot:
+        """A shot whose time is later than that of the one before, as encoders require."""
         if time is None or (self._next is not None and time < self._next):
             time = self._next if self._next is not None else 0
         duration = self._durations.pop(time, self._video.period)
@@ -267,7 +268,7 @@ class VideoOutput:
             self._open()
         except (av.FFmpegError, ValueError, KeyError, OSError) as error:
             self.__exit__()
-            raise AnalysisError(f"{path}: cannot be made with {self.codec} ({_short(error)})") from None
+            raise AnalysisError(f"{path}: cannot be made with {self.codec} ({text.reason(error, 160)})") from None
 
     def _open(self) -> None:
         self._container = av.open(str(self._temporary), "w")
@@ -289,7 +290,7 @@ class VideoOutput:
         self._sound = None if source.audio is None else self._container.add_stream_from_template(source.audio)
         self._container.start_encoding()
 
-    def write(self, shot: Shot, picture: Picture) -> None:
+    def write(self, shot: Shot, picture: RgbFrame) -> None:
         """One frame, at the time and of the duration of `shot`."""
         frame = av.VideoFrame.from_ndarray(picture, "rgb24")
         if self.codec not in _LOSSLESS_RGB:
@@ -333,7 +334,9 @@ class VideoOutput:
                     packet.duration = self._durations.pop(packet.pts)
                 self._container.mux(packet)
         except av.FFmpegError as error:
-            raise AnalysisError(f"{self.path}: cannot be written on ({_short(error)}); nothing of it was kept") from None
+            raise AnalysisError(
+                f"{self.path}: cannot be written on ({text.reason(error, 160)}); nothing of it was kept"
+            ) from None
 
 
 def is_live(source: str) -> bool:
@@ -355,7 +358,7 @@ def _open(source: str, live: bool) -> Any:
     try:
         return av.open(name, format=form, options=options, timeout=_TIMEOUT if live else None)
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise AnalysisError(f"{source}: not a readable video ({_short(error)})") from None
+        raise AnalysisError(f"{source}: not a readable video ({text.reason(error, 160)})") from None
 
 
 def _pixels(codec: str, width: int, height: int) -> str:
@@ -372,7 +375,3 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def _short(error: BaseException) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__

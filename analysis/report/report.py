@@ -39,7 +39,7 @@ from trainables.schema import FINAL_METRICS
 
 
 @dataclass(frozen=True)
-class Part:
+class StudyPart:
     """What the page says of one study, in reading order."""
 
     study: RecordedStudy
@@ -71,7 +71,7 @@ class Page:
     """Everything on the page: what concerns all studies, and the part of each."""
 
     title: str
-    parts: list[Part]
+    parts: list[StudyPart]
     rule: str
     front: Markup
     front_narrow: Markup
@@ -157,9 +157,9 @@ def build_page(studies: Sequence[RecordedStudy], each: Sequence[pd.DataFrame], p
     )
 
 
-def _part(study: RecordedStudy, table: pd.DataFrame, plane: Plane, prefix: str) -> Part:
+def _part(study: RecordedStudy, table: pd.DataFrame, plane: Plane, prefix: str) -> StudyPart:
     """The sections of one study; the files of its figures begin with `prefix`."""
-    return Part(
+    return StudyPart(
         study=study,
         store=shown_uri(study.tracking_uri),
         where_runs_are=where_runs_are(study),
