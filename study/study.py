@@ -285,13 +285,16 @@ class Study:
         self.tracker.usage = {f"{prefix}{name}": hours for name, hours in asdict(usage).items()}
 
     def _report(self) -> None:
-        from analysis.__main__ import main as analysis
+        """Writes the report of the study beside its records; a report that cannot be written is no failure of the study."""
+        from analysis.read.store import AnalysisError  # analysis loads pandas and matplotlib, which only the report needs
+        from analysis.report import report_study
 
         plan, uri = self.plan, self.places.tracking_uri
-        out = self.places.driver_directory / "reports" / plan.experiment
-        arguments = ["report", "--space", plan.space, "--profile", plan.profile, "--tracking-uri", uri]
-        if analysis([*arguments, "--out", str(out)]) != 0:
-            print(f"the report could not be written; the records are safe in {uri}", file=sys.stderr)
+        try:
+            page = report_study(plan.space, plan.profile, uri, self.places.driver_directory / "reports" / plan.experiment)
+            print(f"report: {page}")
+        except AnalysisError as error:
+            print(f"error: {error}; the report could not be written; the records are safe in {uri}", file=sys.stderr)
 
 
 def plan_of(options: Options) -> StudyPlan:
