@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from study.schedule.costs import Costs, Prices
 from study.schedule.resources import Resources
 from study.study import Study
+from study.terminal import show_table
 from trainables.config import ConfigError
 from trainables.plan import PlannedStage
 
@@ -16,9 +17,8 @@ def dry_run(study: Study) -> int:
     plan, resources, prices = study.plan, study.resources, study.options.prices
     gpus = "a part of a GPU that is measured at the start" if study.options.pack else f"{resources.gpus:g} GPUs"
     print(f"{plan.experiment}: {len(plan.trials)} trials, each on {resources.cpus_per_gpu:g} CPUs and {gpus}")
-    for trial in plan.trials:
-        varied = "  ".join(f"{key}={value}" for key, value in trial.varied.items())
-        print(f"  {trial.name:32} {varied}")
+    varied = ["  ".join(f"{key}={value}" for key, value in trial.varied.items()) for trial in plan.trials]
+    show_table(("trial", "varies"), zip([trial.name for trial in plan.trials], varied, strict=True), indent=2)
     if plan.search is not None:
         axes = ", ".join(f"{key} {axis.low:g}..{axis.high:g}" for key, axis in plan.search.axes.items())
         print(f"then {plan.search.trials} points in all, proposed by {plan.search.sampler}, over {axes}")
@@ -28,8 +28,7 @@ def dry_run(study: Study) -> int:
         raise ConfigError(f"--seconds-per-step: no stage {unknown[0]!r} here; there are {', '.join(_names(needed))}")
     shared, stored = len(needed) - len(different), len(different) - len(new)
     print(f"stages: {len(needed)} needed, {shared} of them shared, {stored} stored, {len(new)} to compute")
-    print(f"  {'stage':24}{'needed':>8}{'shared':>8}{'stored':>8}{'compute':>8}{'steps':>11}{'s/step':>9}  {'hours':>8}")
-    known_hours, unknown_names = 0.0, []
+    known_hours, unknown_names, rows = 0.0, [], []
     costs = Costs(study.store, _names(needed))
     for name in _names(needed):
         mine = [stage for stage in different.values() if stage.name == name]
@@ -38,15 +37,14 @@ def dry_run(study: Study) -> int:
         count = sum(stage.name == name for stage in needed)
         steps = sum(stage.steps for stage in todo)
         rate = "" if hours is None or not steps else f"{hours * 3600 / steps:.3g}"
-        shown = "unknown" if hours is None else f"{hours:.2f}"
-        print(
-            f"  {name:24}{count:8}{count - len(mine):8}{len(mine) - len(todo):8}{len(todo):8}{steps:11,}{rate:>9}"
-            f"  {shown:>8}  {how}"
-        )
+        counts = (count, count - len(mine), len(mine) - len(todo), len(todo))
+        rows.append((name, *map(str, counts), f"{steps:,}", rate, "unknown" if hours is None else f"{hours:.2f}", how))
         if hours is None:
             unknown_names.append(name)
         else:
             known_hours += hours
+    numbers = ("needed", "shared", "stored", "compute", "steps", "s/step", "hours")
+    show_table(("stage", *numbers, ""), rows, right=numbers, indent=2)
     _print_total(known_hours, unknown_names, resources, prices)
     return 0
 

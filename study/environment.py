@@ -42,7 +42,7 @@ class Environment(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, case_sensitive=True, env_ignore_empty=True, extra="ignore")
 
     data_root: str | None = Field(default=None, validation_alias=DATA_ROOT_VARIABLE)
-    storage: str = Field(default="results", validation_alias=STORAGE_VARIABLE)
+    storage: str | None = Field(default=None, validation_alias=STORAGE_VARIABLE)
     tracking_uri: str | None = Field(default=None, validation_alias=TRACKING_URI_VARIABLE)
     nodes_come_later: str = Field(default="", validation_alias=NODES_COME_LATER_VARIABLE)
     ray_address: str | None = Field(default=None, validation_alias="RAY_ADDRESS")

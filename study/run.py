@@ -13,6 +13,7 @@ from search_spaces.profiles import PROFILES
 from search_spaces.registry import load_spaces
 from study.options import read_options
 from study.study import Study
+from study.terminal import show_error, show_table
 from trainables.config import ConfigError
 from trainables.data.items import DataError
 
@@ -34,19 +35,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return dry_run(study)
         return study.run()
     except (ConfigError, DataError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        show_error(str(error))
         return 2
 
 
 def list_spaces() -> int:
     """Prints every space with the question it answers, and every profile."""
     spaces = load_spaces()
-    for name in spaces:
-        space = spaces[name]
-        print(f"{name:24} {len(space.settings):3} settings  {space.source}: {space.question}")
+    rows = [(name, str(len(spaces[name].settings)), f"{spaces[name].source}: {spaces[name].question}") for name in spaces]
+    show_table(("space", "settings", "what it answers"), rows, right=("settings",))
     print()
-    for name in PROFILES:
-        print(f"--profile {name:14} {PROFILES[name].meaning}")
+    show_table(("profile", "what it means"), [(f"--profile {name}", PROFILES[name].meaning) for name in PROFILES])
     return 0
 
 

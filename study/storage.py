@@ -1,12 +1,13 @@
-"""`python -m study.storage list|size|prune --storage URI`: what the stages of studies take, and how to be rid of them."""
+"""`python -m study.storage list|size|prune --storage URI`: lists and deletes the stored stages of studies."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
+from study.environment import Environment
+from study.terminal import show_error, show_table
 from trainables.config import STORAGE_VARIABLE, ConfigError
 from trainables.store import StageStore
 from trainables.store.inventory import Entry, delete, entries
@@ -18,8 +19,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Returns 0, or 2 after one line on standard error that says what is wrong."""
     options = _parser().parse_args(arguments)
     try:
-        storage = options.storage or os.environ.get(STORAGE_VARIABLE)
-        if not storage:
+        storage = options.storage or Environment().storage
+        if storage is None:
             raise ConfigError(f"--storage: give the storage of a study, a directory or URI (or {STORAGE_VARIABLE})")
         store = StageStore(storage)
         found = entries(store)
@@ -28,14 +29,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ConfigError(f"--stage {options.stage}: not in {storage}; there are: {', '.join(stages)}")
         chosen = [entry for entry in found if options.stage in (None, entry.stage)]
         if options.command == "list":
-            _print(_listed(chosen))
+            _list(chosen)
         elif options.command == "size":
-            _print(_totals(chosen))
+            _totals(chosen)
         else:
             _prune(store, chosen, options)
         return 0
     except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
+        show_error(str(error))
         return 2
 
 
@@ -74,7 +75,7 @@ def _prune(store: StageStore, found: list[Entry], options: argparse.Namespace) -
     ]
     if not options.yes:
         if chosen:
-            _print(_listed(chosen))
+            _list(chosen)
         print(f"would delete {_amount(chosen)}; add --yes to do it")
     else:
         deleted = [entry for entry in chosen if delete(store, entry)]
@@ -95,7 +96,7 @@ def _used(tracking_uri: str | None) -> set[str]:
     return used
 
 
-def _listed(found: list[Entry]) -> list[tuple[str, ...]]:
+def _list(found: list[Entry]) -> None:
     rows = [
         (
             entry.stage,
@@ -107,24 +108,18 @@ def _listed(found: list[Entry]) -> list[tuple[str, ...]]:
         )
         for entry in found
     ]
-    return [("stage", "key", "size", "age", "seconds", "state"), *rows]
+    show_table(("stage", "key", "size", "age", "seconds", "state"), rows)
 
 
-def _totals(found: list[Entry]) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = [("stage", "done", "size", "seconds", "other", "size of other")]
+def _totals(found: list[Entry]) -> None:
+    rows = []
     for stage in (*sorted({entry.stage for entry in found}), None):
         mine = [entry for entry in found if stage in (None, entry.stage)]
         done, other = ([e for e in mine if (e.state == "done") is wanted] for wanted in (True, False))
         seconds = sum(entry.seconds or 0.0 for entry in done)
         sizes = [_size(sum(entry.size for entry in part)) for part in (done, other)]
         rows.append((stage or "all", str(len(done)), sizes[0], f"{seconds:.1f}", str(len(other)), sizes[1]))
-    return rows
-
-
-def _print(rows: list[tuple[str, ...]]) -> None:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    show_table(("stage", "done", "size", "seconds", "other", "size of other"), rows)
 
 
 def _amount(found: list[Entry]) -> str:

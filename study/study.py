@@ -20,6 +20,7 @@ from study.schedule.order import Queue, in_order, steps_of
 from study.schedule.resources import Resources, Share
 from study.schedule.search import Proposals, points_of, with_sampler, worst
 from study.schedule.usage import Usage
+from study.terminal import show_error
 from trainables import schema
 from trainables.config import ConfigError
 from trainables.data.generated import DOMAINS, GeneratedSpec, ensure
@@ -285,16 +286,14 @@ class Study:
         self.tracker.usage = {f"{prefix}{name}": hours for name, hours in asdict(usage).items()}
 
     def _report(self) -> None:
-        """Writes the report of the study beside its records; a report that cannot be written is no failure of the study."""
-        from analysis.read.store import AnalysisError  # analysis loads pandas and matplotlib, which only the report needs
+        """Writes the report from the records, and prints it in short."""
         from analysis.report import report_study
 
-        plan, uri = self.plan, self.places.tracking_uri
+        uri, out = self.places.tracking_uri, self.places.driver_directory / "reports" / self.plan.experiment
         try:
-            page = report_study(plan.space, plan.profile, uri, self.places.driver_directory / "reports" / plan.experiment)
-            print(f"report: {page}")
-        except AnalysisError as error:
-            print(f"error: {error}; the report could not be written; the records are safe in {uri}", file=sys.stderr)
+            print(f"report: {report_study(self.plan.space, self.plan.profile, uri, out)}")
+        except Exception as error:  # the study itself is done, and its report can be written again
+            show_error(f"{error}\nthe report could not be written; the records are safe in {uri}")
 
 
 def plan_of(options: Options) -> StudyPlan:

@@ -1,5 +1,5 @@
-"""What can end a trial, and what is done about it: asked to stop, worker lost, storage away, memory taken by others, or a fault
-of its own.
+"""What can end a trial early, and what a retry can cure: a request to stop, a lost worker, a storage that is away, GPU memory
+that others hold.
 """
 
 from __future__ import annotations
@@ -14,23 +14,25 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import TypeVar
 
+from tenacity import RetryCallState, RetryError, Retrying, before_sleep_log, stop_after_delay, wait_exponential
+
 from trainables.store.files import Files
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-LOSSES = 5  # of a trial's workers, one after another without a finished epoch in between, or LONG_SECONDS of work
+LOSSES = 5  # workers that a trial may lose in a row, without a finished epoch or LONG_SECONDS of work in between
 LONG_SECONDS = 900.0  # longer than between two checkpoints within an epoch
-STORAGE_PATIENCE_SECONDS = 6 * 3600.0  # for a storage that is full or away, with nothing done in between
+STORAGE_PATIENCE_SECONDS = 6 * 3600.0  # how long a trial waits for a storage that is full or away
 _PAUSES = (2.0, 60.0)  # between two tries: the first, and the longest
 _AWAY = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EBUSY, errno.EAGAIN, errno.EPIPE}
 _AWAY |= {errno.ECONNRESET, errno.ECONNREFUSED, errno.ECONNABORTED, errno.ENOTCONN, errno.ENETDOWN, errno.ENETUNREACH}
 _AWAY |= {errno.EHOSTDOWN, errno.EHOSTUNREACH}
 _REMOTE = ("botocore", "aiobotocore", "aiohttp", "s3fs", "gcsfs", "google", "urllib3", "requests")
-_OTHERS_BYTES = 2 << 30  # more than what CUDA itself takes of a GPU for a process
+_OTHERS_BYTES = 2 << 30  # CUDA itself takes less of a GPU for a process
 
-_told = threading.Event()  # this process has been told to end: SIGTERM, as before a spot machine goes
+_told = threading.Event()  # set by SIGTERM, which a process gets before its spot machine is taken back
 
 
 class Stopped(RuntimeError):
@@ -38,11 +40,11 @@ class Stopped(RuntimeError):
 
 
 class Lost(RuntimeError):
-    """What ended this attempt may not end the next one: Ray Tune starts the trial again, from its last checkpoint."""
+    """This attempt ended for a reason that may not end the next one: the trial is to be started again."""
 
 
 def heed_sigterm() -> None:
-    """From now on SIGTERM lets the trial of this process save before it ends. For the main thread."""
+    """Installs the signal handler by which SIGTERM lets the trial of this process save first. For the main thread."""
     signal.signal(signal.SIGTERM, _on_sigterm)
 
 
@@ -51,10 +53,10 @@ def _on_sigterm(number: int, frame: FrameType | None) -> None:
 
 
 class Stop:
-    """Whether a trial is to stop: its process was told to end (`going`), or `marker` has come about in the storage.
+    """Says whether a trial is to stop: its process got SIGTERM (`going`), or the file `marker` is in the storage.
 
-    Asking costs nothing; a thread looks for the marker every `every` seconds, by default seldom on an object store, where
-    looking costs.
+    A call costs nothing: a thread looks for the file every `every` seconds, by default 1 on a directory and 5 on an object
+    store, where each look is a request.
     """
 
     def __init__(self, files: Files, marker: str, every: float | None = None) -> None:
@@ -89,14 +91,14 @@ class Stop:
 
 
 class Attempts:
-    """How many workers of a trial were lost one after another; kept in the storage, for it is not they who can count."""
+    """Counts in the storage how many workers of a trial were lost one after another."""
 
     def __init__(self, files: Files, path: str) -> None:
         self._files, self._path = files, path
         self._begun = False
 
     def begin(self) -> int:
-        """Counts this attempt as lost until it says otherwise; returns how many were lost before."""
+        """Counts this attempt as lost until `got_on` is called; returns how many were lost before it."""
         lost = int(self._files.read(self._path) or b"0")
         self._files.replace(self._path, str(lost + 1).encode())
         self._begun = True
@@ -106,7 +108,7 @@ class Attempts:
         return lost
 
     def got_on(self) -> None:
-        """Something was finished that the next attempt need not do again, or this one has come to an end of its own."""
+        """Resets the count: this attempt has saved some work, or has ended by itself."""
         if self._begun:
             self._begun = False
             self._files.remove(self._path)
@@ -117,7 +119,7 @@ class Attempts:
 
 
 def storage_is_away(error: BaseException) -> bool:
-    """Whether an error is one of a storage that is full or cannot be reached now, rather than of what was asked of it."""
+    """Whether an error means that the storage is full or cannot be reached now, rather than that the request was wrong."""
     if isinstance(error, OSError) and error.errno in _AWAY:
         return True
     if isinstance(error, (ConnectionError, TimeoutError)):
@@ -141,26 +143,37 @@ def memory_was_taken(error: BaseException, gpus: float) -> bool:
 
 
 def patiently(compute: Callable[[], T], stop: Callable[[], bool], got_on: Callable[[], bool]) -> T:
-    """`compute()`, again and again while the storage is away; it goes on from what it has saved.
+    """Returns `compute()`; calls it again and again while the storage is away. It goes on from what it has saved.
 
-    `got_on()` says whether something was done since it was last asked: then patience begins anew.
-    Raises Lost when patience has run out, and Stopped.
+    `got_on()` says whether something was done since it was last asked: then patience begins anew. Raises Lost when patience
+    has run out, and Stopped when `stop()` says so between two calls.
     """
-    pause, since = _PAUSES[0], time.monotonic()
-    while True:
-        try:
-            return compute()
-        except Exception as error:
-            if not storage_is_away(error):
-                raise
-            if got_on():
-                pause, since = _PAUSES[0], time.monotonic()
-            if time.monotonic() - since > STORAGE_PATIENCE_SECONDS:
-                raise Lost(f"the storage is away ({error})") from error
-            log.warning("the storage is away (%s); tried again in %.0f s", error, pause)
-            end = time.monotonic() + pause
-            while time.monotonic() < end:
-                if stop():
-                    raise Stopped("stopped while the storage is away") from error
-                time.sleep(min(0.5, pause))
-            pause = min(2 * pause, _PAUSES[1])
+
+    def is_worth_waiting(state: RetryCallState) -> bool:
+        error = state.outcome.exception() if state.outcome is not None else None
+        if error is None or not storage_is_away(error):
+            return False
+        if got_on():
+            state.attempt_number, state.start_time = 1, time.monotonic()
+        return True
+
+    def sleep(seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if stop():
+                raise Stopped("stopped while the storage is away")
+            time.sleep(min(0.5, seconds))
+
+    first, longest = _PAUSES
+    retrying = Retrying(
+        retry=is_worth_waiting,
+        wait=wait_exponential(multiplier=first, max=longest),
+        stop=stop_after_delay(STORAGE_PATIENCE_SECONDS),
+        before_sleep=before_sleep_log(log, logging.WARNING),
+        sleep=sleep,
+    )
+    try:
+        return retrying(compute)
+    except RetryError as error:
+        away = error.last_attempt.exception()
+        raise Lost(f"the storage is away ({away})") from away

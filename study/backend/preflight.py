@@ -19,6 +19,7 @@ from typing import Any
 
 from study.backend.base import Demands
 from study.schedule.resources import Share
+from study.terminal import show_table
 from trainables.config import ConfigError, TrialConfig
 from trainables.data.items import DataError
 from trainables.data.trial_data import TrialData
@@ -136,8 +137,8 @@ def preflight(needs: Needs, shares: Sequence[Share], later: bool) -> Needs:
     finally:
         store.files.remove_tree(needs.probe)
     print(f"preflight: {len(asked)} of {len(nodes)} nodes can hold a trial, asked in {time.monotonic() - start:.1f} s")
-    for node, _ in nodes:
-        print(f"  {node.name:32} {node.cpus:6g} CPUs  {_said(node, answers.get(node))}")
+    rows = [(node.name, f"{node.cpus:g}", *_said(node, answers.get(node))) for node, _ in nodes]
+    show_table(("node", "CPUs", "GPUs", "answer"), rows, right=("CPUs",), indent=2)
     problems = [f"{node.name}: {problem}" for node, answer in answers.items() for problem in answer.problems]
     if problems:
         failed = sum(bool(answer.problems) for answer in answers.values())
@@ -380,12 +381,13 @@ def _gpus_named(node: Node, resources: Mapping[str, float]) -> str:
     return f"{node.gpus:g} GPUs{''.join(f' {kind}' for kind in kinds)}"
 
 
-def _said(node: Node, answer: Answer | None) -> str:
+def _said(node: Node, answer: Answer | None) -> tuple[str, str]:
+    """The GPUs of a node, and its answer in short."""
     if answer is None:
-        return f"{node.gpus:g} GPUs  no trial fits: not asked"
+        return f"{node.gpus:g}", "no trial fits: not asked"
     names = [gpu.name for gpu in answer.gpus]
-    gpus = ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names)) or f"{node.gpus:g} GPUs"
-    return f"{gpus}  {'ok' if not answer.problems else f'{len(answer.problems)} wrong'}"
+    gpus = ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names)) or f"{node.gpus:g}"
+    return gpus, "ok" if not answer.problems else f"{len(answer.problems)} wrong"
 
 
 def _weights(values: Mapping[str, Any]) -> Iterator[str]:

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces.plan import StudyPlan
+from study.backend.base import Backend
 from study.options import Options
 from study.study import Study
 
 
-def study_of(plan: StudyPlan, data_root: Path, storage: Path, **options: Any) -> Study:
+def study_of(plan: StudyPlan, data_root: Path, storage: Path, backend: Backend | None = None, **options: Any) -> Study:
     """A study of the profile `small` that runs `plan` instead of a space's trials."""
-    study = Study(Options(space="demo", profile="small", data_root=str(data_root), storage=str(storage), **options))
+    study = Study(Options(space="demo", profile="small", data_root=str(data_root), storage=str(storage), **options), backend)
     study.plan = plan
     return study
 

@@ -1,4 +1,4 @@
-"""cluster.yaml against the schema that Ray ships, and what it says of the study; no cloud is asked. The README's RayJob."""
+"""cluster.yaml against the schema that Ray ships, and what it says of the study; no cloud is asked."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ def test_nothing_listens_to_the_world() -> None:
 
 
 def test_the_ray_job_of_the_readme_is_complete() -> None:
-    (text,) = re.findall(r"```yaml\n(apiVersion: ray.io/v1\n.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    page = (ROOT / "study" / "CLUSTER.md").read_text()
+    (text,) = re.findall(r"```yaml\n(apiVersion: ray.io/v1\n.*?)```", page, flags=re.DOTALL)
     job = yaml.safe_load(text)
     assert job["kind"] == "RayJob"
     assert job["spec"]["entrypoint"].startswith("python study/run.py --space ")

@@ -1,0 +1,49 @@
+"""A backend of plain processes on this machine: what `study.backend.base` asks for, and no more."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+
+from study.backend.base import Batch, Demands, StudyEnd
+from study.schedule.order import Queue
+from study.schedule.resources import Resources
+from study.schedule.usage import Usage
+from trainables.trial import DONE, FAILED, STOPPED, TrialJob, TrialState, run_job
+
+
+class PoolBackend:
+    """Runs trials in `processes` worker processes. Knows no GPUs, no other machines and no search."""
+
+    def __init__(self, processes: int) -> None:
+        self._processes = processes
+
+    def start(self, demands: Demands) -> Resources:
+        self._pool = ProcessPoolExecutor(self._processes, multiprocessing.get_context("spawn"))
+        return demands.resources
+
+    def run(self, batch: Batch, note: Callable[[Usage], None]) -> StudyEnd:
+        assert isinstance(batch.source, Queue), "a search needs an optimiser"
+        running: dict[Future[TrialState], int] = {}
+        ended: list[str] = []
+        while True:
+            while len(running) < self._processes and (number := batch.source.next()) is not None:
+                batch.source.started(number)
+                running[self._pool.submit(last_state, batch.jobs[number])] = number
+            if not running:
+                return StudyEnd(ended.count(DONE), ended.count(FAILED), interrupted=STOPPED in ended)
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                batch.source.ended(running.pop(future))
+                ended.append(future.result().status)
+            note(Usage())
+
+    def stop(self) -> None:
+        self._pool.shutdown()
+
+
+def last_state(job: TrialJob) -> TrialState:
+    """Runs a trial to its end in a worker process."""
+    states: list[TrialState] = []
+    run_job(job, {}, states.append)
+    return states[-1]
