@@ -25,7 +25,7 @@ from trainables import schema
 from trainables.config import ConfigError
 from trainables.data.generated import DOMAINS, GeneratedSpec, ensure
 from trainables.data.trial_data import TrialData
-from trainables.plan import PlannedStage, TrialPlan, beside, plan_trial
+from trainables.plan import PlannedStage, TrialPlan, neighbours, plan_trial
 from trainables.store import StageStore
 from trainables.trial import TrialJob
 
@@ -215,12 +215,12 @@ class Study:
         )
 
     def _batch(self, todo: Sequence[PlannedTrial], resources: Resources) -> Batch:
-        """The trials of `todo`, each with the others whose evaluators can be trained beside its own."""
+        """The trials of `todo`, each with the others whose evaluators can be trained in one pass with its own."""
         shares = [resources.of(trial.config) for trial, _ in todo]
         jobs = [self._job(trial, share) for (trial, _), share in zip(todo, shares, strict=True)]
-        others = beside([staged for _, staged in todo])
+        others = neighbours([staged for _, staged in todo])
         jobs = [
-            replace(job, key=staged.key, name=trial.name, beside=tuple(jobs[other].config for other in near))
+            replace(job, key=staged.key, name=trial.name, neighbours=tuple(jobs[other].config for other in near))
             for job, (trial, staged), near in zip(jobs, todo, others, strict=True)
         ]
         steps = [steps_of(staged) for _, staged in todo]

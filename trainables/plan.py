@@ -91,7 +91,7 @@ class TrialPlan:
         return next((stage.key for stage in self.stages if stage.name == source), self.stages[0].key)
 
 
-def beside(plans: Sequence[TrialPlan]) -> list[list[int]]:
+def neighbours(plans: Sequence[TrialPlan]) -> list[list[int]]:
     """For each trial, the numbers of the others that have an evaluator which can share a pass with one of its own."""
     by_pass: dict[str, dict[str, int]] = {}  # pass key -> key of an evaluator -> one trial that has it
     for number, plan in enumerate(plans):

@@ -87,8 +87,8 @@ class TrialJob:
     """Everything that a worker needs to run a trial.
 
     `key` and `name` are empty in the template of a search, whose trials come about in the worker. `stop` is a file in the
-    storage: once it is there, all trials stop. `beside` are the configs of trials whose evaluators can be trained beside this
-    one's. `objectives_if_failed` are the objectives that a search is told for a failed trial.
+    storage: once it is there, all trials stop. `neighbours` are the configs of trials with evaluators that can be trained in
+    one pass with this one's. `objectives_if_failed` are the objectives that a search is told for a failed trial.
     """
 
     name: str
@@ -100,7 +100,7 @@ class TrialJob:
     gpus: float = 0.0
     stop: str = ""
     plugins: tuple[Plugin, ...] = ()
-    beside: tuple[TrialConfig, ...] = ()
+    neighbours: tuple[TrialConfig, ...] = ()
     objectives_if_failed: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -166,7 +166,9 @@ def _run_recorded(job: TrialJob, attempts: Attempts, progress: _Progress, stop: 
         lost = patiently(attempts.begin, stop, heard.asked)
         if lost >= LOSSES:
             raise ConfigError(f"its worker was lost {lost} times without an epoch in between: killed, or out of memory")
-        record, outcomes = patiently(lambda: run_trial(job.config, job.runtime, reporter, stop, job.beside), stop, heard.asked)
+        record, outcomes = patiently(
+            lambda: run_trial(job.config, job.runtime, reporter, stop, job.neighbours), stop, heard.asked
+        )
         recording.complete(record, _anonymizer_file(job.config, outcomes))
         end = TrialState(DONE, objectives=record.metrics)
     except Stopped as error:

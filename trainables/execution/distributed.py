@@ -80,7 +80,10 @@ class Distributed(Execution):
             for layer in network.modules():
                 if isinstance(layer, _BatchNorm):
                     layer.forward = partial(self._batch_norm, layer)  # type: ignore[method-assign]
-        self._replicas[network] = DistributedDataParallel(_Call(network), forward_sync_buffers=False)
+        # the encoders of UNet++ keep layers deeper than `anonymizer.depth`, which take no part
+        self._replicas[network] = DistributedDataParallel(
+            _Call(network), forward_sync_buffers=False, find_unused_parameters=True
+        )
 
     def call(self, network: nn.Module, compute: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
         """`compute(values)`, through DDP unless `network` is frozen: DDP waits for gradients of all parameters."""
@@ -218,7 +221,7 @@ class Processes:
             outcome = planned.stage.run(replace(context, execution=execution, work=_SharedWork(context.work)))
             _wait_for_all()
         except BaseException as error:
-            cause = self._cause() if _is_consequence(error) else None
+            cause = self._cause() if self.started and _is_consequence(error) else None
             self._end(now=True)
             if cause is not None:
                 raise cause from error

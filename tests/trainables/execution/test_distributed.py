@@ -87,17 +87,24 @@ def distances(ours: Outcome, theirs: Outcome) -> dict[str, float]:
 
 
 def normalises(context: StageContext) -> Outcome:
-    """A stage with batch norm in double precision, where the order of sums does not show, and a batch for one rank only."""
+    """A stage whose network has batch norm and an unused parameter, and is called twice a step.
+
+    In double precision, where the order of sums does not show.
+    """
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Linear(8, 3)).double()
+    network.register_parameter("unused", nn.Parameter(torch.zeros(1)))
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     context.data_parallel(network)
     whole = torch.rand(7, 6, generator=torch.Generator().manual_seed(1)).double()
-    for rows in ([0, 1, 2, 3, 4], [5, 6]):
-        own = whole[context.execution.share(rows)]
+    for _ in range(2):
         optimizer.zero_grad()
-        logits = context.gathered(context.through(network, network, own))
-        F.cross_entropy(logits, torch.tensor(rows) % 3).backward()
+        losses = []
+        for rows in ([0, 1, 2, 3, 4], [5, 6]):
+            own = whole[context.execution.share(rows)]
+            logits = context.gathered(context.through(network, network, own))
+            losses.append(F.cross_entropy(logits, torch.tensor(rows) % 3))
+        sum(losses, torch.tensor(0.0)).backward()
         optimizer.step()
     return Outcome({}, [], network.state_dict())
 

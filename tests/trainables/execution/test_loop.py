@@ -42,10 +42,10 @@ def train(context: StageContext, epochs: int = 2) -> Outcome:
             optimizer.step()
             now.add(**({"even": loss} if now.done % 2 == 0 else {"odd": loss}))
         network.eval()
-        judged = [network(context.test_view(batch)).mean().item() for batch in context.evaluation_batches(clips)]
-        return now.means() | {"judged": sum(judged), "noise": float(torch.rand(()))}
+        evaluated = [network(context.test_view(batch)).mean().item() for batch in context.evaluation_batches(clips)]
+        return now.means() | {"evaluated": sum(evaluated), "noise": float(torch.rand(()))}
 
-    best = Best("judged", ("network",))
+    best = Best("evaluated", ("network",))
     history = run_epochs(context, {"network": network, "optimizer": optimizer}, epochs, epoch, best)
     return Outcome({"best": best.value}, history, network.state_dict())
 

@@ -1,4 +1,4 @@
-"""Judges of one anonymizer side by side: what each learns is what it would learn alone, and each clip is anonymized once."""
+"""Evaluators of one anonymizer in one pass: what each learns is what it would learn alone, and each clip is anonymized once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from trainables.models.action import ACTION_CLASSIFIERS, Narrow3d
 from trainables.models.base import Anonymizer
 from trainables.models.classifier import Backbone
 from trainables.pipeline import TrialRecord, run_trial
-from trainables.plan import beside, plan_trial
+from trainables.plan import neighbours, plan_trial
 from trainables.store import Outcome
 from trainables.training import reconstruct
 
@@ -39,7 +39,7 @@ def _forgetful(_: object) -> Backbone:
 def contexts(
     tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., list[StageContext]]:
-    """Of three judges of one trained anonymizer, with checkpoints in the folder `where`."""
+    """The contexts of three evaluators of one trained anonymizer, with checkpoints in the folder `where`."""
     monkeypatch.setitem(ACTION_CLASSIFIERS._entries, "forgetful", _forgetful)
     trained = {"anonymizer": reconstruct.run(stage_context("reconstruct", tiny_config, tiny_data, tmp_path))}
 
@@ -96,9 +96,9 @@ def test_each_learns_what_it_learns_alone(
     alone = [run(context) for context in contexts(stage, "alone")]
     by_each = sum(seen) / 3
     seen.clear()
-    beside = together(run, contexts(stage, "beside"))
+    shared = together(run, contexts(stage, "shared"))
     assert sum(seen) <= by_each  # less where a validation pass of one batch is found again
-    for one, other in zip(alone, beside, strict=True):
+    for one, other in zip(alone, shared, strict=True):
         assert alike(one.history, other.history)
         assert alike(dict(one.metrics), dict(other.metrics))
         assert alike(dict(one.state), dict(other.state))
@@ -135,7 +135,7 @@ def test_one_that_fails_does_not_disturb_the_others(
     assert alike(dict(found[first.work._folder].state), dict(evaluate_action.run(contexts("evaluate_action", "x")[0]).state))
 
 
-def test_a_trial_trains_the_judges_of_others_beside_its_own(
+def test_a_trial_trains_the_evaluators_of_its_neighbours(
     tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other trial then finds them, and its figures are those it would have come to alone."""
@@ -156,7 +156,7 @@ def test_a_trial_trains_the_judges_of_others_beside_its_own(
     assert dict(second.metrics) == dict(alone.metrics)
 
 
-def test_trials_are_beside_each_other_where_only_the_classifier_differs(tiny_config: TrialConfig, tiny_data: Path) -> None:
+def test_trials_are_neighbours_where_only_the_classifier_differs(tiny_config: TrialConfig, tiny_data: Path) -> None:
     changes: list[dict[str, Any]] = [
         {},
         {"evaluate_action.classifier.name": "narrow2plus1d"},
@@ -168,7 +168,7 @@ def test_trials_are_beside_each_other_where_only_the_classifier_differs(tiny_con
     ]
     configs = [with_values(tiny_config, change) for change in changes]
     plans = [plan_trial(config, TrialData(config, tiny_data)) for config in configs]
-    near = beside(plans)
+    near = neighbours(plans)
     assert near[0] == [1, 2, 6]
     assert near[1] == [0, 2, 6]
     assert near[3] == near[4] == near[5] == []
