@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from analysis import text
 from analysis.measure.settings import of
 from analysis.read.attacks import EVALUATORS, WORST, invalid, names_of
+from analysis.read.study import RecordedStudy
 from analysis.read.trials import RAW
 from analysis.report.drawing import GREY, LABEL_LENGTH, MARKERS, PALETTE, PANEL, STYLE, canvas, distinct_part, legend_below
 from analysis.report.page import Section, Table, picture
@@ -24,8 +25,9 @@ _DRAWN = (
 )
 
 
-def section(trials: pd.DataFrame, settings: pd.DataFrame) -> Section | None:
+def section(study: RecordedStudy, settings: pd.DataFrame) -> Section | None:
     """The section; None where no trial was attacked."""
+    trials = study.trials
     if not names_of(trials):
         return None
     what = (

@@ -3,7 +3,7 @@ tables as CSV and its figures as PNG and PDF. Each section of the page is a modu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +37,9 @@ from analysis.report.page import Picture, Section, Table, cannot_write, render
 from analysis.report.selection import MOST_ROWS, left_out, of_interest
 from trainables.schema import FINAL_METRICS
 
+MakeSection = Callable[[RecordedStudy, pd.DataFrame], Section | None]  # study, table of settings -> None for nothing to show
+FURTHER_SECTIONS: list[MakeSection] = [attacks.section]  # printed after the attributes, in this order
+
 
 @dataclass(frozen=True)
 class StudyPart:
@@ -50,7 +53,7 @@ class StudyPart:
     front_notes: list[str]
     sweeps: list[Picture]
     attributes: Section | None
-    attacks: Section | None
+    further: list[Section]
     published: Section | None
     losses: Section | None
     frames: Section | None
@@ -62,7 +65,7 @@ class StudyPart:
     def pictures(self) -> Iterator[Picture]:
         """All pictures that are written to files of their own."""
         yield from self.sweeps
-        for section in (self.attributes, self.losses, self.attacks):
+        for section in (self.attributes, self.losses, *self.further):
             yield from section.pictures if section else ()
 
 
@@ -168,7 +171,7 @@ def _part(study: RecordedStudy, table: pd.DataFrame, plane: Plane, prefix: str) 
         front_notes=front.notes(study.trials, table, plane),
         sweeps=sweeps.section(table, plane, prefix),
         attributes=attributes.section(study.trials, table, plane, prefix),
-        attacks=attacks.section(study.trials, table),
+        further=[section for make in FURTHER_SECTIONS if (section := make(study, table))],
         published=published_comparison.section(study, report_blocks(study.space, study.profile, table)),
         losses=losses.section(study, table, plane, prefix),
         frames=frames.section(study, table, plane),

@@ -152,3 +152,11 @@ def _file(folder: Path) -> Path:
     config = AnonymizerConfig(name="downsample_2x")
     torch.save({"config": config.model_dump(mode="json"), "state_dict": {}}, folder / "a.pt")
     return folder / "a.pt"
+
+
+def test_a_model_of_ones_own(tmp_path: Path) -> None:
+    from tests.examples.my_frame_model import Mosaic
+
+    source = write_video(tmp_path / "in.mkv", moving_noise(3, 24, 32))
+    assert anonymize_video(str(source), tmp_path / "out.mkv", Mosaic(), LOSSLESS).whole
+    assert (read_video(tmp_path / "out.mkv")[:, :8, :8].std(axis=(1, 2)) == 0).all()

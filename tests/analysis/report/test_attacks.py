@@ -127,7 +127,7 @@ def test_select_where_every_setting_missed(make_study: Maker, capsys: pytest.Cap
 def test_a_study_without_attacks_says_so(make_study: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = make_study([FakeTrial("a", metrics=metrics(0.9, 0.3))])
     settings = settings_table(study.trials)
-    assert attacks.section(study.trials, settings) is None
+    assert attacks.section(study, settings) is None
     assert attacks.summary(study.trials, settings) == attacks.warnings_of(study.trials) == []
     command = ["report", "--space", "toy", "--tracking-uri", study.tracking_uri, "--privacy", "worst_leakage"]
     assert main([*command, "--out", str(tmp_path)]) == 2
