@@ -26,8 +26,8 @@ from trainables.stages import (
     TEST_DEPLOYED,
     TEST_PRIVACY,
     Control,
-    Part,
     Stage,
+    StagePart,
     part_name,
 )
 from trainables.store import digest
@@ -107,7 +107,7 @@ def neighbours(plans: Sequence[TrialPlan]) -> list[list[int]]:
 def plan_trial(config: TrialConfig, data: TrialData) -> TrialPlan:
     """The stages of `config` in order. Raises ConfigError for an unknown method, DataError for unusable data."""
     config = resolved(config)
-    parts = {stage.name: Part(stage) for stage in _training_stages(config)} | _evaluation_parts(config, data)
+    parts = {stage.name: StagePart(stage) for stage in _training_stages(config)} | _evaluation_parts(config, data)
     planned: dict[str, PlannedStage] = {}
     same: dict[str, str] = {}  # roles of controls that are equal to another stage of the trial, and the role of that stage
     for role, part in parts.items():
@@ -125,7 +125,7 @@ def _training_stages(config: TrialConfig) -> list[Stage]:
     return [stage for stage in method_of(config).stages if stage != DETECT or config.obfuscation.detector is not None]
 
 
-def _method_config(part: Part, config: TrialConfig) -> TrialConfig:
+def _method_config(part: StagePart, config: TrialConfig) -> TrialConfig:
     """The configuration that a part of a trial runs with: that of another method for a control, and for an f_B' that is
     trained on raw images.
     """
@@ -133,7 +133,7 @@ def _method_config(part: Part, config: TrialConfig) -> TrialConfig:
     return resolved(config.model_copy(update={"method": other, "options": {}})) if other else config
 
 
-def _inputs(part: Part, parts: Mapping[str, Part], config: TrialConfig) -> dict[str, str]:
+def _inputs(part: StagePart, parts: Mapping[str, StagePart], config: TrialConfig) -> dict[str, str]:
     """The roles of the inputs of a part, by the names its code knows. A control has the same kind of control as its input
     where there is one, and the f_T' of the raw trial.
     """
@@ -158,7 +158,9 @@ def _needs_boxes(stage: Stage, config: TrialConfig) -> bool:
     return method_of(config).boxes and ANONYMIZER in stage.inputs
 
 
-def _planned(role: str, part: Part, inputs: Mapping[str, PlannedStage], config: TrialConfig, data: TrialData) -> PlannedStage:
+def _planned(
+    role: str, part: StagePart, inputs: Mapping[str, PlannedStage], config: TrialConfig, data: TrialData
+) -> PlannedStage:
     stage, own = part.stage, _method_config(part, config)
     trained = stage in method_of(config).stages or (own is config and method_of(config).anonymizer is not None)
     values = {field: _semantic(_field(own, field, trained)) for field in stage.fields}
@@ -206,20 +208,20 @@ def _boxes(settings: ObfuscationConfig, stage: Stage, data: TrialData) -> dict[s
     return {"files": files, "every": settings.every, "margin": settings.margin}
 
 
-def _evaluation_parts(config: TrialConfig, data: TrialData) -> dict[str, Part]:
+def _evaluation_parts(config: TrialConfig, data: TrialData) -> dict[str, StagePart]:
     """What evaluates the anonymizer, by role."""
     tests_others = config.data.test_privacy is not None or config.attacker == "raw"
-    parts = [Part(EVALUATE_ACTION), Part(EVALUATE_PRIVACY, reported=not tests_others)]
+    parts = [StagePart(EVALUATE_ACTION), StagePart(EVALUATE_PRIVACY, reported=not tests_others)]
     if tests_others:
-        parts.append(Part(TEST_PRIVACY))
+        parts.append(StagePart(TEST_PRIVACY))
     if config.evaluate_privacy.clips and data.clips_with_attributes.attributes:
-        parts.append(Part(EVALUATE_CLIP_PRIVACY))
+        parts.append(StagePart(EVALUATE_CLIP_PRIVACY))
     roles = {part.stage.name: part for part in parts}
     names = attack_names(config)
     if config.test_deployed or names:
-        roles[RAW_ACTION] = Part(EVALUATE_ACTION, control="raw", reported=False)
+        roles[RAW_ACTION] = StagePart(EVALUATE_ACTION, control="raw", reported=False)
     if config.test_deployed:
-        roles[TEST_DEPLOYED.name] = Part(TEST_DEPLOYED)
+        roles[TEST_DEPLOYED.name] = StagePart(TEST_DEPLOYED)
     if names:
         leakages = [part.stage.name for part in parts if part.reported and part.stage != EVALUATE_ACTION]
         roles |= attack_parts(names, config, data, tuple(leakages))

@@ -51,7 +51,7 @@ Control = Literal["", "raw", "blank"]  # the method of another trial, whose stag
 
 
 @dataclass(frozen=True)
-class Part:
+class StagePart:
     """A stage and the part it plays in a trial; see `trainables.plan.PlannedStage` for the fields."""
 
     stage: Stage

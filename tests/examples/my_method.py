@@ -3,12 +3,12 @@
 import torch
 
 from trainables.execution.loop import run_epochs
-from trainables.methods import METHODS, Method, Options, Weight
+from trainables.methods import METHODS, Method, MethodOptions, Weight
 from trainables.stages import RECONSTRUCT, TRAINING_DATA, VIEW, Stage
 from trainables.store import Outcome
 
 
-class FlatOptions(Options):
+class FlatOptions(MethodOptions):
     pull: Weight = 1.0  # towards the mean colour
 
 

@@ -13,7 +13,7 @@ declare(Metric("motion_kept", "motion kept", "higher", "%", "change from frame t
 def measure(context):
     f_a, raw, kept = context.anonymizer(MINIMAX.name), 0.0, 0.0
     samples = EvaluationClips(context.data.action_evaluation.test, context.config.clip, context.seed("test"))
-    for batch in context.judged(context.loader(samples, 8, shuffle=False)):
+    for batch in context.evaluation_batches(context.loader(samples, 8, shuffle=False)):
         view, anonymized = context.anonymized_view(f_a, batch)
         raw += view.diff(dim=1).abs().sum().item()
         kept += anonymized.diff(dim=1).abs().sum().item()

@@ -24,7 +24,7 @@ Count = Annotated[int, Field(ge=1)]
 CountOrNone = Annotated[int, Field(ge=0)]
 
 
-class Options(Frozen):
+class MethodOptions(Frozen):
     """The settings of a method beyond the fields of TrialConfig, each with a default: `options.NAME` of a trial.
 
     A trial's key holds the values as they were given, so a subclass declares types and limits but converts nothing.
@@ -66,7 +66,7 @@ class Method:
     anonymizer: str | None = None
     fixed: Values = field(default_factory=dict)
     recipe: Values = field(default_factory=dict)
-    options: type[Options] = Options
+    options: type[MethodOptions] = MethodOptions
     boxes: bool = False
     approximate: str = ""
 
@@ -90,7 +90,7 @@ def resolved(config: TrialConfig) -> TrialConfig:
     return with_values(config, {**method.fixed, **{f"options.{name}": value for name, value in options.items()}})
 
 
-def _problem(error: ValidationError, options: type[Options], method: str) -> str:
+def _problem(error: ValidationError, options: type[MethodOptions], method: str) -> str:
     first = error.errors()[0]
     name, kind = str(first["loc"][0]), first["type"]
     if kind == "extra_forbidden":

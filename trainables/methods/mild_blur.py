@@ -1,9 +1,9 @@
 """A blur of the whole frame that looks private and is not: a decoder that has learned to undo it reads on."""
 
-from trainables.methods import METHODS, Method, Options, Weight
+from trainables.methods import METHODS, Method, MethodOptions, Weight
 
 
-class MildBlurOptions(Options):
+class MildBlurOptions(MethodOptions):
     """Shares of the side of a frame."""
 
     kernel: Weight = 0.34

@@ -59,7 +59,7 @@ class Rules:
         return iteration * (1 + self.privacy_steps) + retrained * self.retrain_steps
 
 
-class Ensemble:
+class PrivacyEnsemble:
     """Privacy classifiers of one architecture that differ in where they start, and one optimizer for all.
 
     `weights` of the network are the start of every member but for its head.
@@ -109,7 +109,7 @@ class Supervised:
 
     anonymizer: Anonymizer
     action: ActionClassifier
-    ensemble: Ensemble
+    ensemble: PrivacyEnsemble
     anonymizer_optimizer: Optimizer
     action_optimizer: Optimizer
 
@@ -124,11 +124,11 @@ class Supervised:
 
 
 @dataclass(frozen=True)
-class Sight:
+class PlayersView:
     """What the loss of f_A is computed from: one batch of clips and one of labelled images, as they are and anonymized.
 
-    clips, anonymized: (B, T, C, H, W); labels: (B,); images, hidden: (N, 1, C, H, W); attributes: (N, A). The judges'
-    answers are computed when first asked for: action_logits (B, K), privacy_logits (N, A) of each member.
+    clips, anonymized: (B, T, C, H, W); labels: (B,); images, anonymized_images: (N, 1, C, H, W); attributes: (N, A). The
+    features of f_T and the logits of f_B, (N, A) of each member, are computed when they are first needed.
     """
 
     players: Supervised
@@ -137,7 +137,7 @@ class Sight:
     images: Tensor
     attributes: Tensor
     anonymized: Tensor
-    hidden: Tensor
+    anonymized_images: Tensor
 
     @cached_property
     def action_features(self) -> Tensor:
@@ -149,11 +149,11 @@ class Sight:
 
     @cached_property
     def privacy_logits(self) -> list[Tensor]:
-        return self.players.ensemble.logits(frames_of(self.hidden))
+        return self.players.ensemble.logits(frames_of(self.anonymized_images))
 
 
 # The loss of f_A under the name `loss_anonymizer`, and whatever else is to be seen in the curves.
-AnonymizerLosses = Callable[[Sight], dict[str, Tensor]]
+AnonymizerLosses = Callable[[PlayersView], dict[str, Tensor]]
 
 
 def step_anonymizer(
@@ -164,8 +164,8 @@ def step_anonymizer(
     of_batch = context.config.minimax.judge_statistics == "batch"
     with frozen(players.action, players.ensemble.networks, batch_statistics=of_batch), context.autocast():
         views = context.training_view(clips), context.training_view(images)
-        anonymized, hidden = (context.anonymize(players.anonymizer, view) for view in views)
-        seen = Sight(players, views[0], clips["label"], views[1], images["attributes"], anonymized, hidden)
+        anonymized, anonymized_images = (context.anonymize(players.anonymizer, view) for view in views)
+        seen = PlayersView(players, views[0], clips["label"], views[1], images["attributes"], anonymized, anonymized_images)
         found = losses(seen)
     descend(players.anonymizer_optimizer, found["loss_anonymizer"])
     return found
@@ -189,9 +189,9 @@ def step_privacy(players: Supervised, images: Batch, context: StageContext) -> T
     ensemble.networks.train()
     with frozen(players.anonymizer), context.autocast():
         with torch.no_grad():
-            hidden = frames_of(context.anonymize(players.anonymizer, context.training_view(images)))
-        answers = ensemble.logits(hidden)
-        losses = torch.stack([F.binary_cross_entropy_with_logits(logits, images["attributes"]) for logits in answers])
+            anonymized_images = frames_of(context.anonymize(players.anonymizer, context.training_view(images)))
+        logits_of_members = ensemble.logits(anonymized_images)
+        losses = torch.stack([F.binary_cross_entropy_with_logits(logits, images["attributes"]) for logits in logits_of_members])
     descend(ensemble.optimizer, losses.sum())  # no parameter is shared: each loss reaches its own member only
     return losses.mean()
 
@@ -204,7 +204,7 @@ def prepare(context: StageContext, members: int) -> Supervised:
     return Supervised(
         anonymizer,
         action,
-        Ensemble(context, config.privacy_encoder, attributes, members, settings.learning_rate_privacy),
+        PrivacyEnsemble(context, config.privacy_encoder, attributes, members, settings.learning_rate_privacy),
         context.adam(anonymizer.parameters(), settings.learning_rate_anonymizer),
         context.adam(action.parameters(), settings.learning_rate_action),
     )

@@ -11,7 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainables.attacks import ATTACKS, common
+from tests.support.plugin_files import example
+from trainables.attacks import ATTACKS
+from trainables.attacks.shared import learning
 from trainables.config import ConfigError, Runtime, TrialConfig, with_values
 from trainables.data.trial_data import TrialData
 from trainables.execution.context import StageContext
@@ -165,13 +167,13 @@ def test_an_attack_that_reads_nothing_on_raw_data_is_invalid(config: TrialConfig
 def test_an_attack_that_is_told_the_labels_is_invalid(
     config: TrialConfig, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest: Callable[..., tuple[Tensor, Tensor]] = common.ask
+    honest: Callable[..., tuple[Tensor, Tensor]] = learning.predict
 
     def told(context: StageContext, *arguments: object, **named: object) -> tuple[Tensor, Tensor]:
         answers, labels = honest(context, *arguments, **named)
         return (answers + labels) / 2, labels
 
-    monkeypatch.setattr(common, "ask", told)
+    monkeypatch.setattr(learning, "predict", told)
     record, _ = run(with_values(config, {"attacks.names": "retrained"}), tiny_data, tmp_path)
     assert record.metrics["attack_raw.retrained"] > 0.9
     assert record.metrics["attack_null.retrained"] > 0.9
@@ -212,3 +214,12 @@ def test_a_trial_without_attacks_has_the_key_it_had(tiny_config: TrialConfig, ti
     data = TrialData(tiny_config, tiny_data)
     other = with_values(tiny_config, {"attacks.epochs": 7, "attacks.people": "group"})
     assert plan_trial(other, data).key == plan_trial(tiny_config, data).key
+
+
+def test_the_example_of_an_attack_of_ones_own(config: TrialConfig, tiny_data: Path, tmp_path: Path) -> None:
+    with example("my_attack"):
+        record, outcomes = run(with_values(config, {"attacks.names": "mean_colour"}), tiny_data, tmp_path)
+    assert record.metrics["attack.mean_colour"] == record.metrics["attack_raw.mean_colour"]
+    assert abs(record.metrics["attack_null.mean_colour"]) < 1e-9
+    assert json.loads(outcomes["attacks"].files["attacks/mean_colour.json"])["attacker"] == "mean colour"
+    assert {"attack_mean_colour", "attack_mean_colour.blank", "attacks"} <= record.stage_keys.keys()

@@ -16,7 +16,7 @@ from torch import nn
 
 from tests.trainables.attacks.test_attack_trials import SILENT, SMALL, run
 from trainables.config import TrialConfig, with_values
-from trainables.evaluation import privacy as evaluate_privacy
+from trainables.evaluation.learning import predict
 from trainables.metrics import leakage_of
 
 Row = dict[str, str]
@@ -94,7 +94,11 @@ def test_pa_hmdb51_by_ranges_of_frames(tiny_config: TrialConfig, tiny_data: Path
 def test_answers_that_differ_by_rounding_only_are_ties() -> None:
     labels = torch.tensor([[1.0], [0.0], [0.0], [0.0]])
     nearly = torch.full((4, 1, 1), 0.3) + torch.tensor([1e-7, 0.0, -1e-7, 0.0])[:, None, None]  # a batch of another size
-    context: Any = SimpleNamespace(judged=lambda batches: batches, autocast=contextlib.nullcontext)
+    context: Any = SimpleNamespace(
+        evaluation_batches=lambda batches: batches,
+        autocast=contextlib.nullcontext,
+        anonymized_view=lambda anonymizer, batch, clips: (batch["scores"], batch["scores"]),
+    )
     batches: Any = [{"scores": nearly[:3], "attributes": labels[:3]}, {"scores": nearly[3:], "attributes": labels[3:]}]
-    answers = evaluate_privacy._predict(context, nn.Identity(), lambda batch, training: batch["scores"], batches)
-    assert leakage_of(*answers, ("a",)).leakage == 0.0
+    [predictions], truth = predict(context, nn.Identity(), lambda scores: scores[None], batches)
+    assert leakage_of(predictions.numpy(), truth.numpy(), ("a",)).leakage == 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from trainables.attacks.inversion import Decoder, psnr, ssim
+from trainables.attacks.inversion.training import Decoder, psnr, ssim
 from trainables.models.obfuscation import gaussian_blur
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from trainables.attacks.linkage import contrastive
-from trainables.attacks.pairs import PersonPairs
-from trainables.attacks.people import named_by_label, search_of
+from trainables.attacks.linkage.pairs import PersonPairs
+from trainables.attacks.linkage.people import named_by_label, search_of
+from trainables.attacks.linkage.training import contrastive
 from trainables.config import ClipConfig
 from trainables.data.items import DataError, Video, VideoSplits
 from trainables.losses import nt_xent

@@ -60,7 +60,7 @@ def first_batches(context: StageContext) -> tuple[Batch, Batch]:
     return clips, next(supervised.labelled_images(context, 4).epoch(0))
 
 
-def of_both(seen: supervised.Sight) -> dict[str, Tensor]:
+def of_both(seen: supervised.PlayersView) -> dict[str, Tensor]:
     return {"loss_anonymizer": seen.action_loss + vita.worst_sureness(seen.privacy_logits)}
 
 

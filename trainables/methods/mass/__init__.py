@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainables.methods import METHODS, Count, Method, Options, Weight
+from trainables.methods import METHODS, Count, Method, MethodOptions, Weight
 from trainables.stages import MINIMAX_FIELDS, RECONSTRUCT, TRAINING_DATA, WARM_UP, Stage
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from trainables.store import Outcome
 
 
-class MassOptions(Options):
+class MassOptions(MethodOptions):
     """Bounds on what may be known, and the weights of what exceeds them."""
 
     suppression_bound: Weight = 0.0  # m: nats that may be known of each attribute

@@ -18,7 +18,7 @@ from trainables.execution.context import StageContext
 from trainables.methods.mass import MassOptions
 from trainables.methods.penalty.training import trained_action_classifier
 from trainables.store import Outcome
-from trainables.training.supervised import Rules, Sight, prepare, train
+from trainables.training.supervised import PlayersView, Rules, prepare, train
 
 
 def run(context: StageContext) -> Outcome:
@@ -28,7 +28,7 @@ def run(context: StageContext) -> Outcome:
     entropies = binary_entropy(labels.mean(dim=0))
     reference = trained_action_classifier(context).eval().requires_grad_(False)
 
-    def losses(seen: Sight) -> dict[str, Tensor]:
+    def losses(seen: PlayersView) -> dict[str, Tensor]:
         [logits] = seen.privacy_logits
         known = information(logits, seen.attributes, entropies)
         suppression = over(known - options.suppression_bound, options).sum()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainables.methods import METHODS, Method, Options, Weight
+from trainables.methods import METHODS, Method, MethodOptions, Weight
 from trainables.stages import JUDGED_DATA, Stage
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _SOURCE = "rows Obf- of Tables 1 and 2, after Dave et al., arXiv 2203.15205"
 _SIDE = 112
 
 
-class WeakBlurOptions(Options):
+class WeakBlurOptions(MethodOptions):
     """Shares of the side of a frame."""
 
     kernel: Weight = 13 / _SIDE
@@ -45,7 +45,7 @@ class StrongBlurOptions(WeakBlurOptions):
     kernel: Weight = 21 / _SIDE
 
 
-_OPTIONS = {"blackening": Options, "weak_blur": WeakBlurOptions, "strong_blur": StrongBlurOptions}
+_OPTIONS = {"blackening": MethodOptions, "weak_blur": WeakBlurOptions, "strong_blur": StrongBlurOptions}
 
 for _name, _options in _OPTIONS.items():
     METHODS.register(_name)(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainables.methods import METHODS, Count, Method, Options, Weight
+from trainables.methods import METHODS, Count, Method, MethodOptions, Weight
 from trainables.stages import MINIMAX_FIELDS, RECONSTRUCT, TRAINING_DATA, WARM_UP, Stage
 
 if TYPE_CHECKING:
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from trainables.store import Outcome
 
 
-class STPrivacyOptions(Options):
+class STPrivacyOptions(MethodOptions):
     """How many tubelets are kept, and the weights of the losses of f_A."""
 
     keep: Weight = 0.7  # share of the tubelets kept in every time slice

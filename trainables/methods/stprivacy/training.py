@@ -11,7 +11,7 @@ from trainables.methods.stprivacy import STPrivacyOptions
 from trainables.methods.vita.training import worst_sureness
 from trainables.models.tubelets import Tubelets
 from trainables.store import Outcome
-from trainables.training.supervised import Rules, Sight, prepare, train
+from trainables.training.supervised import PlayersView, Rules, prepare, train
 
 
 def run(context: StageContext) -> Outcome:
@@ -24,7 +24,7 @@ def run(context: StageContext) -> Outcome:
     keep = options.keep
     anonymizer.keep.fill_(keep)  # a buffer: it goes with the trained anonymizer to whoever uses it
 
-    def losses(seen: Sight) -> dict[str, Tensor]:
+    def losses(seen: PlayersView) -> dict[str, Tensor]:
         sureness = worst_sureness(seen.privacy_logits)
         kept = torch.stack(list(anonymizer.kept))  # of the clips and of the images
         too_many_or_few = (kept - keep).square().mean()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainables.methods import METHODS, Method, Options, Weight
+from trainables.methods import METHODS, Method, MethodOptions, Weight
 from trainables.stages import MINIMAX_FIELDS, RECONSTRUCT, TRAINING_DATA, WARM_UP, Stage
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from trainables.store import Outcome
 
 
-class TedspadOptions(Options):
+class TedspadOptions(MethodOptions):
     """The weights of the losses, and the learning rate of f_A."""
 
     action_weight: Weight = 0.7  # of L_T in the loss of f_A

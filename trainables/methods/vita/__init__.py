@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainables.methods import METHODS, Count, CountOrNone, Method, Options, Weight
+from trainables.methods import METHODS, Count, CountOrNone, Method, MethodOptions, Weight
 from trainables.stages import MINIMAX_FIELDS, RECONSTRUCT, TRAINING_DATA, WARM_UP, Stage
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from trainables.store import Outcome
 
 
-class VitaOptions(Options):
+class VitaOptions(MethodOptions):
     """How often the ensemble and f_T learn, and the weight of the ensemble in the loss of f_A."""
 
     ensemble: Count = 4  # M, privacy classifiers

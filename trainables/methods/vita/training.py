@@ -10,7 +10,7 @@ from trainables.execution.context import StageContext
 from trainables.methods.vita import VitaOptions
 from trainables.models.axes import frames_of
 from trainables.store import Outcome
-from trainables.training.supervised import Rules, Sight, prepare, train
+from trainables.training.supervised import PlayersView, Rules, prepare, train
 
 
 def run(context: StageContext) -> Outcome:
@@ -25,9 +25,9 @@ def run(context: StageContext) -> Outcome:
     )
     torch.manual_seed(context.seed("training"))
 
-    def losses(seen: Sight) -> dict[str, Tensor]:
+    def losses(seen: PlayersView) -> dict[str, Tensor]:
         middle = seen.anonymized.shape[1] // 2
-        frames = frames_of(torch.cat([seen.hidden, seen.anonymized[:, middle : middle + 1]]))
+        frames = frames_of(torch.cat([seen.anonymized_images, seen.anonymized[:, middle : middle + 1]]))
         sureness = worst_sureness(seen.players.ensemble.logits(frames))
         return {"loss_anonymizer": seen.action_loss + options.gamma * sureness, "worst_sureness": sureness}
 

@@ -1,4 +1,4 @@
-"""What an attack leaves behind for the judge: its answers to the test items, its effort, and its curve."""
+"""The result of an attack: its predictions for the test items, its effort, and its curve."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ Curve = list[dict[str, float]]
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """The answers of one attack, by one or several `members` of which the strongest counts.
+class AttackResult:
+    """The predictions of one attack, by one or several `members` of which the strongest counts.
 
-    `ids`: names of the N test items. Who reads attributes: `answers` (M, N, A) probabilities, `labels` (N, A). Who looks for
-    people: `answers` (M, N), the expected rank-1 of each, `chances` (N,), and `sureness` (N,), for an order. `effort`: epochs,
+    `ids`: names of the N test items. An attack on attributes has `answers` (M, N, A), the predicted probabilities, and `labels`
+    (N, A). A search for people has `answers` (M, N), the expected rank-1 of each query, `chances` (N,), and `sureness` (N,), by
+    which items are ordered. `effort`: epochs,
     items and parameters. `curve`: leakage of validation items against the effort so far, in `effort_unit`.
     `picture`: (H, W, 3) uint8; `caption` says of what.
     """
@@ -37,7 +38,7 @@ class Evidence:
     caption: str = ""
 
     def state(self) -> dict[str, Any]:
-        """As an artifact of the stage keeps it; `Evidence(**state)` is the inverse."""
+        """As an artifact of the stage keeps it; `AttackResult(**state)` is the inverse."""
         return asdict(self)
 
 

@@ -14,7 +14,7 @@ _NUMBERED_BY_CLASS = ("ucf101", "vp_ucf101")  # the numbers of their groups begi
 
 
 @dataclass(frozen=True)
-class Search:
+class PersonSearch:
     """`same`: which clips of the gallery (G) show the person of which query (Q), `candidates`: which are looked through."""
 
     queries: tuple[Video, ...]
@@ -28,7 +28,7 @@ class Search:
         return np.logical_and((self.same & self.candidates).any(axis=1), (~self.same & self.candidates).any(axis=1))
 
 
-def search_of(splits: VideoSplits, queries: tuple[Video, ...], people: str) -> Search:
+def search_of(splits: VideoSplits, queries: tuple[Video, ...], people: str) -> PersonSearch:
     """People whom the attacker knows from training clips are looked for among those; others among the queries themselves.
 
     Where nobody is seen in two classes of action only clips of the same class are candidates: otherwise the action, which
@@ -44,7 +44,7 @@ def search_of(splits: VideoSplits, queries: tuple[Video, ...], people: str) -> S
     seen = {(number, item.label) for number, item in zip((*asked, *there), (*queries, *gallery), strict=True)}
     if len(seen) == len({number for number, _ in seen}):
         candidates &= _equal([item.label for item in queries], [item.label for item in gallery])
-    return Search(queries, gallery, _equal(asked, there), candidates)
+    return PersonSearch(queries, gallery, _equal(asked, there), candidates)
 
 
 def numbered(items: Sequence[Video], splits: VideoSplits, people: str) -> list[int]:

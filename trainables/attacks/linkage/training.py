@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from trainables.attacks.common import effort, learn, sheet
-from trainables.attacks.evidence import Evidence, curve_of
-from trainables.attacks.pairs import PersonPairs
-from trainables.attacks.people import Search, numbered, search_of
+from trainables.attacks.linkage.pairs import PersonPairs
+from trainables.attacks.linkage.people import PersonSearch, numbered, search_of
+from trainables.attacks.shared.learning import attack_training, contact_sheet, effort
+from trainables.attacks.shared.result import AttackResult, curve_of
 from trainables.config import ClipConfig, NetworkConfig
 from trainables.data.boxes import Boxes
 from trainables.data.items import Video
 from trainables.data.loader import Batch, EvaluationClips
-from trainables.evaluation.privacy import attacked_clip
+from trainables.evaluation.learning import clip_of_frames, learn
 from trainables.execution.context import StageContext, validation_clip
 from trainables.metrics import Retrieval, retrieve
 from trainables.models.axes import frames_of
@@ -34,7 +34,7 @@ _PICTURED = 6
 
 def run(context: StageContext) -> Outcome:
     settings, splits = context.config.attacks, context.data.clips_with_attributes
-    clip = attacked_clip(context.config.clip, settings.frames)
+    clip = clip_of_frames(context.config.clip, settings.frames)
     boxes = context.boxes(_DATA)
     numbers = numbered(splits.train, splits, settings.people)
     people = torch.tensor(numbers, device=context.device)
@@ -52,14 +52,14 @@ def run(context: StageContext) -> Outcome:
         who = people[batch["index"]]
         return {"loss_anonymized": contrastive(anchor, other, who), "loss_raw": contrastive(anchor, raw, who)}
 
-    def judge() -> float | None:
+    def validate() -> dict[str, float]:
         search = search_of(splits, splits.validation, settings.people)
         if not search.asked.any():
-            return None
+            return {}
         found = _look(context, anonymizer, network, search, validation_clip(clip), boxes)
-        return max(above_chance(float(one.hits.mean()), float(one.chances.mean())) for one in found)
+        return {"leakage": max(above_chance(float(one.hits.mean()), float(one.chances.mean())) for one in found)}
 
-    history = learn(context, network, pairs, losses, judge)
+    history = learn(context, network, pairs, losses, validate, attack_training(context))
     search = search_of(splits, splits.test, settings.people)
     found = _look(context, anonymizer, network, search, clip, boxes)
     spent = effort(context, network, len(splits.train))
@@ -89,7 +89,7 @@ def _look(
     context: StageContext,
     anonymizer: Anonymizer,
     network: PrivacyEncoder,
-    search: Search,
+    search: PersonSearch,
     clip: ClipConfig,
     boxes: Boxes | None,
 ) -> tuple[Retrieval, Retrieval]:
@@ -117,9 +117,9 @@ def _embeddings(
     loader = context.loader(EvaluationClips(items, clip, context.seed("test"), boxes=boxes), videos, shuffle=False)
     found: tuple[list[Tensor], list[Tensor]] = ([], [])
     for batch in context.evaluation_batches(loader):
-        view, hidden = context.anonymized_view(anonymizer, batch)
+        view, anonymized = context.anonymized_view(anonymizer, batch)
         with context.autocast():
-            both = embed(network, torch.cat([hidden, view])).chunk(2)
+            both = embed(network, torch.cat([anonymized, view])).chunk(2)
         for rows, part in zip(found, both, strict=True):
             rows.append(part.double().cpu())
     return torch.cat(found[0]).numpy(), torch.cat(found[1]).numpy()
@@ -128,13 +128,13 @@ def _embeddings(
 def _evidence(
     context: StageContext,
     anonymizer: Anonymizer,
-    search: Search,
+    search: PersonSearch,
     found: tuple[Retrieval, Retrieval],
     clip: ClipConfig,
     boxes: Boxes | None,
     spent: dict[str, float],
     history: list[dict[str, float]],
-) -> Evidence:
+) -> AttackResult:
     names = ("anonymized", "ordinary")
     strongest = max((0, 1), key=lambda number: found[number].hits.mean())
     best = found[strongest]
@@ -147,7 +147,7 @@ def _evidence(
     for name, one in zip(names, found, strict=True):
         others |= {f"rank1_{name}": float(one.hits.mean()), f"map_{name}": one.mean_ap, f"eer_{name}": one.eer}
     left = len(search.queries) - len(queries)
-    return Evidence(
+    return AttackResult(
         ids=[item.name for item in queries],
         members=[f"among {name} clips" for name in names],
         answers=torch.from_numpy(np.stack([one.hits for one in found])),
@@ -157,7 +157,7 @@ def _evidence(
         curve=curve_of(history),
         others=others,
         notes=[f"{left} test clips have nobody to be found or nobody to be confused with, and are left out"] if left else [],
-        picture=sheet([*shown, matches[1 - strongest]]),
+        picture=contact_sheet([*shown, matches[1 - strongest]]),
         caption=f"raw, anonymized, and the {names[strongest]} clip found for it; the surest first",
     )
 
@@ -170,5 +170,5 @@ def _middle_frames(
     one = validation_clip(clip).model_copy(update={"frames": 1})
     samples = EvaluationClips(tuple(items), one, context.seed("test"), boxes=boxes)
     batch = next(context.evaluation_batches(context.loader(samples, len(items), shuffle=False)))
-    view, hidden = context.anonymized_view(anonymizer, batch)
-    return view[:, 0], hidden[:, 0]
+    view, anonymized = context.anonymized_view(anonymizer, batch)
+    return view[:, 0], anonymized[:, 0]

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from trainables.attacks.common import attribute_loss, ensemble_of, member_names, read_attributes, target_of
+from trainables.attacks.shared.learning import attack_attributes, attacked_data, frame_classifiers, member_names
 from trainables.data.loader import Batch
+from trainables.evaluation.learning import attribute_loss
 from trainables.execution.context import StageContext
 from trainables.store import Outcome
 
 
 def run(context: StageContext) -> Outcome:
-    target, names = target_of(context), member_names(context)
+    data, names = attacked_data(context), member_names(context)
     anonymizer = context.anonymizer("anonymizer")
-    ensemble = ensemble_of(context, target)
+    networks = frame_classifiers(context, data)
 
     def losses(batch: Batch) -> dict[str, Tensor]:
-        _, hidden = context.anonymized_view(anonymizer, batch, training=True)
-        logits = ensemble(hidden)
+        _, anonymized = context.anonymized_view(anonymizer, batch, training=True)
+        logits = networks(anonymized)
         return {
             f"loss_{number}_{name}": attribute_loss(member, batch["attributes"])
             for number, (name, member) in enumerate(zip(names, logits, strict=True))
         }
 
-    evidence, history = read_attributes(context, target, anonymizer, ensemble, losses, ensemble, names)
-    return Outcome({}, history, {"evidence": evidence.state(), "network": ensemble.state_dict()})
+    result, history = attack_attributes(context, data, anonymizer, networks, losses, networks, names)
+    return Outcome({}, history, {"evidence": result.state(), "network": networks.state_dict()})

@@ -9,9 +9,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from trainables.attacks.common import Target, attribute_evidence, leakage, target_of
-from trainables.attacks.evidence import Curve
+from trainables.attacks.shared.learning import attacked_data, attribute_result, strongest_leakage
+from trainables.attacks.shared.result import Curve
 from trainables.data.loader import EvaluationClips, Loader, Stills
+from trainables.evaluation.learning import LabelledData
 from trainables.execution.context import StageContext, validation_clip
 from trainables.metrics import DIGITS
 from trainables.models.action import ActionClassifier, build_action_classifier
@@ -24,35 +25,35 @@ _FLAT = 1e-4  # features of a smaller deviation are rounding of one and the same
 
 def run(context: StageContext) -> Outcome:
     """The action classifier is the trial's own f_T'; an image is shown to it as a clip in which nothing moves."""
-    config, target = context.config, target_of(context, whole_clips=True)
+    config, data = context.config, attacked_data(context, whole_clips=True)
     state = context.inputs[EVALUATE_ACTION.name].state["classifier"]
     network = config.evaluate_action.classifier.model_copy(update={"weights": None})
     classes = len(context.data.action_evaluation.classes)
     classifier = context.placed(build_action_classifier(network, classes, config.clip)).eval()
     classifier.load_state_dict(state)
-    train, test = (_features(context, classifier, loader, clips) for loader, clips in _loaders(context, target))
+    train, test = (_features(context, classifier, loader, clips) for loader, clips in _loaders(context, data))
     order = np.random.default_rng(context.seed("order")).permutation(len(train[0]))
     curve: Curve = []
     for share in _SHARES:
         some = order[: max(1, round(share * len(order)))]
-        answers = _fit(train[0][some], train[1][some], test[0])
-        found = leakage(answers[None], test[1])
+        predictions = _fit(train[0][some], train[1][some], test[0])
+        found = strongest_leakage(predictions[None], test[1])
         if found is not None:
             curve.append({"effort": float(len(some)), "leakage": found})
     parameters = (train[0].shape[1] + 1) * train[1].shape[1]
     spent = {"epochs": 0.0, "items": float(len(train[0])), "parameters": float(parameters)}
-    evidence = attribute_evidence(target, ["linear"], (answers[None], test[1]), spent, []).state()
-    return Outcome({}, [], {"evidence": {**evidence, "curve": curve, "effort_unit": "training items"}})
+    result = attribute_result(data, ["linear"], (predictions[None], test[1]), spent, []).state()
+    return Outcome({}, [], {"evidence": {**result, "curve": curve, "effort_unit": "training items"}})
 
 
-def _loaders(context: StageContext, target: Target) -> list[tuple[Loader, int]]:
+def _loaders(context: StageContext, data: LabelledData) -> list[tuple[Loader, int]]:
     """Training and test items as they are tested, without augmentation, and how many clips each has."""
-    samples = target.train.samples
+    samples = data.train.samples
     if isinstance(samples, Stills):
         plain: Stills | EvaluationClips = Stills(samples.items, samples.clip, samples.seed, boxes=samples.boxes)
     else:
         plain = EvaluationClips(samples.items, validation_clip(samples.clip), samples.seed, boxes=samples.boxes)
-    return [(context.loader(plain, target.test.batch_size, shuffle=False), 1), (target.test, target.clips)]
+    return [(context.loader(plain, data.test.batch_size, shuffle=False), 1), (data.test, data.clips)]
 
 
 @torch.no_grad()
@@ -61,11 +62,11 @@ def _features(context: StageContext, classifier: ActionClassifier, loader: Loade
     anonymizer = context.anonymizer("anonymizer")
     features, labels = [], []
     for batch in context.evaluation_batches(loader):
-        _, hidden = context.anonymized_view(anonymizer, batch, clips=clips)
-        if hidden.shape[1] == 1:
-            hidden = hidden.expand(-1, context.config.clip.frames, -1, -1, -1)
+        _, anonymized = context.anonymized_view(anonymizer, batch, clips=clips)
+        if anonymized.shape[1] == 1:
+            anonymized = anonymized.expand(-1, context.config.clip.frames, -1, -1, -1)
         with context.autocast():
-            found = classifier.features(hidden)
+            found = classifier.features(anonymized)
         features.append(found.float().unflatten(0, (-1, clips)).mean(dim=1).double().cpu())
         labels.append(batch["attributes"].double().cpu())
     return torch.cat(features), torch.cat(labels)

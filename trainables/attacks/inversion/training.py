@@ -8,8 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.attacks import ATTACKS
-from trainables.attacks.common import ensemble_of, member_names, read_attributes, sheet, spread, target_of
+from trainables.attacks.retrained import RETRAINED
+from trainables.attacks.shared.learning import (
+    attack_attributes,
+    attacked_data,
+    contact_sheet,
+    evenly,
+    frame_classifiers,
+    member_names,
+)
 from trainables.data.loader import Batch, Loader
 from trainables.execution.context import StageContext
 from trainables.models.axes import clips_of, frames_of
@@ -48,27 +55,27 @@ class Decoder(nn.Module):
 
 def run(context: StageContext) -> Outcome:
     """The restored frames are read by the classifiers that were trained on raw ones."""
-    target = target_of(context)
+    data = attacked_data(context)
     anonymizer = context.anonymizer("anonymizer")
-    trained = context.inputs[part_name(ATTACKS["retrained"].stage.name, "raw")].state
-    readers = ensemble_of(context, target, trained["network"]).eval().requires_grad_(False)
+    trained = context.inputs[part_name(RETRAINED.name, "raw")].state
+    readers = frame_classifiers(context, data, trained["network"]).eval().requires_grad_(False)
     torch.manual_seed(context.seed("decoder"))
     decoder = context.placed(Decoder(context.config.attacks.decoder_width))
 
-    def restore(hidden: Tensor) -> Tensor:
-        return clips_of(decoder(frames_of(hidden)), batch=hidden.shape[0])
+    def restore(anonymized: Tensor) -> Tensor:
+        return clips_of(decoder(frames_of(anonymized)), batch=anonymized.shape[0])
 
     def losses(batch: Batch) -> dict[str, Tensor]:
-        view, hidden = context.anonymized_view(anonymizer, batch, training=True)
-        return {"loss": F.mse_loss(restore(hidden), view)}
+        view, anonymized = context.anonymized_view(anonymizer, batch, training=True)
+        return {"loss": F.mse_loss(restore(anonymized), view)}
 
-    def read(hidden: Tensor) -> Tensor:
-        return readers(restore(hidden).clamp(0.0, 1.0))
+    def read(anonymized: Tensor) -> Tensor:
+        return readers(restore(anonymized).clamp(0.0, 1.0))
 
-    evidence, history = read_attributes(context, target, anonymizer, decoder, losses, read, member_names(context))
-    others, picture = _likeness(context, anonymizer, restore, target.test)
+    result, history = attack_attributes(context, data, anonymizer, decoder, losses, read, member_names(context))
+    others, picture = _likeness(context, anonymizer, restore, data.test)
     shown = {"others": others, "picture": picture, "caption": "raw, anonymized, restored"}
-    return Outcome({}, history, {"evidence": {**evidence.state(), **shown}})
+    return Outcome({}, history, {"evidence": {**result.state(), **shown}})
 
 
 @torch.no_grad()
@@ -79,17 +86,17 @@ def _likeness(
     found: dict[str, list[Tensor]] = {"psnr": [], "ssim": [], "psnr_anonymized": [], "ssim_anonymized": []}
     rows: list[Tensor] = []
     for batch in context.evaluation_batches(loader):
-        view, hidden = context.anonymized_view(anonymizer, batch)
+        view, anonymized = context.anonymized_view(anonymizer, batch)
         with context.autocast():
-            restored = restore(hidden)
-        frames = [frames_of(clips.float().clamp(0.0, 1.0)) for clips in (view, hidden, restored)]
+            restored = restore(anonymized)
+        frames = [frames_of(clips.float().clamp(0.0, 1.0)) for clips in (view, anonymized, restored)]
         for name, other in (("", frames[2]), ("_anonymized", frames[1])):
             found["psnr" + name].append(psnr(frames[0], other).cpu())
             found["ssim" + name].append(ssim(frames[0], other).cpu())
         if not rows:
-            chosen = spread(len(frames[0]), _PICTURED)
+            chosen = evenly(len(frames[0]), _PICTURED)
             rows = [row[chosen] for row in frames]
-    return {name: float(torch.cat(values).mean()) for name, values in found.items()}, sheet(rows)
+    return {name: float(torch.cat(values).mean()) for name, values in found.items()}, contact_sheet(rows)
 
 
 def psnr(first: Tensor, second: Tensor) -> Tensor:

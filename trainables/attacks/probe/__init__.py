@@ -1,0 +1,31 @@
+"""Whoever gets the features of the deployed action classifier, and not the video, fits linear classifiers on them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trainables.attacks import ATTACKS, Attack, attack_stage
+from trainables.stages import EVALUATE_ACTION, TEST_VIEW
+
+if TYPE_CHECKING:
+    from trainables.execution.context import StageContext
+    from trainables.store import Outcome
+
+
+def _run(context: StageContext) -> Outcome:
+    from trainables.attacks.probe.training import run
+
+    return run(context)
+
+
+_FIELDS = (*TEST_VIEW, "anonymizer", "evaluate_action")
+
+ATTACKS.register("probe")(
+    Attack(
+        "What the action classifier passes on",
+        "Who gets not the video but only what the action classifier computes from it: what can be read of a person?",
+        "inference",
+        "mean average precision over the private attributes of a linear classifier of the features of f_T'",
+        attack_stage("probe", _run, _FIELDS, (EVALUATE_ACTION.name,), trains=False),
+    )
+)

@@ -1,0 +1,134 @@
+"""The data, the training and the prediction of attackers of private attributes; see `trainables.evaluation.learning`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainables.attacks.shared.result import AttackResult, curve_of
+from trainables.config import ConfigError, NetworkConfig
+from trainables.data.loader import Batch
+from trainables.evaluation.learning import Cosine, LabelledData, Training, labelled_data, learn, predict
+from trainables.execution.context import StageContext
+from trainables.metrics import leakage_of
+from trainables.models.axes import frames_of
+from trainables.models.base import Anonymizer
+from trainables.models.privacy import PRIVACY_BACKBONES, build_privacy_classifier
+
+
+def attacked_data(context: StageContext, whole_clips: bool = False) -> LabelledData:
+    """The action clips where they carry labels, `attacks.frames` frames of each, or with `whole_clips` as the action classifier
+    sees them; otherwise the images of the privacy set.
+    """
+    settings = context.config.attacks
+    return labelled_data(context, context.data.attacked, settings.batch_size, None if whole_clips else settings.frames)
+
+
+def attack_training(context: StageContext) -> Training:
+    """The effort that all attackers spend: the learning rate falls to zero, and the last epoch counts."""
+    settings = context.config.attacks
+    return Training(settings.epochs, settings.learning_rate, lambda optimizer: Cosine(optimizer, settings.epochs))
+
+
+def attack_attributes(
+    context: StageContext,
+    data: LabelledData,
+    anonymizer: Anonymizer,
+    network: nn.Module,
+    losses: Callable[[Batch], Mapping[str, Tensor]],
+    logits: Callable[[Tensor], Tensor],
+    members: Sequence[str],
+) -> tuple[AttackResult, list[dict[str, float]]]:
+    """Trains `network`, then predicts the attributes of the test items; with the history of the training.
+
+    logits: anonymized (B, T, C, H, W) -> (M, B, T, A) of the `members`.
+    """
+
+    def validate() -> dict[str, float]:
+        found = strongest_leakage(*predict(context, anonymizer, logits, data.validation))
+        return {} if found is None else {"leakage": found}
+
+    training = attack_training(context)
+    history = learn(context, network, data.train, losses, validate, training)
+    network.eval()
+    predicted = predict(context, anonymizer, logits, data.test, clips=data.clips)
+    return attribute_result(data, members, predicted, effort(context, network, len(data.train.samples)), history), history
+
+
+class FrameClassifiers(nn.Module):
+    """Classifiers of single frames, of several architectures; all of them learn from a batch that was anonymized once."""
+
+    def __init__(self, names: Sequence[str], attributes: int) -> None:
+        super().__init__()
+        for name in names:
+            if name not in PRIVACY_BACKBONES:
+                raise ConfigError(f"attacks.ensemble: no network {name!r}; there are {', '.join(PRIVACY_BACKBONES)}")
+        self.members = nn.ModuleList(build_privacy_classifier(NetworkConfig(name=name), attributes) for name in names)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """(B, T, C, H, W) -> logits (M, B, T, A), frame by frame."""
+        frames = frames_of(clips)
+        return torch.stack([member(frames) for member in self.members]).unflatten(1, clips.shape[:2])
+
+
+def member_names(context: StageContext) -> list[str]:
+    return list(context.config.attacks.ensemble)
+
+
+def frame_classifiers(context: StageContext, data: LabelledData, state: Mapping[str, Tensor] | None = None) -> FrameClassifiers:
+    """The classifiers of `attacks.ensemble`, untrained or with the state that another stage has left."""
+    torch.manual_seed(context.seed("weights"))
+    networks = context.placed(FrameClassifiers(member_names(context), len(data.attributes)))
+    if state is not None:
+        networks.load_state_dict(state)
+    return networks
+
+
+def strongest_leakage(predictions: Tensor, labels: Tensor) -> float | None:
+    """The largest leakage among the members of (M, N, A); None where no attribute has both values."""
+    names = tuple(str(number) for number in range(labels.shape[1]))
+    try:
+        return max(leakage_of(member, labels.numpy(), names).leakage for member in predictions.numpy())
+    except ValueError:
+        return None
+
+
+def effort(context: StageContext, network: nn.Module, items: int) -> dict[str, float]:
+    """The epochs, which are equal for all attackers that learn, the training items, and the parameters."""
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return {"epochs": float(context.config.attacks.epochs), "items": float(items), "parameters": float(parameters)}
+
+
+def attribute_result(
+    data: LabelledData,
+    members: Sequence[str],
+    predicted: tuple[Tensor, Tensor],
+    spent: dict[str, float],
+    history: Sequence[dict[str, float]],
+) -> AttackResult:
+    predictions, labels = predicted
+    return AttackResult(
+        ids=data.ids,
+        members=list(members),
+        answers=predictions,
+        labels=labels,
+        attributes=list(data.attributes),
+        effort=spent,
+        curve=curve_of(history),
+    )
+
+
+def contact_sheet(rows: Sequence[Tensor], side: int = 96) -> Tensor:
+    """Rows of frames (N, C, H, W) in [0, 1], each under the one before -> (H', W', 3) uint8, a frame about `side` wide."""
+    frames = torch.stack([row.clamp(0.0, 1.0) for row in rows]).float().cpu()  # (R, N, C, H, W)
+    factor = max(1, side // frames.shape[-1])
+    pixels = frames.repeat_interleave(factor, dim=-1).repeat_interleave(factor, dim=-2).permute(0, 3, 1, 4, 2)
+    return (pixels.flatten(2, 3).flatten(0, 1) * 255).round().byte()
+
+
+def evenly(count: int, wanted: int) -> list[int]:
+    """`wanted` numbers below `count`, or as many as there are, evenly apart."""
+    return np.linspace(0, count - 1, min(count, wanted)).round().astype(int).tolist()
