@@ -146,7 +146,9 @@ def compare(first: ItemMetric, second: ItemMetric) -> Comparison:
     where = {name: place for place, name in enumerate(second.items)}
     pairs = [(here, where[name]) for here, name in enumerate(first.items) if name in where]
     if not pairs:
-        raise ValueError(f"no test item in common: one was asked {first.items[0]} and so on, the other {second.items[0]}")
+        raise ValueError(
+            f"no test item in common: one was tested on {first.items[0]} and so on, the other on {second.items[0]}"
+        )
     ours, theirs = np.array(pairs).T
     groups = tuple(first.groups[place] for place in ours)
     both = [_restricted(first, ours, groups), _restricted(second, theirs, groups)]

@@ -1,4 +1,4 @@
-"""Two trials on the same test items: by how much they differ, how sure that is, and what number of seeds it would take."""
+"""Two trials on the same test items: their difference with its interval, and the seeds it would take to find it."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from analysis.deploy.select import row_of
 from analysis.read import attacks
 from analysis.read.store import AnalysisError, open_store
 from analysis.read.study import RecordedStudy
+from analysis.text import interval, mean, reason, words
 from trainables import statistics
 from trainables.schema import ARTIFACT_ANSWERS, ATTACK, FINAL_METRICS
 from trainables.statistics import FEW_GROUPS, Comparison, ItemMetric, WeightedMetric, compare, estimate
 
 Record = Mapping[str, Any]
 _ACTION, _DEPLOYED, _CLIPS = ("evaluate_action",), ("test_deployed",), ("evaluate_clip_privacy",)
-_IMAGES = ("test_privacy", "evaluate_privacy")  # where there is the first, it is the judge
+_IMAGES = ("test_privacy", "evaluate_privacy")  # the first is there where an attacker trained elsewhere was tested
 
 
 def _accuracy(k: int, record: Record) -> WeightedMetric:
@@ -37,7 +37,7 @@ def _attributes(figure: Callable[..., WeightedMetric], record: Record) -> Weight
     return figure(np.asarray(record["probabilities"], dtype=float), np.asarray(record["labels"], dtype=float))
 
 
-# Metric -> the judges whose answers make it up, the first that is there, and how.
+# Metric -> the stages whose predictions it is computed from (the first that the trial has), and how.
 _FIGURES: dict[str, tuple[tuple[str, ...], Callable[[Record], WeightedMetric]]] = {
     "top1": (_ACTION, partial(_accuracy, 1)),
     "top5": (_ACTION, partial(_accuracy, 5)),
@@ -47,14 +47,14 @@ _FIGURES: dict[str, tuple[tuple[str, ...], Callable[[Record], WeightedMetric]]] 
     "clip_leakage": (_CLIPS, partial(_attributes, statistics.leakage)),
     "clip_cmap": (_CLIPS, partial(_attributes, statistics.cmap)),
 }
-_SHOWN = ("top1", "leakage", "clip_leakage", attacks.WORST)  # where --metric is not given, with all attacks
+_SHOWN = ("top1", "leakage", "clip_leakage", attacks.WORST)  # and all attacks, where no metric is named
 
 
 @dataclass(frozen=True)
 class Compared:
     """One metric of two trials: over the test items of the two, and over the seeds that their settings have in common.
 
-    `by_items` is None, and `lacking` says why, where an answer was not kept. `by_seed`: seed -> first setting minus second.
+    `by_items` is None, and `lacking` says why, where predictions were not kept. `by_seed`: first setting minus second.
     """
 
     metric: str
@@ -64,26 +64,26 @@ class Compared:
 
 
 def read_item_metrics(client: MlflowClient, run_id: str, folder: str | Path) -> dict[str, ItemMetric]:
-    """Metric -> what its judge answered, for every metric of a trial whose answers were kept, attacks included."""
+    """Every metric of a trial whose predictions were kept, attacks included, by name; files come into `folder`."""
     found: dict[str, ItemMetric] = {}
     there = {item.path for item in client.list_artifacts(run_id)}
     path = Path(client.download_artifacts(run_id, ARTIFACT_ANSWERS, str(folder))) if ARTIFACT_ANSWERS in there else None
     records = {} if path is None else {file.stem: _record(file) for file in sorted(path.glob("*.json"))}
-    for metric, (judges, figure) in _FIGURES.items():
-        record = next((records[judge] for judge in judges if judge in records), None)
+    for metric, (stages, figure) in _FIGURES.items():
+        record = next((records[stage] for stage in stages if stage in records), None)
         if record is not None:
             found[metric] = ItemMetric(tuple(record["items"]), tuple(record["groups"]), figure(record))
     made = attacks.read_attacks(client, run_id, folder)
     sources = {
         item: group for record in records.values() for item, group in zip(record["items"], record["groups"], strict=True)
     }
-    found |= {ATTACK + attack.name: answers for attack in made if (answers := attacks.item_metric(attack, sources)) is not None}
+    found |= {ATTACK + attack.name: each for attack in made if (each := attacks.item_metric(attack, sources)) is not None}
     worst = attacks.strongest_attacker(made, [found[metric] for metric in attacks.EVALUATORS if metric in found], sources)
     return found | ({} if worst is None else {attacks.WORST: worst})
 
 
 def compare_trials(study: RecordedStudy, first: str, second: str, metrics: Sequence[str] = ()) -> list[Compared]:
-    """Compares two trials of a study, given by their run ids, in `metrics`, or in what both have answers of.
+    """Compares two trials of a study, given by their run ids, in `metrics`, or in those both have predictions for.
 
     Raises AnalysisError for a trial that is not there, a metric nobody has, and trials tested on other items.
     """
@@ -91,13 +91,13 @@ def compare_trials(study: RecordedStudy, first: str, second: str, metrics: Seque
     if chosen[0].name == chosen[1].name:
         raise AnalysisError(f"--trial {chosen[0].name}: given twice; give two trials")
     with open_store(study.tracking_uri) as client:
-        answers = [_answers(client, str(trial.name)) for trial in chosen]
-    either = [name for name in dict.fromkeys((*_SHOWN, *sorted({*answers[0], *answers[1]}))) if _known(study, name)]
+        known = [_item_metrics(client, str(trial.name)) for trial in chosen]
+    either = [name for name in dict.fromkeys((*_SHOWN, *sorted({*known[0], *known[1]}))) if _known(study, name)]
     shown = [name for name in either if name in _SHOWN or name.startswith(ATTACK)]
     for name in metrics:
         if not _known(study, name):
             raise AnalysisError(f"--metric {name}: no trial of {study.name} has it; there are: {', '.join(either)}")
-    return [_compared(study, chosen, answers, name) for name in metrics or shown]
+    return [_compared(study, chosen, known, name) for name in metrics or shown]
 
 
 def trial_of(study: RecordedStudy, name: str, option: str = "--trial") -> pd.Series:
@@ -106,11 +106,11 @@ def trial_of(study: RecordedStudy, name: str, option: str = "--trial") -> pd.Ser
     if len(found) != 1:
         what = "several trials begin so" if found else "no finished trial has that run id"
         raise AnalysisError(f"{option} {name}: {what} in {study.name}; trials.csv of a report and `select` name them")
-    return row_of(study.trials, found[0])
+    return study.trials.loc[found[0]]
 
 
 def text(study: RecordedStudy, first: str, second: str, compared: Sequence[Compared]) -> str:
-    """The comparison as a reader wants it."""
+    """The comparison as text for a terminal."""
     a, b = trial_of(study, first), trial_of(study, second)
     lines = [f"{study.name}", f"  A  {a['name']}  run {a.name}", f"  B  {b['name']}  run {b.name}"]
     for trial, letter in ((a, "A"), (b, "B")):
@@ -133,13 +133,12 @@ def text(study: RecordedStudy, first: str, second: str, compared: Sequence[Compa
     return "\n".join(lines)
 
 
-def _answers(client: MlflowClient, run_id: str) -> dict[str, ItemMetric]:
+def _item_metrics(client: MlflowClient, run_id: str) -> dict[str, ItemMetric]:
     with tempfile.TemporaryDirectory() as folder:
         try:
             return read_item_metrics(client, run_id, folder)
         except (MlflowException, OSError, KeyError, TypeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise AnalysisError(f"answers of run {run_id} cannot be read: {reason}") from None
+            raise AnalysisError(f"predictions of run {run_id} cannot be read: {reason(error)}") from None
 
 
 def _record(path: Path) -> Record:
@@ -155,17 +154,17 @@ def _known(study: RecordedStudy, metric: str) -> bool:
 
 
 def _compared(
-    study: RecordedStudy, trials: Sequence[pd.Series], answers: Sequence[Mapping[str, ItemMetric]], metric: str
+    study: RecordedStudy, trials: Sequence[pd.Series], known: Sequence[Mapping[str, ItemMetric]], metric: str
 ) -> Compared:
-    lacking = [str(trial["name"]) for trial, kept in zip(trials, answers, strict=True) if metric not in kept]
+    lacking = [str(trial["name"]) for trial, kept in zip(trials, known, strict=True) if metric not in kept]
     items = None
     if not lacking:
         try:
-            items = compare(answers[0][metric], answers[1][metric])
+            items = compare(known[0][metric], known[1][metric])
         except ValueError as error:
             lacking = [str(error)]
     else:
-        lacking = [f"no answers by item were kept of it in {' and '.join(lacking)}"]
+        lacking = [f"no predictions by item were kept of it in {' and '.join(lacking)}"]
     seeds = [study.trials[study.trials["setting"] == trial["setting"]].set_index("seed")[metric].dropna() for trial in trials]
     common = seeds[0].index.dropna().intersection(seeds[1].index.dropna())
     differences = seeds[0][common] - seeds[1][common]
@@ -174,7 +173,7 @@ def _compared(
 
 def _lines(each: Compared, same_setting: bool) -> list[str]:
     metric = FINAL_METRICS.get(each.metric)
-    label = metric.label if metric else f"leakage, attack {each.metric.removeprefix(ATTACK).replace('_', ' ')}"
+    label = metric.label if metric else f"leakage, attack {words(each.metric.removeprefix(ATTACK))}"
     percent = metric.percent if metric else True
     found = each.by_items
     lines = [f"{label}{' %' if percent else ''}"]
@@ -183,13 +182,13 @@ def _lines(each: Compared, same_setting: bool) -> list[str]:
     else:
         asked = f"{found.first.items} items in {found.first.groups} groups"
         lines += [
-            f"  A            {found.first.text(percent)}",
-            f"  B            {found.second.text(percent)}",
-            f"  A - B        {found.difference.text(percent, signed=True)}",
+            f"  A            {interval(found.first, share=percent)}",
+            f"  B            {interval(found.second, share=percent)}",
+            f"  A - B        {interval(found.difference, share=percent, signed=True)}",
             f"  how sure     {_sure(found, metric.better if metric else 'lower')} ({asked})",
         ]
         if found.left_out:
-            lines.append(f"               {found.left_out} items that only one of them was asked are left out")
+            lines.append(f"               {found.left_out} items that only one of them predicted are left out")
         if found.first.groups < FEW_GROUPS:
             lines.append(f"               only {found.first.groups} groups: such intervals are too narrow")
     if not same_setting:
@@ -212,7 +211,7 @@ def _over_seeds(by_seed: Mapping[int, float], percent: bool) -> str:
     if not by_seed:
         return "the two settings have no seed in common: run both with the same seeds"
     value = estimate(by_seed.values())
-    said = value.text(percent, signed=True, digits=1 if percent else 3).removesuffix(" (n = 1)")
+    said = mean(value, share=percent, digits=1 if percent else 3, signed=True, count=False)
     seeds = ", ".join(map(str, by_seed))
     if value.n == 1:
         return f"A - B {said} (n = 1, seed {seeds}): how training varies is not known; run at least three seeds"

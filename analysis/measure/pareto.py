@@ -1,4 +1,4 @@
-"""Which points of a privacy-utility plane no other point beats, how much they cover, and how far seeds agree in that."""
+"""Pareto fronts of a privacy-utility plane: non-dominated points, hypervolume, knee, and how far seeds agree on them."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ MOST_DRAWS = 2000  # where there are more ways than this to draw the seeds, RESA
 
 
 def non_dominated(points: ArrayLike, directions: Directions = PRIVACY_UTILITY) -> NDArray[np.bool_]:
-    """Mask of the points (n, 2) that no other point beats: as good in both coordinates, better in one.
+    """Mask of the points (n, 2) that no other point dominates, which is as good in both coordinates and better in one.
 
-    Equal points stand or fall together. A point with a NaN is never in the set and beats nothing.
+    Equal points are in the set together or not at all. A point with a NaN is never in the set and dominates nothing.
     """
     plane, known = _plane(points)
     mask = np.zeros(len(plane), dtype=bool)
@@ -66,9 +66,9 @@ def covered(
 
 
 def step_line(points: ArrayLike, directions: Directions = PRIVACY_UTILITY) -> NDArray[np.float64]:
-    """The front as (m, 2) corners of a line with right angles: what can be had at each x without a mixture of settings.
+    """The front as (m, 2) corners of a step line: the best y that a single setting reaches at each x.
 
-    Between two settings of the front the worse y holds until the x of the next is paid for. Empty for no points.
+    Between two settings of the front the worse y holds until the x of the next is reached. Empty for no points.
     """
     plane, _ = _plane(points)
     front = np.unique(plane[non_dominated(plane, directions)], axis=0)
@@ -81,7 +81,7 @@ def step_line(points: ArrayLike, directions: Directions = PRIVACY_UTILITY) -> ND
 
 
 def knee(points: ArrayLike, directions: Directions = PRIVACY_UTILITY) -> int | None:
-    """Row of the points (n, 2) where the front bends most: giving up a little more in one coordinate buys least in the other.
+    """Row of the points (n, 2) at the knee of the front, beyond which a gain in one coordinate costs most in the other.
 
     The point of the front furthest beyond the line through its two ends, each coordinate scaled to the front's own range
     (Das, On characterizing the "knee" of the Pareto curve, Structural Optimization 18, 1999), so the units do not matter.
@@ -159,7 +159,7 @@ def without_gaps(trials: pd.DataFrame, metrics: Sequence[str], least: int = 3) -
 
 
 def dominated_share(trials: pd.DataFrame, metrics: tuple[str, str], directions: Directions = PRIVACY_UTILITY) -> pd.Series:
-    """How sure it is that a setting is dominated: the share of bootstrap resamples in which another setting beats it.
+    """The share of bootstrap resamples in which another setting dominates a setting, by setting.
 
     What is resampled are the seeds (Efron's bootstrap): as many as there are, with replacement, the same draw for every
     setting, because trials of one seed share data order, initial weights and often whole stages. In each resample every
@@ -209,7 +209,7 @@ def _means(table: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[
 
 
 def _resamples(n: int) -> Iterator[tuple[NDArray[np.float64], float]]:
-    """How often each of n seeds is drawn when n are drawn with replacement, and with what probability."""
+    """Yields how often each of n seeds is drawn when n are drawn with replacement, and the probability of that draw."""
     if math.comb(2 * n - 1, n) > MOST_DRAWS:
         for weights in draws(range(n)):
             yield weights.astype(float), 1 / RESAMPLES

@@ -1,4 +1,4 @@
-"""The two metrics that a privacy-utility front is drawn in, and the fixed corner its area is measured from."""
+"""The plane of a privacy-utility front: its two metrics, and the reference corner of its hypervolume."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ UNBOUNDED = ("seconds",)  # every other metric with a direction is a share
 
 @dataclass(frozen=True)
 class Plane:
-    """Privacy across, utility up: any two different final metrics that have a direction; AnalysisError otherwise."""
+    """Privacy on x, utility on y: two different final metrics that have a direction. Raises AnalysisError for others."""
 
     utility: str = "top1"
     privacy: str = "leakage"
@@ -38,7 +38,7 @@ class Plane:
 
     @property
     def names(self) -> tuple[str, str]:
-        """Across and up."""
+        """The metric on x, and that on y."""
         return self.privacy, self.utility
 
     @property
@@ -48,7 +48,7 @@ class Plane:
 
 @dataclass(frozen=True)
 class Corner:
-    """The worst that counts, per axis of a plane, the best there can be, and the worst in words. NaN: not known."""
+    """The reference point of a hypervolume, (x, y), the ideal point, and the reference in words; NaN where not known."""
 
     reference: tuple[float, float]
     ideal: tuple[float, float]
@@ -56,16 +56,15 @@ class Corner:
 
 
 def scale(metric: str) -> float:
-    """What a stored figure is multiplied by to be printed or drawn: shares that a person reads in percent by 100."""
+    """The factor from the stored value of a metric to the printed one: 100 for percentages."""
     return 100.0 if FINAL_METRICS[metric].percent else 1.0
 
 
 def corner(plane: Plane, settings: pd.DataFrame) -> Corner:
-    """Where the hypervolume of settings measured alike is taken from, in the order of `plane.names`.
+    """The reference and the ideal of the hypervolume of settings of one protocol, in the order of `plane.names`.
 
-    Of a metric where more is better it is chance, nothing where chance is not recorded; where less is better it is what raw
-    data has, everything where there is no raw setting. Both belong to the data and the judges: no trial of an anonymized
-    setting moves them, further seeds of raw do by what they move raw's mean.
+    The reference of a metric where higher is better is its chance level (0 where none is recorded); where lower is better
+    it is the value of raw data (1 where there is no raw setting). Neither depends on trials of anonymized settings.
     """
     sides = [_worst(name, settings) for name in plane.names]
     ideal = [1.0 if _direction(name) == "higher" and name not in UNBOUNDED else 0.0 for name in plane.names]

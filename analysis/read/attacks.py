@@ -1,4 +1,4 @@
-"""What attackers learned from a trial's anonymized data: read from its artifacts, and set side by side over a study."""
+"""The records of the attacks on a trial: what each attacker learned from anonymized data, and whether it may be believed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from trainables.schema import (
 )
 from trainables.statistics import ItemMetric
 
-RISKS = ("singling out", "linkability", "inference")  # of the EU's opinion on anonymisation, WP216
+RISKS = ("singling out", "linkability", "inference")  # the criteria of the EU's opinion on anonymisation, WP216
 WORST, VALID = "worst_leakage", "controls_valid"
 EVALUATORS = {"leakage": "f_B' on images", "clip_leakage": "f_B' on clips"}  # the trial's own, that count among the attackers
 _PICTURES = (".png", ".jpg", ".jpeg")
@@ -30,7 +30,7 @@ _PICTURES = (".png", ".jpg", ".jpeg")
 
 @dataclass(frozen=True)
 class Control:
-    """The same attack where its outcome is known: on `what`; `must` says in words what it must reach."""
+    """The same attack on data for which its outcome is known (`what`); `must` says in words what it has to reach."""
 
     what: str
     leakage: float
@@ -43,7 +43,7 @@ class Control:
 @dataclass(frozen=True)
 class AttackRecord:
     """One attack on one trial. Leakages are above chance, 1 = perfect; `low` and `high` bound the 95 % interval over test
-    items. `effort`: what the attacker spent, by name; `curve`: (effort, leakage) in `effort_unit`; `items`: answers by test
+    items. `effort`: what the attacker spent, by name; `curve`: (effort, leakage) in `effort_unit`; `items`: predictions by test
     item; `worst`: names of those read most surely; `pictures`: files fetched beside the record, of what `caption` says.
     """
 
@@ -89,9 +89,9 @@ def read_attacks(client: MlflowClient, run_id: str, folder: str | Path) -> list[
 
 
 def item_metric(attack: AttackRecord, sources: Mapping[str, str] | None = None) -> ItemMetric | None:
-    """The answers by test item, for a bootstrap; None where the record has none that make up its leakage.
+    """The leakage of an attack by test item; None where the record has no items that reproduce it.
 
-    `sources`: what items were cut from, by name; an item that is not there stands for itself.
+    `sources`: the source each item was cut from, by name; an item without one is its own source.
     """
     items = attack.items
     names = tuple(str(item["id"]) for item in items)
@@ -105,36 +105,36 @@ def item_metric(attack: AttackRecord, sources: Mapping[str, str] | None = None) 
         [float(item.get(key, other)) for item in items] for key, other in (("score", math.nan), ("chance", attack.chance))
     )
     metric = statistics.mean_leakage(scores, chances)
-    # a score that does not add up to the leakage in the record would be bootstrapped into another figure
+    # scores that do not reproduce the recorded leakage would give the interval of another metric
     if abs(float(metric(np.ones((1, len(items))))[0]) - attack.leakage) < 1e-3:
         return ItemMetric(names, groups, metric)
     return None
 
 
 def strongest_attacker(
-    attacks: Sequence[AttackRecord], judges: Sequence[ItemMetric] = (), sources: Mapping[str, str] | None = None
+    attacks: Sequence[AttackRecord], evaluators: Sequence[ItemMetric] = (), sources: Mapping[str, str] | None = None
 ) -> ItemMetric | None:
-    """Those of the strongest attacker, found anew in every draw of the bootstrap; the `judges` of the trial count as well.
+    """The leakage to the strongest attacker, which is chosen anew in every resample; the trial's `evaluators` count as well.
 
-    None unless every attack that counts has answers.
+    None unless every attack whose controls hold has predictions by item.
     """
     found = [item_metric(attack, sources) for attack in attacks if attack.valid]
-    known = [answers for answers in found if answers is not None]
-    return statistics.largest([*known, *judges]) if known and len(known) == len(found) else None
+    known = [each for each in found if each is not None]
+    return statistics.largest([*known, *evaluators]) if known and len(known) == len(found) else None
 
 
 def names_of(trials: pd.DataFrame) -> list[str]:
-    """Attacks that any of the trials has a figure of."""
+    """The names of the attacks that any trial has a leakage of."""
     return sorted(str(n).removeprefix(ATTACK) for n in trials if str(n).startswith(ATTACK) and trials[n].notna().any())
 
 
 def invalid(trials: pd.DataFrame) -> pd.Series:
-    """Trials whose controls missed their level: their figures do not count. A trial that was not attacked is none of them."""
+    """Whether a trial was attacked and a control missed its level, so that its figures do not count."""
     return (trials[VALID] == 0).astype(bool) if VALID in trials else pd.Series(False, index=trials.index)
 
 
 def not_recorded(trials: pd.DataFrame, metric: str) -> str:
-    """What to do about a figure of the attacks that no trial has; empty where one has it, and for all other metrics."""
+    """What to do where no trial has a metric of the attacks; empty where one has it, and for all other metrics."""
     if metric not in (WORST, VALID) or (metric in trials and trials[metric].notna().any()):
         return ""
     return f"no trial has {FINAL_METRICS[metric].label} ({metric}): run the study with --attacks standard"

@@ -24,6 +24,7 @@ from trainables.schema import (
     config_of_tag,
 )
 
+# A finished trial without these has no place on the privacy-utility front.
 FRONT_METRICS = ("top1", "leakage")
 RAW = "raw"  # the method tag of the trial that leaves the data as they are
 PARAM = "params."  # prefix of the columns that hold a trial's configuration

@@ -72,7 +72,7 @@ def test_command(two: tuple[RecordedStudy, str, str], capsys: pytest.CaptureFixt
     assert "no trial of toy.small has it; there are: top1, leakage" in capsys.readouterr().err
 
 
-def test_items_of_an_attack_get_their_sources_from_the_judges() -> None:
+def test_items_of_an_attack_get_their_sources_from_the_evaluators() -> None:
     record = attack("linkage", 0.8)
     bare = [{key: value for key, value in item.items() if key != "group"} for item in record["items"]]
     made = AttackRecord(**{**UNKNOWN, "chance": 0.5, "leakage": record["leakage"], "items": tuple(bare)})
@@ -92,7 +92,7 @@ def test_what_cannot_be_compared_is_said(make_study: Maker) -> None:
     a, b = (str(run_id) for run_id in study.trials.index)
     log(study.tracking_uri, a, records, {"evaluate_action": action_answers([True] * 40)})
     said = text(study, a, b, compare_trials(study, a, b))
-    assert "no answers by item were kept of it in b seed=1" in said
+    assert "no predictions by item were kept of it in b seed=1" in said
     assert "A and B have other seeds (0, 1)" in said
     assert "no seed in common" in said
     assert "INVALID: controls of A's attacks missed their level" in said

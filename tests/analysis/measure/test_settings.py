@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from analysis.measure.answer import answer, headline
 from analysis.measure.plane import Plane
-from analysis.measure.settings import answer, common, headline, missing_seeds, of, settings_table, varying, warnings_of
+from analysis.measure.settings import common, of, settings_table, varying
+from analysis.measure.warnings import missing_seeds, warnings_of
 from analysis.read.study import RecordedStudy
 from tests.support.fake_studies import FakeTrial, metrics, on_clips
 from trainables.statistics import Estimate, change, estimate
