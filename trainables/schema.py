@@ -19,6 +19,7 @@ class Metric:
     better: the direction in which the figure improves.
     meaning: one line for the report's list of metrics.
     shown: reports and tables show it. Others are kept in MLflow and in the record of the trial only.
+    chance: the metric that records its chance level, or that level itself; None where it has none.
     """
 
     name: str
@@ -27,10 +28,16 @@ class Metric:
     unit: Literal["%", "s", ""]
     meaning: str
     shown: bool = True
+    chance: str | float | None = None
 
     @property
     def percent(self) -> bool:
         return self.unit == "%"
+
+    @property
+    def is_share(self) -> bool:
+        """Whether 1 is the largest value."""
+        return self.unit != "s"
 
 
 FINAL_METRICS: dict[str, Metric] = {}  # by name, those that are shown
@@ -81,7 +88,14 @@ def check_declared(stage: str, names: Iterable[str]) -> None:
 
 
 declare(
-    Metric("top1", "top-1 accuracy", "higher", "%", "f_T' retrained on anonymized clips, softmax averaged per video"),
+    Metric(
+        "top1",
+        "top-1 accuracy",
+        "higher",
+        "%",
+        "f_T' retrained on anonymized clips, softmax averaged per video",
+        chance="chance_top1",
+    ),
     Metric("top5", "top-5 accuracy", "higher", "%", "as top1, among the five most probable classes"),
     Metric(
         "deployed_top1",
@@ -89,16 +103,26 @@ declare(
         "higher",
         "%",
         "an action classifier trained on raw clips, not trained again, on anonymized ones",
+        chance="chance_top1",
     ),
     Metric("chance_top1", "top-1 at chance", "neither", "%", "share of the most frequent class of the test videos"),
-    Metric("cmap", "cMAP", "lower", "%", "mean average precision over attributes of f_B' on anonymized images"),
+    Metric(
+        "cmap",
+        "cMAP",
+        "lower",
+        "%",
+        "mean average precision over attributes of f_B' on anonymized images",
+        chance="chance_cmap",
+    ),
     Metric("chance_cmap", "cMAP at chance", "neither", "%", "mean prevalence of the attributes in the test images"),
     Metric("macro_f1", "macro F1", "lower", "", "mean F1 over attributes at probability 0.5"),
-    Metric("leakage", "leakage above chance", "lower", "%", "(cmap - chance_cmap) / (1 - chance_cmap)"),
-    Metric("clip_cmap", "cMAP on clips", "lower", "%", "cmap measured on the anonymized action clips"),
+    Metric("leakage", "leakage above chance", "lower", "%", "(cmap - chance_cmap) / (1 - chance_cmap)", chance=0.0),
+    Metric(
+        "clip_cmap", "cMAP on clips", "lower", "%", "cmap measured on the anonymized action clips", chance="clip_chance_cmap"
+    ),
     Metric("clip_chance_cmap", "cMAP on clips at chance", "neither", "%", "mean prevalence in the test clips"),
     Metric("clip_macro_f1", "macro F1 on clips", "lower", "", "macro_f1 measured on the anonymized action clips"),
-    Metric("clip_leakage", "leakage on clips", "lower", "%", "leakage measured on the anonymized action clips"),
+    Metric("clip_leakage", "leakage on clips", "lower", "%", "leakage measured on the anonymized action clips", chance=0.0),
     Metric(
         "worst_leakage",
         "leakage, strongest attacker",

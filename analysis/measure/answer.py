@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.measure.plane import UNBOUNDED, Plane
+from analysis.measure.plane import Plane
 from analysis.measure.settings import DEFAULT, of
 from analysis.read.trials import RAW
 from analysis.text import metric_mean, metric_mean_with_n, sentence
@@ -32,13 +32,13 @@ def headline(settings: pd.DataFrame, plane: Plane = DEFAULT) -> pd.Series | None
 def _near(chosen: pd.DataFrame, settings: pd.DataFrame, plane: Plane) -> pd.Series:
     """Whether a setting loses at most NEAR_RAW of utility against its raw setting, relative where the metric is no share."""
     lost = chosen[f"change_{plane.utility}"] * (1 if plane.directions[1] == "lower" else -1)
-    whole = chosen["baseline"].map(settings[plane.utility]) if plane.utility in UNBOUNDED else 1.0
+    whole = chosen["baseline"].map(settings[plane.utility]) if not FINAL_METRICS[plane.utility].is_share else 1.0
     return (chosen["baseline"] != "") & (lost <= NEAR_RAW * whole)
 
 
 def near_raw(plane: Plane) -> str:
     """The bound on the loss of utility, in words."""
-    if plane.utility in UNBOUNDED:
+    if not FINAL_METRICS[plane.utility].is_share:
         return f"{NEAR_RAW * 100:.0f} % of raw"
     return f"{NEAR_RAW * 100:.0f} points of raw" if FINAL_METRICS[plane.utility].percent else f"{NEAR_RAW:g} of raw"
 

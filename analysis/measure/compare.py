@@ -106,7 +106,7 @@ def trial_of(study: RecordedStudy, name: str, option: str = "--trial") -> pd.Ser
     if len(found) != 1:
         what = "several trials begin so" if found else "no finished trial has that run id"
         raise AnalysisError(f"{option} {name}: {what} in {study.name}; trials.csv of a report and `select` name them")
-    return study.trials.loc[found[0]]
+    return study.trials.loc[[found[0]]].iloc[0]
 
 
 def text(study: RecordedStudy, first: str, second: str, compared: Sequence[Compared]) -> str:

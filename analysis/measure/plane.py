@@ -11,16 +11,8 @@ import pandas as pd
 from analysis.measure.pareto import Direction, Directions
 from analysis.read.store import AnalysisError
 from analysis.read.trials import RAW
-from trainables.schema import FINAL_METRICS, Metric
-
-CHANCE_OF = {
-    "top1": "chance_top1",
-    "deployed_top1": "chance_top1",
-    "cmap": "chance_cmap",
-    "clip_cmap": "clip_chance_cmap",
-}
-CHANCE_IS_ZERO = ("leakage", "clip_leakage")
-UNBOUNDED = ("seconds",)  # every other metric with a direction is a share
+from analysis.text import metric_value
+from trainables.schema import FINAL_METRICS
 
 
 @dataclass(frozen=True)
@@ -67,7 +59,7 @@ def corner(plane: Plane, settings: pd.DataFrame) -> Corner:
     it is the value of raw data (1 where there is no raw setting). Neither depends on trials of anonymized settings.
     """
     sides = [_worst(name, settings) for name in plane.names]
-    ideal = [1.0 if _direction(name) == "higher" and name not in UNBOUNDED else 0.0 for name in plane.names]
+    ideal = [1.0 if _direction(name) == "higher" and FINAL_METRICS[name].is_share else 0.0 for name in plane.names]
     words = " and ".join(text for _, text in reversed(sides))
     return Corner((sides[0][0], sides[1][0]), (ideal[0], ideal[1]), words)
 
@@ -76,21 +68,17 @@ def _worst(name: str, settings: pd.DataFrame) -> tuple[float, str]:
     metric = FINAL_METRICS[name]
     if metric.better == "higher":
         # Equal in all settings measured alike; the maximum of equal values is exact, their mean would wobble.
-        chance = float(settings[CHANCE_OF[name]].max()) if CHANCE_OF.get(name) in settings else math.nan
+        chance = float(settings[metric.chance].max()) if metric.chance in settings else math.nan
         if math.isnan(chance):
-            return 0.0, f"{metric.label} {_figure(metric, 0.0)}"
-        return chance, f"{metric.label} at chance ({_figure(metric, chance)})"
+            return 0.0, f"{metric.label} {metric_value(name, 0.0)}"
+        return chance, f"{metric.label} at chance ({metric_value(name, chance)})"
     raw = settings.loc[settings["method"] == RAW, name].dropna() if name in settings else pd.Series(dtype=float)
     if len(raw):
         value = float(raw.iloc[0])
-        return value, f"{metric.label} of raw ({_figure(metric, value)})"
-    if name in UNBOUNDED:
+        return value, f"{metric.label} of raw ({metric_value(name, value)})"
+    if not metric.is_share:
         return math.nan, f"{metric.label} of raw, which is not there"
-    return 1.0, f"{metric.label} {_figure(metric, 1.0)} (there is no raw trial)"
-
-
-def _figure(metric: Metric, value: float) -> str:
-    return f"{100 * value:.1f}\N{NO-BREAK SPACE}%" if metric.percent else f"{value:.3g}"
+    return 1.0, f"{metric.label} {metric_value(name, 1.0)} (there is no raw trial)"
 
 
 def _check(option: str, name: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.measure.plane import CHANCE_IS_ZERO, Plane
+from analysis.measure.plane import Plane
 from analysis.measure.settings import CLASSIFIERS, DEFAULT, NEAR_CHANCE, PROTOCOL, WEIGHT, of
 from analysis.read.study import RecordedStudy
 from analysis.read.trials import PARAM, RAW
@@ -80,7 +80,7 @@ def _warnings_of_raw(settings: pd.DataFrame, plane: Plane) -> list[str]:
             f"The action classifier is near chance on raw clips already (top-1 {top1}, chance"
             f" {percent(unlearned['chance_top1'].iloc[0])}): no setting can then be seen to cost accuracy."
         )
-    for name, where in zip(CHANCE_IS_ZERO, ("raw data", "raw clips"), strict=True):
+    for name, where in (("leakage", "raw data"), ("clip_leakage", "raw clips")):
         weak = raw[raw[name] < NEAR_CHANCE]
         if len(weak):
             found.append(
