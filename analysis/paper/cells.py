@@ -1,4 +1,4 @@
-"""Our cells beside the paper's: every line of every table, run or not, and in what the two differ."""
+"""Our cells beside the paper's: every line of every table, run or not, and the ways in which the two differ."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ import pandas as pd
 from analysis.measure.settings import NEAR_CHANCE, of
 from analysis.paper.published import CHANCE_CMAP, SCRATCH, VARIED_CLASSIFIER, Network, PaperRow, Printed, Role, printed_cells
 from analysis.read.trials import PARAM, RAW
+from analysis.text import listed
 from search_spaces.plan import plan_study
 from search_spaces.profiles import PROFILES
 from search_spaces.protocols import Protocol
 from search_spaces.registry import Space, load_spaces
 from trainables.config import ConfigError, TrialConfig, flatten
 from trainables.methods import METHODS
-from trainables.statistics import Estimate
+from trainables.statistics import Estimate, above_chance
 
 METRICS = ("top1", "cmap", "f1")
 ROLE_OF: Mapping[str, Role] = {"top1": "action", "cmap": "privacy", "f1": "privacy"}
 SYMBOL: Mapping[Role, str] = {"action": "f_T'", "privacy": "f_B'"}
 
-_MOST_TOLD = 3  # changed parameters named in a difference
-_PARAM_LENGTH = 500  # a study records no more of a parameter
+_MOST_NAMED = 3  # changed parameters named in a difference
+_PARAM_LENGTH = 500  # MLflow may hold no more of a parameter
 _ROW_KEYS = {"method", "minimax.distortion_budget", "minimax.penalty_weight"}
 # Which of our figures stands beside a printed one, and its chance, by what the protocol measures leakage on.
 _OURS = {
@@ -41,7 +42,10 @@ _NONE = Estimate(math.nan, math.nan, 0)
 
 @dataclass(frozen=True)
 class Cell:
-    """A number of ours (n = 0: not run) and the paper's (None: not printed), as fractions, and what to know of them."""
+    """A number of ours (n = 0: not run) beside the paper's (None: not printed), as fractions.
+
+    `differs`: the ways in which ours was measured differently. `notes`: what else to know of either number.
+    """
 
     metric: str
     ours: Estimate = _NONE
@@ -58,9 +62,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """One row of a block. `ours` is the row of the settings table it comes from; None where it was not run.
+    """One line of a block. `ours`: its row of the settings table, None where it was not run.
 
-    `planned`: whether the space makes it in the profile that is shown.
+    `planned`: whether the space has it in the profile that is shown.
     """
 
     name: str
@@ -87,7 +91,7 @@ class Block:
 
     @property
     def is_printed(self) -> bool:
-        """Whether the paper prints anything here: classifiers of ours alone have blocks, too."""
+        """Whether the paper prints any cell of the block; a classifier that only we have gets a block as well."""
         return any(cell.printed for line in self.lines for cell in line.cells.values())
 
     @property
@@ -96,14 +100,14 @@ class Block:
 
 
 def measured_on(protocol: Protocol, metric: str) -> str:
-    """The data a metric of a protocol is measured on, named as in the paper's tables."""
+    """The name, as in the paper's tables, of the data on which a protocol measures a metric."""
     if metric == "top1":
         return protocol.action or ""
     return protocol.privacy or str(protocol.values.get("data.test_privacy.name", ""))
 
 
 def spaces_of(table: int) -> dict[str, Space]:
-    """The spaces that make a table, in the order of its columns."""
+    """The spaces of a table by name, in the order of its columns."""
     spaces = load_spaces()
     found = {name: spaces[name] for name in spaces if spaces[name].table == table}
     columns = list(dict.fromkeys(cell.evaluated_on for cell in printed_cells(table)))
@@ -116,9 +120,9 @@ def spaces_of(table: int) -> dict[str, Space]:
 
 
 def blocks_of(table: int, name: str, space: Space, profile: str | None, settings: pd.DataFrame) -> list[Block]:
-    """Every line the table prints under the space's protocols, every one the space plans, every one that was run.
+    """The blocks of a space: every line that the table prints under its protocols, that it plans, or that was run.
 
-    `settings` as `tables.settings_table` gives them, empty where nothing was run; then `profile` is None.
+    `settings`: the table of `measure.settings.settings_table`, empty where nothing was run; then `profile` is None.
     """
     planned = _planned_parameters(name, profile) if profile else {}
     return [
@@ -130,10 +134,10 @@ def blocks_of(table: int, name: str, space: Space, profile: str | None, settings
 
 
 def report_blocks(name: str, profile: str, settings: pd.DataFrame) -> list[Block]:
-    """For the report of one study: the blocks of the table its space makes.
+    """The blocks that the report of one study shows: those of the table its space belongs to.
 
-    A space that makes none, as the sweep of Figure 3, is set beside Table 1 if it varies nothing but what tells the rows
-    of that table apart, and shares an anonymized one. Unregistered spaces have nothing to be set beside.
+    A space without a table, such as the sweep of Figure 3, is set beside Table 1 if it varies only what distinguishes the
+    rows of that table, and has one of its anonymized rows. Spaces that are not registered have no blocks.
     """
     spaces = load_spaces()
     if name not in spaces:
@@ -147,7 +151,7 @@ def report_blocks(name: str, profile: str, settings: pd.DataFrame) -> list[Block
 
 
 def in_both(line: Line) -> bool:
-    """Whether the paper prints and we ran at least one figure of the line."""
+    """Whether at least one cell of the line is both printed and run."""
     return any(cell.difference is not None for cell in line.cells.values())
 
 
@@ -169,13 +173,13 @@ def classifier_of(values: Mapping[str, Any], role: Role) -> Network:
 
 
 def parameters(ours: pd.Series) -> dict[str, Any]:
-    """The configuration of a row of the settings table, by dotted keys; what it does not have is left out."""
+    """The configuration of a row of the settings table, by dotted key; missing values are left out."""
     values = {str(key).removeprefix(PARAM): value for key, value in ours.items() if str(key).startswith(PARAM)}
     return {key: value for key, value in values.items() if not pd.isna(value)} | {"method": ours["method"]}
 
 
 def approximate(method: str) -> str:
-    """What is not known of a method that was never fully published; "" for the others and for unknown ones."""
+    """What is unknown of a method that was never fully published; empty for other methods."""
     return METHODS[method].approximate if method in METHODS else ""
 
 
@@ -256,7 +260,7 @@ def _notes(printed: Printed | None) -> tuple[str, ...]:
 
 
 def _near_chance(whose: str, cmap: float, chance: float) -> list[str]:
-    leakage = (cmap - chance) / (1 - chance) if chance < 1 else 0.0
+    leakage = above_chance(cmap, chance) if chance < 1 else 0.0
     if leakage < 0:
         return [f"{whose} cMAP is below chance: it measures the attacker, not the anonymizer"]
     return [f"{whose} cMAP is near chance (leakage under {100 * NEAR_CHANCE:.0f} %)"] if leakage < NEAR_CHANCE else []
@@ -282,7 +286,7 @@ def _line_name(row: PaperRow) -> str:
 
 
 def _metrics(protocol: Protocol, printed: Iterable[Printed]) -> tuple[str, ...]:
-    """What the table prints and, where it prints no leakage although the protocol tests it on data of its own, that too."""
+    """The metrics the table prints, and the leakage where the protocol measures it although the table does not print it."""
     there = {cell.metric for cell in printed}
     if protocol.privacy is None and "data.test_privacy.name" in protocol.values:
         there |= {"cmap", "f1"}
@@ -290,7 +294,7 @@ def _metrics(protocol: Protocol, printed: Iterable[Printed]) -> tuple[str, ...]:
 
 
 def belongs(cell: Printed, protocol: Protocol) -> bool:
-    """Trained on less than the protocol's sets still belongs: STPrivacy needs no images."""
+    """Whether a printed cell was measured under a protocol. STPrivacy trains on clips only and belongs all the same."""
     trained = cell.trained_on == protocol.trained_on or protocol.trained_on.startswith(f"{cell.trained_on}+")
     return trained and cell.evaluated_on == (protocol.action if cell.role == "action" else protocol.privacy)
 
@@ -298,7 +302,7 @@ def belongs(cell: Printed, protocol: Protocol) -> bool:
 def _classifiers(
     table: int, space: Space, protocol: Protocol, profile: str | None, settings: pd.DataFrame
 ) -> Sequence[Network | None]:
-    """Those of the print first; then those that only the space has in this profile, or only a run."""
+    """The classifiers that get blocks: printed ones first, then those of the space in this profile, then those of runs."""
     role = VARIED_CLASSIFIER.get(table)
     if role is None:
         return [None]
@@ -311,12 +315,12 @@ def _classifiers(
 
 
 def _same_classifier(one: Network, other: Network) -> bool:
-    """Equal by name and weights; where the paper does not say which weights, those of ours are taken for them."""
+    """Whether name and weights are equal; weights that the paper does not state count as equal to ours."""
     return one.name == other.name and not one.is_other_than(other)
 
 
 def _under(settings: pd.DataFrame, space: Space, protocol: Protocol) -> Iterator[tuple[Any, pd.Series]]:
-    """The settings that were measured under a protocol; an old run without the tag is the space's only one."""
+    """The settings measured under a protocol. Runs without the tag are older than it; their space had one protocol only."""
     tags = {protocol.name, ""} if len(space.protocols) == 1 else {protocol.name}
     for setting, ours in settings.iterrows():
         if ours["protocol_tag"] in tags:
@@ -324,7 +328,7 @@ def _under(settings: pd.DataFrame, space: Space, protocol: Protocol) -> Iterator
 
 
 def _planned_parameters(name: str, profile: str) -> dict[Any, dict[str, Any]]:
-    """The full configuration of every planned trial; empty where the space cannot be planned now (a method is missing)."""
+    """The full configuration of every planned trial; empty where the space cannot be planned (a method is missing)."""
     role = VARIED_CLASSIFIER.get(load_spaces()[name].table or 0)
     try:
         trials = plan_study(name, profile, (0,), {}).trials
@@ -338,18 +342,17 @@ def _planned_parameters(name: str, profile: str) -> dict[Any, dict[str, Any]]:
 
 
 def _changed(values: Mapping[str, Any], planned: Mapping[str, Any]) -> tuple[str, ...]:
-    """What a run was given otherwise than its space plans it now: changes on the command line, or of the space since."""
+    """The parameters in which a run differs from its space as it is now: set on the command line, or the space changed."""
     if values["method"] == RAW:  # it trains no anonymizer
         planned = {key: value for key, value in planned.items() if not key.startswith(("reconstruct.", "warm_up.", "minimax."))}
-    of_others = ("seed", "attacks.")  # what changes no figure of a table
+    irrelevant = ("seed", "attacks.")  # these change no cell of a table
     other = [
-        key for key in planned if key in values and not key.startswith(of_others) and not _equal(values[key], planned[key])
+        key for key in planned if key in values and not key.startswith(irrelevant) and not _equal(values[key], planned[key])
     ]
     if not other:
         return ()
-    told = ", ".join(f"{key}={values[key]} ({planned[key]})" for key in other[:_MOST_TOLD])
-    more = f" and {len(other) - _MOST_TOLD} more" if len(other) > _MOST_TOLD else ""
-    return (f"run otherwise than the space says (in brackets): {told}{more}",)
+    named = listed((f"{key}={values[key]} ({planned[key]})" for key in other), most=_MOST_NAMED)
+    return (f"run otherwise than the space says (in brackets): {named}",)
 
 
 def _equal(one: Any, other: Any) -> bool:

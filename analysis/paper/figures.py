@@ -35,7 +35,7 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure under its file name, and what a reader must know of it besides."""
+    """A figure, its file name, and notes that are printed beside it."""
 
     name: str
     figure: Figure
@@ -43,14 +43,14 @@ class Drawn:
 
 
 def known_figure(which: str) -> str:
-    """Raises AnalysisError for a figure that is not drawn here."""
+    """Returns the name of a figure; raises AnalysisError for one that is not drawn here."""
     if which not in FIGURES:
         raise AnalysisError(f"no figure {which!r}; give one of {', '.join(FIGURES)}")
     return which
 
 
 def draw(which: str, study: RecordedStudy) -> list[Drawn]:
-    """Raises AnalysisError where the study has nothing to draw in the figure."""
+    """Draws one of FIGURES; raises AnalysisError where the study has nothing to draw in it."""
     found = {"3": figure_3, "5": figure_5, "frames": frames}[which](study)
     if not found:
         lacking = {
@@ -63,7 +63,7 @@ def draw(which: str, study: RecordedStudy) -> list[Drawn]:
 
 
 def save(drawn: Drawn, folder: str | Path) -> list[Path]:
-    """Writes PNG and SVG; raises AnalysisError when the folder cannot be written."""
+    """Writes a figure as PNG and SVG; raises AnalysisError where the folder cannot be written."""
     paths = [Path(folder) / f"{drawn.name}.{suffix}" for suffix in ("png", "svg")]
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
@@ -185,7 +185,7 @@ def _strip_figure(rows: Sequence[tuple[str, Pixels]]) -> Figure:
 
 
 def _one_legend(figure: Figure) -> None:
-    """Panels that show the same lines need their names once."""
+    """Draws one legend for all panels, with each label once."""
     named: dict[str, object] = {}
     for axes in figure.axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from analysis.read.trials import RAW
+from trainables.statistics import above_chance
 
 Role = Literal["action", "privacy"]
 
@@ -88,7 +89,7 @@ class Printed:
     @property
     def leakage(self) -> float | None:
         """Leakage above chance, computed from cMAP and CHANCE_CMAP."""
-        return None if self.chance is None else (self.value - self.chance) / (1 - self.chance)
+        return None if self.chance is None else above_chance(self.value, self.chance)
 
 
 @cache

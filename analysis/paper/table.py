@@ -20,7 +20,7 @@ METRIC_NAMES = {"top1": "top-1 %", "cmap": "cMAP %", "f1": "macro F1"}
 
 @dataclass(frozen=True)
 class PaperTable:
-    """One table of the paper: its blocks, and what the store holds for it."""
+    """One table of the paper. `unfinished`: runs without a usable result, a line each."""
 
     number: int
     profile: str | None
@@ -40,7 +40,7 @@ class PaperTable:
 
 
 def table_numbers(text: str) -> list[int]:
-    """`3` -> 3, `all` -> every table. Raises AnalysisError for a table that the paper does not have, or not with numbers."""
+    """The table numbers of `3` or `all`. Raises AnalysisError for a table that the paper lacks, or that has no numbers."""
     if text == "all":
         return list(TABLES)
     if text not in map(str, TABLES):
@@ -87,12 +87,12 @@ def _without_result(study: RecordedStudy) -> list[str]:
 
 
 def total_seconds(tables: Iterable[PaperTable]) -> StageSeconds:
-    """Over all tables; a space makes one table at most, so that no run counts twice."""
+    """Stage-seconds of all tables; a space belongs to one table at most, so that no run counts twice."""
     return sum((table.seconds for table in tables), StageSeconds())
 
 
 def not_run(table: PaperTable) -> list[str]:
-    """Cells without a number of ours, printed or planned, named block by block; a block without any is said as a whole."""
+    """The cells that were not run, a line per block; a block of which nothing was run is named as a whole."""
     found = []
     for block in table.blocks:
         for planned in (True, False):
@@ -106,7 +106,7 @@ def not_run(table: PaperTable) -> list[str]:
 
 
 def commands(table: PaperTable) -> list[str]:
-    """How to run what is missing. Cells that the profile does not have, such as large backbones, are the paper profile's."""
+    """The commands that run what is missing. Cells that the profile lacks, such as large backbones, need profile `paper`."""
     lacking = dict.fromkeys(
         (block.space, (table.profile or "PROFILE") if line.planned else "paper")
         for block in table.blocks
@@ -117,7 +117,7 @@ def commands(table: PaperTable) -> list[str]:
 
 
 def role_of(block: Block) -> Role:
-    """Whose classifier tells the rows of a table of backbones apart."""
+    """The branch that the first metric of a block belongs to."""
     return ROLE_OF[block.metrics[0]]
 
 

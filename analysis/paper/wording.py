@@ -29,14 +29,14 @@ class Footnotes:
 
 
 def common_differences(table: PaperTable) -> list[str]:
-    """The differences that all cells of ours have: said once, not on every line."""
+    """The differences that all cells of ours share; remarks name them once instead of footnotes on every line."""
     sets = [set(cell.differs) for cell in table.cells if cell.ours.n]
     first = next((cell.differs for cell in table.cells if cell.ours.n), ())
     return [text for text in first if all(text in others for others in sets)]
 
 
 def column_groups(block: Block) -> list[tuple[str, list[str]]]:
-    """Groups of columns: the metric with the data it is measured on, and the heads of its columns."""
+    """One group of columns per metric: its title with the data it is measured on, and the heads of its columns."""
     groups = []
     for metric in block.metrics:
         data = measured_on(block.protocol, metric)
@@ -81,7 +81,7 @@ def chance_line(block: Block) -> str:
 
 
 def remarks(table: PaperTable) -> list[str]:
-    """Everything below the lines of a table but the footnotes."""
+    """The lines below a table, without the footnotes."""
     counts = n_range(cell.ours.n for cell in table.cells if cell.ours.n)
     n = f"n = {counts} seeds" if counts else "no cell was run"
     found = [
