@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from analysis.measure.answer import near_raw
 from analysis.measure.plane import Plane
-from analysis.measure.settings import DEFAULT, near_raw
+from analysis.measure.settings import DEFAULT
 from trainables.schema import FINAL_METRICS
 
 

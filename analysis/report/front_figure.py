@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from analysis import text
 from analysis.measure.pareto import attainment, non_dominated, step_line, without_gaps
-from analysis.measure.plane import CHANCE_IS_ZERO, CHANCE_OF, UNBOUNDED, Plane, scale
+from analysis.measure.plane import Plane, scale
 from analysis.measure.settings import DEFAULT, of
 from analysis.read.trials import RAW
 from analysis.report.drawing import (
@@ -124,10 +124,10 @@ def seeds_alike(trials: pd.DataFrame, settings: pd.DataFrame, plane: Plane) -> d
 
 def chance_levels(frame: pd.DataFrame, metric: str) -> list[float]:
     """Chance as it is drawn, as a list of one, or empty where trials differ in it or have none."""
-    if metric in CHANCE_IS_ZERO:
-        return [0.0]
-    name = CHANCE_OF.get(metric)
-    values = frame[name].dropna() if name in frame else pd.Series(dtype=float)
+    chance = FINAL_METRICS[metric].chance
+    if isinstance(chance, float):
+        return [scale(metric) * chance]
+    values = frame[chance].dropna() if chance in frame else pd.Series(dtype=float)
     return [scale(metric) * float(values.mean())] if len(values) and values.max() - values.min() < 0.02 else []
 
 
@@ -274,7 +274,7 @@ def _limits(axes: Axes, settings: pd.DataFrame, trials: pd.DataFrame, plane: Pla
     """
     for metric, set_limit in ((plane.privacy, axes.set_xlim), (plane.utility, axes.set_ylim)):
         factor = scale(metric)
-        most = math.inf if metric in UNBOUNDED else factor
+        most = factor if FINAL_METRICS[metric].is_share else math.inf
         values = list(factor * trials[metric])
         least = min(0.0, *values)
         for _, row in settings.iterrows():

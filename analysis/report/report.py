@@ -11,9 +11,10 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from analysis.measure import settings as measured_settings
+from analysis.measure.answer import answer as answer_of
 from analysis.measure.plane import Plane
 from analysis.measure.settings import DEFAULT, overlay, settings_table
+from analysis.measure.warnings import warnings_of
 from analysis.paper.cells import report_blocks
 from analysis.read.store import shown_uri
 from analysis.read.study import RecordedStudy
@@ -166,8 +167,8 @@ def _part(study: RecordedStudy, table: pd.DataFrame, plane: Plane, prefix: str) 
         study=study,
         store=shown_uri(study.tracking_uri),
         where_runs_are=where_runs_are(study),
-        answer=measured_settings.answer(table, plane),
-        warnings=[*attacks.warnings_of(study.trials), *measured_settings.warnings_of(study, table, plane)],
+        answer=answer_of(table, plane),
+        warnings=[*attacks.warnings_of(study.trials), *warnings_of(study, table, plane)],
         front_notes=front.notes(study.trials, table, plane),
         sweeps=sweeps.section(table, plane, prefix),
         attributes=attributes.section(study.trials, table, plane, prefix),

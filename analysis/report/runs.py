@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis import text
-from analysis.measure.settings import missing_seeds
+from analysis.measure.warnings import missing_seeds
 from analysis.read.attacks import invalid
 from analysis.read.study import RecordedStudy
 from analysis.report.front_figure import STUDY

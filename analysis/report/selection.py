@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
+from analysis.measure.answer import headline
 from analysis.measure.plane import Plane
-from analysis.measure.settings import headline
 from analysis.read.trials import RAW
 
 MOST_ROWS = 150  # of a table on the page; the CSV files have all
