@@ -160,7 +160,7 @@ def _report(options: argparse.Namespace) -> None:
 
 def _tables(options: argparse.Namespace) -> None:
     """The sum of the stage-seconds goes to stderr where stdout is to be read by a program."""
-    from analysis.paper import table, tables
+    from analysis.paper import table, tables, wording
 
     numbers = table.table_numbers(options.table)
     found = table.read_tables(numbers, options.profile, options.tracking_uri)
@@ -171,7 +171,7 @@ def _tables(options: argparse.Namespace) -> None:
         print(tables.rendered(found, options.format), end="")
     if options.table == "all":
         said = sys.stdout if options.out or options.format == "text" else sys.stderr
-        print(f"all tables: {table.total_seconds(found).text()}", file=said)
+        print(f"all tables: {wording.stage_seconds_line(table.total_seconds(found))}", file=said)
 
 
 def _figures(options: argparse.Namespace) -> None:

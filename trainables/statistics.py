@@ -54,17 +54,6 @@ class Interval:
     items: int
     groups: int
 
-    def text(self, percent: bool = True, signed: bool = False) -> str:
-        """`12.3 (10.1 to 14.9)`; a figure without an interval says so."""
-        scale, digits = (100, 1) if percent else (1, 3)
-
-        def said(value: float) -> str:
-            return f"{scale * value:{'+' if signed else ''}z.{digits}f}".replace("-", "−")
-
-        if math.isnan(self.value):
-            return "–"
-        return said(self.value) + (" (no interval)" if math.isnan(self.low) else f" ({said(self.low)} to {said(self.high)})")
-
 
 @dataclass(frozen=True)
 class Comparison:
@@ -89,14 +78,6 @@ class Estimate:
     mean: float
     half_width: float
     n: int
-
-    def text(self, percent: bool = True, signed: bool = False, digits: int = 1) -> str:
-        """`92.1 ± 1.3`, or `92.1 (n = 1)`: a figure never stands without what says how sure it is. Absent: a dash."""
-        if self.n == 0 or math.isnan(self.mean):
-            return "–"
-        scale = 100 if percent else 1
-        shown = f"{self.mean * scale:{'+' if signed else ''}z.{digits}f}".replace("-", "−")
-        return f"{shown} (n = 1)" if self.n == 1 else f"{shown} ± {self.half_width * scale:.{digits}f}"
 
 
 # Bootstrap over test items. scipy.stats.bootstrap has neither groups nor recentring, and its random draws would change

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from analysis.paper.cells import Block, Cell, Line, approximate, measured_on
 from analysis.paper.published import CHANCE_CMAP
 from analysis.paper.table import METRIC_NAMES, PaperTable, commands, not_run
-from analysis.text import mean, n_range, number
+from analysis.read.artifacts import StageSeconds
+from analysis.text import mean, n_range, number, percent
 
 
 class Footnotes:
@@ -97,4 +98,16 @@ def remarks(table: PaperTable) -> list[str]:
     found += [f"not run: {text}" for text in lacking] or ["not run: nothing, every cell is there"]
     found += [f"to run: {text}" for text in commands(table)]
     found += [f"without a usable result: {text}" for text in table.unfinished]
-    return [*found, table.seconds.text()]
+    return [*found, stage_seconds_line(table.seconds)]
+
+
+def stage_seconds_line(total: StageSeconds) -> str:
+    """What sharing stages between trials saved, as one line."""
+    if not total.known:
+        return "stage-seconds: not recorded" if total.runs else "stage-seconds: none, nothing was run"
+    share = f" ({percent(total.computed / total.whole, 0, space=' ')})" if total.whole else ""
+    lacking = f"; not recorded for {total.runs - total.known} of {total.runs} runs" if total.known < total.runs else ""
+    return (
+        f"stage-seconds: computed {total.computed:,.0f} of {total.whole:,.0f}{share} that one full pipeline per cell"
+        f" would take{lacking}"
+    )

@@ -85,16 +85,6 @@ class StageSeconds:
         pairs = ((getattr(self, name), getattr(other, name)) for name in ("computed", "whole", "known", "runs"))
         return StageSeconds(*(mine + theirs for mine, theirs in pairs))
 
-    def text(self) -> str:
-        if not self.known:
-            return "stage-seconds: not recorded" if self.runs else "stage-seconds: none, nothing was run"
-        share = f" ({100 * self.computed / self.whole:.0f} %)" if self.whole else ""
-        lacking = f"; not recorded for {self.runs - self.known} of {self.runs} runs" if self.known < self.runs else ""
-        return (
-            f"stage-seconds: computed {self.computed:,.0f} of {self.whole:,.0f}{share} that one full pipeline per cell"
-            f" would take{lacking}"
-        )
-
 
 def stage_seconds(study: RecordedStudy) -> StageSeconds:
     """Stage-seconds over the finished trials; costs a download for each run that lacks PIPELINE_SECONDS."""

@@ -12,6 +12,7 @@ from analysis.measure.plane import Plane
 from analysis.measure.settings import common, of, settings_table, varying
 from analysis.measure.warnings import missing_seeds, warnings_of
 from analysis.read.study import RecordedStudy
+from analysis.text import mean
 from tests.support.fake_studies import FakeTrial, metrics, on_clips
 from trainables.statistics import Estimate, change, estimate
 
@@ -53,11 +54,11 @@ def test_no_interval_without_repetition() -> None:
 
 
 def test_printed_estimates_say_how_sure_they_are() -> None:
-    assert Estimate(0.9213, 0.0131, 3).text() == "92.1 ± 1.3"
-    assert Estimate(-0.05, math.nan, 1).text(signed=True) == "−5.0 (n = 1)"
-    assert Estimate(0.05, 0.01, 2).text(signed=True) == "+5.0 ± 1.0"
-    assert Estimate(math.nan, math.nan, 0).text() == "–"
-    assert Estimate(0.4567, 0.01, 2).text(percent=False, digits=3) == "0.457 ± 0.010"
+    assert mean(Estimate(0.9213, 0.0131, 3)) == "92.1 ± 1.3"
+    assert mean(Estimate(-0.05, math.nan, 1), signed=True) == "−5.0 (n = 1)"
+    assert mean(Estimate(0.05, 0.01, 2), signed=True) == "+5.0 ± 1.0"
+    assert mean(Estimate(math.nan, math.nan, 0)) == "–"
+    assert mean(Estimate(0.4567, 0.01, 2), share=False, digits=3) == "0.457 ± 0.010"
 
 
 def test_settings_of_the_sweep(study: RecordedStudy) -> None:

@@ -17,6 +17,7 @@ from analysis.paper.as_latex import as_latex, escaped
 from analysis.paper.as_text import as_text
 from analysis.paper.cells import Block, Line, report_blocks
 from analysis.paper.table import PaperTable, not_run, read_tables, total_seconds
+from analysis.paper.wording import stage_seconds_line
 from analysis.read.artifacts import StageSeconds, stage_seconds
 from analysis.read.study import RecordedStudy, list_studies
 from tests.support import ROOT
@@ -241,8 +242,8 @@ def test_stage_seconds_of_older_runs_come_from_their_record(make_study: Maker) -
     )
     found = stage_seconds(study)
     assert found == StageSeconds(60.0, 160.0, known=1, runs=3)
-    assert found.text().endswith("(38 %) that one full pipeline per cell would take; not recorded for 2 of 3 runs")
-    assert StageSeconds(runs=2).text() == "stage-seconds: not recorded"
+    assert stage_seconds_line(found).endswith("(38 %) that one full pipeline per cell would take; not recorded for 2 of 3 runs")
+    assert stage_seconds_line(StageSeconds(runs=2)) == "stage-seconds: not recorded"
 
 
 def test_a_table_without_a_study_is_printed_empty(store: str, capsys: pytest.CaptureFixture[str]) -> None:
