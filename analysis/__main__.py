@@ -30,11 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
     from analysis.read.store import AnalysisError
+    from analysis.terminal import show_error
 
     try:
         return _COMMANDS[options.command](options) or 0
     except AnalysisError as error:
-        print(f"error: {error}", file=sys.stderr)
+        show_error(str(error))
         return 2
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from analysis.terminal import show_table
 from study.schedule.costs import Costs, Prices
 from study.schedule.resources import Resources
 from study.study import Study
-from study.terminal import show_table
 from trainables.config import ConfigError
 from trainables.plan import PlannedStage
 

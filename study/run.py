@@ -9,11 +9,11 @@ from pathlib import Path
 if __name__ == "__main__":  # the root takes the place of this directory, in which `study` would be the module study.py
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from analysis.terminal import show_error, show_table
 from search_spaces.profiles import PROFILES
 from search_spaces.registry import load_spaces
 from study.options import read_options
 from study.study import Study
-from study.terminal import show_error, show_table
 from trainables.config import ConfigError
 from trainables.data.items import DataError
 

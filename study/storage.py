@@ -6,8 +6,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from analysis.terminal import show_error, show_table
 from study.environment import Environment
-from study.terminal import show_error, show_table
 from trainables.config import STORAGE_VARIABLE, ConfigError
 from trainables.store import StageStore
 from trainables.store.inventory import Entry, delete, entries

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from analysis.terminal import show_error
 from search_spaces.plan import StudyPlan, StudyTrial, plan_study
 from study.backend.base import Backend, Batch, Demands, StudyEnd
 from study.backend.job import joins_cluster
@@ -20,7 +21,6 @@ from study.schedule.order import Queue, in_order, steps_of
 from study.schedule.resources import Resources, Share
 from study.schedule.search import Proposals, points_of, with_sampler, worst
 from study.schedule.usage import Usage
-from study.terminal import show_error
 from trainables import schema
 from trainables.config import ConfigError
 from trainables.data.generated import DOMAINS, GeneratedSpec, ensure

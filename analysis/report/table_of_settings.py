@@ -6,12 +6,13 @@ import math
 
 import pandas as pd
 
-from analysis import terminal, text
+from analysis import text
 from analysis.measure.plane import Plane
 from analysis.measure.settings import DEFAULT, of
 from analysis.read.trials import RAW
 from analysis.report.front_figure import STUDY
 from analysis.report.page import Table
+from analysis.terminal import table_text
 from trainables.schema import FINAL_METRICS
 
 
@@ -65,7 +66,7 @@ def table(settings: pd.DataFrame, plane: Plane) -> Table:
 def settings_text(settings: pd.DataFrame, plane: Plane = DEFAULT) -> str:
     """The table of settings for a terminal, or a line that says that there is none."""
     found = table(settings, plane)
-    return terminal.table(found.columns, found.rows) if found.rows else "no finished trials"
+    return table_text(found.columns, found.rows) if found.rows else "no finished trials"
 
 
 def _against_raw(row: pd.Series, metric: str) -> str:

@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from analysis.terminal import show_table
 from study.backend.base import Demands
 from study.schedule.resources import Share
-from study.terminal import show_table
 from trainables.config import ConfigError, TrialConfig
 from trainables.data.items import DataError
 from trainables.data.trial_data import TrialData
