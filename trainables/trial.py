@@ -206,7 +206,7 @@ class _Heard:
         self._attempts.got_on()
 
     def waiting(self, stage: str, holder: str) -> None:
-        """It does not."""
+        """Waiting is no progress."""
 
     def finished(self, stage: PlannedStage, outcome: Outcome, reused: bool) -> None:
         if not reused:
@@ -215,7 +215,7 @@ class _Heard:
 
 
 class _Progress:
-    """Tells Tune how far the trial is: the share of its epochs, over all of its stages."""
+    """Reports how far the trial is: the share of its epochs that are done, over all of its stages."""
 
     def __init__(self, config: TrialConfig, report: Report) -> None:
         from trainables.attacks import ATTACKS, attack_names
@@ -244,7 +244,7 @@ class _Progress:
         self._report(stage, len(history), epochs)
 
     def waiting(self, stage: str, holder: str) -> None:
-        now = time.monotonic()  # it is told again and again, and not when it has ended
+        now = time.monotonic()  # called again and again while the trial waits, but not at the end of it
         self._waited += 0.0 if self._waits_since is None else now - self._waits_since
         self._waits_since = now
         if self._waits_for != stage:
@@ -283,7 +283,7 @@ class _All:
 
 
 def _anonymizer_file(config: TrialConfig, outcomes: Mapping[str, Outcome]) -> bytes | None:
-    """The trained anonymizer and how to build it, for torch.load(weights_only=True); None for raw frames."""
+    """The file of the trained anonymizer and its config, for torch.load(weights_only=True); None for raw frames."""
     import torch
 
     from trainables.methods import method_of

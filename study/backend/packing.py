@@ -1,7 +1,7 @@
-"""`--gpus-per-trial auto`: how many trials share a GPU, from what the largest trial of the study takes of one.
+"""`--gpus-per-trial auto`: how many trials share a GPU, as measured with the largest trial of the study.
 
-The steps of its minimax and of its action judge, where memory and time go, are run on a GPU of the cluster by one process,
-then by two side by side, and so on as long as they fit and the GPU gets more done.
+The steps of its minimax and of its evaluator f_T', where memory and time go, are run on a GPU of the cluster by one process,
+then by two side by side, and so on as long as they fit and the GPU does more steps a second.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CLASSES, ATTRIBUTES = 51, 5
 
 @dataclass(frozen=True)
 class Load:
-    """What `trials` trials did on one device side by side: steps a second of all of them, bytes that all of them took."""
+    """A measurement of `trials` trials side by side on one device: their steps a second and the bytes they took, in sum."""
 
     trials: int
     rate: float
@@ -49,7 +49,7 @@ class Load:
         return self.taken * MARGIN <= self.total
 
     def fits_with_one_more(self) -> bool:
-        """By what each took of the memory so far."""
+        """Whether another trial would fit if it took as much memory as each of these did on average."""
         return self.taken / self.trials * (self.trials + 1) * MARGIN <= self.total
 
 
@@ -59,10 +59,10 @@ def packed(
     kinds: Sequence[str],
     measure: Callable[[TrialConfig, str, int], list[Load]],
 ) -> Resources:
-    """`resources` with the part of a GPU that suits the largest of `configs`; says what was chosen, and why.
+    """Returns `resources` with the part of a GPU that suits the largest of `configs`; prints what was chosen, and why.
 
-    kinds: of GPUs, as Ray names them; the one that takes fewest trials decides. `measure(config, kind, most)` returns the
-    loads of 1, 2, ... trials. Raises ConfigError if not even one trial fits.
+    `kinds` are Ray's names of the kinds of GPUs; the one that holds fewest trials decides. `measure(config, kind, most)`
+    returns the loads of 1, 2, ... trials. Raises ConfigError if not even one trial fits.
     """
     largest = max(configs, key=step_size)
     most = max(
@@ -83,7 +83,7 @@ def packed(
 
 
 def choose(loads: Sequence[Load], most: int) -> tuple[int, str]:
-    """How many trials share a device, and why not one more. `loads` are of 1, 2, ... trials."""
+    """Returns how many trials share a device, and why not one more. `loads` were measured with 1, 2, ... trials."""
     first = loads[0]
     if not first.fits:
         raise ConfigError(
@@ -102,14 +102,14 @@ def choose(loads: Sequence[Load], most: int) -> tuple[int, str]:
 
 
 def part_of_gpu(trials: int) -> float:
-    """What Ray is asked for: it counts in steps of 0.0001."""
+    """The part of a GPU that each of so many trials asks Ray for, which counts in steps of 0.0001."""
     return int(1e4 / trials) / 1e4
 
 
 def step_size(config: TrialConfig) -> tuple[float, float]:
-    """By which the trials of a study are compared: pixels that a step looks at, then weights of the networks that do."""
-    clip, judge = config.clip, config.evaluate_action
-    pixels = max(config.minimax.batch_size * clip.frames, judge.batch_size * clip.frames) * clip.size**2
+    """The size by which trials are compared: the pixels of a step, then the number of weights."""
+    clip, evaluator = config.clip, config.evaluate_action
+    pixels = max(config.minimax.batch_size * clip.frames, evaluator.batch_size * clip.frames) * clip.size**2
     return float(pixels), float(_weights_of(config))
 
 
@@ -133,7 +133,7 @@ def measured_on_cluster(config: TrialConfig, kind: str, most: int, runtime: Runt
 
 
 def kinds_of_gpus() -> list[str]:
-    """Of the nodes that are there; one empty name where Ray does not know."""
+    """The kinds of GPUs of the nodes that are there; one empty name where Ray does not know."""
     import ray
 
     kinds = {
@@ -159,7 +159,7 @@ def _task(config: Mapping[str, Any], most: int, runtime: Mapping[str, Any], plug
 
 
 def loads_of(config: TrialConfig, most: int, runtime: Runtime, plugins: tuple[Plugin, ...] = ()) -> list[Load]:
-    """Of 1, 2, ... trials side by side on the device of this process, up to the first count that is not worth it.
+    """Measures 1, 2, ... trials side by side on the device of this process, up to the first number that is not worth it.
 
     Raises RuntimeError for a single trial that cannot run, such as one that needs more memory than there is.
     """
@@ -198,7 +198,7 @@ def _keep(together: Barrier, plugins: tuple[Plugin, ...]) -> None:
 
 
 def _measured(config: TrialConfig, runtime: Runtime) -> tuple[float, int, int, str]:
-    """Rounds a second of one step of each kind, bytes taken of how many, name of the device."""
+    """Runs rounds of one step of each kind. Returns rounds a second, bytes taken, bytes in all, and the device's name."""
     import torch
 
     cuda, together = runtime.device == "cuda", _kept[0]
@@ -231,23 +231,23 @@ def _measured(config: TrialConfig, runtime: Runtime) -> tuple[float, int, int, s
 
 
 def _networks(config: TrialConfig) -> dict[str, Any]:
-    """The networks of a trial's minimax and of its action judge, from scratch."""
+    """The networks of a trial's minimax, and its evaluator f_T', from scratch."""
     from trainables.models.action import build_action_classifier
     from trainables.models.anonymizers import build_anonymizer
     from trainables.models.privacy import build_privacy_encoder
 
-    scratch = {"weights": None}
+    scratch, evaluator = {"weights": None}, config.evaluate_action.classifier
     anonymizer = config.anonymizer.model_copy(update={**scratch, "encoder_weights": None})
     return {
         "anonymizer": build_anonymizer(anonymizer, config.options),
         "action_classifier": build_action_classifier(config.action_classifier.model_copy(update=scratch), CLASSES, config.clip),
         "privacy_encoder": build_privacy_encoder(config.privacy_encoder.model_copy(update=scratch)),
-        "judge": build_action_classifier(config.evaluate_action.classifier.model_copy(update=scratch), CLASSES, config.clip),
+        "evaluator": build_action_classifier(evaluator.model_copy(update=scratch), CLASSES, config.clip),
     }
 
 
 def _steps(config: TrialConfig, runtime: Runtime) -> list[Callable[[], object]]:
-    """A step of the minimax, both sides, and one of the action judge, each on noise of the right shape."""
+    """A step of both sides of the minimax, and a step of f_T', each on noise of the right shape."""
     import torch
     import torch.nn.functional as F
 
@@ -255,7 +255,7 @@ def _steps(config: TrialConfig, runtime: Runtime) -> list[Callable[[], object]]:
     from trainables.methods.penalty import training as minimax
 
     networks = _networks(config)
-    judge = networks.pop("judge")
+    evaluator = networks.pop("evaluator")
     states = {name: network.state_dict() for name, network in networks.items()}
     inputs = {"reconstruct": Outcome({}, state=states), "warm_up": Outcome({}, state=states)}
     labels: Any = SimpleNamespace(action=SimpleNamespace(classes=range(CLASSES)))
@@ -263,13 +263,13 @@ def _steps(config: TrialConfig, runtime: Runtime) -> list[Callable[[], object]]:
     context = StageContext("minimax", config, runtime, labels, inputs, work, lambda *_: None, lambda: False)
     settings, clip, device = config.minimax, config.clip, context.device
     players = minimax.players_of(context, settings.learning_rate_anonymizer)
-    judge = context.placed(judge).train()
-    optimizer = context.adam(judge.parameters(), config.evaluate_action.learning_rate)
+    evaluator = context.placed(evaluator).train()
+    optimizer = context.adam(evaluator.parameters(), config.evaluate_action.learning_rate)
 
     def noise(batch: int, frames: int) -> torch.Tensor:
         return torch.rand(batch, frames, 3, clip.size, clip.size, device=device)
 
-    def learn_together() -> None:
+    def train_minimax() -> None:
         batch = (
             noise(settings.batch_size, clip.frames),
             torch.arange(settings.batch_size, device=device) % CLASSES,
@@ -280,17 +280,17 @@ def _steps(config: TrialConfig, runtime: Runtime) -> list[Callable[[], object]]:
         minimax.step_anonymizer(players, *batch)
         minimax.step_judges(players, *batch)
 
-    def learn_to_judge() -> None:
+    def train_evaluator() -> None:
         count = config.evaluate_action.batch_size
         with context.autocast():
             with torch.no_grad():
                 anonymized = context.anonymize(players.anonymizer, noise(count, clip.frames))
-            loss = F.cross_entropy(judge(anonymized), torch.arange(count, device=device) % CLASSES)
+            loss = F.cross_entropy(evaluator(anonymized), torch.arange(count, device=device) % CLASSES)
         minimax.descend(optimizer, loss)
 
-    return [learn_together, learn_to_judge]
+    return [train_minimax, train_evaluator]
 
 
 def measuring(runtime: Runtime, plugins: tuple[Plugin, ...]) -> Callable[[TrialConfig, str, int], list[Load]]:
-    """On the cluster of this process, as `packed` takes it."""
+    """The function that measures on the cluster of this process, for `packed`."""
     return partial(measured_on_cluster, runtime=runtime.model_copy(update={"ranks": 1}), plugins=plugins)

@@ -1,7 +1,7 @@
-"""Before a trial starts: can every node do it? Versions, data, storage, MLflow, GPUs and disk, in seconds, in one table.
+"""The check of every node before a trial starts on it: versions, data, storage, MLflow, GPUs and disk.
 
-The nodes that are there are asked by `preflight`, each by a Ray task of its own; one that comes later is asked by its first
-trial (`require_here`).
+`preflight` asks the nodes that are there, each by a Ray task of its own, and prints one table. A node that comes later is
+asked by its first trial (`require_here`).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class NodeUnfit(RuntimeError):
 
 @dataclass(frozen=True)
 class Gpu:
-    """`free` and `total` memory in bytes."""
+    """A GPU of a node, with its `free` and `total` memory in bytes."""
 
     name: str
     free: int
@@ -51,11 +51,11 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a node must have, as the driver has it. Travels to every node as plain values.
+    """What a node must have, as measured on the driver. Travels to every node as plain values.
 
-    `data`: what a trial's `data` says, as a mapping, and the fingerprints of its sets by role. `files`: sizes in bytes of
-    files of weights. `probe`: folder in the storage where the driver and every node write a file for each other to read.
-    `checked`: ids of the nodes that have passed.
+    `data` are the settings of each trial's data, as a mapping, with the fingerprints of the sets by role. `files` are the
+    sizes of files of weights in bytes. `probe` is the folder in the storage where the driver and every node write a file for
+    each other to read. `checked` are the ids of the nodes that have passed.
     """
 
     versions: Mapping[str, str]
@@ -149,7 +149,7 @@ def preflight(needs: Needs, shares: Sequence[Share], later: bool) -> Needs:
 
 
 def preflight_here(needs: Needs) -> None:
-    """The same where this machine, the driver's, is the only node. Raises ConfigError."""
+    """Checks this machine, the driver's, where it is the only node. Raises ConfigError."""
     problems = [*disk_problems(needs.storage), *(gpu_problems(needs, gpus_here(), 1.0) if needs.gpus else ())]
     if problems:
         raise ConfigError(f"preflight: {'; '.join(problems)}")
@@ -157,7 +157,7 @@ def preflight_here(needs: Needs) -> None:
 
 
 def require_here(needs: Needs) -> None:
-    """For the worker of a trial: asks this node, once a process, unless it has passed. Raises NodeUnfit."""
+    """Checks the node of this worker, once a process, unless it has passed before. Raises NodeUnfit."""
     import ray
 
     context = ray.get_runtime_context()
@@ -174,7 +174,7 @@ _passed: list[Needs] = []
 
 
 def check(needs: Needs, node: str, gpus: Callable[[], tuple[Gpu, ...]], free_gpus: float) -> Answer:
-    """Everything that can be seen from the node this runs on. What is wrong is a line each, with its remedy."""
+    """Checks everything that can be seen from the node this runs on. Each problem is a line with its remedy."""
     found = gpus() if needs.gpus else ()
     problems = [
         *version_problems(needs.versions, versions(_PACKAGES, _CODE)),
@@ -198,7 +198,7 @@ def version_problems(wanted: Mapping[str, str], found: Mapping[str, str]) -> lis
 
 
 def data_problems(needs: Needs) -> list[str]:
-    """Data and weights that are not there, or not the driver's."""
+    """The data sets and files of weights that are missing here, or differ from the driver's."""
     problems = [
         f"weights {path}: {'other bytes than' if Path(path).is_file() else 'not there, but'} on the driver; put them on"
         " storage that all nodes share"
@@ -242,7 +242,7 @@ def storage_problems(needs: Needs, node: str) -> list[str]:
 
 
 def disk_problems(storage: str) -> list[str]:
-    """Storage (where it is a directory) and temporary files."""
+    """Checks the room for the storage (where it is a directory) and for temporary files."""
     directory = StageStore(storage).directory
     places = {"storage": directory, "temporary files": Path(tempfile.gettempdir())}
     problems = []
@@ -346,7 +346,7 @@ def _ask(needs: Needs, nodes: Sequence[Node]) -> dict[Node, Answer]:
 
 
 def _returned(store: StageStore, needs: Needs, node: Node, answer: Answer) -> Answer:
-    """`answer`, and whether what the node wrote is read here."""
+    """Adds a problem to `answer` unless the driver can read what the node wrote."""
     if answer.problems or store.files.read(f"{needs.probe}/{node.identity}") == node.identity.encode():
         return answer
     return replace(answer, problems=(_not_shared(needs.storage, "what this node wrote is not seen on the driver"),))

@@ -1,4 +1,4 @@
-"""`python study/run.py --status`: how the studies of an MLflow store stand. Needs no Ray; of a storage it says more."""
+"""`python study/run.py --status`: the state of the studies in MLflow. Needs no Ray; with the storage it says more."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _LISTED = 10  # trials that wait or failed, by name
 
 @dataclass(frozen=True)
 class Running:
-    """A trial that runs: on which host and process, since when, its stage with epochs done and (0: unknown) in all, and when
-    the last one ended. Times in seconds since 1970; 0: not known.
+    """A trial that runs: its `worker` (host and process), its start, its stage with the epochs done and in all, and the end of
+    the last epoch. Times are in seconds since 1970; 0 stands for what is not known.
     """
 
     name: str
@@ -45,10 +45,10 @@ class Running:
 
 @dataclass(frozen=True)
 class Status:
-    """`waiting` trials have no run, `stopped` ones were interrupted: both are run when the study is. `failed`: with reasons.
+    """The state of a study. `waiting` trials have no run yet, `stopped` ones were interrupted; `failed` ones have reasons.
 
-    `outside`: runs that are not in the study's last plan, such as the points of a search. `left`: seconds to go, if any trial
-    has ever been finished.
+    `outside` counts runs that are not in the study's last plan, such as the points of a search. `left` are the seconds to go,
+    estimated from the finished trials; None without any.
     """
 
     experiment: str
@@ -134,7 +134,7 @@ def _plan(client: MlflowClient, own: Run) -> dict[str, str] | None:
 
 
 def _seen(files: Files) -> bool:
-    """Whether the storage can be seen from here: it knows which host holds a trial, and whether any does."""
+    """Whether the storage can be read from here; the leases in it say which host holds a trial."""
     try:
         return bool(files.names(""))
     except Exception:  # each backend has errors of its own

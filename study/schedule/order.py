@@ -1,4 +1,4 @@
-"""Which trial is started when: long ones first, one for each anonymizer before a second, none that could only wait."""
+"""The order in which trials start: long ones first, one for each anonymizer before a second, none that could only wait."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def in_order(
 
 
 class Queue:
-    """Gives out trials by number, in order, but none that could do nothing but wait for a stage that a running one computes:
-    its GPU would be idle, and might not even have to be rented yet.
+    """Gives out trials by number, in order, and keeps back those that could only wait for a stage that a running one computes:
+    their GPUs would be idle, or need not be rented yet.
 
     `done`: keys of the stages that are stored; `stored(stage, key)` asks for one more, of those that running trials compute,
     at most every `every` seconds. `shapes`: what resources each trial asks for; at most `pending` of a shape are given out
@@ -89,7 +89,7 @@ class Queue:
         return len(self._left)
 
     def next(self) -> int | None:
-        """The trial to start now; None if each that is left would wait for one that runs."""
+        """The number of the trial to start now; None if each one left would only wait for a stage of a running one."""
         if time.monotonic() >= self._next_look:
             self._look(self._running)
         busy = {step.key for step in self._all_ready(self._running)}
@@ -109,13 +109,13 @@ class Queue:
         self._pending.discard(number)
 
     def ended(self, number: int) -> None:
-        """Done or failed: what it has not stored is free for others."""
+        """The trial is done or has failed: others may compute the stages that it has not stored."""
         self._look([number])
         self._running.discard(number)
         self._pending.discard(number)
 
     def _ready(self, number: int) -> list[Step]:
-        """Stages that could be computed now."""
+        """The stages of a trial that are not stored and whose inputs are."""
         return [step for step in self._trials[number] if step.key not in self._done and self._done.issuperset(step.needs)]
 
     def _look(self, numbers: Iterable[int]) -> None:

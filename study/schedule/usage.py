@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 
 @dataclass(frozen=True)
 class Usage:
-    """Hours of one GPU, or core. Of what trials held: `busy` computing, `starting` workers, `waiting` for stages that other
-    trials computed. `unused`: free in the cluster while the study ran.
+    """Hours of one GPU (or core). Trials held it while they were `busy` computing, while their workers were `starting`, and
+    while they were `waiting` for stages of other trials; it was `unused` while it was free and the study ran.
     """
 
     busy: float = 0.0
@@ -58,7 +58,7 @@ class Meter:
         self._held[trial] = _Held(amount, now)
 
     def report(self, trial: str, runs_for: float, waited: float, now: float) -> None:
-        """What the trial says: since when its worker is ready, and how long it has waited so far, in seconds."""
+        """Takes up what a trial reports: for how long its worker has been ready, and how long of that it waited (seconds)."""
         if trial in self._held:
             held = self._held[trial]
             held.waited = waited
@@ -66,12 +66,12 @@ class Meter:
                 held.starting = max(0.0, now - held.since - runs_for)
 
     def end(self, trial: str, now: float) -> None:
-        """Of an attempt at a trial, whatever became of it."""
+        """Ends the attempt at a trial that holds its share, whether or not it finished the trial."""
         if trial in self._held:
             self._ended += self._held.pop(trial).usage(now)
 
     def free(self, amount: float, now: float) -> None:
-        """GPUs, or cores, that nobody holds: from the last call until now."""
+        """Counts the `amount` of the last call as unused from then until now; `amount` is free from now on."""
         if self._free is not None:
             before, since = self._free
             self._ended += Usage(unused=before * (now - since) / 3600)

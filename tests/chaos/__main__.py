@@ -34,7 +34,7 @@ def main() -> int:
     if not isolated and _can_isolate():
         os.environ[MARK] = "1"
         os.execvp(ISOLATE[0], [*ISOLATE, "sh", "-c", PREPARE, sys.executable, *sys.argv])
-    from chaos import Result, Study, run_chaos, table
+    from chaos import ChaosResult, ChaosStudy, run_chaos, table
     from chaos_space import SETTINGS
     from faults import EVERYWHERE, ISOLATED
 
@@ -48,8 +48,8 @@ def main() -> int:
         faults = [fault for name in wanted for fault in faults if fault.__name__ == name]
     with tempfile.TemporaryDirectory(prefix="chaos") as folder:
         settings = {key: value * options.scale if "epochs" in key else value for key, value in SETTINGS.items()}
-        study = Study.of(2, settings, Path(folder))
-        results: dict[str, Result] = {}
+        study = ChaosStudy.of(2, settings, Path(folder))
+        results: dict[str, ChaosResult] = {}
         for seed in (*((None,) if options.faults is None else ()), *options.seeds):
             chosen = list(faults) if seed is not None else []
             if options.faults is None:

@@ -35,7 +35,7 @@ ENDED = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.STOPPED)
 
 
 @dataclass(frozen=True)
-class Study:
+class ChaosStudy:
     """What is run: `settings` for `--set`, what is expected, and how many epochs each stage takes, by its key."""
 
     seeds: int
@@ -45,12 +45,12 @@ class Study:
     epochs: Mapping[str, int]
 
     @staticmethod
-    def of(seeds: int, settings: Mapping[str, Any], folder: Path) -> Study:
+    def of(seeds: int, settings: Mapping[str, Any], folder: Path) -> ChaosStudy:
         """Makes the data in `folder` and runs the reference there."""
         data_root = make_data(folder / "data")
         expected = run_reference(planned(range(seeds), settings), data_root, folder / "reference")
         epochs = Counter(line.key for line in _journal(folder / "reference" / "journal"))
-        return Study(seeds, settings, data_root, expected, epochs)
+        return ChaosStudy(seeds, settings, data_root, expected, epochs)
 
     @property
     def command(self) -> str:
@@ -61,7 +61,7 @@ class Study:
 
 
 @dataclass(frozen=True)
-class Result:
+class ChaosResult:
     """`injected`: the names of the faults; `found`: what violates each invariant."""
 
     injected: Sequence[str]
@@ -72,8 +72,8 @@ class Result:
 
 
 def run_chaos(
-    study: Study, faults: Sequence[Fault], seed: int, isolated: bool, say: bool = True, keep: Path | None = None
-) -> Result:
+    study: ChaosStudy, faults: Sequence[Fault], seed: int, isolated: bool, say: bool = True, keep: Path | None = None
+) -> ChaosResult:
     """Runs the study once, with `faults` in their order, spread over its progress; `seed` chooses what each hits."""
     base = Path(tempfile.mkdtemp(prefix="chaos"))
     environment = {chaos_space.JOURNAL: str(base / "journal")}
@@ -86,7 +86,7 @@ def run_chaos(
             runs, others = read_runs(cluster.database)
             seen = Seen(runs, others, _journal(base / "journal"), scene.artifacts, scene.checkpoints)
             found = violations(study.expected, seen)
-            return Result(injected, attempt.submissions, time.monotonic() - start, runs, found)
+            return ChaosResult(injected, attempt.submissions, time.monotonic() - start, runs, found)
     finally:
         if keep is not None:
             keep.mkdir(parents=True, exist_ok=True)
@@ -104,7 +104,7 @@ def run_chaos(
 class _Attempt:
     """The user: submits the study, and again whenever it has ended and is not complete."""
 
-    def __init__(self, cluster: Cluster, study: Study, base: Path, start: float, say: bool) -> None:
+    def __init__(self, cluster: Cluster, study: ChaosStudy, base: Path, start: float, say: bool) -> None:
         self._cluster, self._study, self._base, self._start, self._say = cluster, study, base, start, say
         self._job = ""
         self.submissions = 0
@@ -211,7 +211,7 @@ def _journal(path: Path) -> list[Line]:
     return [Line(row["what"], row["key"], row["epoch"]) for row in rows]
 
 
-def table(results: Mapping[str, Result], expected: Mapping[str, Expected]) -> str:
+def table(results: Mapping[str, ChaosResult], expected: Mapping[str, Expected]) -> str:
     """A column for each run, as Markdown."""
     faults = sorted({name for result in results.values() for name in result.injected})
     rows: list[tuple[str, list[object]]] = [
@@ -227,6 +227,6 @@ def table(results: Mapping[str, Result], expected: Mapping[str, Expected]) -> st
     return "\n".join([*lines, *(f"| {name} | {' | '.join(map(str, values))} |" for name, values in rows)])
 
 
-def _count(result: Result, expected: Mapping[str, Expected], status: str) -> int:
+def _count(result: ChaosResult, expected: Mapping[str, Expected], status: str) -> int:
     keys = {key for key, trial in expected.items() if bool(trial.reason) == (status == FAILED)}
     return len({run.key for run in result.runs if run.status == status} & keys)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from chaos import Study, run_chaos, table
+from chaos import ChaosStudy, run_chaos, table
 from chaos_space import SETTINGS
 from faults import kill_driver, kill_trial, stop_mlflow
 
 
 @pytest.mark.timeout(900)  # more than a busy machine takes
 def test_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
-    study = Study.of(1, SETTINGS, tmp_path)
+    study = ChaosStudy.of(1, SETTINGS, tmp_path)
     assert sorted(bool(trial.reason) for trial in study.expected.values()) == [False] * 5 + [True] * 2
     faults = (kill_trial, stop_mlflow, kill_driver)
     result = run_chaos(study, faults, seed=0, isolated=False, keep=tmp_path / "kept")
