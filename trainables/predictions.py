@@ -1,4 +1,4 @@
-"""What a judge answered to every test item, kept beside a trial's figures: two trials are compared item by item."""
+"""The predictions of an evaluator for every test item, kept with a trial so that two trials can be compared item by item."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DIGITS = 9  # enough for a float32 to come back as it was
 
 
 def of_classes(stage: str, items: Sequence[Video | Still], probabilities: np.ndarray, labels: np.ndarray) -> dict[str, bytes]:
-    """A file with the place of the true class, from 1, among those of (N, K) probabilities; equal ones by their number."""
+    """A file with the rank of the true class, from 1, among the (N, K) probabilities; ties go by the number of the class."""
     order = np.argsort(-probabilities, axis=1, kind="stable")
     rank = (order == labels[:, None]).argmax(axis=1) + 1
     return _file(stage, items, {"rank": rank.tolist()})
@@ -30,9 +30,9 @@ def of_attributes(
     )
 
 
-def _file(stage: str, items: Sequence[Video | Still], answers: Mapping[str, object]) -> dict[str, bytes]:
+def _file(stage: str, items: Sequence[Video | Still], content: Mapping[str, object]) -> dict[str, bytes]:
     known = {"items": [_name(item) for item in items], "groups": [item.group for item in items]}
-    return {f"{ARTIFACT_ANSWERS}/{stage}.json": json.dumps({**known, **answers}).encode()}
+    return {f"{ARTIFACT_ANSWERS}/{stage}.json": json.dumps({**known, **content}).encode()}
 
 
 def _name(item: Video | Still) -> str:

@@ -192,7 +192,7 @@ ARTIFACT_PLAN, ARTIFACT_REPORT = "plan.json", "report"
 # (these three were held by trials), and `gpu_hours.unused`: free in the cluster while the study ran.
 GPU_HOURS, CPU_HOURS = "gpu_hours.", "cpu_hours."
 
-ARTIFACT_ANSWERS = "answers"  # folder with one `<stage>.json` a judge: what it answered to every test item
+ARTIFACT_ANSWERS = "answers"  # folder: `<stage>.json`, the predictions of one evaluator for every test item
 ARTIFACT_ATTACKS = "attacks"  # folder with one `<name>.json` an attack: effort, controls, curve, answers by video
 
 

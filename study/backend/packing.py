@@ -278,7 +278,7 @@ def _steps(config: TrialConfig, runtime: Runtime) -> list[Callable[[], object]]:
             context,
         )
         minimax.step_anonymizer(players, *batch)
-        minimax.step_judges(players, *batch)
+        minimax.step_opponents(players, *batch)
 
     def train_evaluator() -> None:
         count = config.evaluate_action.batch_size

@@ -81,7 +81,7 @@ def parts(size: Size, folder: Path) -> dict[str, float]:
         run()
         found[name] = 1000 * median(timed(run, device) for _ in range(size.rounds))
     loop.both(inputs)
-    optimizers = players.anonymizer_optimizer, players.judges_optimizer
+    optimizers = players.anonymizer_optimizer, players.opponents_optimizer
     found["optimizers"] = 1000 * median(timed(lambda: [o.step() for o in optimizers], device) for _ in range(size.rounds))
     loop.waited = 0.0
     steps = size.rounds * size.steps

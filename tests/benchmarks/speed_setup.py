@@ -179,7 +179,7 @@ class Ours:
         return self.context.training_view(clips), clips["label"], views, self.settings, self.context
 
     def both(self, inputs: tuple[Any, ...]) -> dict[str, Tensor]:
-        return {**minimax.step_anonymizer(self.players, *inputs), **minimax.step_judges(self.players, *inputs)}
+        return {**minimax.step_anonymizer(self.players, *inputs), **minimax.step_opponents(self.players, *inputs)}
 
     def next_batches(self) -> tuple[Batch, Batch]:
         return next(self._batches)

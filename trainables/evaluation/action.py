@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from trainables import predictions as answers
 from trainables.config import ClipConfig
 from trainables.data.items import Video
 from trainables.data.loader import EvaluationClips, Loader, TrainingClips
@@ -20,6 +19,7 @@ from trainables.losses import rms_distortion
 from trainables.metrics import chance_top1, topk_accuracy
 from trainables.models.action import build_action_classifier
 from trainables.models.base import Anonymizer
+from trainables.predictions import of_classes
 from trainables.schema import ARTIFACT_FRAMES
 from trainables.stages import RAW_ACTION
 from trainables.store import Outcome
@@ -52,8 +52,8 @@ def run(context: StageContext) -> Outcome:
             loss.backward()
             optimizer.step()
             now.add(loss=loss)
-        judged = _predict(context, classifier, anonymizer, validation, validation_clip(config.clip))
-        return now.means() | {"validation_top1": topk_accuracy(judged["probabilities"], judged["labels"], 1)}
+        validated = _predict(context, classifier, anonymizer, validation, validation_clip(config.clip))
+        return now.means() | {"validation_top1": topk_accuracy(validated["probabilities"], validated["labels"], 1)}
 
     best = Best("validation_top1", ("classifier",), last=config.selection == "last")
     history = run_epochs(context, {"classifier": classifier, "optimizer": optimizer}, settings.epochs, epoch, best)
@@ -68,7 +68,7 @@ def run(context: StageContext) -> Outcome:
         "best_epoch": float(best.epoch),
     }
     state = {"classifier": classifier.state_dict(), "test": {name: torch.from_numpy(value) for name, value in test.items()}}
-    return Outcome(metrics, history, state, {ARTIFACT_FRAMES: _picture(context, anonymizer), **_answers(context, test)})
+    return Outcome(metrics, history, state, {ARTIFACT_FRAMES: _picture(context, anonymizer), **_predictions(context, test)})
 
 
 def test_deployed(context: StageContext) -> Outcome:
@@ -79,12 +79,14 @@ def test_deployed(context: StageContext) -> Outcome:
     classifier.load_state_dict(context.inputs[RAW_ACTION].state["classifier"])
     loader = _test_loader(context, splits.test, config.clip)
     test = _predict(context, classifier, context.anonymizer("anonymizer"), loader, config.clip)
-    return Outcome({"deployed_top1": topk_accuracy(test["probabilities"], test["labels"], 1)}, files=_answers(context, test))
+    return Outcome(
+        {"deployed_top1": topk_accuracy(test["probabilities"], test["labels"], 1)}, files=_predictions(context, test)
+    )
 
 
-def _answers(context: StageContext, test: dict[str, np.ndarray]) -> dict[str, bytes]:
+def _predictions(context: StageContext, test: dict[str, np.ndarray]) -> dict[str, bytes]:
     videos = context.data.action_evaluation.test
-    return answers.of_classes(context.stage, videos, test["probabilities"], test["labels"])
+    return of_classes(context.stage, videos, test["probabilities"], test["labels"])
 
 
 def _test_loader(context: StageContext, items: tuple[Video, ...], clip: ClipConfig) -> Loader:

@@ -44,7 +44,7 @@ def trace(folder: Path) -> list[dict[str, float]]:
         return stage_context(stage, config, root, folder, inputs, key="trace")
 
     rows: list[dict[str, float]] = []
-    steps = minimax.step_anonymizer, minimax.step_judges
+    steps = minimax.step_anonymizer, minimax.step_opponents
 
     def first(*arguments: Any) -> dict[str, torch.Tensor]:
         found = steps[0](*arguments)
@@ -60,7 +60,7 @@ def trace(folder: Path) -> list[dict[str, float]]:
     torch.set_num_threads(1)  # sums over threads are added in the order of the threads
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(minimax, "step_anonymizer", first)
-        patch.setattr(minimax, "step_judges", second)
+        patch.setattr(minimax, "step_opponents", second)
         for name, run in (("reconstruct", reconstruct.run), ("warm_up", warm_up.run), ("minimax", minimax.run)):
             inputs[name] = run(at(name))
     torch.set_num_threads(threads)

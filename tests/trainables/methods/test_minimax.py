@@ -66,7 +66,7 @@ def test_each_step_moves_exactly_its_own_networks(
     minimax.step_anonymizer(players, *batch, settings, context)
     middle = snapshot(*networks)
     assert [equal(a, b) for a, b in zip(start, middle, strict=True)] == [False, True, True]
-    minimax.step_judges(players, *batch, settings, context)
+    minimax.step_opponents(players, *batch, settings, context)
     end = snapshot(*networks)
     assert [equal(a, b) for a, b in zip(middle, end, strict=True)] == [True, False, False]
     assert all(p.requires_grad for network in networks for p in network.parameters())
@@ -87,7 +87,7 @@ def test_the_steps_descend_what_they_should(context: StageContext, batch: tuple[
     )
     first = [minimax.step_anonymizer(players, *batch, settings, context)["loss_anonymizer"].item() for _ in range(12)]
     assert first[-1] < first[0]
-    second = [minimax.step_judges(players, *batch, settings, context) for _ in range(12)]
+    second = [minimax.step_opponents(players, *batch, settings, context) for _ in range(12)]
     assert second[-1]["loss_action"] < second[0]["loss_action"]
     assert second[-1]["loss_privacy"] < second[0]["loss_privacy"]
 
@@ -118,7 +118,7 @@ def test_the_penalty_weight_changes_what_f_a_learns(context: StageContext, batch
 
 
 def test_alternating_batches_train_each_side_on_half_of_them(context: StageContext, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = {"step_anonymizer": 0, "step_judges": 0}
+    calls = {"step_anonymizer": 0, "step_opponents": 0}
     for name in calls:
         original = getattr(minimax, name)
 
@@ -128,12 +128,12 @@ def test_alternating_batches_train_each_side_on_half_of_them(context: StageConte
 
         monkeypatch.setattr(minimax, name, counted)
     for alternate, expected in (("steps", (5, 5)), ("batches", (3, 2))):
-        calls.update(step_anonymizer=0, step_judges=0)
+        calls.update(step_anonymizer=0, step_opponents=0)
         settings = context.config.minimax.model_copy(update={"alternate": alternate, "epochs": 1, "batch_size": 5})
         config = context.config.model_copy(update={"minimax": settings})
         assert len(context.data.action.train) == 24, "five batches of five, the last one smaller"
         minimax.run(replace(context, config=config, work=StageStore(context.runtime.storage).work("minimax", alternate)))
-        assert (calls["step_anonymizer"], calls["step_judges"]) == expected
+        assert (calls["step_anonymizer"], calls["step_opponents"]) == expected
 
 
 @pytest.mark.parametrize("option", ["checkpointing", "compile"])
@@ -154,7 +154,7 @@ def test_what_saves_memory_or_time_leaves_the_steps_as_they_are(
         losses = [
             step(players, *batch, changed.config.minimax, changed)
             for _ in range(2)
-            for step in (minimax.step_anonymizer, minimax.step_judges)
+            for step in (minimax.step_anonymizer, minimax.step_opponents)
         ]
         rows = [{name: value.item() for name, value in step.items()} for step in losses]
         found.append((rows, snapshot(players.anonymizer, players.action, players.privacy)))

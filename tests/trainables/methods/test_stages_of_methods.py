@@ -75,7 +75,7 @@ def test_tedspad_moves_f_a_then_both_judges(at: At) -> None:
     tedspad.step_anonymizer(players, batch, views, context)
     middle = snapshot(*networks)
     assert moved(start, middle) == [True, False, False]
-    found = tedspad.step_judges(players, batch, views, context)
+    found = tedspad.step_opponents(players, batch, views, context)
     assert moved(middle, snapshot(*networks)) == [False, True, True]
     assert found["loss_triplet"] > 0
 
@@ -152,7 +152,7 @@ def test_vita_restarts_and_f_t_learns_until_it_knows_enough(at: At, monkeypatch:
 
     monkeypatch.setattr(supervised, "step_action", step_action)
     monkeypatch.setattr(supervised, "step_privacy", counted("step_privacy", supervised.step_privacy))
-    monkeypatch.setattr(supervised.Ensemble, "restart", counted("restart", supervised.Ensemble.restart))
+    monkeypatch.setattr(supervised.PrivacyEnsemble, "restart", counted("restart", supervised.PrivacyEnsemble.restart))
     options = {"options.restart_every": 2, "options.retrain_steps": 3, "options.privacy_steps": 2, "options.action_steps": 4}
     context = at("vita", {**options, "minimax.epochs": 1, "minimax.batch_size": 5})
     vita.run(context)

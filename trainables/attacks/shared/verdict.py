@@ -76,13 +76,13 @@ def run(context: StageContext) -> Outcome:
         record = _record(name, attack, own, raw, blank, seconds) | {"pictures": sorted(pictures)}
         files |= {f"{ARTIFACT_ATTACKS}/{file}": content for file, content in pictures.items()}
         files[f"{ARTIFACT_ATTACKS}/{name}.json"] = json.dumps(record, indent=1).encode()
-    judged = {
+    evaluated = {
         key: outcome.metrics[key]
         for outcome in context.inputs.values()
         for key in ("leakage", CLIP + "leakage")
         if key in outcome.metrics
     }
-    found = {**judged, **valid}
+    found = {**evaluated, **valid}
     if found:
         metrics["worst_leakage"] = max(found.values())
     tried = [key for key in metrics if key.startswith(ATTACK_VALID)]

@@ -1,4 +1,4 @@
-"""The boxes of the people in every file that a judge looks at, found once by a detector and kept."""
+"""A detector finds the boxes of people, once, in every file that an evaluator or attacker reads."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class Players:
     action: ActionClassifier
     privacy: PrivacyEncoder
     anonymizer_optimizer: Optimizer
-    judges_optimizer: Optimizer
+    opponents_optimizer: Optimizer
 
     def parts(self) -> dict[str, Stateful]:
         return {
@@ -39,7 +39,7 @@ class Players:
             "action_classifier": self.action,
             "privacy_encoder": self.privacy,
             "anonymizer_optimizer": self.anonymizer_optimizer,
-            "judges_optimizer": self.judges_optimizer,
+            "judges_optimizer": self.opponents_optimizer,
         }
 
     def state(self) -> dict[str, Any]:
@@ -59,8 +59,8 @@ def step_anonymizer(
     with frozen(players.action, players.privacy, batch_statistics=of_batch):
         with context.autocast():
             anonymized = context.anonymize(players.anonymizer, clips)
-            answers = context.through(players.action, players.action, anonymized)
-            action_loss = F.cross_entropy(context.gathered(answers), context.gathered(labels))
+            logits = context.through(players.action, players.action, anonymized)
+            action_loss = F.cross_entropy(context.gathered(logits), context.gathered(labels))
             privacy_loss = pair_loss(players, views, settings, context)
             rms = context.gathered(rms_distortion(clips, anonymized, settings.penalty_scope, settings.penalty_norm))
             penalty = distortion_penalty(rms, settings.distortion_budget)
@@ -77,7 +77,7 @@ def step_anonymizer(
     }
 
 
-def step_judges(
+def step_opponents(
     players: Players, clips: Tensor, labels: Tensor, views: list[Tensor], settings: MinimaxConfig, context: StageContext
 ) -> dict[str, Tensor]:
     """Step 2: f_T descends cross-entropy and f_B NT-Xent on what f_A makes now; f_A is frozen."""
@@ -86,18 +86,18 @@ def step_judges(
     with frozen(players.anonymizer), context.autocast():
         with torch.no_grad():
             anonymized = context.anonymize(players.anonymizer, clips)
-        answers = context.through(players.action, players.action, anonymized)
-        action_loss = F.cross_entropy(context.gathered(answers), context.gathered(labels))
+        logits = context.through(players.action, players.action, anonymized)
+        action_loss = F.cross_entropy(context.gathered(logits), context.gathered(labels))
         privacy_loss = pair_loss(players, views, settings, context)
     # no parameter is shared: each loss reaches its own network only
-    descend(players.judges_optimizer, action_loss + privacy_loss)
+    descend(players.opponents_optimizer, action_loss + privacy_loss)
     return {"loss_action": action_loss, "loss_privacy": privacy_loss}
 
 
 def pair_loss(players: Players, views: list[Tensor], settings: MinimaxConfig, context: StageContext) -> Tensor:
-    """Eq. 6 of two anonymized views, each (N, 1, C, H, W). Returns a scalar; its gradient reaches who is not frozen."""
-    hidden = [context.anonymize(players.anonymizer, view) for view in views]
-    first, second = project(partial(context.through, players.privacy, players.privacy), hidden)
+    """Eq. 6 of two anonymized views, each (N, 1, C, H, W). A scalar; networks that are not frozen get gradients."""
+    anonymized = [context.anonymize(players.anonymizer, view) for view in views]
+    first, second = project(partial(context.through, players.privacy, players.privacy), anonymized)
     return nt_xent(context.gathered(first), context.gathered(second), settings.temperature)
 
 
@@ -125,11 +125,11 @@ def run(context: StageContext) -> Outcome:
                 context,
             )
             if settings.alternate == "steps":
-                now.add(**step_anonymizer(players, *inputs), **step_judges(players, *inputs))
+                now.add(**step_anonymizer(players, *inputs), **step_opponents(players, *inputs))
             elif now.done % 2 == 0:
                 now.add(**step_anonymizer(players, *inputs))
             else:
-                now.add(**step_judges(players, *inputs))
+                now.add(**step_opponents(players, *inputs))
         return now.means()
 
     history = run_epochs(context, players.parts(), settings.epochs, epoch)

@@ -29,7 +29,9 @@ def run(context: StageContext) -> Outcome:
     def epoch(now: Epoch) -> dict[str, float]:
         for clip_batch, pair_batch in now.paired(clips, pairs):
             views = pair_views(context, pair_batch)
-            now.add(**step_anonymizer(players, clip_batch, views, context), **step_judges(players, clip_batch, views, context))
+            now.add(
+                **step_anonymizer(players, clip_batch, views, context), **step_opponents(players, clip_batch, views, context)
+            )
         return now.means()
 
     history = run_epochs(context, players.parts(), settings.epochs, epoch)
@@ -51,7 +53,7 @@ def step_anonymizer(players: Players, clips: Batch, views: list[Tensor], context
     return {"loss_anonymizer": loss}
 
 
-def step_judges(players: Players, clips: Batch, views: list[Tensor], context: StageContext) -> dict[str, Tensor]:
+def step_opponents(players: Players, clips: Batch, views: list[Tensor], context: StageContext) -> dict[str, Tensor]:
     """f_T descends cross-entropy + 0.1 x triplet loss and f_B NT-Xent; f_A is frozen."""
     players.action.train()
     players.privacy.train()
@@ -59,7 +61,7 @@ def step_judges(players: Players, clips: Batch, views: list[Tensor], context: St
         entropy, triplet = _action_losses(players, clips, context)
         privacy_loss = pair_loss(players, views, context.config.minimax, context)
         loss = entropy + _triplet_weight(context) * triplet + privacy_loss
-    descend(players.judges_optimizer, loss)
+    descend(players.opponents_optimizer, loss)
     return {"loss_action": entropy, "loss_triplet": triplet, "loss_privacy": privacy_loss}
 
 

@@ -1,7 +1,7 @@
 """VITA, privacy-preserving adversarial learning with labels (arXiv 1906.05675): L_A = L_T + gamma max over f_B of -H(f_B).
 
-`vita` has the networks of the penalty method and is judged as every method is, so that rows of a table can be compared.
-`vita_published` has its own networks and is judged as in its paper, by ten attackers of which the worst one counts.
+`vita` has the networks of the penalty method and is evaluated as every method is, so that rows of a table can be compared.
+`vita_published` has its own networks and is evaluated as in its paper, by ten attackers of which the worst one counts.
 """
 
 from __future__ import annotations
