@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from analysis.terminal import show_error
 from search_spaces.plan import StudyPlan, StudyTrial, plan_study
-from study.backend.base import Backend, Batch, Demands, StudyEnd
+from study.backend.base import Backend, Demands, StudyEnd, TrialBatch
 from study.backend.job import joins_cluster
 from study.backend.preflight import tracking_problems
 from study.options import Options
@@ -214,7 +214,7 @@ class Study:
             nodes_come_later=options.nodes_come_later,
         )
 
-    def _batch(self, todo: Sequence[PlannedTrial], resources: Resources) -> Batch:
+    def _batch(self, todo: Sequence[PlannedTrial], resources: Resources) -> TrialBatch:
         """The trials of `todo`, each with the others whose evaluators can be trained in one pass with its own."""
         shares = [resources.of(trial.config) for trial, _ in todo]
         jobs = [self._job(trial, share) for (trial, _), share in zip(todo, shares, strict=True)]
@@ -225,7 +225,7 @@ class Study:
         ]
         steps = [steps_of(staged) for _, staged in todo]
         queue = Queue(steps, self.stored, self.store.has, [str(share) for share in shares])
-        return Batch(self.plan.experiment, jobs, shares, queue, self.places.driver_directory, resources.max_concurrent)
+        return TrialBatch(self.plan.experiment, jobs, shares, queue, self.places.driver_directory, resources.max_concurrent)
 
     def _run_search(self, backend: Backend, resources: Resources, before: Usage) -> StudyEnd:
         """Runs the trials that an optimiser proposes, after what MLflow already has of this study."""
@@ -238,7 +238,7 @@ class Study:
         share = resources.of(self._varied.config)
         job = replace(self._job(self._varied, share), objectives_if_failed=worst(search))
         directory = self.places.driver_directory
-        batch = Batch(self.plan.experiment, [job], [share], left, directory, resources.max_concurrent)
+        batch = TrialBatch(self.plan.experiment, [job], [share], left, directory, resources.max_concurrent)
         return backend.run(batch, lambda usage: self._note(before + usage))
 
     @property

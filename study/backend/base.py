@@ -37,7 +37,7 @@ class Demands:
 
 
 @dataclass(frozen=True)
-class Batch:
+class TrialBatch:
     """Trials to run: `jobs[n]` on `shares[n]`, in the order in which `source` gives out the numbers n.
 
     Where `source` proposes the points of a search there is one job, the template of all of its trials. `directory` is the
@@ -83,7 +83,7 @@ class Backend(Protocol):
         hold a trial; then there is nothing to stop.
         """
 
-    def run(self, batch: Batch, note: Callable[[Usage], None]) -> StudyEnd:
+    def run(self, batch: TrialBatch, note: Callable[[Usage], None]) -> StudyEnd:
         """Runs every trial of the batch with `trainables.trial.run_job`; returns when each is done, failed or lost, or when
         the user has stopped them. `note` is told now and then what they have used so far.
         """

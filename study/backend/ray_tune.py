@@ -18,7 +18,7 @@ from ray.tune import Callback, Stopper
 from ray.tune.search import Searcher
 from ray.tune.trainable.function_trainable import wrap_function
 
-from study.backend.base import Batch, Demands, StudyEnd
+from study.backend.base import Demands, StudyEnd, TrialBatch
 from study.backend.job import has_uploaded_code, joins_cluster
 from study.backend.packing import kinds_of_gpus, measuring, packed
 from study.backend.preflight import Needs, needs_of, preflight, preflight_here, require_here
@@ -69,7 +69,7 @@ class RayBackend:
         self._needs = needs
         return resources
 
-    def run(self, batch: Batch, note: Callable[[Usage], None]) -> StudyEnd:
+    def run(self, batch: TrialBatch, note: Callable[[Usage], None]) -> StudyEnd:
         """Runs all trials of a batch; returns when each is done, failed or lost, or when Ctrl-C or SIGTERM has stopped them.
 
         `note` is told now and then what they have used.
@@ -91,7 +91,7 @@ class RayBackend:
         """Leaves the cluster, or ends the Ray that `start` started on this machine."""
         ray.shutdown()
 
-    def _trainable(self, batch: Batch) -> type[tune.Trainable]:
+    def _trainable(self, batch: TrialBatch) -> type[tune.Trainable]:
         # jobs travel once a worker, through the object store: in Tune's own state a trial is its number
         given = tune.with_parameters(_run_on_worker, jobs=list(batch.jobs), needs=self._needs, run_one=self._run_one)
 
@@ -139,7 +139,7 @@ def _checked(demands: Demands) -> tuple[Resources, Needs]:
     return resources, replace(needs, checked=frozenset(node["NodeID"] for node in ray.nodes()))
 
 
-def _tuner(batch: Batch, trainable: type[tune.Trainable], progress: StudyProgress, halt: Halt) -> tune.Tuner:
+def _tuner(batch: TrialBatch, trainable: type[tune.Trainable], progress: StudyProgress, halt: Halt) -> tune.Tuner:
     # Tune pickles these functions: they hold no jobs
     bundles, names = [share.bundle for share in batch.shares], [job.name for job in batch.jobs]
     label = batch.jobs[0].recorder.label

@@ -34,7 +34,7 @@ import psutil
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from study.backend.base import Batch  # noqa: E402
+from study.backend.base import TrialBatch  # noqa: E402
 from study.backend.ray_tune import RayBackend, ray  # noqa: E402
 from study.schedule.order import Queue, Step  # noqa: E402
 from study.schedule.resources import Share  # noqa: E402
@@ -162,7 +162,7 @@ def _schedule(folder: Path, trials: int, gpus: int, each: float, seconds: float)
     driver, seen = psutil.Process(), _Watch()
     before, cpu, start = driver.memory_info().rss, sum(driver.cpu_times()[:2]), time.monotonic()
     with seen:
-        batch = Batch("scale", jobs, [Share(1.0, each)] * trials, queue, storage)
+        batch = TrialBatch("scale", jobs, [Share(1.0, each)] * trials, queue, storage)
         end = RayBackend(sleep).run(batch, lambda usage: None)
     took = time.monotonic() - start
     if end.done != trials:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from study.backend.base import Batch
+from study.backend.base import TrialBatch
 from study.backend.packing import Load, kinds_of_gpus, measuring, packed
 from study.backend.ray_tune import RayBackend
 from study.schedule.order import Queue
@@ -64,7 +64,7 @@ def test_as_many_trials_run_on_a_gpu_as_were_chosen(
     jobs = [TrialJob(f"trial {n}", str(n), tiny_config, runtime, NoRecorder()) for n in range(TRIALS)]
     shares = [resources.of(tiny_config)] * TRIALS
     queue = Queue([()] * TRIALS, (), lambda stage, key: False)
-    end = RayBackend(meet).run(Batch("packed", jobs, shares, queue, tmp_path), lambda usage: None)
+    end = RayBackend(meet).run(TrialBatch("packed", jobs, shares, queue, tmp_path), lambda usage: None)
     assert end.done == TRIALS
     assert sorted(path.read_text() for path in (tmp_path / "met").iterdir()) == ["0", "0", "1", "1"]
 

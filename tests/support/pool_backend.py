@@ -6,7 +6,7 @@ import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 
-from study.backend.base import Batch, Demands, StudyEnd
+from study.backend.base import Demands, StudyEnd, TrialBatch
 from study.schedule.order import Queue
 from study.schedule.resources import Resources
 from study.schedule.usage import Usage
@@ -23,7 +23,7 @@ class PoolBackend:
         self._pool = ProcessPoolExecutor(self._processes, multiprocessing.get_context("spawn"))
         return demands.resources
 
-    def run(self, batch: Batch, note: Callable[[Usage], None]) -> StudyEnd:
+    def run(self, batch: TrialBatch, note: Callable[[Usage], None]) -> StudyEnd:
         assert isinstance(batch.source, Queue), "a search needs an optimiser"
         running: dict[Future[TrialState], int] = {}
         ended: list[str] = []
