@@ -190,20 +190,9 @@ def size(amount: float) -> str:
     return f"{amount / 1000:.1f} GB"
 
 
-def gib(amount: float, digits: int = 1) -> str:
-    """Bytes in GiB, the unit of a GPU's memory."""
-    return f"{amount / 2**30:.{digits}f} GiB"
-
-
 def frame_size(height_width: tuple[int, int]) -> str:
     """Height and width in pixels, as command lines take them: `240x320`."""
     return f"{height_width[0]}x{height_width[1]}"
-
-
-def markdown(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table in Markdown."""
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
 def fields(found: Mapping[str, object]) -> str:

@@ -106,7 +106,3 @@ def test_durations(seconds: float, long: str, clock: str, age: str) -> None:
 @pytest.mark.parametrize(("amount", "expected"), [(12, "12 B"), (1500, "1.5 kB"), (3.2e6, "3.2 MB"), (4e12, "4000.0 GB")])
 def test_sizes(amount: float, expected: str) -> None:
     assert text.size(amount) == expected
-
-
-def test_markdown() -> None:
-    assert text.markdown(("a", "b"), [(1, "x")]) == "| a | b |\n| --- | --- |\n| 1 | x |"
