@@ -238,9 +238,10 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _anonymize(options: argparse.Namespace) -> int:
-    from analysis.deploy.anonymize import VideoOptions, anonymize
+    from analysis.deploy.anonymize import anonymize
     from analysis.deploy.anonymizers import load_model
     from analysis.deploy.export import parse_size
+    from analysis.deploy.one_video import VideoOptions
     from analysis.read.store import AnalysisError
 
     if options.batch < 1:

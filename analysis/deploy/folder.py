@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.deploy.anonymize import Say, VideoOptions, VideoResult, anonymize_video
+from analysis.deploy.one_video import Say, VideoOptions, VideoResult, anonymize_video
 from analysis.read.store import AnalysisError
 
 if TYPE_CHECKING:

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from analysis.__main__ import main
-from analysis.deploy.anonymize import VideoOptions, anonymize, anonymize_video, anonymized
+from analysis.deploy.anonymize import anonymize
 from analysis.deploy.anonymizers import TorchModel
 from analysis.deploy.flicker import Flicker
+from analysis.deploy.one_video import VideoOptions, anonymize_video, anonymized
 from analysis.read.store import AnalysisError
 from tests.support.videos import Inverse, facts_of, frame_times, moving_noise, read_video, write_video
 from trainables.config import AnonymizerConfig

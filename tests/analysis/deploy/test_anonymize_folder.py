@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from analysis.deploy.anonymize import VideoOptions, anonymize
+from analysis.deploy.anonymize import anonymize
+from analysis.deploy.one_video import VideoOptions
 from analysis.read.store import AnalysisError
 from tests.support.videos import Inverse, facts_of, moving_noise, write_video
 

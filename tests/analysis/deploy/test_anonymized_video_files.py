@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from analysis.deploy import video
-from analysis.deploy.anonymize import VideoOptions, anonymize, anonymize_video
+from analysis.deploy.anonymize import anonymize
+from analysis.deploy.one_video import VideoOptions, anonymize_video
 from analysis.deploy.video import VideoInput
 from analysis.read.store import AnalysisError
 from tests.support.videos import Inverse, damage, facts_of, frame_times, moving_noise, read_video, write_video
