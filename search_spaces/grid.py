@@ -1,16 +1,16 @@
-"""B x lambda x the action classifier that judges: the crossing of Figure 3, Table 3 and Table 5."""
+"""B x lambda x the action classifier f_T': the crossing of Figure 3, Table 3 and Table 5."""
 
 from search_spaces.registry import SPACES, Space, grid
 
 _PENALTY = {"minimax.distortion_budget": (0.3, 0.5, 0.7, 0.9), "minimax.penalty_weight": (0.3, 1.0)}
-_JUDGE = "evaluate_action.classifier.name"
+_CLASSIFIER = "evaluate_action.classifier.name"
 _WEIGHTS = "evaluate_action.classifier.weights"
 
 
-def _crossed(judges: tuple[str, ...]) -> tuple[dict[str, object], ...]:
-    # one recipe for all judges, or they could not be compared: from scratch
-    raw = grid({"method": ("raw",), _JUDGE: judges, _WEIGHTS: (None,)})
-    return tuple(dict(values) for values in (*raw, *grid({**_PENALTY, _JUDGE: judges, _WEIGHTS: (None,)})))
+def _crossed(classifiers: tuple[str, ...]) -> tuple[dict[str, object], ...]:
+    # one recipe for all classifiers, or they could not be compared: from scratch
+    raw = grid({"method": ("raw",), _CLASSIFIER: classifiers, _WEIGHTS: (None,)})
+    return tuple(dict(values) for values in (*raw, *grid({**_PENALTY, _CLASSIFIER: classifiers, _WEIGHTS: (None,)})))
 
 
 SPACES.register("grid")(

@@ -1,4 +1,4 @@
-"""Every method side by side, all judged alike: the rows of Table 1 and the methods that the paper only cites."""
+"""Every method side by side, all evaluated alike: the rows of Table 1 and the methods that the paper only cites."""
 
 from search_spaces.registry import RAW, SPACES, Space
 from search_spaces.shared_rows import OBFUSCATIONS, SPACT, STPRIVACY, VITA

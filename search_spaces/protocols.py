@@ -1,4 +1,4 @@
-"""Which data train the anonymizer, which train and test its judges: every protocol of the paper as an object.
+"""Which data train the anonymizer, which train and test its evaluators: every protocol of the paper as an object.
 
 All protocols choose the epoch of f_T' and f_B' on validation data (`TrialConfig.selection`) and test once.
 """
@@ -102,12 +102,12 @@ KNOWN_VP_HMDB51 = Protocol(
     privacy="vp_hmdb51",
     privacy_metric="clip_cmap",
 )
-_NOVEL_JUDGES = _images("evaluate_privacy", "vispr2")
+_NOVEL_EVALUATORS = _images("evaluate_privacy", "vispr2")
 NOVEL_HMDB51 = Protocol(
     name="novel_hmdb51",
     source="Table 2, column UCF101 -> HMDB51; section 4.3",
     says="f_A on UCF101 and VISPR1; f_T' on HMDB51, tested on its test split; f_B' on VISPR2",
-    values={**KNOWN_UCF101.values, **_videos("evaluate_action", "hmdb51"), **_NOVEL_JUDGES},
+    values={**KNOWN_UCF101.values, **_videos("evaluate_action", "hmdb51"), **_NOVEL_EVALUATORS},
     generated={**KNOWN_UCF101.generated, **_novel("evaluate_action", "evaluate_privacy")},
     trained_on="ucf101+vispr1",
     action="hmdb51",
@@ -173,7 +173,7 @@ RAW_ATTACKER_VISPR2 = Protocol(
     name="raw_attacker_vispr2",
     source="Table 6, column VISPR2",
     says="f_B' trained on RAW images of VISPR2, tested on anonymized ones",
-    values={**KNOWN_UCF101.values, **_NOVEL_JUDGES, "attacker": "raw"},
+    values={**KNOWN_UCF101.values, **_NOVEL_EVALUATORS, "attacker": "raw"},
     generated={**KNOWN_UCF101.generated, **_novel("evaluate_privacy"), "attacker": "raw"},
     trained_on="ucf101+vispr1",
     action=None,

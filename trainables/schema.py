@@ -172,7 +172,7 @@ TAG_KIND, STUDY_RUN = (
     "kind",
     "study",
 )  # the parent run of a study; a trial's run has no such tag, and names its parent in MLflow's own
-TAG_CONFIG = "config"  # the whole configuration as JSON; what is compared lies in parameters as well, see `told`
+TAG_CONFIG = "config"  # the whole configuration as JSON; what is compared lies in parameters as well, see `params_and_tags`
 TAG_STAGE_KEYS = "stage_keys"  # "stage=key stage=key ...": what the trial has in the stage store, from its first stage on
 
 # Artifacts of a trial's MLflow run.
@@ -218,9 +218,11 @@ PARAMS = (
 _TAG_LENGTH, _PARAM_LENGTH = 8000, 6000  # MLflow cuts what is longer
 
 
-def told(config: TrialConfig, compared: Iterable[str] = ()) -> tuple[dict[str, str], dict[str, str]]:
-    """Parameters and tags that tell a configuration: PARAMS and `compared` (dotted keys, or groups of them) flat, all of it
-    in TAG_CONFIG. Where it is too long for a tag, all of it is flat.
+def params_and_tags(config: TrialConfig, compared: Iterable[str] = ()) -> tuple[dict[str, str], dict[str, str]]:
+    """Returns the MLflow parameters and tags that record a configuration.
+
+    The parameters are PARAMS and `compared` (dotted keys, or groups of them); TAG_CONFIG holds all of it as JSON. Where that
+    is too long for a tag, every field is a parameter.
     """
     flat = {key: str(value)[:_PARAM_LENGTH] for key, value in flatten(config).items()}
     text = json.dumps(config.model_dump(mode="json"), separators=(",", ":"))
@@ -240,7 +242,7 @@ def config_of(params: Mapping[str, str], tags: Mapping[str, str]) -> dict[str, s
 
 
 def config_of_tag(text: str) -> dict[str, str]:
-    """As the parameters would be: text, by dotted key. Raises ValueError for what is no JSON."""
+    """Returns the values of TAG_CONFIG in the form of MLflow parameters: text by dotted key. Raises ValueError for no JSON."""
     flat: dict[str, Any] = flatten(json.loads(text))
     return {key: str(tuple(value) if isinstance(value, list) else value) for key, value in flat.items()}
 

@@ -66,9 +66,9 @@ def cards(
         row = cast(pd.Series, (settings if mark.is_mean else trials).loc[mark.row])
         group = trials.iloc[runs_of[str(mark.row if mark.is_mean else row["setting"])]].sort_values("seed")
         study = by_name[str(row[STUDY])] if STUDY in row.index else studies[0]
-        told = group if mark.is_mean else trials.loc[[mark.row]]
+        members = group if mark.is_mean else trials.loc[[mark.row]]
         where = f" of study {study.name}" if len(studies) > 1 else ""
-        seen = [str(run_id) for run_id in (*told.index, *group.index) if str(run_id) in frames]
+        seen = [str(run_id) for run_id in (*members.index, *group.index) if str(run_id) in frames]
         found.append(
             Card(
                 mark=name,
@@ -76,7 +76,7 @@ def cards(
                 subtitle=(f"mean of n = {row['n']}" if mark.is_mean else f"one trial, seed {row['seed']}") + where,
                 figures=_figures(row, plane, mark.is_mean),
                 settings=[(key, str(row[PARAM + key])) for key in differing[study.name] if PARAM + key in row.index],
-                runs=[_link(study, str(run_id), trial["seed"]) for run_id, trial in told.head(_MOST_RUNS).iterrows()],
+                runs=[_link(study, str(run_id), trial["seed"]) for run_id, trial in members.head(_MOST_RUNS).iterrows()],
                 frames=frames[seen[0]] if seen else "",
             )
         )

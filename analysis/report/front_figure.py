@@ -60,12 +60,12 @@ def front_figure(
         figure = canvas(size)
         axes = figure.subplots()
         axes.set(xlabel=_axis(plane.privacy, across=True), ylabel=_axis(plane.utility, across=False))
-        told: dict[str, Mark] = {}
+        marks: dict[str, Mark] = {}
         trials = trials.dropna(subset=names)
         settings = settings.dropna(subset=names) if set(names) <= set(settings) else settings.iloc[:0]
         if trials.empty or settings.empty:
             axes.text(0.5, 0.5, "no finished trial has both metrics", ha="center", va="center", transform=axes.transAxes)
-            return figure, told
+            return figure, marks
         look = _looks(settings)
         front = pd.Series(False, index=settings.index)
         lines = []
@@ -81,7 +81,7 @@ def front_figure(
                 colour = colour if overlaid else GREY
                 axes.plot(steps[:, 0], steps[:, 1], color=colour, lw=1, ls=(0, (4, 2)), zorder=2.5, gid=f"median-{number}")
         named = settings[front | (settings["method"] == RAW)] if len(settings) > MOST_NAMED else settings
-        told = _draw_trials(axes, trials, plane, look) | _draw_means(axes, settings, plane, look, named.index)
+        marks = _draw_trials(axes, trials, plane, look) | _draw_means(axes, settings, plane, look, named.index)
         for _, row in named.iterrows():
             _draw_intervals(axes, row, plane, look[_key(row)][0])
         _limits(axes, named, trials, plane)
@@ -97,7 +97,7 @@ def front_figure(
         named = named.loc[first.sort_values(kind="stable").index]
         lay_out(figure)  # decides where points lie on the canvas
         place_labels(axes, _names(named), _places(named, plane), _taken(axes, named, trials, plane, lines, chance))
-        return figure, told
+        return figure, marks
 
 
 def median_surfaces(trials: pd.DataFrame, settings: pd.DataFrame, plane: Plane) -> dict[str, NDArray[np.float64]]:
@@ -183,26 +183,26 @@ def _half_widths(row: pd.Series, plane: Plane) -> tuple[float, float]:
 def _draw_trials(axes: Axes, trials: pd.DataFrame, plane: Plane, look: Looks) -> dict[str, Mark]:
     """Hollow marks; up to MOST_TOLD of them carry an id and words. More are one picture: the page would grow too large."""
     style: Any = {"ls": "", "ms": 4, "mfc": "none", "mew": 0.8, "alpha": 0.7}
-    told: dict[str, Mark] = {}
+    marks: dict[str, Mark] = {}
     if len(trials) > MOST_TOLD:
         for _, group in trials.groupby([name for name in (STUDY, "method") if name in trials]):
             colour, marker = look[_key(group.iloc[0])]
             x, y = (scale(name) * group[name] for name in plane.names)
             axes.plot(x, y, marker=marker, mec=colour, rasterized=True, **style)
-        return told
+        return marks
     for number, (run_id, trial) in enumerate(trials.iterrows()):
         colour, marker = look[_key(trial)]
         (mark,) = axes.plot(*_at(trial, plane), marker=marker, mec=colour, **style)
         mark.set_gid(f"trial-{number}")
         once = {name: text.metric_mean(name, Estimate(trial[name], math.nan, 1), count=False) for name in plane.names}
         words = f"{_named(trial)}, seed {trial['seed']}: {_words(plane, once)}"
-        told[f"trial-{number}"] = Mark(words, str(run_id), is_mean=False)
-    return told
+        marks[f"trial-{number}"] = Mark(words, str(run_id), is_mean=False)
+    return marks
 
 
 def _draw_means(axes: Axes, settings: pd.DataFrame, plane: Plane, look: Looks, large: pd.Index) -> dict[str, Mark]:
     """Filled marks; with more than MOST_TOLD of them, those that are not `large` are one picture without words."""
-    told: dict[str, Mark] = {}
+    marks: dict[str, Mark] = {}
     crowd = settings[~settings.index.isin(large)] if len(settings) > MOST_TOLD else settings.iloc[:0]
     for _, group in crowd.groupby([name for name in (STUDY, "method") if name in crowd]):
         colour, marker = look[_key(group.iloc[0])]
@@ -223,8 +223,8 @@ def _draw_means(axes: Axes, settings: pd.DataFrame, plane: Plane, look: Looks, l
         mark.set_gid(f"mean-{number}")
         means = {name: text.metric_mean(name, of(row, name)) for name in plane.names}
         words = f"{_named(row)}, mean of {row['n']}: {_words(plane, means)}"
-        told[f"mean-{number}"] = Mark(words, str(setting), is_mean=True)
-    return told
+        marks[f"mean-{number}"] = Mark(words, str(setting), is_mean=True)
+    return marks
 
 
 def _named(row: pd.Series) -> str:

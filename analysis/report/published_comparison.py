@@ -78,11 +78,11 @@ def _note(study: RecordedStudy, blocks: Sequence[cells.Block]) -> str:
             "Other data, other networks: the paper trains I3D and ResNet-50 on real video and photographs,"
             f" this study has profile {study.profile}. Only the direction of a change may be compared, never its size.",
         )
-    told: dict[str, list[str]] = {}
+    labels_by_remark: dict[str, list[str]] = {}
     for line in lines:
         shown = [cell for cell in line.cells.values() if cell.difference is not None]
         for remark in dict.fromkeys(remark for cell in shown for remark in (*cell.differs, *cell.notes)):
-            told.setdefault(remark, []).append(_label(line))
-    for remark, labels in told.items():
+            labels_by_remark.setdefault(remark, []).append(_label(line))
+    for remark, labels in labels_by_remark.items():
         notes.append(f"{'Everywhere' if len(labels) == len(lines) else text.listed(labels, MOST_NAMED)}: {remark}.")
     return " ".join(notes)

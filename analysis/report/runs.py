@@ -62,16 +62,18 @@ def _ran(study: RecordedStudy) -> list[Table]:
 
 def _unfinished(study: RecordedStudy) -> list[Table]:
     """The runs without a usable result with every reason; of many runs with one reason, the first few."""
-    told = study.unfinished
-    if len(told) > MOST_ROWS:
-        kind = told.groupby(["state", "reason"], sort=False)
+    unfinished = study.unfinished
+    if len(unfinished) > MOST_ROWS:
+        kind = unfinished.groupby(["state", "reason"], sort=False)
         each = max(1, MOST_ROWS // kind.ngroups)
-        told = kind.head(each)[:MOST_ROWS]
-    rows = [[str(row["name"]), str(row["state"]), str(row["reason"]), _when(row["started"])] for _, row in told.iterrows()]
+        unfinished = kind.head(each)[:MOST_ROWS]
+    rows = [
+        [str(row["name"]), str(row["state"]), str(row["reason"]), _when(row["started"])] for _, row in unfinished.iterrows()
+    ]
     caption = "Runs without a usable result."
-    if len(told) < len(study.unfinished):
+    if len(unfinished) < len(study.unfinished):
         counts = ", ".join(f"{n} {state}" for state, n in study.unfinished["state"].value_counts().items())
-        caption += f" {counts}; {len(told)} are shown, trials.csv has all."
+        caption += f" {counts}; {len(unfinished)} are shown, trials.csv has all."
     return [Table(caption, ("trial", "state", "reason", "started (UTC)"), rows)] if rows else []
 
 

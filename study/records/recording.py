@@ -168,7 +168,7 @@ class TrialRecording:
     """A `trainables.trial.Recording` that never waits for MLflow while the trial runs: a thread of its own sends."""
 
     def __init__(self, recorder: MlflowRecorder, job: TrialJob) -> None:
-        params, whole = schema.told(job.config, recorder.compared)
+        params, whole = schema.params_and_tags(job.config, recorder.compared)
         self._content = RunContent(job.key, job.name, {**job.tags, **whole, schema.TAG_REASON: ""}, params)
         config = yaml.safe_dump(job.config.model_dump(mode="json"), sort_keys=False)
         self._content.files[schema.ARTIFACT_CONFIG] = config.encode()

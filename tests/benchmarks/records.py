@@ -39,7 +39,7 @@ from trainables.schema import (
     TAG_SPACE,
     TAG_TRIAL_KEY,
     experiment_name,
-    told,
+    params_and_tags,
 )
 
 SPACE, PROFILE, SEEDS, EPOCHS = "synthetic", "generated", 4, 5
@@ -146,7 +146,7 @@ def _rows(number: int, experiment: int, folder: Path) -> Iterator[tuple[Any, dic
     tags = {TAG_SPACE: SPACE, TAG_PROFILE: PROFILE, TAG_METHOD: method, TAG_SETTING: _setting(number)}
     tags |= {TAG_SEED: str(number % SEEDS), TAG_TRIAL_KEY: f"key-{number}", "mlflow.runName": _name(number)}
     values = {"minimax.distortion_budget": budget, "minimax.learning_rate_anonymizer": rate}
-    params, whole = told(with_values(TrialConfig(), {"method": method, "seed": number % SEEDS, **values}), values)
+    params, whole = params_and_tags(with_values(TrialConfig(), {"method": method, "seed": number % SEEDS, **values}), values)
     for key, value in {**tags, **whole}.items():
         yield SqlTag, {"run_uuid": run, "key": key, "value": value}
     for key, value in params.items():

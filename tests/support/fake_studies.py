@@ -20,7 +20,7 @@ from search_spaces.profiles import PROFILES
 from search_spaces.registry import label_of, load_spaces
 from trainables.config import TrialConfig, with_values
 from trainables.methods import METHODS
-from trainables.schema import ARTIFACT_PLAN, STUDY_RUN, TAG_KIND, experiment_name, told
+from trainables.schema import ARTIFACT_PLAN, STUDY_RUN, TAG_KIND, experiment_name, params_and_tags
 
 
 @dataclass
@@ -141,7 +141,7 @@ def write_study(
             **({"protocol": trial.protocol} if trial.protocol else {}),
             **({"reason": trial.reason} if trial.reason else {}),
         }
-        params, whole = told(config, trial.values)
+        params, whole = params_and_tags(config, trial.values)
         points = [Metric(name, value, started, 0) for name, value in (trial.metrics or {}).items()]
         if trial.curves:
             for step in range(6):

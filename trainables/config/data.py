@@ -64,7 +64,7 @@ class TestPrivacyData(PrivacyData):
 
 
 class DataConfig(Frozen):
-    """Which data train the anonymizer, and which judge it (None: the same ones).
+    """Which data train the anonymizer, and which train and test its evaluators (None: the same ones).
 
     `evaluate_action` trains and tests f_T', `evaluate_privacy` trains f_B' and, without `test_privacy`, tests it;
     `clip_privacy` are the clips on which leakage is measured as well (None: those of `evaluate_action`).

@@ -35,7 +35,7 @@ class EvaluatePrivacyConfig(Frozen):
 
 
 class AttacksConfig(Frozen):
-    """Which attacks judge the anonymizer (see `trainables.attacks`), and the effort that every trained attacker spends.
+    """Which attacks are tried on the anonymizer (see `trainables.attacks`), and the effort of every attacker that is trained.
 
     `names`: attacks, `standard`, `all`, or nothing. `people`: what counts as the same person in `linkage`.
     """

@@ -44,7 +44,8 @@ class MinimaxConfig(Frozen):
     )
     pair_distance: Count = Field(default=4, description="frames of the file between the two of a pair")
     judge_statistics: Literal["batch", "running"] = Field(
-        default="batch", description="what batch norm of the frozen judges uses in step 1; running: as the released code"
+        default="batch",
+        description="statistics that batch norm of the frozen opponents uses in step 1; running: as the released code",
     )
     alternate: Literal["steps", "batches"] = Field(
         default="steps", description="steps: both steps on every batch (Algorithm 1); batches: as the released code"

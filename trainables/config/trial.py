@@ -31,7 +31,7 @@ class TrialConfig(Frozen):
     """One trial: one full pipeline.
 
     `options` are the settings of the method beyond these fields; a method declares which it has and their defaults.
-    `selection`: which epoch of f_T' and f_B' is judged: the best on validation data, on the TEST data (as the released
+    `selection`: which epoch of f_T' and f_B' is tested: the best on validation data, on the TEST data (as the released
     code), or the last. `attacker`: f_B' is trained on anonymized images, or on raw ones (Table 6). `test_deployed`: an action
     classifier that was trained on raw clips is tested on anonymized ones as well.
     """
