@@ -32,9 +32,11 @@ from trainables.store import Outcome
 
 @dataclass(frozen=True)
 class Rules:
-    """How often who learns. `restart_every` and `action_target` 0: never restarted, f_T learns once an iteration.
+    """How often each network learns. With `restart_every` 0 the ensemble is never restarted, with `action_target` 0 f_T learns
+    from one batch an iteration.
 
-    f_T learns from up to `action_steps` batches an iteration and stops after one of which it knew the share `action_target`.
+    Otherwise f_T learns from up to `action_steps` batches an iteration and stops after a batch of which it
+    classified the share `action_target` correctly.
     The ensemble learns from `privacy_steps` batches an iteration, and from `retrain_steps` more before the first one and
     after each restart.
     """
@@ -50,19 +52,19 @@ class Rules:
         return iteration > 0 and self.restart_every > 0 and iteration % self.restart_every == 0
 
     def image_batches(self, iteration: int) -> int:
-        """Batches of labelled images that iteration number `iteration` of the stage uses: one for f_A, the others for f_B."""
+        """Returns how many batches of labelled images an iteration of the stage uses: one for f_A, the others for f_B."""
         return 1 + self.privacy_steps + (self.retrain_steps if iteration == 0 or self.restarts(iteration) else 0)
 
     def first_image_batch(self, iteration: int) -> int:
-        """Where the images of an iteration begin in the endless stream."""
+        """Returns the number of the first batch of an iteration in the endless stream of batches."""
         retrained = 0 if iteration == 0 else 1 + ((iteration - 1) // self.restart_every if self.restart_every else 0)
         return iteration * (1 + self.privacy_steps) + retrained * self.retrain_steps
 
 
 class PrivacyEnsemble:
-    """Privacy classifiers of one architecture that differ in where they start, and one optimizer for all.
+    """Privacy classifiers of one architecture with different initial weights, and one optimizer for all.
 
-    `weights` of the network are the start of every member but for its head.
+    If the network has starting weights, only the heads of the members differ.
     """
 
     def __init__(self, context: StageContext, network: NetworkConfig, attributes: int, members: int, rate: float) -> None:
@@ -72,7 +74,7 @@ class PrivacyEnsemble:
         self.restarts = 0
 
     def restart(self) -> None:
-        """Every member forgets what it has learned, and the optimizer what it remembers of it."""
+        """Initialises every member and the optimizer anew."""
         self.restarts += 1
         for member, network in enumerate(self.networks):
             network.load_state_dict(self._fresh(self.restarts, member).state_dict())
@@ -95,7 +97,7 @@ class PrivacyEnsemble:
         self.restarts = state["restarts"]
 
     def _fresh(self, start: int, member: int) -> PrivacyClassifier:
-        with torch.random.fork_rng(devices=[]):  # the stage's own stream of random numbers goes on as if nothing was drawn
+        with torch.random.fork_rng(devices=[]):  # the stage's own random numbers are not affected
             torch.manual_seed(self._context.seed(f"member {member} start {start}"))
             return build_privacy_classifier(self._network, self._attributes)
 

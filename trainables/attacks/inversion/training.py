@@ -31,7 +31,7 @@ _FILTER = 11  # pixels
 
 
 class Decoder(nn.Module):
-    """Frames (N, C, H, W) -> the same shape: adds what was taken away, by a linear filter and by dilated convolutions.
+    """Frames (N, C, H, W) -> the same shape: adds a correction, made by a linear filter and by dilated convolutions.
 
     Both see the frame at its full size, where a blur can be undone, and start at nothing: what is still to be seen need not
     be learned.
@@ -54,7 +54,7 @@ class Decoder(nn.Module):
 
 
 def run(context: StageContext) -> Outcome:
-    """The restored frames are read by the classifiers that were trained on raw ones."""
+    """Trains the decoder, then reads attributes from restored frames with the classifiers that were trained on raw frames."""
     data = attacked_data(context)
     anonymizer = context.anonymizer("anonymizer")
     trained = context.inputs[part_name(RETRAINED.name, "raw")].state
@@ -82,7 +82,7 @@ def run(context: StageContext) -> Outcome:
 def _likeness(
     context: StageContext, anonymizer: Anonymizer, restore: Callable[[Tensor], Tensor], loader: Loader
 ) -> tuple[dict[str, float], Tensor]:
-    """PSNR and SSIM of the restored test frames against raw, and those of the anonymized ones; some of them in a picture."""
+    """Returns PSNR and SSIM of restored and of anonymized test frames against raw frames, and a picture of some of them."""
     found: dict[str, list[Tensor]] = {"psnr": [], "ssim": [], "psnr_anonymized": [], "ssim_anonymized": []}
     rows: list[Tensor] = []
     for batch in context.evaluation_batches(loader):

@@ -17,7 +17,9 @@ from trainables.data.sampling import clip_indices
 
 
 class PersonPairs(_Seeded):
-    """A clip, then one of the same person: T = 2 x frames. Of another source if there is one, else another clip, else the same.
+    """Two clips of one person, one after the other on the time axis: T = 2 x frames.
+
+    The second clip is from another source if there is one, else another clip of the source, else the same clip.
 
     `people`: a number for whom each item shows.
     """
@@ -25,7 +27,7 @@ class PersonPairs(_Seeded):
     def __init__(
         self, items: Sequence[Video], clip: ClipConfig, seed: int, people: Sequence[int], boxes: Boxes | None = None
     ) -> None:
-        super().__init__(items, clip, seed, views=3, boxes=boxes)  # the third row of uniforms chooses the other clip
+        super().__init__(items, clip, seed, views=3, boxes=boxes)  # the third row of uniform numbers chooses the other clip
         self._others: list[list[int]] = []
         of_person: dict[int, list[int]] = {}
         for number, who in enumerate(people):

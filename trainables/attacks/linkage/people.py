@@ -1,4 +1,4 @@
-"""Who is the same person, and who is looked for among whom. Needs no torch."""
+"""Which clips show the same person, and in which clips each person is searched for. Needs no torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ _NUMBERED_BY_CLASS = ("ucf101", "vp_ucf101")  # the numbers of their groups begi
 
 @dataclass(frozen=True)
 class PersonSearch:
-    """`same`: which clips of the gallery (G) show the person of which query (Q), `candidates`: which are looked through."""
+    """A search for people, as two boolean arrays (Q, G) over queries and gallery.
+
+    `same` says which clips of the gallery show the person of a query, `candidates` which clips are searched.
+    """
 
     queries: tuple[Video, ...]
     gallery: tuple[Video, ...]
@@ -24,12 +27,12 @@ class PersonSearch:
 
     @property
     def asked(self) -> NDArray[np.bool_]:
-        """(Q,): the queries that have both a right and a wrong candidate."""
+        """(Q,) bool: the queries with at least one right and one wrong candidate; only these are counted."""
         return np.logical_and((self.same & self.candidates).any(axis=1), (~self.same & self.candidates).any(axis=1))
 
 
 def search_of(splits: VideoSplits, queries: tuple[Video, ...], people: str) -> PersonSearch:
-    """People whom the attacker knows from training clips are looked for among those; others among the queries themselves.
+    """Returns the search: people known from training clips are searched for among those, others among the queries themselves.
 
     Where nobody is seen in two classes of action only clips of the same class are candidates: otherwise the action, which
     is there to be seen, would give the person away. `people` is `attacks.people`. Raises DataError as `numbered`.
@@ -48,14 +51,14 @@ def search_of(splits: VideoSplits, queries: tuple[Video, ...], people: str) -> P
 
 
 def numbered(items: Sequence[Video], splits: VideoSplits, people: str) -> list[int]:
-    """A number for the person that each item shows. Raises DataError where labels are to name people and do not."""
+    """Returns a number for the person that each item shows. Raises DataError where labels should name people and do not."""
     by_label = named_by_label(splits, people)
     numbers: dict[str, int] = {}
     return [numbers.setdefault(_person(item, splits, by_label), len(numbers)) for item in items]
 
 
 def named_by_label(splits: VideoSplits, people: str) -> bool:
-    """Whether the one label that each clip carries says whom it shows; otherwise its source does."""
+    """Whether the single label of each clip names the person in it; if not, its source stands for the person."""
     every = (*splits.train, *splits.validation, *splits.test)
     one_each = len(splits.attributes) > 1 and all(item.attributes is not None and sum(item.attributes) == 1 for item in every)
     if people == "attributes" and not one_each:

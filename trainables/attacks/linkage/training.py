@@ -28,7 +28,7 @@ from trainables.store import Outcome
 
 _DATA = "clips_with_attributes"
 _TEMPERATURE = 0.1
-_DIGITS = 5  # of a similarity: what differs by less owes it to the batch it was computed in
+_DIGITS = 5  # of a similarity; smaller differences come from the size of the batch it was computed in
 _PICTURED = 6
 
 
@@ -93,7 +93,7 @@ def _look(
     clip: ClipConfig,
     boxes: Boxes | None,
 ) -> tuple[Retrieval, Retrieval]:
-    """The anonymized queries among the anonymized and among the ordinary clips of the gallery."""
+    """Searches for the anonymized queries among the anonymized clips, and among the raw clips, of the gallery."""
     queries = _embeddings(context, anonymizer, network, search.queries, clip, boxes)
     gallery = (
         queries if search.gallery is search.queries else _embeddings(context, anonymizer, network, search.gallery, clip, boxes)
@@ -111,7 +111,7 @@ def _embeddings(
     clip: ClipConfig,
     boxes: Boxes | None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(N, D) of the anonymized and of the raw clips."""
+    """Returns the embeddings (N, D) of the anonymized clips and of the raw clips."""
     network.eval()
     videos = max(1, context.config.attacks.batch_size // (clip.frames * clip.test_clips))
     loader = context.loader(EvaluationClips(items, clip, context.seed("test"), boxes=boxes), videos, shuffle=False)
@@ -166,7 +166,7 @@ def _evidence(
 def _middle_frames(
     context: StageContext, anonymizer: Anonymizer, items: Sequence[Video], clip: ClipConfig, boxes: Boxes | None
 ) -> tuple[Tensor, Tensor]:
-    """(N, C, H, W) raw and anonymized."""
+    """Returns the middle frame of each clip, (N, C, H, W), raw and anonymized."""
     one = validation_clip(clip).model_copy(update={"frames": 1})
     samples = EvaluationClips(tuple(items), one, context.seed("test"), boxes=boxes)
     batch = next(context.evaluation_batches(context.loader(samples, len(items), shuffle=False)))

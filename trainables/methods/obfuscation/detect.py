@@ -18,14 +18,14 @@ from trainables.methods.obfuscation import DETECT
 from trainables.models.detector import PeopleDetector
 from trainables.store import Outcome
 
-_FILES_A_ROUND = 32  # what was found is saved after each round
+_FILES_A_ROUND = 32  # boxes are saved after each round of so many files
 
 _Place = tuple[Path, tuple[int, ...] | None]
 
 
 @dataclass
 class _File:
-    """A file to look at; `frames` None: every `every`-th of a video, or an image."""
+    """A file in which people are detected. `frames` None stands for every `every`-th frame of a video, or for an image."""
 
     name: str
     path: Path
@@ -34,15 +34,15 @@ class _File:
 
     @property
     def place(self) -> _Place:
-        """Equal for files of two data sets that are the same one."""
+        """A key that two entries share if they are the same file, also in different data sets."""
         return self.path, None if self.frames is None else tuple(self.frames)
 
 
 def run(context: StageContext) -> Outcome:
-    """State: per data set (a member of TrialData) the names and the columns of its `Boxes`."""
+    """Detects people in every file. The state of the outcome holds, by data set, the file names and columns of its `Boxes`."""
     settings = context.config.obfuscation
     sets = {name: _files(context.data.items(name)) for name in DETECT.data}
-    keys: dict[_Place, str] = {}  # of two sets with a file in common the first names it, alike on every machine
+    keys: dict[_Place, str] = {}  # a file of two data sets goes by its name in the first, on every machine
     todo: dict[str, _File] = {}
     for name, files in sets.items():
         for file in files:
@@ -75,7 +75,7 @@ def run(context: StageContext) -> Outcome:
 
 
 def _files(items: Iterable[Video | Still]) -> list[_File]:
-    """The files of the items; of a video whose frames are stills, those frames alone."""
+    """Returns the files of the items; for stills that are frames of a video, only those frames of it."""
     files: dict[str, _File] = {}
     for item in items:
         name = file_of(item)
@@ -92,14 +92,14 @@ def _look(file: _File, detector: PeopleDetector, every: int) -> dict[int, list[B
     video = VideoFile(file.path)
     frames = list(range(0, len(video), every)) if file.frames is None else file.frames
     found: dict[int, list[Box]] = {}
-    for start in range(0, len(frames), 64):  # not a whole film in memory
+    for start in range(0, len(frames), 64):  # in parts, so that no whole film is in memory
         part = frames[start : start + 64]
         found |= dict(zip(part, detector(video.frames(part)), strict=True))
     return found
 
 
 class _Found:
-    """What has been found so far, as a part of a checkpoint."""
+    """The boxes found so far, which a checkpoint keeps."""
 
     def __init__(self) -> None:
         self.by_file: dict[str, dict[int, list[Box]]] = {}
