@@ -64,8 +64,9 @@ class PlannedStage:
 
     @property
     def pass_key(self) -> str:
-        """Equal for evaluators that see the same anonymized batches and differ in their classifier and learning rate only.
-        Empty for other stages.
+        """A key shared by evaluators that see the same anonymized batches, and differ in classifier and learning rate only.
+
+        It is empty for other stages.
         """
         if not self.stage.evaluator:
             return ""
@@ -86,7 +87,7 @@ class TrialPlan:
 
     @property
     def anonymizer_key(self) -> str:
-        """Equal for trials that evaluate the same anonymizer."""
+        """A key shared by trials that evaluate the same anonymizer."""
         source = method_of(self.config).anonymizer
         return next((stage.key for stage in self.stages if stage.name == source), self.stages[0].key)
 

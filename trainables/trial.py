@@ -69,7 +69,7 @@ class Recording(Protocol):
 
 
 class Recorder(Protocol):
-    """Who keeps the records of a study's trials. Travels to the workers with the jobs, so it can be pickled."""
+    """Keeps the records of a study's trials. It travels to the workers with the jobs, so it can be pickled."""
 
     @property
     def leases(self) -> str:

@@ -15,8 +15,8 @@ _ROOT = Path(__file__).resolve().parents[1]
 
 @functools.cache
 def versions(packages: tuple[str, ...] = ("torch", "ray", "mlflow"), code: tuple[str, ...] = ("trainables",)) -> dict[str, str]:
-    """Of Python and of those packages that are installed, as this process finds them, and as `project` a digest of
-    this project's own `code`, folders of its root.
+    """Returns the versions of Python and of the packages that are installed, and, as `project`, a digest of the folders `code`
+    of this project.
     """
     return {"python": platform.python_version(), **dict(_installed(packages)), "project": _digest_of(code)}
 

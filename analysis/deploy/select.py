@@ -33,7 +33,7 @@ class Constraint:
     value: float
 
     def miss(self, value: float) -> float:
-        """By how much `value` breaks the bound; 0 or below where it is met, NaN for NaN."""
+        """Returns by how much `value` breaks the bound: 0 or less where it is met, NaN for NaN."""
         return round(value - self.value if self.at_most else self.value - value, 9)  # a mean of 0.1 may be 0.1 + 1e-17
 
     def words(self) -> str:

@@ -345,7 +345,7 @@ def is_live(source: str) -> bool:
 
 
 def is_video(path: Path) -> bool:
-    """By its name; hidden files (also those half written) are none."""
+    """Whether a file is a video by its name. Hidden files, which half-written ones are, do not count."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 

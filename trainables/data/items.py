@@ -79,7 +79,7 @@ class StillSplits:
 
     @cached_property
     def fingerprint(self) -> str:
-        """As `VideoSplits.fingerprint`."""
+        """Hash of names, frames, sizes in bytes and labels of every item."""
         rows = [
             (split, item.name, item.frame, item.path.stat().st_size, item.attributes)
             for split in ("train", "validation", "test")

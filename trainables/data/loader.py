@@ -237,7 +237,7 @@ class Loader:
 
     @property
     def key(self) -> Hashable:
-        """Equal for loaders that load the same batches."""
+        """A key shared by loaders that load the same batches."""
         return (*self.samples.key, self.batch_size, self.shuffle, self.drop_last)
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
@@ -254,7 +254,7 @@ class Loader:
         yield from self._batches(self, first, count)
 
     def load(self, first: int, count: int) -> Iterator[Batch]:
-        """As `stretch`, from this loader itself, and without drawing."""
+        """Yields the batches of `stretch` from this loader itself, without drawing a random number."""
         orders: dict[int, list[int]] = {}
         batches = []
         for step in range(first, first + count):

@@ -83,7 +83,7 @@ class SharedPass(Execution):
         return found
 
     def batches(self, loader: Loader, first: int, count: int) -> Iterator[Batch]:
-        """As `loader` loads them, from the pass that another evaluator has begun if there is one."""
+        """Yields the batches of `loader`, from the pass that another evaluator has begun if there is one."""
         passes = self._shared.passes
         shared = passes.get(loader.key)
         if shared is None or not shared.can_be_joined(first, count):

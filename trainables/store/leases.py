@@ -1,4 +1,4 @@
-"""Who computes a stage now: one live worker at a time, and the next one when that has died.
+"""Leases: the right to compute a stage, which one live worker has at a time, and the next one when that has died.
 
 A lease is a file `<key>.lease.<N>`. To take over from the holder of N is to create N + 1, which only one can. So nobody
 ever removes or rewrites the lease of another, and no two clocks are compared: whoever waits watches the heartbeat in the
