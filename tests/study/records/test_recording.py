@@ -137,7 +137,7 @@ def test_what_a_worker_that_died_did_not_tell_is_told_before_what_follows(study:
     second.epoch("minimax", losses(3), 4)  # the second was saved, and its worker died
     second.interrupt("told to stop")
     third = recording_of(study)
-    stage = SimpleNamespace(key="k", name="minimax", role="minimax")
+    stage = SimpleNamespace(key="k", name="minimax", role="minimax", control="")
     third.finished(stage, Outcome({}, losses(4)), reused=False)  # type: ignore[arg-type]
     third.complete(RECORD, None)
     found = MlflowClient(study.tracking_uri).get_metric_history(run_of(study).info.run_id, "minimax/loss")
