@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from typing import Protocol
 
 import torch
 
@@ -24,24 +23,12 @@ from trainables.execution.distributed import Processes
 from trainables.execution.together import run_together
 from trainables.failures import Stopped
 from trainables.plan import PlannedStage, TrialPlan, plan_trial
+from trainables.reporter import Reporter
 from trainables.schema import check_declared
 from trainables.store import Outcome, StageStore
 from trainables.versions import versions
 
 log = logging.getLogger(__name__)
-
-
-class Reporter(Protocol):
-    """Receives the progress of a trial, for a terminal, MLflow or Ray."""
-
-    def epoch(self, stage: str, history: Sequence[Mapping[str, float]], epochs: int) -> None:
-        """A stage has finished another of its `epochs`; `history` has the metrics of all so far, also of earlier attempts."""
-
-    def waiting(self, stage: str, holder: str) -> None:
-        """The trial waits for a stage that another worker, described by `holder`, computes."""
-
-    def finished(self, stage: PlannedStage, outcome: Outcome, reused: bool) -> None:
-        """A stage has its outcome; `reused` if this call did not compute it. Called in the order of the work."""
 
 
 @dataclass(frozen=True)

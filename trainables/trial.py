@@ -19,6 +19,7 @@ from trainables.config import ConfigError, Runtime, TrialConfig, with_values
 from trainables.data.items import DataError
 from trainables.failures import LOSSES, Attempts, Lost, Stop, Stopped, memory_was_taken, patiently
 from trainables.plugins import Plugin, load_plugins
+from trainables.reporter import Reporter
 from trainables.store.files import Files
 from trainables.store.leases import HEARTBEAT_SECONDS, Leases
 
@@ -51,12 +52,8 @@ class TrialState:
     objectives: Mapping[str, float] = field(default_factory=dict)
 
 
-class Recording(Protocol):
-    """The record of one trial, kept while it runs: a `trainables.pipeline.Reporter` that is also told how the trial ends."""
-
-    def epoch(self, stage: str, history: Sequence[Mapping[str, float]], epochs: int) -> None: ...
-    def waiting(self, stage: str, holder: str) -> None: ...
-    def finished(self, stage: PlannedStage, outcome: Outcome, reused: bool) -> None: ...
+class Recording(Reporter, Protocol):
+    """The record of one trial, kept while it runs: a reporter that is also told how the trial ends."""
 
     def complete(self, record: TrialRecord, anonymizer: bytes | None) -> object:
         """The trial is done; `anonymizer` is the file of the trained anonymizer."""

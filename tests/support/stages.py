@@ -13,7 +13,7 @@ from trainables.store import Outcome, StageStore
 
 
 class SilentReporter:
-    """A `trainables.pipeline.Reporter` that ignores everything it is told."""
+    """A `trainables.reporter.Reporter` that ignores everything it is told."""
 
     def epoch(self, *_: object) -> None: ...
     def waiting(self, *_: object) -> None: ...
