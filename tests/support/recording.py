@@ -1,0 +1,355 @@
+"""Networks that record what they are given, on videos and images whose pixels say which item, split and frame they are.
+
+The upper half of a frame holds its number in its colour: red the data set and split, green the item, blue the frame. The
+lower half is striped in a raw frame; `Stamp`, the anonymizer, paints it, in its own weight and in a colour for its mode. So
+whoever is shown a frame can say where it comes from, whether it is anonymized, and by which weights in which mode.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from tests.support.videos import write_video
+from trainables.attacks.inversion import training as inversion
+from trainables.config import ActionData, AnonymizerConfig, PrivacyData, TrialConfig, with_values
+from trainables.data.items import Still, StillSplits, Video, VideoSplits
+from trainables.data.registry import STILL_SETS, VIDEO_SETS
+from trainables.models.action import ACTION_CLASSIFIERS
+from trainables.models.base import ANONYMIZERS, Anonymizer
+from trainables.models.classifier import Backbone
+from trainables.models.privacy import PRIVACY_BACKBONES
+from trainables.models.tubelets import Tubelets
+from trainables.plan import PlannedStage
+from trainables.store import Outcome
+
+SIDE, FRAMES = 16, 8
+SETS = ("action", "privacy", "evaluate_action", "evaluate_privacy", "test_privacy", "clip_privacy")
+SPLITS = ("train", "validation", "test")
+ITEMS = {"train": 6, "validation": 4, "test": 4}
+ATTRIBUTES = ("a", "b")
+_OF_SPLIT, _OF_ITEM, _OF_FRAME = 14, 16, 20  # grey levels between two numbers
+_BOXES = "filename,frame,x0,y0,x1,y1"
+
+NUMBERED: dict[str, Any] = {
+    **{f"data.{name}.name": "numbered" for name in SETS},
+    **{f"data.{name}.folder": name for name in SETS},
+    "anonymizer.name": "stamp",
+    "action_classifier.name": "f_T",
+    "action_classifier.weights": None,
+    "privacy_encoder.name": "f_B",
+    "evaluate_action.classifier.name": "f_T'",
+    "evaluate_action.classifier.weights": None,
+    "evaluate_privacy.classifier.name": "f_B'",
+    "attacks.ensemble": ("attacker_1", "attacker_2"),
+    "attacks.encoder": "embedder",
+    "attacks.clip_network.name": "clip_attacker",
+    "attacks.clip_network.weights": None,
+    "attacks.decoder_width": 2,
+    "attacks.learning_rate": 1e-6,
+    "clip.frames": 3,
+    "clip.skip": 2,
+    "clip.size": SIDE,
+    "clip.decode_size": SIDE,
+    "clip.test_clips": 2,
+    "augment.crop_min": 1.0,
+    "augment.test_crop": 1.0,
+    **{f"augment.{name}": 0.0 for name in ("flip", "brightness", "contrast", "saturation", "hue", "grey", "erase")},
+    **{f"{name}.epochs": 2 for name in ("reconstruct", "warm_up", "minimax", "evaluate_action", "evaluate_privacy", "attacks")},
+    **{f"{name}.batch_size": 4 for name in ("reconstruct", "warm_up", "minimax", "evaluate_privacy")},
+    "evaluate_action.batch_size": 6,
+    "evaluate_privacy.clip_frames": 2,
+    "attacks.batch_size": 8,
+    "attacks.frames": 2,
+}
+
+
+def numbered_config(values: Mapping[str, Any] | None = None) -> TrialConfig:
+    """A trial on numbered data, a folder for each purpose, all of whose networks record."""
+    return with_values(TrialConfig(), {**NUMBERED, **(values or {})})
+
+
+@dataclass(frozen=True, order=True)
+class Seen:
+    """A frame as a network is given it. `view`: raw, blank, f_A, `f_A training` (its train mode), restored, or changed."""
+
+    data: str
+    split: str
+    item: int
+    frame: int
+    view: str
+    stamp: float | None = None
+
+
+@dataclass(frozen=True)
+class Look:
+    """One forward pass. `doing`: learns, tested (eval mode), or frozen (eval mode, gradients run through it)."""
+
+    network: str
+    doing: str
+    clips: tuple[tuple[Seen, ...], ...]
+    weights: tuple[float, ...]
+
+    @property
+    def words(self) -> set[str]:
+        return {f"{self.network} {self.doing}: {f.data}.{f.split}, {f.view}" for clip in self.clips for f in clip}
+
+
+@dataclass
+class Log:
+    """A reporter that sorts what networks record by the role of the stage that runs."""
+
+    pending: list[Look] = field(default_factory=list)
+    roles: dict[str, list[Look]] = field(default_factory=dict)
+
+    def epoch(self, *_: object) -> None: ...
+    def waiting(self, *_: object) -> None: ...
+
+    def finished(self, stage: PlannedStage, outcome: Outcome, reused: bool) -> None:
+        self.roles[stage.role], self.pending = self.pending, []
+
+    def words(self, role: str) -> set[str]:
+        """What the networks of a stage were given; of f_A only what it learned from: what it makes is in the others' view."""
+        found = {words for look in self.roles[role] for words in look.words}
+        return {words for words in found if not words.startswith("f_A ") or words.startswith("f_A learns")}
+
+    def weights(self, role: str, network: str, doing: str, split: str = "") -> list[tuple[float, ...]]:
+        """The weights that a network had when it was given something, each once, in order."""
+        looks = [look for look in self.roles[role] if (look.network, look.doing) == (network, doing)]
+        return list(dict.fromkeys(look.weights for look in looks if not split or look.clips[0][0].split == split))
+
+    def of(self, role: str, network: str, doing: str, split: str = "") -> list[tuple[Seen, ...]]:
+        """The clips that a network was given in a stage, in order."""
+        looks = [look for look in self.roles[role] if (look.network, look.doing) == (network, doing)]
+        return [clip for look in looks for clip in look.clips if not split or clip[0].split == split]
+
+    def stamps(self, role: str) -> set[float]:
+        """The weights of the anonymizer in all that the other networks were given, to five digits."""
+        return {
+            frame.stamp
+            for look in self.roles[role]
+            for clip in look.clips
+            for frame in clip
+            if frame.stamp is not None and not look.network.startswith("f_A")
+        }
+
+
+_LOGS: list[Log] = []
+
+
+@contextmanager
+def recorded() -> Iterator[Log]:
+    """Within it every recording network writes into the log."""
+    log = Log()
+    _LOGS.append(log)
+    decoder = inversion.Decoder
+    inversion.Decoder = _Restorer  # type: ignore[assignment, misc]
+    try:
+        yield log
+    finally:
+        _LOGS.pop()
+        inversion.Decoder = decoder  # type: ignore[misc]
+
+
+def _note(network: str, module: nn.Module, clips: Tensor, weight: Tensor) -> None:
+    """clips: (N, T, 3, H, W)."""
+    if not _LOGS:
+        return
+    own = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in module.parameters())
+    doing = ("learns" if own else "in train mode") if module.training else ("frozen" if torch.is_grad_enabled() else "tested")
+    corners = clips.detach()[..., (0, -1, -1), (0, 0, 1)].cpu().numpy()  # (N, T, 3, 3): upper, lower left, beside it
+    seen = tuple(tuple(_decoded(frame.T) for frame in clip) for clip in corners)
+    _LOGS[-1].pending.append(Look(network, doing, seen, tuple(weight.detach().flatten().tolist())))
+
+
+def _decoded(pixels: np.ndarray) -> Seen:
+    """(3 pixels, RGB) of a frame."""
+    if np.allclose(pixels, 0.5, atol=1e-4):
+        return Seen("-", "-", -1, -1, "blank")
+    split, item, frame = (round(v * 255 / step) for v, step in zip(pixels[0], (_OF_SPLIT, _OF_ITEM, _OF_FRAME), strict=True))
+    where = SETS[split // 3], SPLITS[split % 3], item, frame
+    stamp, mode, _ = pixels[1].tolist()
+    if np.allclose(pixels[1:], [[0, 0, 1], [0, 0, 0]], atol=1e-3):
+        return Seen(*where, "raw")
+    if np.allclose(pixels[1:, 2], 0.7, atol=1e-3):
+        return Seen(*where, "restored")
+    if np.allclose(pixels[1], pixels[2], atol=1e-3) and mode > 0.2:
+        return Seen(*where, "f_A training" if mode > 0.75 else "f_A", round(stamp, 5))
+    return Seen(*where, "changed")
+
+
+class _Watcher(nn.Module):
+    """Features are the mean colour, scaled by a weight that training moves."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+        self.scale = nn.Parameter(torch.ones(3))
+        self.fc = nn.Linear(3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        clips = x.unsqueeze(2) if x.dim() == 4 else x  # (N, 3, T, H, W)
+        _note(self.name, self, clips.transpose(1, 2), self.scale)
+        return self.fc(clips.mean((2, 3, 4)) * self.scale)
+
+
+def _watcher(name: str, *_: object) -> Backbone:
+    return Backbone(_Watcher(name), "fc", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+
+class _Restorer(nn.Module):
+    """In place of the decoder of inversion: marks what it has restored."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, frames: Tensor) -> Tensor:
+        _note("decoder", self, frames[:, None], self.weight)
+        restored = frames + self.weight
+        if (frames[..., -1, :] - 0.5).abs().max() > 1e-4:  # nothing is restored of blank frames
+            restored = torch.cat([restored[..., : SIDE // 2, :], _painted(restored[..., SIDE // 2 :, :], blue=0.7)], dim=-2)
+        return restored
+
+
+def _painted(lower: Tensor, **colours: float | Tensor) -> Tensor:
+    planes = list(lower.unbind(dim=1))
+    for colour, value in colours.items():
+        planes[["red", "green", "blue"].index(colour)] = torch.zeros_like(planes[0]) + value
+    return torch.stack(planes, dim=1)
+
+
+class Stamp(Anonymizer):
+    """Paints the lower half of a frame in its only weight (red) and its mode (green: 1 in training, 0.5 in use)."""
+
+    def __init__(self, config: AnonymizerConfig) -> None:
+        super().__init__()
+        self.stamp = nn.Parameter(torch.tensor(0.3))
+
+    def forward(self, frames: Tensor) -> Tensor:
+        _note("f_A", self, frames[:, None], self.stamp)
+        green = 1.0 if self.training else 0.5
+        lower = _painted(frames[..., SIDE // 2 :, :], red=self.stamp, green=green, blue=0.0)
+        return torch.cat([frames[..., : SIDE // 2, :], lower], dim=-2)
+
+
+class StampTubelets(Stamp, Tubelets):
+    """A stamp that STPrivacy, which trains tubelets only, takes for its own network."""
+
+    def __init__(self, config: AnonymizerConfig) -> None:
+        nn.Module.__init__(self)
+        self.stamp = nn.Parameter(torch.tensor(0.3))
+        self.register_buffer("keep", torch.tensor(0.7))
+        self.kept: deque[Tensor] = deque(maxlen=2)
+
+    def clips(self, clips: Tensor) -> Tensor:
+        self.kept.append(self.stamp * 0.0 + 0.5)
+        return Anonymizer.clips(self, clips)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        return Stamp.forward(self, frames)
+
+
+def _label(number: int) -> int:
+    return number % 2
+
+
+def attributes_of(number: int) -> tuple[float, ...]:
+    return float(number // 2 % 2), float(number in (0, 3, 5))
+
+
+def _numbered_videos(config: ActionData, root: Path, permuted: bool = False) -> VideoSplits:
+    def items(split: str) -> tuple[Video, ...]:
+        turned = permuted and split == "test"
+        return tuple(
+            Video(
+                f"{root.name}/{split}/{number}.mkv",
+                root / split / f"{number}.mkv",
+                _label(number + turned),
+                f"{split} {number // 2}",
+                attributes_of((number + turned) % ITEMS[split]),
+            )
+            for number in range(ITEMS[split])
+        )
+
+    return VideoSplits(root.name, ("even", "odd"), ATTRIBUTES, *map(items, SPLITS))
+
+
+def _numbered_stills(config: PrivacyData, root: Path, permuted: bool = False) -> StillSplits:
+    def items(split: str) -> tuple[Still, ...]:
+        turned = permuted and split == "test"
+        return tuple(
+            Still(
+                f"{root.name}/{split}/{number}.png",
+                root / split / f"{number}.png",
+                attributes_of((number + turned) % ITEMS[split]),
+                f"{split} {number // 2}",
+            )
+            for number in range(ITEMS[split])
+        )
+
+    return StillSplits(root.name, ATTRIBUTES, *map(items, SPLITS))
+
+
+def _picture(data: str, split: str, item: int, frame: int) -> np.ndarray:
+    pixels = np.zeros((SIDE, SIDE, 3), np.uint8)
+    place = SETS.index(data) * 3 + SPLITS.index(split)
+    pixels[: SIDE // 2] = place * _OF_SPLIT, item * _OF_ITEM, frame * _OF_FRAME
+    pixels[SIDE // 2 :, ::2, 2] = 255
+    return pixels
+
+
+def write_numbered(root: Path, sets: Sequence[str] = SETS) -> Path:
+    """The data sets of NUMBERED, with boxes of people that cover the lower half of every frame."""
+    for data in sets:
+        rows = [_BOXES]
+        for split, count in ITEMS.items():
+            (root / data / split).mkdir(parents=True)
+            for item in range(count):
+                path = root / data / split / str(item)
+                if "privacy" in data and data != "clip_privacy":
+                    Image.fromarray(_picture(data, split, item, 0)).save(path.with_suffix(".png"))
+                    rows.append(f"{data}/{split}/{item}.png,0,0,0.5,1,1")
+                else:
+                    write_video(path.with_suffix(".mkv"), np.stack([_picture(data, split, item, f) for f in range(FRAMES)]))
+                    rows += [f"{data}/{split}/{item}.mkv,{f},0,0.5,1,1" for f in range(FRAMES)]
+        (root / data / "boxes.csv").write_text("\n".join(rows) + "\n")
+    return root
+
+
+def _register() -> None:
+    for name in ("f_T", "f_T'", "clip_attacker"):
+        ACTION_CLASSIFIERS.register(name)(partial(_watcher, name))
+    for name in ("f_B", "f_B'", "attacker_1", "attacker_2", "embedder"):
+        PRIVACY_BACKBONES.register(name)(partial(_watcher, name))
+    ANONYMIZERS.register("stamp")(Stamp)
+    readers: dict[str, bool] = {"numbered": False, "numbered_permuted": True}
+    for name, permuted in readers.items():
+        VIDEO_SETS.register(name)(partial(_numbered_videos, permuted=permuted))
+        STILL_SETS.register(name)(partial(_numbered_stills, permuted=permuted))
+
+
+_register()
+
+Build = Callable[[AnonymizerConfig], Anonymizer]
+
+
+@contextmanager
+def stamp_in_place_of(name: str) -> Iterator[None]:
+    """Within it the anonymizer `name`, which a method insists on, is a stamp."""
+    entries: dict[str, Build] = ANONYMIZERS._entries  # type: ignore[assignment]
+    own, entries[name] = entries[name], StampTubelets
+    try:
+        yield
+    finally:
+        entries[name] = own

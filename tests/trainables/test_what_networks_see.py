@@ -1,0 +1,330 @@
+"""Which items, in which view, made by which weights in which mode, reach every network of every stage, attack and method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.support.recording import FRAMES, ITEMS, Log, numbered_config, recorded, stamp_in_place_of, write_numbered
+from trainables import stages
+from trainables.attacks import ATTACKS, CONTROLS
+from trainables.config import Runtime
+from trainables.methods import METHODS
+from trainables.pipeline import TrialRecord, run_trial
+from trainables.stages import Stage, part_name
+from trainables.store import Outcome
+
+
+@dataclass(frozen=True)
+class Ran:
+    log: Log
+    record: TrialRecord
+    outcomes: dict[str, Outcome]
+
+    def stamp(self, role: str) -> float:
+        """The weight of the anonymizer that a stage has left."""
+        return round(float(self.outcomes[role].state["anonymizer"]["stamp"]), 5)
+
+
+def ran(data: Path, storage: Path, **values: Any) -> Ran:
+    config = numbered_config({key.replace("__", "."): value for key, value in values.items()})
+    runtime = Runtime(data_root=str(data), storage=str(storage), device="cpu")
+    with recorded() as log:
+        record, outcomes = run_trial(config, runtime, log)
+    return Ran(log, record, outcomes)
+
+
+@pytest.fixture(scope="session")
+def numbered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_numbered(tmp_path_factory.mktemp("numbered"))
+
+
+@pytest.fixture(scope="module")
+def full(numbered: Path, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """A trial with every stage and every attack, trained by the paper's method."""
+    return ran(numbered, tmp_path_factory.mktemp("full"), attacks__names="all", test_deployed=True)
+
+
+def learner(network: str, data: str, view: str) -> set[str]:
+    """Learns from training items, is validated on validation items, tested on test items."""
+    doing = {"train": "learns", "validation": "tested", "test": "tested"}
+    return {f"{network} {does}: {'-.-' if view == 'blank' else f'{data}.{split}'}, {view}" for split, does in doing.items()}
+
+
+def reader(network: str, data: str, view: str, *splits: str) -> set[str]:
+    return {f"{network} tested: {'-.-' if view == 'blank' else f'{data}.{split}'}, {view}" for split in splits or ("test",)}
+
+
+def both(what: Any, *arguments: str) -> set[str]:
+    """The two members of the ensemble of attackers."""
+    found: set[str] = what("attacker_1", *arguments) | what("attacker_2", *arguments)
+    return found
+
+
+def attacked(own: str) -> dict[str, set[str]]:
+    """The stages of all attacks, by name, on what the anonymizer makes (`own`) of the clips with attributes."""
+    clips, restored = "clip_privacy", own if own == "blank" else "restored"
+    decoder = learner("decoder", clips, own)
+    return {
+        # people are looked for in both kinds of clips, by an embedding of both
+        "attack_linkage": learner("embedder", clips, own) | learner("embedder", clips, "raw"),
+        "attack_retrained": both(learner, clips, own),
+        "attack_temporal": learner("clip_attacker", clips, own),
+        "attack_inversion": decoder | both(reader, clips, restored, "validation", "test"),
+        "attack_probe": reader("f_T'", clips, own, "train", "test"),
+        "attack_raw_trained": both(reader, clips, own),
+        "attack_reverse": both(reader, clips, "raw") | both(reader, clips, own, "validation"),
+    }
+
+
+PENALTY = {
+    "f_A learns: action.train, raw",
+    "f_A learns: privacy.train, raw",
+    "f_T frozen: action.train, f_A training",
+    "f_B frozen: privacy.train, f_A training",
+    "f_T learns: action.train, f_A",
+    "f_B learns: privacy.train, f_A",
+}
+TRAINING = {
+    "reconstruct": {"f_A learns: action.train, raw", "f_A learns: privacy.train, raw"},
+    "warm_up": {"f_T learns: action.train, f_A", "f_B learns: privacy.train, f_A"},
+    "minimax": PENALTY,
+    "tedspad": PENALTY,
+    "vita": PENALTY | {"f_B frozen: action.train, f_A training"},  # the middle frames of clips as well
+    "mass": PENALTY | {"f_T frozen: action.train, raw"},  # the reference of its InfoNCE
+    "stprivacy": PENALTY,
+}
+
+
+def evaluated(view: str) -> dict[str, set[str]]:
+    return {
+        "evaluate_action": learner("f_T'", "evaluate_action", view),
+        "evaluate_privacy": learner("f_B'", "evaluate_privacy", view),
+        "test_privacy": reader("f_B'", "test_privacy", view),
+        "evaluate_clip_privacy": learner("f_B'", "clip_privacy", view),
+    }
+
+
+EXPECTED = {
+    **{name: TRAINING[name] for name in ("reconstruct", "warm_up", "minimax")},
+    **evaluated("f_A"),
+    "raw_action": learner("f_T'", "evaluate_action", "raw"),
+    "test_deployed": reader("f_T'", "evaluate_action", "f_A"),
+    **attacked("f_A"),
+    **{part_name(name, "raw"): found for name, found in attacked("raw").items()},
+    **{part_name(name, "blank"): found for name, found in attacked("blank").items()},
+    "attacks": set(),
+}
+OF_FRAMES = {"detect"}  # stages that train and test no network of the trial: see test_obfuscation
+
+
+def test_every_stage_every_attack_and_every_method_is_named_here() -> None:
+    declared = {stage.name for stage in vars(stages).values() if isinstance(stage, Stage)}
+    attacks = {part_name(ATTACKS[name].stage.name, control) for name in ATTACKS for control in ("", *CONTROLS)}
+    methods = {stage.name for name in METHODS for stage in METHODS[name].stages}
+    assert declared | attacks | methods <= EXPECTED.keys() | TRAINING.keys() | OF_FRAMES, "say here what its networks are given"
+    assert set(METHODS) == VIEWS.keys(), "say here what evaluators see of its anonymizer"
+
+
+def test_the_trial_has_all_of_these_stages(full: Ran) -> None:
+    # on raw data the classifier of the probe is that of the raw trial; every control but this one is a stage of its own
+    assert full.log.roles.keys() == EXPECTED.keys()
+
+
+@pytest.mark.parametrize("role", EXPECTED)
+def test_each_network_is_given_these_items_in_this_view_and_mode(full: Ran, role: str) -> None:
+    assert full.log.words(role) == EXPECTED[role]
+
+
+def test_what_evaluators_see_was_made_by_the_trained_weights(full: Ran) -> None:
+    start, trained = full.stamp("reconstruct"), full.stamp("minimax")
+    assert len({0.3, start, trained}) == 3, "both stages have moved the only weight"
+    for role in EXPECTED.keys() - {"reconstruct", "warm_up", "minimax", "attacks"}:
+        controls = role.endswith((".raw", ".blank")) or role == "raw_action"
+        assert full.log.stamps(role) == (set() if controls else {trained}), role
+    assert full.log.stamps("warm_up") == {start}
+
+
+def test_the_minimax_goes_on_from_the_reconstruction_and_serves_before_it_is_opposed(full: Ran) -> None:
+    looks = [look for look in full.log.roles["minimax"] if look.network == "f_T"]
+    stamps = [look.clips[0][0].stamp for look in looks]
+    assert stamps[0] == full.stamp("reconstruct")
+    assert [look.doing for look in looks] == ["frozen", "learns"] * (len(looks) // 2)
+    for served, opposed, again in zip(stamps[::2], stamps[1::2], [*stamps[2::2], full.stamp("minimax")], strict=True):
+        assert served != opposed == again, "f_T learns from what f_A makes after its step, and f_A goes on from there"
+
+
+def test_the_opponents_of_the_minimax_are_those_of_the_warm_up(full: Ran) -> None:
+    for network, name in (("f_T", "action_classifier"), ("f_B", "privacy_encoder")):
+        left = full.outcomes["warm_up"].state[name]["backbone.scale"]
+        assert full.log.weights("minimax", network, "frozen")[0] == tuple(left.tolist())
+        assert not torch.equal(left, torch.ones(3))
+
+
+TWO_CLIPS = [[0, 2, 4], [3, 5, 7]]  # of three frames, every second one, of eight: at the start and at the end
+FRAME_CLIPS = [[0, 3], [4, 7]]  # two frames over as much time
+MIDDLE = {3: [2, 4, 6], 2: [2, 5]}
+ONCE: dict[str, tuple[str, list[list[int]]]] = {  # role -> who is tested, and the frames of one test item, clip by clip
+    "evaluate_action": ("f_T'", TWO_CLIPS),
+    "raw_action": ("f_T'", TWO_CLIPS),
+    "test_deployed": ("f_T'", TWO_CLIPS),
+    "evaluate_privacy": ("f_B'", [[0]]),
+    "test_privacy": ("f_B'", [[0]]),
+    "evaluate_clip_privacy": ("f_B'", [[0], [3], [4], [7]]),
+    "attack_retrained": ("attacker_2", [[0], [3], [4], [7]]),
+    "attack_retrained.raw": ("attacker_1", [[0], [3], [4], [7]]),
+    "attack_raw_trained": ("attacker_1", [[0], [3], [4], [7]]),
+    "attack_reverse": ("attacker_1", [[0], [3], [4], [7]]),
+    "attack_temporal": ("clip_attacker", TWO_CLIPS),
+    "attack_probe": ("f_T'", TWO_CLIPS),
+}
+
+
+@pytest.mark.parametrize("role", ONCE)
+def test_figures_see_each_test_item_once_and_its_frames_in_order(full: Ran, role: str) -> None:
+    network, frames = ONCE[role]
+    seen = [(clip[0].item, [frame.frame for frame in clip]) for clip in full.log.of(role, network, "tested", "test")]
+    assert seen == [(item, clip) for item in range(ITEMS["test"]) for clip in frames]
+    assert all(len({frame.item for frame in clip}) == 1 for clip in full.log.of(role, network, "tested"))
+
+
+@pytest.mark.parametrize(
+    ("role", "network", "frames"),
+    [
+        ("evaluate_action", "f_T'", [MIDDLE[3]]),
+        ("evaluate_clip_privacy", "f_B'", [[frame] for frame in MIDDLE[2]]),
+        ("evaluate_privacy", "f_B'", [[0]]),
+        ("attack_temporal", "clip_attacker", [MIDDLE[3]]),
+        ("attack_retrained", "attacker_1", [[frame] for frame in MIDDLE[2]]),
+    ],
+)
+def test_each_epoch_is_validated_on_the_middle_of_every_validation_item(
+    full: Ran, role: str, network: str, frames: list[list[int]]
+) -> None:
+    seen = [(clip[0].item, [frame.frame for frame in clip]) for clip in full.log.of(role, network, "tested", "validation")]
+    assert seen == [(item, clip) for item in range(ITEMS["validation"]) for clip in frames] * 2, "two epochs"
+
+
+@pytest.mark.parametrize(
+    ("role", "network", "clips"),
+    [
+        ("warm_up", "f_T", 1),
+        ("warm_up", "f_B", 2),  # the two views of a pair
+        ("minimax", "f_T", 1),
+        ("minimax", "f_B", 2),
+        ("evaluate_action", "f_T'", 1),
+        ("evaluate_privacy", "f_B'", 1),
+        ("evaluate_clip_privacy", "f_B'", 2),  # frames
+        ("attack_retrained", "attacker_1", 2),
+        ("attack_temporal", "clip_attacker", 1),
+    ],
+)
+def test_an_epoch_of_training_takes_every_item_once_in_another_order(full: Ran, role: str, network: str, clips: int) -> None:
+    seen = [clip[0].item for clip in full.log.of(role, network, "learns")]
+    every = sorted(list(range(ITEMS["train"])) * clips)
+    if network != "f_B":  # batches of its stream fall where those of the clips do
+        assert sorted(seen[: len(every)]) == sorted(seen[len(every) :]) == every
+        assert seen[: len(every)] != seen[len(every) :]
+        assert seen[: len(every)] != every
+    assert sorted(seen) == sorted(every * 2)
+
+
+def test_training_clips_have_their_frames_in_order_at_random_starts(full: Ran) -> None:
+    found = {tuple(frame.frame for frame in clip) for clip in full.log.of("evaluate_action", "f_T'", "learns")}
+    assert found <= {(start, start + 2, start + 4) for start in range(FRAMES - 4)}
+    assert len(found) > 1
+
+
+def test_those_who_learn_nothing_are_those_that_others_have_trained(full: Ran) -> None:
+    def left(role: str, *path: str) -> tuple[float, ...]:
+        found: Any = full.outcomes[role].state
+        for name in path:
+            found = found[name]
+        return tuple(found.tolist())
+
+    member = "members.0.backbone.scale"
+    for role, network, source in (
+        ("test_deployed", "f_T'", left("raw_action", "classifier", "backbone.scale")),
+        ("attack_probe", "f_T'", left("evaluate_action", "classifier", "backbone.scale")),
+        ("attack_probe.raw", "f_T'", left("raw_action", "classifier", "backbone.scale")),
+        ("test_privacy", "f_B'", left("evaluate_privacy", "classifier", "backbone.scale")),
+        ("attack_raw_trained", "attacker_1", left("attack_retrained.raw", "network", member)),
+        ("attack_inversion", "attacker_1", left("attack_retrained.raw", "network", member)),
+        ("attack_reverse", "attacker_1", left("attack_retrained", "network", member)),
+    ):
+        assert full.log.weights(role, network, "tested") == [source], role
+    assert left("raw_action", "classifier", "backbone.scale") != left("evaluate_action", "classifier", "backbone.scale")
+    assert left("attack_retrained", "network", member) != left("attack_retrained.raw", "network", member)
+
+
+def test_figures_of_the_trial_are_those_of_its_own_test_stages(full: Ran) -> None:
+    """With another set to test f_B' on, what it reads of its own set is not the trial's leakage."""
+    for role, name in (("evaluate_action", "top1"), ("test_privacy", "leakage"), ("test_privacy", "cmap")):
+        assert full.record.metrics[name] == full.outcomes[role].metrics[name]
+    assert full.record.metrics["clip_leakage"] == full.outcomes["evaluate_clip_privacy"].metrics["clip_leakage"]
+    assert full.record.metrics["deployed_top1"] == full.outcomes["test_deployed"].metrics["deployed_top1"]
+
+
+def test_the_distortion_of_the_test_clips_has_its_closed_form(full: Ran) -> None:
+    """The lower half turns from (0, 0, stripes of 1 and 0) into (stamp, 0.5, 0)."""
+    stamp = float(full.outcomes["minimax"].state["anonymizer"]["stamp"])
+    assert full.record.metrics["rms_distortion"] == pytest.approx(((stamp**2 + 0.5**2 + 0.5) / 2 / 3) ** 0.5, rel=1e-5)
+
+
+# What evaluators see of every method's anonymizer.
+TRAINED, CHANGED = "f_A", "changed"
+VIEWS = {
+    "penalty": TRAINED,
+    "spact": TRAINED,
+    "spact_published": TRAINED,
+    "tedspad": TRAINED,
+    "vita": TRAINED,
+    "vita_published": TRAINED,
+    "mass": TRAINED,
+    "stprivacy": TRAINED,
+    "raw": "raw",
+    "blank": "blank",
+    "downsample_2x": CHANGED,
+    "downsample_4x": CHANGED,
+    "mild_blur": CHANGED,
+    "blackening": CHANGED,
+    "weak_blur": CHANGED,
+    "strong_blur": CHANGED,
+}
+FEW = {"vita": {"options.retrain_steps": 1, "options.restart_every": 2, "options.action_steps": 2}}
+FEW["vita_published"] = FEW["vita"]
+
+
+@pytest.mark.parametrize("method", VIEWS)
+def test_the_networks_of_every_method(method: str, numbered: Path, tmp_path: Path) -> None:
+    once = {f"{name}.epochs": 1 for name in ("reconstruct", "warm_up", "minimax", "evaluate_action", "evaluate_privacy")}
+    with stamp_in_place_of("tubelets"):
+        found = ran(numbered, tmp_path, method=method, **once, **FEW.get(method, {}))
+    source, own = METHODS[method].anonymizer, [stage.name for stage in METHODS[method].stages if stage.name != "detect"]
+    expected = {name: TRAINING[name] for name in own} | evaluated(VIEWS[method])
+    assert {role: found.log.words(role) for role in found.log.roles} == expected
+    if source is not None:
+        assert found.stamp(source) not in (0.3, found.stamp("reconstruct"))
+        for role in evaluated(""):
+            assert found.log.stamps(role) == {found.stamp(source)}, role
+
+
+def test_an_attacker_that_knows_raw_images_only(numbered: Path, tmp_path: Path) -> None:
+    """Table 6: f_B' learns from raw images, and is tested on anonymized ones."""
+    found = ran(numbered, tmp_path, attacker="raw")
+    assert found.log.words("evaluate_privacy") == learner("f_B'", "evaluate_privacy", "raw")
+    assert found.log.words("test_privacy") == reader("f_B'", "test_privacy", "f_A")
+    assert found.log.stamps("test_privacy") == {found.stamp("minimax")}
+
+
+def test_pairs_of_frames_are_of_training_clips(numbered: Path, tmp_path: Path) -> None:
+    found = ran(numbered, tmp_path, minimax__pair="frames", minimax__pair_distance=5)
+    for role in ("warm_up", "minimax"):
+        pairs = [clip[0] for clip in found.log.of(role, "f_B", "learns")]
+        assert {(seen.data, seen.split) for seen in pairs} == {("action", "train")}
+        batch = pairs[:8]  # four first frames, then the frames that go with them
+        assert [(a.item, a.frame + 5) for a in batch[:4]] == [(b.item, b.frame) for b in batch[4:]]
