@@ -54,10 +54,20 @@ def nt_xent(first: Projections, second: Projections, temperature: float) -> Scal
     """
     points = F.normalize(torch.cat([first, second]).float(), dim=1)
     count = first.shape[0]
-    similarity = points @ points.T / temperature
+    similarity = products(points, points) / temperature
     similarity = similarity.masked_fill(torch.eye(2 * count, dtype=torch.bool, device=points.device), float("-inf"))
     partner = torch.arange(2 * count, device=points.device).roll(count)
     return F.cross_entropy(similarity, partner)
+
+
+def products(first: Tensor, second: Tensor) -> Tensor:
+    """The dot products of the rows of (N, D) and (M, D): (N, M) in float32, whatever autocast does.
+
+    Autocast would multiply in bfloat16. A contrastive loss divides what comes of it by a temperature of 0.1 or less, so that
+    the rounding of a product near 1, up to 0.004, becomes an error of several per cent in its exponential.
+    """
+    with torch.autocast(first.device.type, enabled=False):
+        return first.float() @ second.float().T
 
 
 def anonymizer_loss(

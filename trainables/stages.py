@@ -121,6 +121,7 @@ RECONSTRUCT = Stage(
     TRAINING_DATA,
     trains="reconstruct",
     parallel=True,
+    version=2,
 )
 WARM_UP = Stage(
     "warm_up",
@@ -139,6 +140,7 @@ WARM_UP = Stage(
     ("reconstruct",),
     trains="warm_up",
     parallel=True,
+    version=2,
 )
 # What every minimax depends on; the stage of a method with settings of its own.
 MINIMAX_FIELDS = (*VIEW, "anonymizer", "action_classifier", "privacy_encoder", "minimax", "options")
@@ -151,6 +153,7 @@ EVALUATE_ACTION = Stage(
     trains="evaluate_action",
     evaluator=True,
     parallel=True,
+    version=2,
 )
 # The classifier that learned from raw clips, on anonymized ones: what a system in use loses before it is trained again.
 TEST_DEPLOYED = Stage(
@@ -169,7 +172,7 @@ EVALUATE_PRIVACY = Stage(
     (ANONYMIZER,),
     trains="evaluate_privacy",
     evaluator=True,
-    version=2,
+    version=3,
 )
 # f_B' on images it was not trained for: another set, or anonymized ones after training on raw ones (Table 6).
 TEST_PRIVACY = Stage(
@@ -188,5 +191,5 @@ EVALUATE_CLIP_PRIVACY = Stage(
     (ANONYMIZER,),
     trains="evaluate_privacy",
     evaluator=True,
-    version=2,
+    version=3,
 )

@@ -27,7 +27,7 @@ def run(context):
             optimizer.zero_grad()
             (moved + pull * flat).backward()
             optimizer.step()
-            now.add(moved=moved, flat=flat)
+            now.add(len(view), moved=moved, flat=flat)
         return now.means()
 
     history = run_epochs(context, {"anonymizer": f_a, "optimizer": optimizer}, context.config.minimax.epochs, epoch)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from jaxtyping import TypeCheckError
 from torch import Tensor
+from torch.nn import functional as F
 
+from trainables.attacks.linkage.training import contrastive
 from trainables.losses import anonymizer_loss, distortion_penalty, nt_xent, reconstruction_loss, rms_distortion
+from trainables.methods.mass.training import info_nce
 
 
 @pytest.fixture
@@ -110,3 +114,23 @@ def test_anonymizer_loss_by_equation_3() -> None:
 def test_shapes_are_checked_in_tests() -> None:
     with pytest.raises(TypeCheckError):
         rms_distortion(torch.rand(2, 3, 4, 5, 5), torch.rand(2, 3, 4, 5, 5))  # channels are not where they should be
+
+
+PEOPLE = torch.tensor([0, 0, 1, 2])
+CONTRASTIVE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "nt_xent": lambda first, second: nt_xent(first, second, 0.1),
+    "info_nce": lambda first, second: info_nce(first, second, 0.07),
+    "contrastive": lambda first, second: contrastive(F.normalize(first, dim=1), F.normalize(second, dim=1), PEOPLE),
+}
+
+
+@pytest.mark.parametrize("name", CONTRASTIVE)
+def test_a_contrastive_loss_is_computed_in_float32_under_autocast(name: str) -> None:
+    """In bfloat16 the products of vectors that are nearly alike are rounded to steps of 1/256."""
+    generator = torch.Generator().manual_seed(0)
+    first = torch.randn(4, 128, generator=generator)
+    second = first + 0.05 * torch.randn(4, 128, generator=generator)
+    loss = CONTRASTIVE[name]
+    with torch.autocast("cpu", torch.bfloat16):
+        found = loss(first, second)
+    assert found.item() == pytest.approx(loss(first, second).item(), rel=1e-6)

@@ -51,7 +51,7 @@ def run(context: StageContext) -> Outcome:
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
-            now.add(loss=loss)
+            now.add(len(batch["clips"]), loss=loss)
         validated = _predict(context, classifier, anonymizer, validation, validation_clip(config.clip))
         return now.means() | {"validation_top1": topk_accuracy(validated["probabilities"], validated["labels"], 1)}
 

@@ -149,7 +149,7 @@ def learn(
             optimizer.zero_grad(set_to_none=True)
             torch.stack(list(found.values())).sum().backward()
             optimizer.step()
-            now.add(**found)
+            now.add(len(batch["clips"]), **found)
         network.eval()
         measured, means = validate(), now.means()
         schedule.step(sum(means.values()))

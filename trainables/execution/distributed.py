@@ -102,6 +102,9 @@ class Distributed(Execution):
         sizes = self._sizes(rows)
         return _summed(value * (sizes[self.rank] / sum(sizes)))
 
+    def whole(self, rows: int) -> int:
+        return sum(self._sizes(rows))
+
     def agreed(self, *decisions: bool) -> tuple[bool, ...]:
         taken = torch.tensor(decisions)
         dist.broadcast(taken, src=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import logging
+import math
 import pickle
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -38,7 +39,10 @@ class Stateful(Protocol):
 
 @dataclass
 class Best:
-    """The epoch with the largest `metric` (the first of equals; with `last` the last epoch), and the states of `parts` then."""
+    """The epoch with the largest `metric` (the first of equals; with `last` the last epoch), and the states of `parts` then.
+
+    An epoch whose metric is not a number is never the best one.
+    """
 
     metric: str
     parts: tuple[str, ...]
@@ -46,6 +50,10 @@ class Best:
     value: float = float("-inf")
     epoch: int = -1
     state: dict[str, Any] = field(default_factory=dict)
+
+    def improved_by(self, value: float) -> bool:
+        """Whether an epoch that ends with `value` takes the place of the best one so far."""
+        return self.last or (not math.isnan(value) and (self.epoch < 0 or value > self.value))
 
 
 class Epoch:
@@ -88,12 +96,19 @@ class Epoch:
         # the evaluation that follows opens loaders, and opens them again when it was interrupted
         self._random_at_end = self._context.execution.random_state()
 
-    def add(self, **values: Tensor) -> None:
-        """Records the losses of a step (scalars). Steps with different names of losses are averaged separately."""
-        self._meters.setdefault(" ".join(values), _Meter(self._context, self.number)).add(values)
+    def add(self, rows: int, **values: Tensor) -> None:
+        """Records the losses of a step: scalars, each the mean over the `rows` rows of a batch.
+
+        `rows` are those of this process's share of the batch. Steps with different names of losses are averaged separately.
+        """
+        whole = self._context.execution.whole(rows)
+        self._meters.setdefault(" ".join(values), _Meter(self._context, self.number)).add(whole, values)
 
     def means(self) -> dict[str, float]:
-        """The mean of every loss over the steps of the epoch. Raises Diverged, and ValueError if there was no step."""
+        """The mean of every loss over the rows of the epoch: a partial batch counts by its rows.
+
+        Raises Diverged, and ValueError if there was no step.
+        """
         if not self._meters:
             raise ValueError(f"{self._context.stage}: an epoch without a single batch")
         return {name: value for names, meter in self._meters.items() for name, value in meter.means(names.split()).items()}
@@ -125,7 +140,7 @@ def run_epochs(
 
     A checkpoint with `parts`, random states and history is written after each epoch, every SAVE_SECONDS within one, and on a
     request to stop; the next call resumes from it. At the end `best.parts` have the states of their best epoch.
-    Raises Stopped, with everything saved.
+    Raises Stopped, with everything saved, and Diverged where the metric of `best` was a number after no epoch.
     """
     history: list[dict[str, float]] = []
     interrupted = None
@@ -164,14 +179,19 @@ def run_epochs(
             save(epoch)
             raise
         history.append(metrics)
-        if best is not None and (best.last or metrics[best.metric] > best.value):
+        if best is not None and best.improved_by(metrics[best.metric]):
             best.value, best.epoch = metrics[best.metric], number
             best.state = {name: copy.deepcopy(parts[name].state_dict()) for name in best.parts}
         save()
         context.report(history, epochs)
         if number + 1 < epochs and context.should_stop():
             raise Stopped(f"{context.stage}: stopped after epoch {number} of {epochs}; saved")
-    if best is not None:
+    if best is not None and epochs > 0:
+        if best.epoch < 0:
+            raise Diverged(
+                f"{context.stage}: {best.metric} is not a number after any of {epochs} epochs, so that none is the best one"
+                f" (method {context.config.method}, seed {context.config.seed}); lower the learning rate"
+            )
         for name in best.parts:
             parts[name].load_state_dict(best.state[name])
     return history
@@ -192,7 +212,10 @@ def _load(work: Work, stage: str) -> dict[str, Any] | None:
 
 
 class _Meter:
-    """The losses of steps of one kind; they stay on the device and are checked for NaN and Inf every _CHECK_EVERY steps."""
+    """The losses of steps of one kind, each with the rows of its batch.
+
+    They stay on the device and are checked for NaN and Inf every _CHECK_EVERY steps.
+    """
 
     def __init__(self, context: StageContext, epoch: int, rows: Tensor | None = None) -> None:
         self._context, self._epoch = context, epoch
@@ -200,17 +223,19 @@ class _Meter:
         self._pending: list[Tensor] = []
         self._rows: list[Tensor] = [] if rows is None else [rows]
 
-    def add(self, values: Mapping[str, Tensor]) -> None:
+    def add(self, rows: int, values: Mapping[str, Tensor]) -> None:
         self._names = tuple(values)
-        self._pending.append(torch.stack([value.detach().float() for value in values.values()]))
+        losses = torch.stack([value.detach().float() for value in values.values()])
+        self._pending.append(torch.cat([losses.new_full((1,), rows), losses]))
         if len(self._pending) == _CHECK_EVERY:
             self._flush()
 
     def means(self, names: list[str]) -> dict[str, float]:
-        return dict(zip(names, self.state().double().mean(dim=0).tolist(), strict=True))
+        counts, losses = self.state().double().split([1, len(names)], dim=1)
+        return dict(zip(names, ((counts * losses).sum(dim=0) / counts.sum()).tolist(), strict=True))
 
     def state(self) -> Tensor:
-        """(steps, losses) float32."""
+        """(steps, 1 + losses) float32: the rows of the batch, then the losses."""
         self._flush()
         return torch.cat(self._rows)
 
@@ -224,8 +249,8 @@ class _Meter:
             step, column = bad[0].tolist()
             config = self._context.config
             raise Diverged(
-                f"{self._context.stage}: {self._names[column]} = {rows[step, column].item()} at step {first + step} of epoch"
-                f" {self._epoch} (method {config.method}, B {config.minimax.distortion_budget}, lambda"
+                f"{self._context.stage}: {self._names[column - 1]} = {rows[step, column].item()} at step {first + step}"
+                f" of epoch {self._epoch} (method {config.method}, B {config.minimax.distortion_budget}, lambda"
                 f" {config.minimax.penalty_weight}, seed {config.seed}); lower the learning rate or the weights"
             )
         self._rows.append(rows)

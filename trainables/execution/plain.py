@@ -52,6 +52,10 @@ class Execution:
         """A scalar that is a mean over the `rows` rows of this process's share -> the mean over the whole batch."""
         return value
 
+    def whole(self, rows: int) -> int:
+        """The number of rows of the whole batch, of which this process's share has `rows`."""
+        return rows
+
     def agreed(self, *decisions: bool) -> tuple[bool, ...]:
         """What all processes of the stage do; the first one decides."""
         return decisions

@@ -37,7 +37,8 @@ def run(context: StageContext) -> Outcome:
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
-            now.add(l1_clips=losses[0], l1_images=losses[1])
+            for name, batch, value in zip(("l1_clips", "l1_images"), pair, losses, strict=True):
+                now.add(len(batch["clips"]), **{name: value})
         return now.means()
 
     parts: dict[str, Stateful] = {"anonymizer": anonymizer, "optimizer": optimizer}

@@ -219,20 +219,23 @@ def train(context: StageContext, players: Supervised, losses: AnonymizerLosses, 
     images = labelled_images(context, settings.batch_size)
     more = _Stream(context, context.training_clips(settings.batch_size))
 
-    def iterate(iteration: int, clip_batch: Batch, image_batches: Iterator[Batch]) -> dict[str, Tensor]:
+    def iterate(now: Epoch, iteration: int, clip_batch: Batch, image_batches: Iterator[Batch]) -> None:
         if rules.restarts(iteration):
             players.ensemble.restart()
         for _ in range(rules.image_batches(iteration) - 1 - rules.privacy_steps):
             step_privacy(players, next(image_batches), context)
-        found = step_anonymizer(players, clip_batch, next(image_batches), losses, context)
+        now.add(len(clip_batch["clips"]), **step_anonymizer(players, clip_batch, next(image_batches), losses, context))
         loss_action, known = step_action(players, clip_batch, context)
         for _ in range(rules.action_steps - 1):
             if float(known) >= rules.action_target:
                 break
-            loss_action, known = step_action(players, more.next(), context)
+            clip_batch = more.next()
+            loss_action, known = step_action(players, clip_batch, context)
+        now.add(len(clip_batch["clips"]), loss_action=loss_action)
         for _ in range(rules.privacy_steps):
-            loss_privacy = step_privacy(players, next(image_batches), context)
-        return found | {"loss_action": loss_action, "loss_privacy": loss_privacy}
+            image_batch = next(image_batches)
+            loss_privacy = step_privacy(players, image_batch, context)
+        now.add(len(image_batch["clips"]), loss_privacy=loss_privacy)
 
     def epoch(now: Epoch) -> dict[str, float]:
         def batches(done: int) -> Iterator[tuple[int, Batch, Iterator[Batch]]]:
@@ -245,7 +248,7 @@ def train(context: StageContext, players: Supervised, losses: AnonymizerLosses, 
                 yield iteration, clip_batch, stream
 
         for iteration, clip_batch, image_batches in now.steps(batches):
-            now.add(**iterate(iteration, clip_batch, image_batches))
+            iterate(now, iteration, clip_batch, image_batches)
         more.rest()
         return now.means()
 

@@ -57,7 +57,9 @@ def run(context: StageContext) -> Outcome:
             optimizer.zero_grad(set_to_none=True)
             torch.stack(list(losses.values())).sum().backward()
             optimizer.step()
-            now.add(**losses)
+            for name, batch in (("loss_action", clip_batch), ("loss_privacy", pair_batch)):
+                if name in losses:
+                    now.add(len(batch["clips"]), **{name: losses[name]})
         return now.means()
 
     parts: dict[str, Stateful] = {"action_classifier": action, "privacy_encoder": privacy, "optimizer": optimizer}

@@ -124,7 +124,7 @@ def drops(context: StageContext) -> Outcome:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            now.add(loss=loss)
+            now.add(len(view), loss=loss)
         return now.means()
 
     history = run_epochs(context, {"network": network, "optimizer": optimizer}, 2, epoch)

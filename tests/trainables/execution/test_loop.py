@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -15,7 +16,7 @@ from tests.support.stages import stage_context
 from trainables.config import TrialConfig
 from trainables.execution import loop
 from trainables.execution.context import StageContext
-from trainables.execution.loop import Best, Epoch, run_epochs
+from trainables.execution.loop import Best, Diverged, Epoch, run_epochs
 from trainables.failures import Stopped
 from trainables.store import Outcome, StageStore
 
@@ -40,7 +41,7 @@ def train(context: StageContext, epochs: int = 2) -> Outcome:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            now.add(**({"even": loss} if now.done % 2 == 0 else {"odd": loss}))
+            now.add(len(batch["clips"]), **({"even": loss} if now.done % 2 == 0 else {"odd": loss}))
         network.eval()
         evaluated = [network(context.test_view(batch)).mean().item() for batch in context.evaluation_batches(clips)]
         return now.means() | {"evaluated": sum(evaluated), "noise": float(torch.rand(()))}
@@ -93,3 +94,68 @@ def test_a_stage_has_taken_what_all_its_workers_took(context: StageContext, tmp_
     train(replace(context, work=second))
     assert 1000.0 < second.progress.seconds < 2000.0
     assert second.progress.notes == ["slow"]
+
+
+class Number:
+    """A part of a training whose state is the number of the last epoch."""
+
+    def __init__(self) -> None:
+        self.now = -1
+
+    def state_dict(self) -> int:
+        return self.now
+
+    def load_state_dict(self, state: int) -> None:
+        self.now = state
+
+
+def scripted(context: StageContext, values: list[float], last: bool = False) -> tuple[Best, Number]:
+    """Runs an epoch for each of `values`, which are what it measures."""
+    part, best = Number(), Best("measured", ("part",), last)
+
+    def epoch(now: Epoch) -> dict[str, float]:
+        part.now = now.number
+        return {"measured": values[now.number]}
+
+    run_epochs(context, {"part": part}, len(values), epoch, best)
+    return best, part
+
+
+@pytest.mark.parametrize(
+    ("values", "number"),
+    [
+        ([0.1, 0.4, 0.4, 0.2], 1),
+        ([math.nan, 0.3, math.nan], 1),
+        ([-math.inf, math.nan], 0),
+    ],
+)
+def test_the_best_epoch_is_the_first_with_the_largest_number_and_its_state_is_put_back(
+    context: StageContext, values: list[float], number: int
+) -> None:
+    best, part = scripted(context, values)
+    assert (best.epoch, best.value, part.now) == (number, values[number], number)
+
+
+def test_with_last_the_last_epoch_counts_whatever_it_measured(context: StageContext) -> None:
+    best, part = scripted(context, [0.9, 0.1], last=True)
+    assert (best.epoch, best.value, part.now) == (1, 0.1, 1)
+
+
+def test_where_no_epoch_measures_a_number_none_is_chosen(context: StageContext) -> None:
+    with pytest.raises(Diverged, match="train: measured is not a number after any of 2 epochs"):
+        scripted(context, [math.nan, math.nan])
+
+
+def test_a_partial_batch_counts_by_its_rows(context: StageContext) -> None:
+    """Three batches of 4, 4 and 1 rows with losses 1, 2 and 30: the mean over the 9 rows is 42 / 9, and not 11."""
+    history: list[dict[str, float]] = []
+
+    def epoch(now: Epoch) -> dict[str, float]:
+        for rows, loss in ((4, 1.0), (4, 2.0), (1, 30.0)):
+            now.add(rows, loss=torch.tensor(loss))
+            now.add(1, other=torch.tensor(loss))
+        history.append(now.means())
+        return history[-1]
+
+    run_epochs(context, {}, 1, epoch)
+    assert history == [{"loss": pytest.approx(42 / 9), "other": pytest.approx(11.0)}]

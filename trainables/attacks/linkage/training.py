@@ -19,6 +19,7 @@ from trainables.data.items import Video
 from trainables.data.loader import Batch, EvaluationClips
 from trainables.evaluation.learning import clip_of_frames, learn
 from trainables.execution.context import StageContext, validation_clip
+from trainables.losses import products
 from trainables.metrics import Retrieval, retrieve
 from trainables.models.axes import frames_of
 from trainables.models.base import Anonymizer
@@ -79,7 +80,7 @@ def contrastive(first: Tensor, second: Tensor, people: Tensor) -> Tensor:
     """
     points, who = torch.cat([first, second]).float(), torch.cat([people, people])
     itself = torch.eye(len(points), dtype=torch.bool, device=points.device)
-    logits = (points @ points.T / _TEMPERATURE).masked_fill(itself, float("-inf"))
+    logits = (products(points, points) / _TEMPERATURE).masked_fill(itself, float("-inf"))
     positive = (who[:, None] == who[None]) & ~itself
     chosen = logits.log_softmax(dim=1).masked_fill(~positive, 0.0).sum(dim=1)
     return -(chosen / positive.sum(dim=1)).mean()

@@ -33,7 +33,7 @@ def _run(context: StageContext) -> Outcome:
     return run(context)
 
 
-MASS = Stage("mass", _run, MINIMAX_FIELDS, TRAINING_DATA, ("reconstruct", "warm_up"), trains="minimax")
+MASS = Stage("mass", _run, MINIMAX_FIELDS, TRAINING_DATA, ("reconstruct", "warm_up"), trains="minimax", version=2)
 
 METHODS.register("mass")(
     Method(

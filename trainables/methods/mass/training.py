@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainables.execution.context import StageContext
+from trainables.losses import products
 from trainables.methods.mass import MassOptions
 from trainables.methods.penalty.training import trained_action_classifier
 from trainables.store import Outcome
@@ -60,4 +61,4 @@ def over(excess: Tensor, options: MassOptions) -> Tensor:
 def info_nce(original: Tensor, anonymized: Tensor, temperature: float) -> Tensor:
     """InfoNCE (arXiv 1807.03748) of features (B, F), by cosine: each anonymized clip is to find its original among B."""
     first, second = F.normalize(original.float(), dim=1), F.normalize(anonymized.float(), dim=1)
-    return F.cross_entropy(second @ first.T / temperature, torch.arange(len(first), device=first.device))
+    return F.cross_entropy(products(second, first) / temperature, torch.arange(len(first), device=first.device))

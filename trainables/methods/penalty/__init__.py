@@ -26,6 +26,7 @@ MINIMAX = Stage(
     ("reconstruct", "warm_up"),
     trains="minimax",
     parallel=True,
+    version=2,
 )
 
 METHODS.register("penalty")(

@@ -124,12 +124,13 @@ def run(context: StageContext) -> Outcome:
                 settings,
                 context,
             )
-            if settings.alternate == "steps":
-                now.add(**step_anonymizer(players, *inputs), **step_opponents(players, *inputs))
-            elif now.done % 2 == 0:
-                now.add(**step_anonymizer(players, *inputs))
-            else:
-                now.add(**step_opponents(players, *inputs))
+            found: dict[str, Tensor] = {}
+            if settings.alternate == "steps" or now.done % 2 == 0:
+                found |= step_anonymizer(players, *inputs)
+            if settings.alternate == "steps" or now.done % 2 == 1:
+                found |= step_opponents(players, *inputs)
+                now.add(len(pair_batch["clips"]), loss_privacy=found.pop("loss_privacy"))
+            now.add(len(clip_batch["clips"]), **found)
         return now.means()
 
     history = run_epochs(context, players.parts(), settings.epochs, epoch)

@@ -27,7 +27,7 @@ def _run(context: StageContext) -> Outcome:
     return run(context)
 
 
-STPRIVACY = Stage("stprivacy", _run, MINIMAX_FIELDS, TRAINING_DATA, ("reconstruct", "warm_up"), trains="minimax")
+STPRIVACY = Stage("stprivacy", _run, MINIMAX_FIELDS, TRAINING_DATA, ("reconstruct", "warm_up"), trains="minimax", version=2)
 
 METHODS.register("stprivacy")(
     Method(

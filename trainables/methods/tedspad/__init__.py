@@ -30,7 +30,7 @@ def _run(context: StageContext) -> Outcome:
     return run(context)
 
 
-TEDSPAD = Stage("tedspad", _run, MINIMAX_FIELDS, TRAINING_DATA, ("reconstruct", "warm_up"), trains="minimax")
+TEDSPAD = Stage("tedspad", _run, MINIMAX_FIELDS, TRAINING_DATA, ("reconstruct", "warm_up"), trains="minimax", version=2)
 
 METHODS.register("tedspad")(
     Method(

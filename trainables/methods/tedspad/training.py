@@ -29,9 +29,9 @@ def run(context: StageContext) -> Outcome:
     def epoch(now: Epoch) -> dict[str, float]:
         for clip_batch, pair_batch in now.paired(clips, pairs):
             views = pair_views(context, pair_batch)
-            now.add(
-                **step_anonymizer(players, clip_batch, views, context), **step_opponents(players, clip_batch, views, context)
-            )
+            found = step_anonymizer(players, clip_batch, views, context) | step_opponents(players, clip_batch, views, context)
+            now.add(len(pair_batch["clips"]), loss_privacy=found.pop("loss_privacy"))
+            now.add(len(clip_batch["clips"]), **found)
         return now.means()
 
     history = run_epochs(context, players.parts(), settings.epochs, epoch)

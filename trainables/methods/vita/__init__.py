@@ -40,7 +40,7 @@ def _run(context: StageContext) -> Outcome:
     return run(context)
 
 
-VITA = Stage("vita", _run, MINIMAX_FIELDS, TRAINING_DATA, ("reconstruct", "warm_up"), trains="minimax")
+VITA = Stage("vita", _run, MINIMAX_FIELDS, TRAINING_DATA, ("reconstruct", "warm_up"), trains="minimax", version=2)
 
 _NO_PENALTY = {"minimax.penalty_weight": 0.0}
 METHODS.register("vita")(
