@@ -23,12 +23,16 @@ from typing import Any
 
 import torch
 
+from tests.benchmarks.speed_gpu import MORE_ON_GPU
 from tests.benchmarks.speed_profile import MORE
 from tests.benchmarks.speed_rows import ROWS
 from tests.benchmarks.speed_setup import (
     Row,
     sizes,
 )
+
+ON_CPU = ("loader", "study", "export", "flops")  # rows that a GPU changes nothing of
+ON_GPU = tuple(MORE_ON_GPU)  # what only a GPU has
 
 
 def machine(device: str) -> dict[str, str]:
@@ -72,12 +76,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--out", type=Path, help="a file for everything as JSON")
     parser.add_argument("--small", action="store_true", help="a trial run: the figures mean nothing")
-    every = (*ROWS, *MORE)
+    more = {**MORE, **MORE_ON_GPU}
+    every = (*ROWS, *more)
     parser.add_argument("--rows", default="", help=f"of {','.join(every)}; default: all, on a GPU all but study")
     options = parser.parse_args(arguments)
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: PyTorch sees no GPU here")
-    wanted = options.rows.split(",") if options.rows else [name for name in every if options.device == "cpu" or name != "study"]
+    of_device = [name for name in every if name not in (ON_CPU if options.device == "cuda" else ON_GPU)]
+    wanted = options.rows.split(",") if options.rows else of_device
     if unknown := set(wanted) - set(every):
         parser.error(f"--rows {unknown.pop()}: there are {', '.join(every)}")
     torch.set_num_threads(1)
@@ -92,17 +98,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     rows.append(row)
                     print(f"{row.what}: {row.ratio:.2f}", file=sys.stderr, flush=True)
             else:
-                content[name] = MORE[name](size, folder)
+                content[name] = more[name](size, folder)
             content["seconds"][name] = time.perf_counter() - start
-    content["rows"] = [{**asdict(row), "holds": row.holds} for row in rows]
-    if options.out is not None:
-        options.out.write_text(json.dumps(content, indent=1) + "\n")
+            content["rows"] = [{**asdict(row), "holds": row.holds} for row in rows]
+            if options.out is not None:  # after each, so that a run that is ended early leaves what it has
+                options.out.write_text(json.dumps(content, indent=1) + "\n")
     print("\n".join(f"{name}: {value}" for name, value in content["machine"].items()))
     print("\n" + table(rows) if rows else "")
     for row in rows:
         if figures := _figures(row.notes):
             print(f"{row.what}: {figures}")
-    for name in ("parts", "roofline", "flops"):
+    for name in ("parts", "roofline", "flops", *MORE_ON_GPU):
         if name in content:
             print(f"\n{name}:\n" + "\n".join(f"  {key}: {value:.3g}" for key, value in content[name].items()))
     for name, points in content.get("curves", {}).items():

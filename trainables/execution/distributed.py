@@ -31,7 +31,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing
 from torch import Tensor, nn
-from torch.distributed._functional_collectives import all_gather_single, all_reduce  # where torch keeps differentiable ones
+from torch.distributed import _functional_collectives as collectives  # where torch keeps differentiable ones
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
@@ -55,6 +55,9 @@ _EXIT_SECONDS = 10.0
 _HOST = "127.0.0.1"
 _ERROR = "error"  # key of the store: what ended the rank that failed first
 _STAND_INS = 3
+
+# torch before 2.12 knows it by its second name
+_all_gather = getattr(collectives, "all_gather_single", None) or collectives.all_gather_tensor
 
 
 class Distributed(Execution):
@@ -95,7 +98,7 @@ class Distributed(Execution):
         sizes = self._sizes(len(rows))
         own, most = sizes[self.rank], max(sizes)
         padded = functional.pad(rows[:own], (*[0, 0] * (rows.dim() - 1), 0, most - own))  # all must be of one size
-        parts = all_gather_single(padded.contiguous(), 0, _world()).split(most)
+        parts = _all_gather(padded.contiguous(), 0, _world()).split(most)
         return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
 
     def mean(self, value: Tensor, rows: int) -> Tensor:
@@ -154,7 +157,7 @@ def _world() -> dist.ProcessGroup:
 
 def _summed(values: Tensor) -> Tensor:
     """The sum over all ranks, differentiable."""
-    return all_reduce(values, "sum", _world())
+    return collectives.all_reduce(values, "sum", _world())
 
 
 class _Call(nn.Module):
