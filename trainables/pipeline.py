@@ -16,7 +16,7 @@ from functools import partial
 import torch
 
 from trainables.config import Runtime, TrialConfig
-from trainables.data.reading import decoders
+from trainables.data.reading import decoder
 from trainables.data.trial_data import TrialData
 from trainables.execution.context import StageContext
 from trainables.execution.distributed import Processes
@@ -168,7 +168,7 @@ class _Worker:
         check_declared(stage.name, outcome.metrics)
         notes = (*outcome.notes, *progress.notes)
         outcome = replace(outcome, notes=notes, seconds=progress.seconds, device=_device_name(context.device))
-        circumstances = {"steps": stage.steps, "decoder": decoders()}
+        circumstances = {"steps": stage.steps, "decoder": decoder()}
         self.store.write(stage.name, stage.key, outcome, stage.depends_on, circumstances)
         return outcome
 

@@ -27,7 +27,7 @@ from trainables.plugins import Plugin, load_plugins
 from trainables.store import StageStore
 from trainables.versions import versions
 
-_PACKAGES = ("ray", "torch", "torchvision", "mlflow", "numpy", "decord", "av", "pydantic")
+_PACKAGES = ("ray", "torch", "torchvision", "mlflow", "numpy", "av", "pydantic")
 _CODE = ("study", "trainables", "search_spaces")
 _GIB = 2**30
 DISK_GIB = 2.0  # below that a checkpoint may not fit

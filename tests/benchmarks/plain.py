@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -22,18 +24,13 @@ from trainables.config import AugmentConfig, TrialConfig
 from trainables.data.augment import _CONTRAST, _colours, _crop, _erase, _random_crop
 from trainables.data.items import Video
 from trainables.data.loader import SampleId, Stills, TrainingClips, _Seeded
-from trainables.data.reading import count_frames, read_frames
+from trainables.data.reading import count_frames
 from trainables.data.sampling import clip_indices
 from trainables.execution.context import frozen
 from trainables.losses import anonymizer_loss, distortion_penalty, nt_xent, rms_distortion
 from trainables.models.action import build_action_classifier
 from trainables.models.anonymizers import build_anonymizer
 from trainables.models.privacy import build_privacy_encoder
-
-try:
-    import decord
-except ImportError:  # as the project, which then reads by PyAV
-    decord = None
 
 
 class Frames(Dataset[tuple[Tensor, ...]]):
@@ -191,17 +188,18 @@ class _Order:
             epoch += 1
 
 
-def decoded_alone(items: Sequence[Video], samples: TrainingClips, epoch: int) -> None:
-    """decord and nothing else, on the frames that the project's loader delivers in this epoch."""
-    for sample in (SampleId(epoch, number) for number in range(len(items))):
-        _decoded(items[sample.item], samples, samples.draw(sample)[0])
-
-
 def _decoded(item: Video, samples: _Seeded, position: float) -> np.ndarray:
-    side = samples.clip.decode_size
-    if decord is None:
-        count = count_frames(item.path)
-        return read_frames(item.path, clip_indices(count, samples.clip, position), side)
-    reader = decord.VideoReader(str(item.path), num_threads=1, width=side, height=side)
-    frames: np.ndarray = reader.get_batch(clip_indices(len(reader), samples.clip, position)).asnumpy()
-    return frames
+    return decoded_in_order(item.path, clip_indices(count_frames(item.path), samples.clip, position), samples.clip.decode_size)
+
+
+def decoded_in_order(path: Path, indices: Sequence[int], side: int) -> np.ndarray:
+    """Frames (T, side, side, C) as PyAV gives them when it decodes the file from its start."""
+    wanted, found = set(indices), {}
+    with av.open(str(path)) as container:
+        container.streams.video[0].codec_context.thread_count = 1
+        for number, frame in enumerate(container.decode(video=0)):
+            if number in wanted:
+                found[number] = frame.reformat(side, side, "rgb24", threads=1).to_ndarray()
+                if len(found) == len(wanted):
+                    break
+    return np.stack([found[index] for index in indices])

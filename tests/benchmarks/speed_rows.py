@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import subprocess
@@ -19,7 +18,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from search_spaces.profiles import PROFILES
-from tests.benchmarks.plain import Plain, decoded_alone
+from tests.benchmarks.plain import Plain
+from tests.benchmarks.speed_loader import row_loader
 from tests.benchmarks.speed_setup import (
     CLASSES,
     Data,
@@ -37,7 +37,6 @@ from tests.support.stages import SilentReporter
 from trainables.config import AnonymizerConfig, Runtime, TrialConfig, with_values
 from trainables.data.generated import GeneratedSpec, ensure
 from trainables.data.loader import Loader, TrainingClips
-from trainables.data.reading import DECODER
 from trainables.evaluation import action as evaluate_action
 from trainables.evaluation import privacy as evaluate_privacy
 from trainables.execution.context import StageContext
@@ -92,42 +91,6 @@ def row_step(size: Size, folder: Path) -> Iterator[Row]:
     )
     if memory[0] is not None and memory[1] is not None:
         yield Row("the same, memory", "plain loop", "GiB", memory[0], memory[1], memory[0] / memory[1], 0.6, at_most=True)
-
-
-def row_loader(size: Size, folder: Path) -> Iterator[Row]:
-    """One process that loads training clips, against decord on the same frames, in seconds of a core."""
-    small = size.rounds <= 2
-    size = replace(size, videos=8 if small else 24, side=(320, 240), frames=100, config=TrialConfig(), kind="cpu")
-    data = Data(folder / "data", size)
-    items = data.labels.action.train
-    samples = TrainingClips(items, size.config.clip, 0)
-    loader = Loader(samples, size.config.minimax.batch_size, shuffle=True)
-    epochs = 1 if small else 3
-    begun = itertools.count(step=epochs)
-    now = 0
-
-    def ours() -> None:
-        nonlocal now
-        now = next(begun)
-        for _ in loader.stretch(now * len(loader), epochs * len(loader)):
-            pass
-
-    def alone() -> None:
-        for epoch in range(now, now + epochs):
-            decoded_alone(items, samples, epoch)
-
-    ours()
-    seconds, reference, ratio = in_turn(size, ours, alone, time.process_time)
-    clips = len(items) * epochs
-    yield Row(
-        "training loader, 320 x 240, 16 frames",
-        f"{DECODER} alone",
-        "clips/s of a core",
-        clips / seconds,
-        clips / reference,
-        ratio,
-        0.9,
-    )
 
 
 def row_judges(size: Size, folder: Path) -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""The benchmark of speed runs through, in small, where there is neither Ray nor MLflow nor decord."""
+"""The benchmark of speed runs through, in small, where there is neither Ray nor MLflow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from importlib.abc import MetaPathFinder
 
 class Absent(MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("ray", "mlflow", "decord", "optuna"):
+        if name.partition(".")[0] in ("ray", "mlflow", "optuna"):
             raise ModuleNotFoundError(name)
 
 sys.meta_path.insert(0, Absent())

@@ -14,7 +14,7 @@ from trainables.data.items import DataError, StillSplits, VideoSplits
 from trainables.data.readers import hmdb51, ucf101, vp  # the package registers every data set
 from trainables.data.readers.common import DataNotThereError, nearest
 from trainables.data.readers.pa_annotations import annotated_names
-from trainables.data.reading import decoders
+from trainables.data.reading import decoder
 from trainables.data.registry import STILL_SETS, VIDEO_SETS, load_stills, load_videos
 
 # (data set, part) -> training items including those for validation, test items
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     for finding in shown:
         print(f"\n{finding.name} {finding.part}: {finding.problem}")
     if arguments.decode:
-        print(f"\nvideos are read by {decoders()}")
+        print(f"\nvideos are read by {decoder()}")
     if not there and not shown:
         print(f"\n{root}: none of the data sets is there; the layouts are in the modules of trainables/data/readers")
     return 1 if shown or not there else 0

@@ -50,7 +50,7 @@ def test_the_drivers_own_node_is_fit(needs: Needs, tmp_path: Path) -> None:
 
 def test_other_versions_are_named(needs: Needs) -> None:
     here = needs.versions
-    assert {"python", "ray", "torch", "mlflow", "numpy", "decord", "project"} <= here.keys()
+    assert {"python", "ray", "torch", "mlflow", "numpy", "av", "project"} <= here.keys()
     assert here["project"] != versions()["project"], "of the trainables only, for the records"
     assert version_problems(here, here) == []
     lines = version_problems({**here, "ray": "1.0", "jax": "2.0"}, here)

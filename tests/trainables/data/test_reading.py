@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from trainables.config import ClipConfig
-from trainables.data import reading
 from trainables.data.items import DataError, Still, Video
 from trainables.data.loader import EvaluationClips, FramePairs, Loader, SampleId, Stills, TrainingClips
 from trainables.data.reading import VideoFile, count_frames, read_frames, read_image
@@ -65,16 +64,6 @@ def test_frames_given_to_the_anonymizer_are_the_video_s(tmp_path: Path) -> None:
     assert torch.equal(clips_of(given_to_anonymizer, 1), batch["clips"].float())
 
 
-def test_both_decoders_give_the_same_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    frames = pictures(12)
-    path = write_lossless(tmp_path / "a.avi", frames)
-    first = read_frames(path, [0, 5, 11])
-    monkeypatch.setattr(reading, "decord", None)
-    second = read_frames(path, [0, 5, 11])
-    assert np.array_equal(first, frames[[0, 5, 11]])
-    assert np.array_equal(second, first)
-
-
 @pytest.mark.parametrize("name", ["a b.avi", "x#y;z&(1)!+.avi", "v%20_=@.avi"])
 def test_names_with_special_characters(tmp_path: Path, name: str) -> None:
     path = write_mpeg4(tmp_path / name, pictures(5))
@@ -118,12 +107,7 @@ def broken(tmp_path: Path, kind: str) -> Path:
         ("directory", "no such video file"),
     ],
 )
-@pytest.mark.parametrize("decoder", ["decord", "pyav"])
-def test_a_broken_video_is_one_clear_line(
-    tmp_path: Path, kind: str, message: str, decoder: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if decoder == "pyav":
-        monkeypatch.setattr(reading, "decord", None)
+def test_a_broken_video_is_one_clear_line(tmp_path: Path, kind: str, message: str) -> None:
     path = broken(tmp_path, kind)
     with pytest.raises(DataError, match=message) as error:
         count_frames(path)
@@ -262,28 +246,3 @@ def test_a_still_may_be_a_frame_of_a_video(tmp_path: Path) -> None:
     path = write_lossless(tmp_path / "a.avi", frames)
     batch = next(Loader(Stills([Still("a", path, (1.0,), "g", frame=7)], CLIP, seed=0), 1, shuffle=False).epoch(0))
     assert np.array_equal(batch["clips"][0, 0].permute(1, 2, 0).numpy(), frames[7])
-
-
-@pytest.mark.skipif(reading.torchcodec() is None, reason="torchcodec is not installed, or finds no FFmpeg")
-@pytest.mark.parametrize("size", [None, 64])
-def test_torchcodec_reads_the_frames_that_decord_reads(
-    tmp_path: Path, size: int | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = write_mpeg4(tmp_path / "video.avi", pictures(20, 64, 64))
-    fast = VideoFile(path, size)
-    assert isinstance(fast._open(), reading._TorchCodec)
-    frames = fast.frames([0, 19, 7, 7])
-    monkeypatch.setattr(reading, "torchcodec", lambda: None)
-    monkeypatch.setattr(reading, "_CACHE", reading._Cache(limit=0))
-    assert np.array_equal(VideoFile(path, size).frames([0, 19, 7, 7]), frames)
-    assert "torchcodec" not in reading.decoders()
-
-
-def test_what_is_squeezed_is_never_read_by_torchcodec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its pixels would be others. Here it would fail, whether it is installed or not."""
-    path = write_mpeg4(tmp_path / "video.avi", pictures(8, 64, 64))
-    monkeypatch.setattr(reading, "torchcodec", lambda: "installed")
-    assert VideoFile(path, 32).frames([0]).shape == (1, 32, 32, 3)
-    with pytest.raises(DataError, match="not a readable video"):
-        VideoFile(path).frames([0])
-    assert reading.decoders() == f"{reading.DECODER}, and torchcodec for frames in their own size"

@@ -1,0 +1,125 @@
+"""Frames of a video by their number: those that decoding the whole file would give, whatever is asked for in what order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.data.decoding.files import File
+from trainables.data.decoding.index import Index, Start, decode, open_video, packets_of
+from trainables.data.decoding.orientation import Orientation
+from trainables.data.items import DataError
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+
+_FAR = 4  # frames ahead from which seeking is quicker than decoding on
+_IN_ORDER_ONLY: set[File] = set()  # files that give other frames after seeking; found out as they are read
+
+
+class _AstrayError(Exception):
+    """The decoder gives another frame than the index says."""
+
+
+class VideoReader:
+    """Reads frames of a video. `size`: they are resized to (size, size). Not to be carried across a fork, nor among threads.
+
+    Decoding begins at the last key frame before the frame that is asked for. Each frame that comes is compared with the index;
+    where it is another, the file is read from its start instead.
+    """
+
+    def __init__(self, file: File, index: Index, size: int | None = None) -> None:
+        from av.video.reformatter import VideoReformatter
+
+        self._file, self._index, self._size = file, index, size
+        self._place = {tag: position for position, tag in enumerate(index.tags.tolist())}
+        self._resize = VideoReformatter().reformat
+        self._open: Any = None
+        self._frames: Iterator[VideoFrame] | None = None
+        self._next = 0
+
+    def read(self, indices: Sequence[int]) -> NDArray[np.uint8]:
+        """Returns frames `indices` as (T, H, W, 3) RGB, upright. Raises DataError for one that cannot be decoded."""
+        pictures: NDArray[np.uint8] | None = None
+        for number in sorted(set(indices)):
+            picture = self._picture(self._frame(number))
+            if pictures is None:
+                pictures = np.empty((len(indices), *picture.shape), np.uint8)
+            if picture.shape != pictures.shape[1:]:
+                raise DataError(f"{self._file.path}: the size of its pictures changes at frame {number}; leave the file out")
+            for place, index in enumerate(indices):
+                if index == number:
+                    pictures[place] = picture
+        assert pictures is not None
+        return pictures
+
+    def close(self) -> None:
+        if self._open is not None:
+            self._open[0].close()
+        self._open = self._frames = None
+
+    def _picture(self, frame: VideoFrame) -> NDArray[np.uint8]:
+        width, height = (self._size, self._size) if self._size else (frame.width, frame.height)
+        plane = self._resize(frame, width, height, "rgb24", threads=1).planes[0]
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(height, plane.line_size)
+        return Orientation.of(frame).upright(rows[:, : 3 * width].reshape(height, width, 3))
+
+    def _frame(self, number: int) -> VideoFrame:
+        if not 0 <= number < self._index.count:
+            raise DataError(f"{self._file.path}: frame {number} of {self._index.count} is asked for; replace the file")
+        start = None if self._file in _IN_ORDER_ONLY else self._index.start_before(number)
+        begin = start.position if start else 0
+        again = self._frames is None or self._next > number or begin > self._next + _FAR
+        while True:
+            try:
+                if again or self._frames is None:
+                    self._frames = self._from(start)
+                for frame in self._frames:
+                    self._next += 1
+                    if self._next > number:
+                        return frame
+                raise _AstrayError
+            except _AstrayError:
+                if start is None:
+                    message = f"frame {self._next} of {self._index.count} cannot be decoded; replace the file"
+                    raise DataError(f"{self._file.path}: {message}") from None
+                _IN_ORDER_ONLY.add(self._file)
+                start, again = None, True
+
+    def _from(self, start: Start | None) -> Iterator[VideoFrame]:
+        """Places the container at `start` and returns the frames from there on, each compared with the index."""
+        if self._open is None or start is None:
+            self.close()
+            self._open = open_video(self._file)
+        container, stream = self._open
+        self._next = 0
+        if start is not None:
+            import av
+
+            try:
+                container.seek(start.time, stream=stream)
+            except (av.FFmpegError, OSError):
+                raise _AstrayError from None
+            self._next = start.position
+        return self._compared(container, stream, start)
+
+    def _compared(self, container: Any, stream: Any, start: Start | None) -> Iterator[VideoFrame]:
+        expected = first = 0 if start is None else start.position
+        counted = not len(self._index.tags)
+        packets = packets_of(self._file, container, stream)
+        for frame in decode(packets, stream, self._index.timed, [0]):
+            if counted:
+                yield frame
+                continue
+            position = self._place.get(frame.pts, -1)
+            if expected == first and position < first:  # frames that refer to what came before the key frame
+                continue
+            if position != expected or (
+                start is not None and (frame.is_corrupt or (expected == first and not frame.key_frame))
+            ):
+                raise _AstrayError
+            yield frame
+            expected += 1
