@@ -20,6 +20,7 @@ from trainables.data.reading import decoder
 from trainables.data.trial_data import TrialData
 from trainables.execution.context import StageContext
 from trainables.execution.distributed import Processes
+from trainables.execution.loop import Diverged
 from trainables.execution.together import run_together
 from trainables.failures import Stopped
 from trainables.plan import PlannedStage, TrialPlan, plan_trial
@@ -164,7 +165,12 @@ class _Worker:
             return run_together(lambda one: self._run_and_store(stages[one.work], one), context, contexts)
 
     def _run_and_store(self, stage: PlannedStage, context: StageContext) -> Outcome:
-        outcome, progress = self.processes.run(stage, context), context.work.progress
+        try:
+            outcome, progress = self.processes.run(stage, context), context.work.progress
+        except Diverged as error:
+            config, loss = stage.config, stage.config.minimax
+            of = f"method {config.method}, B {loss.distortion_budget}, lambda {loss.penalty_weight}, seed {config.seed}"
+            raise Diverged(f"{error} ({of})") from None
         check_declared(stage.name, outcome.metrics)
         notes = (*outcome.notes, *progress.notes)
         outcome = replace(outcome, notes=notes, seconds=progress.seconds, device=_device_name(context.device))
@@ -197,9 +203,8 @@ class _Worker:
         return claimed
 
     def _context(self, ready: _Task) -> StageContext:
-        stage = ready.stage
-        work = self.store.work(stage.name, stage.key)
-        return StageContext(stage.name, stage.config, self.runtime, ready.data, ready.inputs, work, lambda *_: None, self.stop)
+        work = self.store.work(ready.stage.name, ready.stage.key)
+        return replace(StageContext.of(ready.stage, self.runtime, ready.data, ready.inputs, work), stop=self.stop)
 
 
 def _device_name(device: torch.device) -> str:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 from trainables.attacks import attack_names, attack_parts
-from trainables.config import Frozen, MinimaxConfig, ObfuscationConfig, TrialConfig
+from trainables.config import ObfuscationConfig, TrialConfig
 from trainables.data.trial_data import TrialData
+from trainables.fields import key_values, visible
 from trainables.methods import method_of, resolved
 from trainables.methods.obfuscation import DETECT
 from trainables.plugins import plugin_digests
@@ -40,7 +37,8 @@ class PlannedStage:
     role: its unique name within the trial, by which records and the `inputs` of other stages refer to it.
     key: the hash of `depends_on`, under which its outcome is stored.
     inputs: the roles of the stages it reads, by the names that its code knows.
-    config: the configuration it runs with: the trial's, or for data of another method that method's.
+    config: the configuration it runs with: the trial's, or for data of another method that method's. Its code is given
+    `visible` only.
     steps: how many batches it trains on, or tests on if it only tests.
     control: for a stage that another trial has as well, the method of that trial.
     reported: its metrics are among those of the trial.
@@ -61,6 +59,16 @@ class PlannedStage:
     @property
     def name(self) -> str:
         return self.stage.name
+
+    @property
+    def visible(self) -> TrialConfig:
+        """The part of `config` that is in the key."""
+        return visible(self.stage, self.config)
+
+    @property
+    def people(self) -> ObfuscationConfig | None:
+        """Where people are, for a stage that reads what a method made that changes people only."""
+        return self.config.obfuscation if _needs_boxes(self.stage, self.config) else None
 
     @property
     def pass_key(self) -> str:
@@ -163,8 +171,7 @@ def _planned(
     role: str, part: StagePart, inputs: Mapping[str, PlannedStage], config: TrialConfig, data: TrialData
 ) -> PlannedStage:
     stage, own = part.stage, _method_config(part, config)
-    trained = stage in method_of(config).stages or (own is config and method_of(config).anonymizer is not None)
-    values = {field: _semantic(_field(own, field, trained)) for field in stage.fields}
+    values = key_values(stage, own)
     depends_on = {
         "stage": stage.name,
         "version": stage.version,
@@ -227,35 +234,3 @@ def _evaluation_parts(config: TrialConfig, data: TrialData) -> dict[str, StagePa
         leakages = [part.stage.name for part in parts if part.reported and part.stage != EVALUATE_ACTION]
         roles |= attack_parts(names, config, data, tuple(leakages))
     return roles
-
-
-def _field(config: TrialConfig, dotted: str, trained: bool) -> Any:
-    """What matters of a field: of a network that nobody trains its name and options; of a penalty without weight nothing."""
-    if dotted == "anonymizer" and not trained:
-        return {"name": config.anonymizer.name, "options": dict(config.options)}
-    value: Any = config
-    for part in dotted.split("."):
-        value = None if value is None else getattr(value, part)
-    if dotted.endswith("weights"):
-        return _weights(value)
-    if isinstance(value, MinimaxConfig) and value.penalty_weight == 0:
-        return value.model_copy(update={"distortion_budget": 0.0, "penalty_scope": "clip", "penalty_norm": "absolute"})
-    return value
-
-
-def _semantic(value: Any) -> Any:
-    """A config value as JSON, with a file of weights replaced by its content's hash: a path means nothing elsewhere."""
-    if isinstance(value, Frozen):
-        return {key: _weights(item) if key.endswith("weights") else _semantic(item) for key, item in value}
-    if isinstance(value, BaseModel):
-        raise TypeError(f"{type(value).__name__} is no part of a TrialConfig")
-    if isinstance(value, Mapping):
-        return dict(value)
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _weights(value: str | None) -> str | None:
-    if value is None or not Path(value).is_file():
-        return value
-    with Path(value).open("rb") as file:
-        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()

@@ -87,6 +87,11 @@ def plugin_digests(stage_module: str, values: object) -> dict[str, str]:
     return {name: _loaded[name].digest for name in sorted(modules) if name in _loaded}
 
 
+def registered_by_plugin(name: str) -> bool:
+    """Whether a plugin registered `name`, in whatever registry."""
+    return any(origin in _loaded for origin in Registry.origins(name))
+
+
 def _strings(value: object) -> set[str]:
     if isinstance(value, str):
         return {value}

@@ -11,11 +11,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from trainables.config import ConfigError, TrialConfig, is_field
+
 if TYPE_CHECKING:
     from trainables.execution.context import StageContext
     from trainables.store import Outcome
 
 RAW_ACTION = "raw_action"  # as an input, and in records: the stage `evaluate_action` of the raw trial
+ATTACKED = "attacked"  # as data of a stage: the clips where they carry labels, otherwise the images of the privacy set
+DATA = (  # the data sets of a trial: members of `trainables.data.trial_data.TrialData`
+    "action",
+    "privacy",
+    "action_evaluation",
+    "privacy_evaluation",
+    "privacy_test",
+    "clips_with_attributes",
+)
+WHOLE_CONFIG = tuple(name for name in TrialConfig.model_fields if name not in ("data", "obfuscation"))
 ANONYMIZER = "anonymizer"  # as an input: whichever stage of the method leaves the trained anonymizer behind
 
 
@@ -24,9 +36,11 @@ class Stage:
     """One step of a trial, with a stored outcome.
 
     run: computes the outcome; a function of a module, so that it can be sent to other processes by its name.
-    fields: dotted names in TrialConfig that the outcome depends on. `anonymizer` means the network as far as it matters: for
-    a method that trains none, its name and options alone.
-    data: the members of TrialData that it reads.
+    fields: dotted names in TrialConfig that the outcome depends on (a group stands for all of its fields): they are in its key,
+    and its code is given no others (`trainables.fields`). All of the config unless they are narrowed, so that stages of
+    different trials can be shared. `anonymizer` means the network as far as it matters: for a method that trains none, its name
+    and options alone. What `data` and `obfuscation` lead to is in the key by its content.
+    data: the members of TrialData that it reads; it is given no others.
     inputs: the stages whose outcomes it reads.
     trains: the group of TrialConfig that holds the `epochs` and the `batch_size` of its training; empty if it trains nothing.
     tests: for a stage that only tests a trained network, the group that holds the `batch_size`.
@@ -37,14 +51,29 @@ class Stage:
 
     name: str
     run: Callable[[StageContext], Outcome]
-    fields: tuple[str, ...]
-    data: tuple[str, ...]
+    fields: tuple[str, ...] = WHOLE_CONFIG
+    data: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
     version: int = 1
     trains: str = ""
     tests: str = ""
     evaluator: bool = False
     parallel: bool = False
+
+    def __post_init__(self) -> None:
+        if not callable(self.run):
+            raise ConfigError(f"stage {self.name!r}: run = {self.run!r} is no function; give the function itself")
+        for field in (*self.fields, *filter(None, (self.trains, self.tests))):
+            if not is_field(field):
+                raise ConfigError(f"stage {self.name!r}: {field!r} is no field of a trial; see trainables/config")
+        if unknown := [name for name in self.data if name not in (*DATA, ATTACKED)]:
+            raise ConfigError(f"stage {self.name!r}: no data {unknown[0]!r}; there are {', '.join(DATA)}")
+
+    @property
+    def where(self) -> str:
+        """The file and the line of its code, for errors."""
+        code = getattr(self.run, "__code__", None)
+        return f"{code.co_filename} line {code.co_firstlineno}" if code else self.run.__module__
 
 
 Control = Literal["", "raw", "blank"]  # the method of another trial, whose stage this one is the same as

@@ -6,9 +6,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from trainables.attacks import ATTACKS, WEIGH_ATTACKS
 from trainables.config import Runtime, TrialConfig
 from trainables.data.trial_data import TrialData
 from trainables.execution.context import StageContext
+from trainables.fields import visible
+from trainables.methods import METHODS, method_of
+from trainables.stages import (
+    ATTACKED,
+    EVALUATE_ACTION,
+    EVALUATE_CLIP_PRIVACY,
+    EVALUATE_PRIVACY,
+    TEST_DEPLOYED,
+    TEST_PRIVACY,
+    Stage,
+)
 from trainables.store import Outcome, StageStore
 
 
@@ -18,6 +30,14 @@ class SilentReporter:
     def epoch(self, *_: object) -> None: ...
     def waiting(self, *_: object) -> None: ...
     def finished(self, *_: object) -> None: ...
+
+
+def declared_stage(name: str) -> Stage | None:
+    """The stage of this name, of a method, of an attack or of the evaluation; None if there is none."""
+    evaluation = (EVALUATE_ACTION, TEST_DEPLOYED, EVALUATE_PRIVACY, TEST_PRIVACY, EVALUATE_CLIP_PRIVACY, WEIGH_ATTACKS)
+    methods = (stage for method in METHODS for stage in METHODS[method].stages)
+    every = (*evaluation, *methods, *(ATTACKS[attack].stage for attack in ATTACKS))
+    return next((stage for stage in every if stage.name == name), None)
 
 
 def stage_context(
@@ -31,8 +51,15 @@ def stage_context(
 ) -> StageContext:
     """The context of a stage on the CPU: with its checkpoints in `storage` under `key`, no reporter, and nobody to stop it.
 
+    As in a trial, one of the project's stages sees what is in its key and nothing else; under another name all is seen.
     `runtime`: further fields of `Runtime`. Other fields of the context are changed with `dataclasses.replace`.
     """
     settings = Runtime(**{"data_root": str(data), "storage": str(storage), "device": "cpu", **runtime})
-    work = StageStore(storage).work(stage, key)
-    return StageContext(stage, config, settings, TrialData(config, data), inputs or {}, work, lambda *_: None, lambda: False)
+    work, sets = StageStore(storage).work(stage, key), TrialData(config, data)
+    if (declared := declared_stage(stage)) is not None:
+        names = [sets.attacked if name == ATTACKED else name for name in declared.data]
+        config, sets, whole = visible(declared, config), sets.only(names, declared.name), config
+    else:
+        whole = config
+    people = whole.obfuscation if method_of(whole).boxes else None
+    return StageContext(stage, config, settings, sets, inputs or {}, work, lambda *_: None, lambda: False, people)

@@ -214,7 +214,7 @@ def test_a_nan_loss_stops_the_trial_with_step_loss_and_config(
     tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path
 ) -> None:
     config = with_values(tiny_config, {"minimax.learning_rate_anonymizer": 1e30, "minimax.epochs": 5})
-    with pytest.raises(Diverged, match=r"minimax: \w+ = (nan|inf|-inf) at step \d+ of epoch \d+ .*B 0.3.*lambda 1.0.*seed 0"):
+    with pytest.raises(Diverged, match=r"minimax: \w+ = (nan|inf|-inf) at step \d+ of epoch \d+.*B 0.3.*lambda 1.0.*seed 0"):
         run(config, tiny_data, tmp_path)
 
 

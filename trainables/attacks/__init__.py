@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from trainables.config import TrialConfig
 from trainables.data.trial_data import TrialData
 from trainables.registry import Registry
-from trainables.stages import ANONYMIZER, TEST_VIEW, Control, Stage, StagePart, part_name
+from trainables.stages import ANONYMIZER, ATTACKED, TEST_VIEW, Control, Stage, StagePart, part_name
 
 if TYPE_CHECKING:
     from trainables.execution.context import StageContext
@@ -26,7 +26,6 @@ Risk = Literal["singling out", "linkability", "inference"]
 CONTROLS: tuple[Control, ...] = ("raw", "blank")
 WORDS = ("standard", "all", "none")
 CLIPS = "clips_with_attributes"
-ATTACKED = "attacked"  # as data of a stage: the clips where they carry labels, otherwise the images of the privacy set
 
 
 @dataclass(frozen=True)
@@ -76,11 +75,11 @@ def attack_stage(
     run: Callable[[StageContext], Outcome],
     fields: tuple[str, ...],
     inputs: tuple[str, ...] = (),
-    data: str = ATTACKED,
+    data: tuple[str, ...] = (ATTACKED,),
     trains: bool = True,
 ) -> Stage:
     """The stage of the attack `name`. trains: it learns for `attacks.epochs`. See `Stage` for the other fields."""
-    return Stage(f"attack_{name}", run, fields, (data,), (ANONYMIZER, *inputs), trains="attacks" if trains else "")
+    return Stage(f"attack_{name}", run, fields, data, (ANONYMIZER, *inputs), trains="attacks" if trains else "")
 
 
 def _weigh(context: StageContext) -> Outcome:

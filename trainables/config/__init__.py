@@ -4,10 +4,10 @@ The defaults are the recipe of the paper (section 4.2 and, where it is silent, t
 of `TrialConfig` can change a trial's numbers; where a trial runs, on what and how fast is `Runtime`.
 """
 
-from trainables.config.base import DATA_ROOT_VARIABLE, STORAGE_VARIABLE, ConfigError, Frozen
+from trainables.config.base import DATA_ROOT_VARIABLE, STORAGE_VARIABLE, ConfigError, Frozen, VisibleOptions
 from trainables.config.data import ActionData, AugmentConfig, ClipConfig, DataConfig, PrivacyData, TestPrivacyData
 from trainables.config.evaluation import AttacksConfig, EvaluateActionConfig, EvaluatePrivacyConfig
-from trainables.config.keys import flatten, load_trial, parse_setting, with_values
+from trainables.config.keys import flatten, is_field, load_trial, parse_setting, with_values
 from trainables.config.networks import AnonymizerConfig, NetworkConfig, ObfuscationConfig
 from trainables.config.runtime import Runtime
 from trainables.config.training import MinimaxConfig, ReconstructConfig, WarmUpConfig
@@ -35,8 +35,10 @@ __all__ = [
     "Runtime",
     "TestPrivacyData",
     "TrialConfig",
+    "VisibleOptions",
     "WarmUpConfig",
     "flatten",
+    "is_field",
     "load_trial",
     "parse_setting",
     "with_values",

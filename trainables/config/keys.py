@@ -6,7 +6,7 @@ import contextlib
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -30,6 +30,18 @@ def flatten(config: BaseModel | Mapping[str, Any], prefix: str = "") -> dict[str
         else:
             flat[prefix + key] = value
     return flat
+
+
+def is_field(dotted: str) -> bool:
+    """Whether `dotted` names a field of a trial, or a group of them. Any name may be an option: the method knows its own."""
+    group: Any = TrialConfig
+    for part in dotted.split("."):
+        if group is None or part not in group.model_fields:
+            return dotted.startswith("options.")
+        annotation = group.model_fields[part].annotation
+        kinds = [kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        group = kinds[0] if kinds else None
+    return True
 
 
 def with_values(config: TrialConfig, values: Mapping[str, Any]) -> TrialConfig:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from pathlib import Path
 
-from trainables.config import ActionData, ObfuscationConfig, PrivacyData, TrialConfig
+from trainables.config import ActionData, ConfigError, ObfuscationConfig, PrivacyData, TrialConfig
 from trainables.data.boxes import Boxes, boxes_file, read_boxes
 from trainables.data.items import DataError, Still, StillSplits, Video, VideoSplits
 from trainables.data.registry import load_stills, load_videos
@@ -22,35 +24,60 @@ class TrialData:
         self._stills: dict[PrivacyData, StillSplits] = {} if like is None else like._stills
         self._boxes: dict[tuple[Path, int], Boxes] = {} if like is None else like._boxes
         self._complete: set[tuple[str, Path, int]] = set()
+        self._readable: tuple[str, ...] | None = None  # None: all
+        self._reader = ""
+
+    def only(self, names: Sequence[str], reader: str) -> TrialData:
+        """The same data, of which no others can be read than the sets `names`: the code of a stage gets those in its key.
+
+        Reading another one raises ConfigError, which names `reader`.
+        """
+        part = copy.copy(self)
+        part._readable, part._reader = tuple(names), reader
+        return part
+
+    def _allow(self, name: str) -> None:
+        if self._readable is not None and name not in self._readable:
+            raise ConfigError(
+                f"{self._reader} reads the data set {name}, which is not in its key, so that changing it would repeat old"
+                f" figures; add {name!r} to the `data` of the stage"
+            )
 
     @property
     def action(self) -> VideoSplits:
+        self._allow("action")
         return self._read_videos(self._data.action)
 
     @property
     def privacy(self) -> StillSplits:
+        self._allow("privacy")
         return self._read_stills(self._data.privacy)
 
     @property
     def action_evaluation(self) -> VideoSplits:
+        self._allow("action_evaluation")
         return self._read_videos(self._data.action_evaluation)
 
     @property
     def privacy_evaluation(self) -> StillSplits:
+        self._allow("privacy_evaluation")
         return self._read_stills(self._data.privacy_evaluation)
 
     @property
     def privacy_test(self) -> StillSplits:
+        self._allow("privacy_test")
         return self._read_stills(self._data.test_privacy or self._data.privacy_evaluation)
 
     @property
     def clips_with_attributes(self) -> VideoSplits:
+        self._allow("clips_with_attributes")
         return self._read_videos(self._data.clips_with_attributes)
 
     @property
     def attacked(self) -> str:
         """The data set on which attributes are attacked: the action clips where they carry labels, otherwise the images."""
-        return "clips_with_attributes" if self.clips_with_attributes.attributes else "privacy_evaluation"
+        clips = self._read_videos(self._data.clips_with_attributes)
+        return "clips_with_attributes" if clips.attributes else "privacy_evaluation"
 
     def items(self, name: str) -> tuple[Video | Still, ...]:
         """The items of the data set `name` that evaluators and attackers see."""

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,19 +15,21 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.optimizer import ParamsT
 from torch.utils.checkpoint import checkpoint
 
-from trainables.config import ClipConfig, Runtime, TrialConfig
+from trainables.config import ClipConfig, ObfuscationConfig, Runtime, TrialConfig
 from trainables.data.augment import augment_boxes, augment_clips, centre_crop, centre_crop_boxes
 from trainables.data.boxes import Boxes
 from trainables.data.loader import Batch, Loader, TrainingClips, _Seeded
 from trainables.data.trial_data import TrialData
 from trainables.execution.plain import PLAIN, Execution
 from trainables.failures import Stopped
-from trainables.methods import method_of
 from trainables.methods.obfuscation import DETECT
 from trainables.models.anonymizers import build_anonymizer
 from trainables.models.base import Anonymizer, anonymize_clips
 from trainables.models.obfuscation import obfuscate_clips
 from trainables.store import Outcome, Work
+
+if TYPE_CHECKING:
+    from trainables.plan import PlannedStage
 
 Network = TypeVar("Network", bound=nn.Module)
 _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -37,9 +39,13 @@ _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 class StageContext:
     """What a stage is called with.
 
-    stage: the name of the stage. data: the data sets of the trial. inputs: the outcomes of the stages it builds on, by input
-    name. work: where its checkpoints are kept. report(history, epochs): called after each of `epochs` epochs with the metrics
-    of all epochs so far. stop(): whether to save and end; asked after every step.
+    stage: the name of the stage.
+    config, data: what its key holds of the trial's configuration and data sets; reading anything else raises ConfigError.
+    inputs: the outcomes of the stages it builds on, by input name.
+    work: where its checkpoints are kept.
+    report(history, epochs): called after each of `epochs` epochs with the metrics of all epochs so far.
+    stop(): whether to save and end; asked after every step.
+    people: where people are, for a stage that reads what a method made that changes people only.
     """
 
     stage: str
@@ -50,7 +56,17 @@ class StageContext:
     work: Work
     report: Callable[[Sequence[Mapping[str, float]], int], None]
     stop: Callable[[], bool]
+    people: ObfuscationConfig | None = None
     execution: Execution = PLAIN
+
+    @staticmethod
+    def of(planned: PlannedStage, runtime: Runtime, data: TrialData, inputs: Mapping[str, Outcome], work: Work) -> StageContext:
+        """The context of a planned stage, with nobody who listens or stops it."""
+        stage = planned.stage
+        seen = data.only(stage.data, f"stage {stage.name!r} ({stage.where})")
+        return StageContext(
+            stage.name, planned.visible, runtime, seen, inputs, work, lambda *_: None, lambda: False, planned.people
+        )
 
     @property
     def device(self) -> torch.device:
@@ -203,9 +219,9 @@ class StageContext:
 
     def boxes(self, name: str) -> Boxes | None:
         """The boxes of people in the data set `name` (a member of TrialData); None for a method that uses none."""
-        if not method_of(self.config).boxes:
+        settings = self.people
+        if settings is None:
             return None
-        settings = self.config.obfuscation
         if DETECT.name in self.inputs:
             kept = self.inputs[DETECT.name].state[name]
             columns = {column: values.numpy() for column, values in kept["columns"].items()}
@@ -216,7 +232,7 @@ class StageContext:
 
     def _colours(self, batch: Batch, view: Tensor) -> Tensor:
         of_videos = bool((batch["label"] >= 0).all())
-        return view.flip(2) if self.config.departures.bgr_clips and of_videos else view
+        return view.flip(2) if of_videos and self.config.departures.bgr_clips else view
 
     def anonymizer(self, source: str) -> Anonymizer:
         """The anonymizer that input `source` holds, or one that needs no training; in eval mode and frozen."""
@@ -227,7 +243,7 @@ class StageContext:
 
     def anonymize(self, anonymizer: Anonymizer, view: Tensor) -> Tensor:
         """f_A of (B, T, C, H, W), frame by frame; `departures.scrambled_frames` mixes the axes as the released code does."""
-        if not self.config.departures.scrambled_frames:
+        if view.shape[1] == 1 or not self.config.departures.scrambled_frames:  # a single frame has no times to mix
             return self.through(anonymizer, partial(anonymize_clips, anonymizer), view)
         planes = view.transpose(1, 2)  # (B, C, T, H, W): a "frame" is one colour at three times, the inverse hides it
         mixed = anonymizer(planes.reshape(-1, 3, *view.shape[-2:]))

@@ -222,7 +222,7 @@ class Processes:
         try:
             if not self.started:
                 self._start(context.device.type)
-            self._send(_Task(planned.name, planned.stage.run, context.config, context.inputs))
+            self._send(_Task(planned, context.inputs))
             execution = Distributed(0, self._runtime.ranks)
             outcome = planned.stage.run(replace(context, execution=execution, work=_SharedWork(context.work)))
             _wait_for_all()
@@ -292,25 +292,13 @@ class Processes:
 class _Task:
     """A stage as it is sent to the other ranks."""
 
-    stage: str
-    run: Run
-    config: TrialConfig
+    planned: PlannedStage
     inputs: Mapping[str, Outcome]
 
     def compute(self, runtime: Runtime, data: TrialData, rank: int) -> None:
-        context = StageContext(
-            stage=self.stage,
-            config=self.config,
-            runtime=runtime,
-            data=data,
-            inputs=self.inputs,
-            work=_SharedWork(None),
-            report=lambda history, epochs: None,
-            stop=lambda: False,  # rank 0 decides
-            execution=Distributed(rank, runtime.ranks),
-        )
+        context = StageContext.of(self.planned, runtime, data, self.inputs, _SharedWork(None))  # rank 0 decides when to stop
         with contextlib.suppress(Stopped):
-            self.run(context)
+            self.planned.stage.run(replace(context, execution=Distributed(rank, runtime.ranks)))
 
 
 @dataclass(frozen=True)
@@ -352,7 +340,7 @@ def _serve(index: int, joining: _Joining) -> None:
             task: _Task | None = torch.load(io.BytesIO(content), map_location="cpu", weights_only=False)  # from rank 0
             if task is None:
                 return
-            data = TrialData(task.config, runtime.data_root, like=data)
+            data = TrialData(task.planned.config, runtime.data_root, like=data)
             task.compute(runtime, data, rank)
             _wait_for_all()
     except Exception as error:

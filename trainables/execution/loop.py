@@ -189,8 +189,8 @@ def run_epochs(
     if best is not None and epochs > 0:
         if best.epoch < 0:
             raise Diverged(
-                f"{context.stage}: {best.metric} is not a number after any of {epochs} epochs, so that none is the best one"
-                f" (method {context.config.method}, seed {context.config.seed}); lower the learning rate"
+                f"{context.stage}: {best.metric} is not a number after any of {epochs} epochs, so that none is the best one;"
+                " lower the learning rate"
             )
         for name in best.parts:
             parts[name].load_state_dict(best.state[name])
@@ -247,11 +247,9 @@ class _Meter:
         bad = (~rows.isfinite()).nonzero()
         if len(bad):
             step, column = bad[0].tolist()
-            config = self._context.config
             raise Diverged(
                 f"{self._context.stage}: {self._names[column - 1]} = {rows[step, column].item()} at step {first + step}"
-                f" of epoch {self._epoch} (method {config.method}, B {config.minimax.distortion_budget}, lambda"
-                f" {config.minimax.penalty_weight}, seed {config.seed}); lower the learning rate or the weights"
+                f" of epoch {self._epoch}; lower the learning rate or the weights"
             )
         self._rows.append(rows)
         self._pending = []

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
-from trainables.config import ConfigError, Frozen, TrialConfig, with_values
+from trainables.config import ConfigError, Frozen, TrialConfig, VisibleOptions, with_values
 from trainables.registry import Registry
 from trainables.stages import Stage
 
@@ -34,9 +34,13 @@ class MethodOptions(Frozen):
     def of(cls, config: TrialConfig) -> Self:
         """The options of a trial of this method, typed. Raises ConfigError in one line for a wrong one."""
         try:
-            return cls.model_validate(dict(config.options))
+            found = cls.model_validate(dict(config.options))
         except ValidationError as error:
             raise ConfigError(_problem(error, cls, config.method)) from None
+        if not isinstance(config.options, VisibleOptions) or not config.options.hidden:
+            return found
+        kept = {name: True for name in cls.model_fields if name not in config.options.hidden}
+        return found.only(kept, config.options.reader, "options.")
 
     @field_validator("*", mode="before")
     @classmethod
@@ -57,6 +61,8 @@ class Method:
     fixed: dotted fields of TrialConfig that make the method what it is; they win over everything else.
     recipe: fields of its own published recipe; they win over the recipe of this paper and lose to a profile.
     options: the model of its own settings.
+    anonymizer_options: the options that a trained anonymizer takes itself (`Anonymizer.configure`): whatever runs it depends on
+    them. One that needs no training takes all.
     boxes: it changes people only, so whoever reads its output needs the boxes of people.
     approximate: for a method that was never fully published, what is not known.
     """
@@ -67,6 +73,7 @@ class Method:
     fixed: Values = field(default_factory=dict)
     recipe: Values = field(default_factory=dict)
     options: type[MethodOptions] = MethodOptions
+    anonymizer_options: tuple[str, ...] = ()
     boxes: bool = False
     approximate: str = ""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trainables.attacks import ATTACKS, Attack, attack_stage
-from trainables.stages import EVALUATE_ACTION, TEST_VIEW
+from trainables.stages import ATTACKED, EVALUATE_ACTION, TEST_VIEW
 
 if TYPE_CHECKING:
     from trainables.execution.context import StageContext
@@ -18,7 +18,8 @@ def _run(context: StageContext) -> Outcome:
     return run(context)
 
 
-_FIELDS = (*TEST_VIEW, "anonymizer", "evaluate_action")
+_FIELDS = (*TEST_VIEW, "anonymizer", "evaluate_action", "attacks.batch_size")
+_DATA = (ATTACKED, "action_evaluation")  # the classes of the latter shape f_T'
 
 ATTACKS.register("probe")(
     Attack(
@@ -26,6 +27,6 @@ ATTACKS.register("probe")(
         "Who gets not the video but only what the action classifier computes from it: what can be read of a person?",
         "inference",
         "mean average precision over the private attributes of a linear classifier of the features of f_T'",
-        attack_stage("probe", _run, _FIELDS, (EVALUATE_ACTION.name,), trains=False),
+        attack_stage("probe", _run, _FIELDS, (EVALUATE_ACTION.name,), _DATA, trains=False),
     )
 )

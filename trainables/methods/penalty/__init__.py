@@ -25,8 +25,8 @@ MINIMAX = Stage(
     TRAINING_DATA,
     ("reconstruct", "warm_up"),
     trains="minimax",
-    parallel=True,
     version=2,
+    parallel=True,
 )
 
 METHODS.register("penalty")(
