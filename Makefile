@@ -6,7 +6,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 export PYTHONWARNINGS := ignore::FutureWarning
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test bench check env tradeoff tables methods attacks search scale lock clean chaos
+.PHONY: mutants demo test bench check env tradeoff tables methods attacks search scale lock clean chaos
 
 env: $(VENV)/.stamp
 
@@ -58,6 +58,10 @@ scale: env
 # How fast the parts are against what they are measured with (the tables of the README), on a machine that does nothing else.
 bench: env
 	OMP_NUM_THREADS=1 $(PYTHON) -m tests.benchmarks.speed --out bench.json
+
+# Wrong behaviours, planted one at a time: are they noticed? It goes on where it stopped.
+mutants: env
+	$(PYTHON) -m tests.mutants --storage mutants --jobs 2
 
 test: env
 	$(PYTHON) -m pytest -n 2 --dist loadfile

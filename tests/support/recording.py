@@ -8,7 +8,7 @@ whoever is shown a frame can say where it comes from, whether it is anonymized, 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from tests.support.videos import write_video
 from trainables.attacks.inversion import training as inversion
-from trainables.config import ActionData, AnonymizerConfig, PrivacyData, TrialConfig, with_values
+from trainables.config import ActionData, AnonymizerConfig, PrivacyData, Runtime, TrialConfig, with_values
 from trainables.data.items import Still, StillSplits, Video, VideoSplits
 from trainables.data.registry import STILL_SETS, VIDEO_SETS
 from trainables.models.action import ACTION_CLASSIFIERS
@@ -30,7 +30,9 @@ from trainables.models.base import ANONYMIZERS, Anonymizer
 from trainables.models.classifier import Backbone
 from trainables.models.privacy import PRIVACY_BACKBONES
 from trainables.models.tubelets import Tubelets
+from trainables.pipeline import TrialRecord, run_trial
 from trainables.plan import PlannedStage
+from trainables.registry import Registry
 from trainables.store import Outcome
 
 SIDE, FRAMES = 16, 8
@@ -81,7 +83,10 @@ def numbered_config(values: Mapping[str, Any] | None = None) -> TrialConfig:
 
 @dataclass(frozen=True, order=True)
 class Seen:
-    """A frame as a network is given it. `view`: raw, blank, f_A, `f_A training` (its train mode), restored, or changed."""
+    """A frame as a network is given it.
+
+    `view`: raw, raw flipped, blank, f_A, f_A training (in train mode), restored, or changed. `stamp`: the weight of f_A.
+    """
 
     data: str
     split: str
@@ -144,21 +149,65 @@ class Log:
         }
 
 
+@dataclass(frozen=True)
+class Ran:
+    """A trial on numbered data: what its networks were given, its record, and its outcomes by role."""
+
+    log: Log
+    record: TrialRecord
+    outcomes: dict[str, Outcome]
+
+    def stamp(self, role: str) -> float:
+        """The weight of the anonymizer that a stage has left."""
+        return round(float(self.outcomes[role].state["anonymizer"]["stamp"]), 5)
+
+
+def ran(data: Path, storage: Path, **values: Any) -> Ran:
+    """Runs a trial on what `write_numbered` has made; `__` in a name stands for the dot of a key."""
+    config = numbered_config({key.replace("__", "."): value for key, value in values.items()})
+    with recorded() as log:
+        record, outcomes = run_trial(config, Runtime(data_root=str(data), storage=str(storage), device="cpu"), log)
+    return Ran(log, record, outcomes)
+
+
 _LOGS: list[Log] = []
 
 
 @contextmanager
 def recorded() -> Iterator[Log]:
-    """Within it every recording network writes into the log."""
+    """Within it NUMBERED's data and networks are known by their names, and every network writes into the log."""
     log = Log()
     _LOGS.append(log)
-    decoder = inversion.Decoder
-    inversion.Decoder = _Restorer  # type: ignore[assignment, misc]
+    decoder, inversion.Decoder = inversion.Decoder, _Restorer  # type: ignore[assignment, misc]
     try:
-        yield log
+        with _registered():
+            yield log
     finally:
         _LOGS.pop()
         inversion.Decoder = decoder  # type: ignore[misc]
+
+
+@contextmanager
+def _registered() -> Iterator[None]:
+    """Names them in the registries, and takes the names back: other tests go through all that is registered."""
+    named: list[tuple[Registry[Any], dict[str, Any]]] = [
+        (ACTION_CLASSIFIERS, {name: partial(_watcher, name) for name in ("f_T", "f_T'", "clip_attacker")}),
+        (
+            PRIVACY_BACKBONES,
+            {name: partial(_watcher, name) for name in ("f_B", "f_B'", "attacker_1", "attacker_2", "embedder")},
+        ),
+        (ANONYMIZERS, {"stamp": Stamp}),
+    ]
+    for readers, read in ((VIDEO_SETS, _numbered_videos), (STILL_SETS, _numbered_stills)):
+        named.append((readers, {"numbered": read, "numbered_permuted": partial(read, permuted=True)}))
+    for registry, entries in named:
+        registry._entries |= entries
+    try:
+        yield
+    finally:
+        for registry, entries in named:
+            for name in entries:
+                del registry._entries[name]
 
 
 def _note(network: str, module: nn.Module, clips: Tensor, weight: Tensor) -> None:
@@ -181,6 +230,8 @@ def _decoded(pixels: np.ndarray) -> Seen:
     stamp, mode, _ = pixels[1].tolist()
     if np.allclose(pixels[1:], [[0, 0, 1], [0, 0, 0]], atol=1e-3):
         return Seen(*where, "raw")
+    if np.allclose(pixels[1:], [[0, 0, 0], [0, 0, 1]], atol=1e-3):
+        return Seen(*where, "raw flipped")
     if np.allclose(pixels[1:, 2], 0.7, atol=1e-3):
         return Seen(*where, "restored")
     if np.allclose(pixels[1], pixels[2], atol=1e-3) and mode > 0.2:
@@ -194,7 +245,7 @@ class _Watcher(nn.Module):
     def __init__(self, name: str) -> None:
         super().__init__()
         self.name = name
-        self.scale = nn.Parameter(torch.ones(3))
+        self.scale = nn.Parameter(0.5 + torch.rand(3))
         self.fc = nn.Linear(3, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -260,7 +311,7 @@ class StampTubelets(Stamp, Tubelets):
         return Stamp.forward(self, frames)
 
 
-def _label(number: int) -> int:
+def label_of(number: int) -> int:
     return number % 2
 
 
@@ -275,7 +326,7 @@ def _numbered_videos(config: ActionData, root: Path, permuted: bool = False) -> 
             Video(
                 f"{root.name}/{split}/{number}.mkv",
                 root / split / f"{number}.mkv",
-                _label(number + turned),
+                label_of(number + turned),
                 f"{split} {number // 2}",
                 attributes_of((number + turned) % ITEMS[split]),
             )
@@ -301,7 +352,8 @@ def _numbered_stills(config: PrivacyData, root: Path, permuted: bool = False) ->
     return StillSplits(root.name, ATTRIBUTES, *map(items, SPLITS))
 
 
-def _picture(data: str, split: str, item: int, frame: int) -> np.ndarray:
+def picture(data: str, split: str, item: int, frame: int) -> np.ndarray:
+    """The pixels of a raw frame."""
     pixels = np.zeros((SIDE, SIDE, 3), np.uint8)
     place = SETS.index(data) * 3 + SPLITS.index(split)
     pixels[: SIDE // 2] = place * _OF_SPLIT, item * _OF_ITEM, frame * _OF_FRAME
@@ -318,36 +370,19 @@ def write_numbered(root: Path, sets: Sequence[str] = SETS) -> Path:
             for item in range(count):
                 path = root / data / split / str(item)
                 if "privacy" in data and data != "clip_privacy":
-                    Image.fromarray(_picture(data, split, item, 0)).save(path.with_suffix(".png"))
+                    Image.fromarray(picture(data, split, item, 0)).save(path.with_suffix(".png"))
                     rows.append(f"{data}/{split}/{item}.png,0,0,0.5,1,1")
                 else:
-                    write_video(path.with_suffix(".mkv"), np.stack([_picture(data, split, item, f) for f in range(FRAMES)]))
+                    write_video(path.with_suffix(".mkv"), np.stack([picture(data, split, item, f) for f in range(FRAMES)]))
                     rows += [f"{data}/{split}/{item}.mkv,{f},0,0.5,1,1" for f in range(FRAMES)]
         (root / data / "boxes.csv").write_text("\n".join(rows) + "\n")
     return root
 
 
-def _register() -> None:
-    for name in ("f_T", "f_T'", "clip_attacker"):
-        ACTION_CLASSIFIERS.register(name)(partial(_watcher, name))
-    for name in ("f_B", "f_B'", "attacker_1", "attacker_2", "embedder"):
-        PRIVACY_BACKBONES.register(name)(partial(_watcher, name))
-    ANONYMIZERS.register("stamp")(Stamp)
-    readers: dict[str, bool] = {"numbered": False, "numbered_permuted": True}
-    for name, permuted in readers.items():
-        VIDEO_SETS.register(name)(partial(_numbered_videos, permuted=permuted))
-        STILL_SETS.register(name)(partial(_numbered_stills, permuted=permuted))
-
-
-_register()
-
-Build = Callable[[AnonymizerConfig], Anonymizer]
-
-
 @contextmanager
 def stamp_in_place_of(name: str) -> Iterator[None]:
     """Within it the anonymizer `name`, which a method insists on, is a stamp."""
-    entries: dict[str, Build] = ANONYMIZERS._entries  # type: ignore[assignment]
+    entries = ANONYMIZERS._entries
     own, entries[name] = entries[name], StampTubelets
     try:
         yield

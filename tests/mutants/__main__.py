@@ -1,0 +1,188 @@
+"""Plants one mutant at a time in a copy of the project, runs its tests, and prints how many are killed, area by area."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.mutants.listed import Mechanical, Mutant, mechanical, semantic
+from tests.support import ROOT
+
+KILLED, LIVED, BROKEN = "killed", "lived", "broken"
+_SECONDS = 240.0  # a mutant that takes longer is killed: it loops
+_PRELOADED = (
+    *("torch", "torchvision", "numpy", "scipy.special", "sklearn.metrics", "sklearn.linear_model", "pydantic", "PIL.Image"),
+    *("av", "decord", "segmentation_models_pytorch", "beartype", "jaxtyping", "pytest", "hypothesis", "yaml", "pandas"),
+    *("pytest_timeout", "mlflow", "moocore", "greenlet", "fsspec", "onnx", "torch.utils.data", "torch.optim.lr_scheduler"),
+    *("sklearn.pipeline", "torch.distributed", "multiprocessing.connection", "ray.tune", "torch.utils.checkpoint"),
+)
+AnyMutant = Mutant | Mechanical
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A mutant that is being tried in a tree of its own."""
+
+    mutant: AnyMutant
+    tree: Path
+    started: float
+    unchanged: str
+
+
+def copied(folder: Path, number: int) -> Path:
+    """A copy of the project's files, as git knows them."""
+    tree = folder / f"tree{number}"
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
+    )
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        if (ROOT / name).is_file():
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, tree / name)
+    # checked by content: a mutated file is compiled anew, all others are not
+    compile_all = [sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "checked-hash", "."]
+    subprocess.run(compile_all, cwd=tree, check=True)
+    return tree
+
+
+def run_tests(tree: Path, tests: Sequence[str], log: Path) -> int:
+    """In the forked process: the exit code of pytest on these tests of the tree."""
+    os.setsid()
+    os.chdir(tree)
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    for name in [name for name in sys.modules if name.split(".")[0] in ("tests", "trainables", "analysis", "study")]:
+        del sys.modules[name]
+    sys.path[:] = [str(tree), *(part for part in sys.path if part not in ("", str(ROOT), str(tree)))]
+    os.environ |= {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
+    sys.dont_write_bytecode = True
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    import pytest
+
+    return int(pytest.main(["-x", "-p", "no:cacheprovider", "-p", "no:xdist", "--basetemp", f"{tree}.tmp", *tests]))
+
+
+def started(mutant: AnyMutant, tree: Path, log: Path) -> int:
+    """Plants the mutant and starts its tests in a process of their own; the number of that process."""
+    (tree / mutant.file).write_text(mutant.source(tree))
+    child = os.fork()
+    if child == 0:
+        code = 3
+        try:
+            code = run_tests(tree, mutant.tests, log)
+        except SystemExit as error:
+            code = int(error.code or 0)
+        finally:
+            os._exit(code)
+    return child
+
+
+def verdict(status: int) -> str:
+    code = os.waitstatus_to_exitcode(status)
+    if code == 0:
+        return LIVED
+    return BROKEN if code in (4, 5) else KILLED  # nothing was collected: the list names a test that is not there
+
+
+def key_of(mutant: AnyMutant) -> str:
+    """Changes with the mutated file and with the tests, so that what is unchanged is not tried again."""
+    files = sorted({test.partition("::")[0] for test in mutant.tests})
+    contents = [(ROOT / file).read_text() for file in files if (ROOT / file).is_file()]
+    known = [mutant.name, mutant.source(), *mutant.tests, *contents]
+    return hashlib.sha256("\0".join(known).encode()).hexdigest()[:16]
+
+
+def try_all(mutants: Sequence[AnyMutant], storage: Path, jobs: int) -> dict[str, str]:
+    """The verdict on each mutant by name; those of an earlier call that still hold are read from the storage."""
+    results, logs = storage / "results.jsonl", storage / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    known = (
+        {row["key"]: row["verdict"] for row in map(json.loads, results.read_text().splitlines())} if results.exists() else {}
+    )
+    keys = {mutant.name: key_of(mutant) for mutant in mutants}
+    todo = [mutant for mutant in mutants if keys[mutant.name] not in known]
+    print(f"{len(mutants)} mutants, {len(todo)} to be tried", flush=True)
+    if todo:
+        for module in _PRELOADED:
+            __import__(module)
+        with tempfile.TemporaryDirectory() as folder:
+            free = [copied(Path(folder), number) for number in range(jobs)]
+            running: dict[int, Trial] = {}
+            while todo or running:
+                if todo and free:
+                    mutant, tree = todo.pop(0), free.pop()
+                    trial = Trial(mutant, tree, time.monotonic(), (tree / mutant.file).read_text())
+                    running[started(mutant, tree, logs / f"{keys[mutant.name]}.txt")] = trial
+                    continue
+                child, status = os.waitpid(-1, os.WNOHANG)
+                if child == 0:
+                    for number, trial in running.items():
+                        if time.monotonic() - trial.started > _SECONDS:
+                            os.killpg(number, signal.SIGKILL)
+                    time.sleep(0.05)
+                    continue
+                if child not in running:
+                    continue
+                trial = running.pop(child)
+                (trial.tree / trial.mutant.file).write_text(trial.unchanged)
+                free.append(trial.tree)
+                key, seconds = keys[trial.mutant.name], time.monotonic() - trial.started
+                known[key] = verdict(status)
+                row = {"key": key, "name": trial.mutant.name, "verdict": known[key], "seconds": round(seconds, 1)}
+                with results.open("a") as file:
+                    file.write(json.dumps(row) + "\n")
+                print(f"{row['verdict']:7} {seconds:5.0f} s  {trial.mutant.area}: {trial.mutant.name}", flush=True)
+    return {name: known[key] for name, key in keys.items()}
+
+
+def table(mutants: Sequence[AnyMutant], verdicts: dict[str, str]) -> str:
+    """Killed and lived, area by area, then those that live with the reason."""
+    areas: dict[str, list[str]] = defaultdict(list)
+    for mutant in mutants:
+        areas[mutant.area].append(verdicts[mutant.name])
+    areas["all"] = list(verdicts.values())
+    lines = ["| area | mutants | killed | % |", "|---|---|---|---|"]
+    for area, found in areas.items():
+        killed = found.count(KILLED)
+        lines.append(f"| {area} | {len(found)} | {killed} | {100 * killed / len(found):.0f} % |")
+    living = [mutant for mutant in mutants if verdicts[mutant.name] != KILLED]
+    lines += ["", *(f"{verdicts[one.name]}: {one.area}: {one.name}: {one.lives or 'no reason is given'}" for one in living)]
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
+    parser.add_argument("--storage", type=Path, default=Path("mutants"), help="where results are kept, to go on from")
+    parser.add_argument("--kind", choices=("semantic", "mechanical", "all"), default="all")
+    parser.add_argument("--only", default="", help="a part of the name, or an area")
+    parser.add_argument("--share", type=float, default=1.0, help="of the sample of mechanical mutants")
+    parser.add_argument("--jobs", type=int, default=1, help="mutants tried at once")
+    options = parser.parse_args(arguments)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    mutants: list[AnyMutant] = []
+    if options.kind != "mechanical":
+        mutants += semantic()
+    if options.kind != "semantic":
+        mutants += mechanical(options.share)
+    mutants = [one for one in mutants if options.only in one.name or options.only == one.area]
+    verdicts = try_all(mutants, options.storage.resolve(), options.jobs)
+    print(table(mutants, verdicts))
+    unexplained = [one for one in mutants if verdicts[one.name] != KILLED and not one.lives]
+    return 1 if unexplained else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

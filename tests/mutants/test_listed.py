@@ -1,0 +1,50 @@
+"""The list of mutants fits the code: every change can still be made, and every test that it names is there."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+
+import pytest
+
+from tests.mutants.__main__ import KILLED, LIVED, table
+from tests.mutants.listed import Mutant, mechanical, semantic
+from tests.support import ROOT
+
+MUTANTS = semantic()
+SPREAD = ("losses", "methods", "evaluation", "metrics", "attacks", "data", "study", "deploy", "analysis")
+
+
+def test_there_are_enough_in_every_area() -> None:
+    assert len(MUTANTS) >= 100
+    areas = Counter(mutant.area for mutant in MUTANTS)
+    assert set(SPREAD) <= areas.keys()
+    assert min(areas.values()) >= 5
+    assert [name for name, count in Counter(mutant.name for mutant in MUTANTS).items() if count > 1] == []
+
+
+@pytest.mark.parametrize("area", sorted({mutant.area for mutant in MUTANTS}))
+def test_each_changes_the_code_and_names_tests_that_are_there(area: str) -> None:
+    for mutant in (mutant for mutant in MUTANTS if mutant.area == area):
+        source = mutant.source()  # raises where the old text has moved
+        assert ast.dump(ast.parse(source)) != ast.dump(ast.parse((ROOT / mutant.file).read_text())), mutant.name
+        assert mutant.tests, mutant.name
+        for test in mutant.tests:
+            file, _, name = test.partition("::")
+            assert (ROOT / file).exists(), f"{mutant.name}: {file}"
+            assert not name or f"def {name.partition('[')[0]}(" in (ROOT / file).read_text(), f"{mutant.name}: {test}"
+
+
+def test_the_mechanical_ones_can_be_made_and_are_the_same_in_every_call() -> None:
+    found = mechanical()
+    assert [one.name for one in found] == [one.name for one in mechanical()]
+    assert len({one.name for one in found}) == len(found) >= 100
+    for one in found[::20]:
+        assert ast.dump(ast.parse(one.source())) != ast.dump(ast.parse((ROOT / one.file).read_text())), one.name
+
+
+def test_the_table_counts_by_area_and_lists_those_that_live() -> None:
+    mutants = [Mutant(name, area, "a.py", "a", "b", (), lives) for name, area, lives in (("x", "p", ""), ("y", "p", "why"))]
+    shown = table(mutants, {"x": KILLED, "y": LIVED})
+    assert "| p | 2 | 1 | 50 % |" in shown
+    assert shown.endswith("lived: p: y: why")
