@@ -24,7 +24,7 @@ KILLED, LIVED, BROKEN = "killed", "lived", "broken"
 _SECONDS = 240.0  # a mutant that takes longer is killed: it loops
 _PRELOADED = (
     *("torch", "torchvision", "numpy", "scipy.special", "sklearn.metrics", "sklearn.linear_model", "pydantic", "PIL.Image"),
-    *("av", "decord", "segmentation_models_pytorch", "beartype", "jaxtyping", "pytest", "hypothesis", "yaml", "pandas"),
+    *("av", "segmentation_models_pytorch", "beartype", "jaxtyping", "pytest", "hypothesis", "yaml", "pandas"),
     *("pytest_timeout", "mlflow", "moocore", "greenlet", "fsspec", "onnx", "torch.utils.data", "torch.optim.lr_scheduler"),
     *("sklearn.pipeline", "torch.distributed", "multiprocessing.connection", "ray.tune", "torch.utils.checkpoint"),
 )
