@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from trainables.config import ActionData
-from trainables.data.items import DataError, Video, VideoSplits, cut_validation
+from trainables.data.items import DataError, Video, VideoSplits
 from trainables.data.registry import VIDEO_SETS
+from trainables.data.validation import hold_out_validation
 
 
 @VIDEO_SETS.register("my_cameras")
@@ -17,8 +18,6 @@ def read(config: ActionData, root: Path) -> VideoSplits:
         Video(f"{path.parent.name}/{path.name}", path, classes.index(path.stem.split("-")[0]), group=path.parent.name)
         for path in paths
     ]
-    train, validation = cut_validation(
-        [video for video in videos if video.group != "test"], config.validation_fraction, config.name
-    )
+    train = tuple(video for video in videos if video.group != "test")
     test = tuple(video for video in videos if video.group == "test")
-    return VideoSplits(config.name, classes, (), train, validation, test)
+    return hold_out_validation(VideoSplits(config.name, classes, (), train, (), test), config.validation_fraction)

@@ -19,8 +19,13 @@ class ActionData(Frozen):
         default=None, description="names of the columns of a VP label file; None = the order measured against PA-HMDB51"
     )
     folder: str | None = Field(default=None, description="sub-folder of the data root, where two sets share a layout")
-    with_pa_hmdb51: bool = Field(
-        default=False, description="keep the test videos of PA-HMDB51 in HMDB51's training split, as the released code does"
+    group_pattern: str | None = Field(
+        default=None, description="regular expression; its first group, found in a video's name, names the video's source"
+    )
+    train_on_pa_hmdb51: bool | None = Field(
+        default=None,
+        description="whether HMDB51's training split keeps the test videos of PA-HMDB51; None: only where they are not tested"
+        " on. True for pa_hmdb51 is the released code, False for hmdb51 and vp_hmdb51 needs PA-HMDB51's label files",
     )
 
 

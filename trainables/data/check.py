@@ -13,15 +13,14 @@ from trainables.config import ActionData, PrivacyData
 from trainables.data.items import DataError, StillSplits, VideoSplits
 from trainables.data.readers import hmdb51, ucf101, vp  # the package registers every data set
 from trainables.data.readers.common import DataNotThereError, nearest
-from trainables.data.readers.pa_annotations import annotated_names
 from trainables.data.reading import decoder
 from trainables.data.registry import STILL_SETS, VIDEO_SETS, load_stills, load_videos
+from trainables.data.validation import HeldOut, held_out
 
 # (data set, part) -> training items including those for validation, test items
 UCF101_SPLITS = {1: (9_537, 3_783), 2: (9_586, 3_734), 3: (9_624, 3_696)}
 HMDB51_SPLITS = {1: (3_570, 1_530), 2: (3_570, 1_530), 3: (3_570, 1_530)}
-HMDB51_WITHOUT_PA = {1: (3_284, 1_530), 2: (3_267, 1_530), 3: (3_259, 1_530)}
-PA_HMDB51_VIDEOS = 515
+PA_HMDB51_SPLITS = {1: (3_284, 515), 2: (3_267, 515), 3: (3_259, 515)}  # HMDB51 trains without the 515
 PA_HMDB51_STILLS = 3_483
 VISPR_IMAGES = (10_000 + 4_167, 8_000)
 VP_LABELS = {"vp_ucf101": 13_320, "vp_hmdb51": 6_766}
@@ -29,7 +28,10 @@ VP_LABELS = {"vp_ucf101": 13_320, "vp_hmdb51": 6_766}
 
 @dataclass(frozen=True)
 class DataSetPart:
-    """One part of a data set: the items in each split, the official (train and validation, test), or what is wrong."""
+    """One part of a data set: the items in each split, the official (train and validation, test), or what is wrong.
+
+    held_out: the classes (of images: the attributes) with the smallest and the largest share held out for validation.
+    """
 
     name: str
     part: str
@@ -37,6 +39,7 @@ class DataSetPart:
     counts: tuple[int, int, int] | None = None
     official: tuple[int, int] | None = None
     problem: str = ""
+    held_out: tuple[HeldOut, HeldOut] | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,6 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
     there = {finding.name for finding in findings if finding.state == "found"}
     absent = [finding for finding in findings if finding.name not in there and finding.state == "missing"]
     shown = broken + (absent if arguments.only else [])
+    for line in filter(None, map(_uneven, findings)):
+        print(f"\n{line}")
     for finding in shown:
         print(f"\n{finding.name} {finding.part}: {finding.problem}")
     if arguments.decode:
@@ -80,7 +85,7 @@ def check(name: str, root: Path, decode: bool = False) -> Iterator[DataSetPart]:
     if name in VIDEO_SETS:
         for split in _splits(name, root):
             config = ActionData(name=name, split=split)
-            official = _official_videos(name, split, root)
+            official = _official_videos(name, split)
             yield _find(name, f"split {split}", partial(load_videos, config, root), official, decode)
     if name in VP_LABELS:
         yield _find_labels(name, root)
@@ -98,16 +103,12 @@ def _splits(name: str, root: Path) -> tuple[int, ...]:
         return (1,)
 
 
-def _official_videos(name: str, split: int, root: Path) -> tuple[int, int] | None:
+def _official_videos(name: str, split: int) -> tuple[int, int] | None:
     if name in ("ucf101", "vp_ucf101"):
         return UCF101_SPLITS[split]
-    if name not in ("hmdb51", "vp_hmdb51", "pa_hmdb51"):
-        return None
-    try:
-        train, test = (HMDB51_WITHOUT_PA if annotated_names(root) else HMDB51_SPLITS)[split]
-    except DataError:  # the reader meets the same error and reports it
-        return None
-    return (train, PA_HMDB51_VIDEOS if name == "pa_hmdb51" else test)
+    if name in ("hmdb51", "vp_hmdb51"):
+        return HMDB51_SPLITS[split]
+    return PA_HMDB51_SPLITS[split] if name == "pa_hmdb51" else None
 
 
 def _find(
@@ -120,6 +121,10 @@ def _find(
     except DataError as error:
         return DataSetPart(name, part, "broken", problem=str(error))
     found = DataSetPart(name, part, "found", (len(splits.train), len(splits.validation), len(splits.test)), official)
+    shares = held_out(splits)
+    by_class = [share for share in shares if share.what.startswith("class ")] or shares
+    if by_class and splits.validation:
+        found = replace(found, held_out=(by_class[0], by_class[-1]))
     problems = _decode_problems(splits) if decode else []
     if problems:
         return replace(found, state="broken", problem=f"{problems[0]} ({len(problems):,} such in all)")
@@ -164,12 +169,12 @@ def _count_frames(path: Path) -> int:
 
 
 def _table(findings: Sequence[DataSetPart]) -> list[str]:
-    rows = [("data set", "part", "state", "train", "validation", "test", "official")]
+    rows = [("data set", "part", "state", "train", "validation", "test", "of a class", "official")]
     for finding in findings:
         counts = [f"{count:,}" for count in finding.counts] if finding.counts else ["-"] * 3
-        rows.append((finding.name, finding.part, finding.state, counts[0], counts[1], counts[2], _compare(finding)))
+        rows.append((finding.name, finding.part, finding.state, *counts, _held_out(finding), _compare(finding)))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    right = range(3, 6)
+    right = range(3, 7)
     return [
         "  ".join(
             cell.rjust(width) if column in right else cell.ljust(width)
@@ -177,6 +182,29 @@ def _table(findings: Sequence[DataSetPart]) -> list[str]:
         ).rstrip()
         for row in rows
     ]
+
+
+def _held_out(finding: DataSetPart) -> str:
+    """The smallest and the largest share of a class that is held out for validation."""
+    if finding.held_out is None:
+        return "-"
+    least, most = (f"{100.0 * one.share:.0f}" for one in finding.held_out)
+    return f"{least}%" if least == most else f"{least}-{most}%"
+
+
+def _uneven(finding: DataSetPart) -> str:
+    """Names the class or attribute that is cut least evenly, if it gives less than half, or more than twice, its share."""
+    if finding.held_out is None or finding.counts is None:
+        return ""
+    whole = finding.counts[1] / (finding.counts[0] + finding.counts[1])
+    least, most = finding.held_out
+    worst = least if least.share * most.share < whole**2 else most
+    if 0.5 <= worst.share / whole <= 2.0:
+        return ""
+    return (
+        f"{finding.name} {finding.part}: of {worst.what}, {worst.validation} of {worst.items} training items are for validation"
+        f" ({100.0 * worst.share:.0f} %; {100.0 * whole:.0f} % of all items are); more and smaller groups would even it out"
+    )
 
 
 def _compare(finding: DataSetPart) -> str:

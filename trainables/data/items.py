@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -58,13 +56,13 @@ class VideoSplits:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of names, sizes in bytes and labels of every item: equal on two machines iff they hold the same data."""
+        """Hash of names, sizes in bytes, labels and groups of every item: equal on two machines iff they hold the same data."""
         rows = [
-            (split, item.name, item.path.stat().st_size, item.label, item.attributes)
+            (split, item.name, item.path.stat().st_size, item.label, item.group, item.attributes)
             for split in ("train", "validation", "test")
             for item in getattr(self, split)
         ]
-        return _digest([self.name, self.classes, self.attributes, rows])
+        return digest_of([self.name, self.classes, self.attributes, rows])
 
 
 @dataclass(frozen=True)
@@ -79,62 +77,15 @@ class StillSplits:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of names, frames, sizes in bytes and labels of every item."""
+        """Hash of names, frames, sizes in bytes, labels and groups of every item."""
         rows = [
-            (split, item.name, item.frame, item.path.stat().st_size, item.attributes)
+            (split, item.name, item.frame, item.path.stat().st_size, item.group, item.attributes)
             for split in ("train", "validation", "test")
             for item in getattr(self, split)
         ]
-        return _digest([self.name, self.attributes, rows])
+        return digest_of([self.name, self.attributes, rows])
 
 
-def cut_validation(items: Sequence[Item], fraction: float, name: str) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
-    """Splits training items into (train, validation) by whole groups, so that no source is on both sides.
-
-    The same for every seed and machine: first the smallest groups that bring a class not yet held out, so that few large
-    sources do not use up the fraction; then groups in an order hashed from `name` until `fraction` of the items is reached.
-    None is taken that would leave a class without training items.
-
-    Raises DataError if the items come from a single group, or if no group can be spared.
-    """
-    groups: dict[str, list[Item]] = {}
-    for item in items:
-        groups.setdefault(item.group, []).append(item)
-    if len(groups) < 2:
-        raise DataError(
-            f"{name}: the {len(items)} training items come from {len(groups)} group, so none can be held out for validation;"
-            " give items of at least two sources"
-        )
-    left = Counter(item.label for item in items if isinstance(item, Video))
-    held_classes: set[int] = set()
-    held: set[str] = set()
-    order = sorted(groups, key=lambda group: _digest([name, group]))
-    for need_new_class in (True, False):
-        for group in sorted(order, key=lambda group: len(groups[group])) if need_new_class else order:
-            if group in held or len(held) == len(groups) - 1:
-                continue
-            labels = Counter(item.label for item in groups[group] if isinstance(item, Video))
-            enough = sum(len(groups[g]) for g in held) >= fraction * len(items)
-            if need_new_class:
-                if not set(labels) - held_classes:
-                    continue
-            elif enough:
-                break
-            if any(left[label] == count for label, count in labels.items()):
-                continue
-            held.add(group)
-            left -= labels
-            held_classes |= set(labels)
-    if not held:
-        raise DataError(
-            f"{name}: each of the {len(groups)} groups of training items is the only one of a class, so none can be held out"
-            " for validation; give classes items of at least two sources"
-        )
-    return (
-        tuple(item for item in items if item.group not in held),
-        tuple(item for item in items if item.group in held),
-    )
-
-
-def _digest(value: object) -> str:
+def digest_of(value: object) -> str:
+    """A short hash of a value of JSON, the same on every machine."""
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]

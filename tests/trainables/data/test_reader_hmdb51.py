@@ -88,13 +88,33 @@ def test_hmdb51_refuses_bad_lists(hmdb: Path) -> None:
     refused(load_hmdb(hmdb), "hmdb51: no lists for these videos; put the folder testTrainMulti_7030_splits at")
 
 
-@pytest.mark.parametrize("name", ["hmdb51", "pa_hmdb51"])
-def test_pa_hmdb51_videos_never_train(pa: Path, name: str) -> None:
-    splits = load_videos(ActionData(name=name), pa)
-    assert {video.name for video in (*splits.train, *splits.validation)} == hmdb_names(1) - {f"run/{PA_RUN}"}
+@pytest.mark.parametrize(
+    ("name", "asked", "trains"),
+    [
+        ("hmdb51", None, True),
+        ("hmdb51", True, True),
+        ("hmdb51", False, False),
+        ("pa_hmdb51", None, False),
+        ("pa_hmdb51", False, False),
+        ("pa_hmdb51", True, True),
+    ],
+)
+def test_the_configuration_says_whether_videos_of_pa_hmdb51_train(
+    pa: Path, name: str, asked: bool | None, trains: bool
+) -> None:
+    splits = load_videos(ActionData(name=name, train_on_pa_hmdb51=asked), pa)
+    left_out = set() if trains else {f"run/{PA_RUN}"}
+    assert {video.name for video in (*splits.train, *splits.validation)} == hmdb_names(1) - left_out
     annotated = [f"kick_ball/{PA_KICK}", f"run/{PA_RUN}"]
     assert sorted(video.name for video in splits.test) == (annotated if name == "pa_hmdb51" else sorted(hmdb_names(2)))
     assert splits.classes == ("kick_ball", "run")
+
+
+def test_what_else_lies_in_the_root_changes_nothing(pa: Path) -> None:
+    beside = load_videos(ActionData(name="hmdb51"), pa).fingerprint
+    (pa / "PA-HMDB51" / "PrivacyAttributes").rename(pa / "elsewhere")
+    assert load_videos(ActionData(name="hmdb51"), pa).fingerprint == beside
+    refused(load_hmdb(pa, train_on_pa_hmdb51=False), "no folder with the label files of PA-HMDB51; put it at")
 
 
 def test_pa_hmdb51_labels_frame_by_frame(pa: Path) -> None:

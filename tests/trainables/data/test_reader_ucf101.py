@@ -19,10 +19,24 @@ def test_ucf101(ucf: Path) -> None:
     assert [video.name for video in splits.test] == UCF_TEST
     assert [video.label for video in splits.test] == [0, 1]
     assert {video.name for video in (*splits.train, *splits.validation)} == set(UCF_TRAIN)
-    # a source is its group number over all classes
-    assert len({video.group for video in splits.validation}) == 1
-    assert len(splits.validation) == 4
-    assert splits.test[0] == Video(UCF_TEST[0], ucf / "UCF-101" / UCF_TEST[0], 0, "g01")
+    # a source is a group number of a class
+    assert len({video.group for video in (*splits.train, *splits.validation)}) == 8
+    assert sorted(video.label for video in splits.validation) == [0, 0, 1, 1]
+    assert splits.test[0] == Video(UCF_TEST[0], ucf / "UCF-101" / UCF_TEST[0], 0, "Jump/g01")
+
+
+def test_ucf101_sources_that_the_set_names_are_the_groups(ucf: Path) -> None:
+    people = {name: f"person {number % 3}" for number, name in enumerate(UCF_TRAIN + UCF_TEST)}
+    for header, extra in (("filename,group", ""), ("filename,group,tall", ",1")):
+        write_lines(ucf / "clip_attributes.csv", [header, *[f"{name},{who}{extra}" for name, who in people.items()]])
+        splits = load_videos(ActionData(name="ucf101"), ucf)
+        assert {v.name: v.group for v in (*splits.train, *splits.validation, *splits.test)} == people
+        assert splits.attributes == (("tall",) if extra else ())
+    (ucf / "clip_attributes.csv").unlink()
+    over_all_classes = load_videos(ActionData(name="ucf101", group_pattern=r"_(g\d+)_c"), ucf)
+    assert {video.group for video in over_all_classes.test} == {"g01"}
+    wrong = load_ucf(ucf, group_pattern=r"_(p\d+)_")
+    refused(wrong, "trainlist01.txt:1: group_pattern '_(p", "is not found in", "correct the pattern")
 
 
 @pytest.mark.parametrize(

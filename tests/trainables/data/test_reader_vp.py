@@ -28,7 +28,8 @@ def test_vp_ucf101(ucf: Path, place: str) -> None:
     assert [video.attributes for video in splits.test] == [(1, 0, 1, 0, 0), (1, 0, 1, 1, 0)]
     assert [video.path.suffix for video in splits.test] == [".avi", ".avi"]
     plain = load_videos(ActionData(name="ucf101"), ucf)
-    assert [video.name for video in splits.validation] == [video.name for video in plain.validation]
+    both = [{video.name for video in (*part.train, *part.validation)} for part in (splits, plain)]
+    assert both[0] == both[1] == set(UCF_TRAIN)
     renamed = load_videos(ActionData(name="vp_ucf101", attributes=("a", "b", "c", "d", "e")), ucf)
     assert renamed.attributes == ("a", "b", "c", "d", "e")
     assert renamed.test[1].attributes == (1, 0, 1, 1, 0)
@@ -43,7 +44,9 @@ def test_vp_hmdb51_reads_csv(pa: Path) -> None:
     assert {video.name: video.attributes for video in splits.test} == {
         name: (1, n % 2) for n, name in enumerate(names) if name in hmdb_names(2)
     }
-    assert f"run/{PA_RUN}" not in {video.name for video in (*splits.train, *splits.validation)}
+    assert {video.name for video in (*splits.train, *splits.validation)} == hmdb_names(1)
+    without = load_videos(ActionData(name="vp_hmdb51", train_on_pa_hmdb51=False), pa)
+    assert {video.name for video in (*without.train, *without.validation)} == hmdb_names(1) - {f"run/{PA_RUN}"}
     assert load_videos(ActionData(name="vp_hmdb51", attributes=("p", "q")), pa).attributes == ("p", "q")
     refused(
         load_hmdb(pa, "vp_hmdb51", attributes=("p", "q", "r")),

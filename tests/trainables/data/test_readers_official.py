@@ -16,6 +16,7 @@ from trainables.data.items import VideoSplits
 from trainables.data.readers.pa_annotations import annotated_names
 from trainables.data.readers.vispr import ATTRIBUTE_SETS
 from trainables.data.registry import load_stills, load_videos
+from trainables.data.validation import held_out
 
 VISPR1 = ATTRIBUTE_SETS["vispr1"]
 ANNOTATIONS = SHARED / "annotations"
@@ -74,12 +75,13 @@ def pa_hmdb51_root(hmdb51_root: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def assert_apart(splits: VideoSplits) -> None:
-    """No source on both sides of the cut, every class on both, about the asked fraction held out."""
+    """No source on both sides of the cut, about the asked fraction held out, of each class as of all."""
     assert not {video.group for video in splits.train} & {video.group for video in splits.validation}
-    for part in (splits.train, splits.validation):
-        assert {video.label for video in part} == set(range(len(splits.classes)))
-    held_out = len(splits.validation) / (len(splits.train) + len(splits.validation))
-    assert 0.1 <= held_out < 0.12
+    assert 0.09 < len(splits.validation) / (len(splits.train) + len(splits.validation)) < 0.11
+    shares = [one.share for one in held_out(splits) if one.what.startswith("class ")]
+    assert len(shares) == len(splits.classes)
+    assert min(shares) > 0.05
+    assert max(shares) < 0.18
 
 
 @pytest.mark.parametrize(("split", "train", "test"), [(1, 9_537, 3_783), (2, 9_586, 3_734), (3, 9_624, 3_696)])
@@ -90,6 +92,9 @@ def test_ucf101_has_the_official_counts(ucf101_root: Path, split: int, train: in
     assert splits.classes[0] == "ApplyEyeMakeup"
     assert splits.attributes == ()
     assert_apart(splits)
+    groups = {video.group for video in (*splits.train, *splits.validation, *splits.test)}
+    assert len(groups) == 101 * 25, "25 groups a class, which have nothing to do with each other"
+    assert len({video.group for video in splits.test}) == 101 * 7
     assert not {video.group for video in splits.test} & {video.group for video in (*splits.train, *splits.validation)}
 
 
@@ -110,12 +115,21 @@ def test_hmdb51_sources_are_the_names_before_the_class(hmdb51_root: Path) -> Non
     assert len(set(groups.values())) < len(groups) / 3
 
 
-@pytest.mark.parametrize("name", ["hmdb51", "pa_hmdb51", "vp_hmdb51"])
+@pytest.mark.parametrize("name", ["hmdb51", "vp_hmdb51"])
+def test_labels_of_pa_hmdb51_in_the_root_change_no_split(hmdb51_root: Path, pa_hmdb51_root: Path, name: str) -> None:
+    splits = load_videos(ActionData(name=name), pa_hmdb51_root)
+    assert (len(splits.train) + len(splits.validation), len(splits.test)) == (3_570, 1_530)
+    assert splits.fingerprint == load_videos(ActionData(name=name), hmdb51_root).fingerprint
+
+
+@pytest.mark.parametrize(("name", "asked"), [("hmdb51", False), ("pa_hmdb51", None), ("vp_hmdb51", False)])
 @pytest.mark.parametrize(("split", "in_training"), [(1, 286), (2, 303), (3, 311)])
-def test_no_video_of_pa_hmdb51_trains(pa_hmdb51_root: Path, name: str, split: int, in_training: int) -> None:
+def test_no_video_of_pa_hmdb51_trains_where_it_is_tested_on(
+    pa_hmdb51_root: Path, name: str, asked: bool | None, split: int, in_training: int
+) -> None:
     annotated = annotated_names(pa_hmdb51_root)
     assert len(annotated) == 515
-    splits = load_videos(ActionData(name=name, split=split), pa_hmdb51_root)
+    splits = load_videos(ActionData(name=name, split=split, train_on_pa_hmdb51=asked), pa_hmdb51_root)
     training = {video.name for video in (*splits.train, *splits.validation)}
     assert not training & annotated
     assert len(training) == 3_570 - in_training
@@ -181,7 +195,7 @@ def test_check_confirms_the_official_counts(
             (tmp_path / path.name).symlink_to(path)
     assert main(["check", str(tmp_path)]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    found = {" ".join(row[:-5]): row[-1] for row in rows if "found" in row}
+    found = {" ".join(row[:-6]): row[-1] for row in rows if "found" in row}
     assert found == {
         **{f"{name} split {split}": "yes" for name in ("ucf101", "hmdb51") for split in (1, 2, 3)},
         **{f"{name} split 1": "yes" for name in ("pa_hmdb51", "vp_ucf101", "vp_hmdb51")},

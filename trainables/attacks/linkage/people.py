@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from trainables.data.items import DataError, Video, VideoSplits
 
-_NUMBERED_BY_CLASS = ("ucf101", "vp_ucf101")  # the numbers of their groups begin anew in each class
-
 
 @dataclass(frozen=True)
 class PersonSearch:
@@ -69,7 +67,7 @@ def named_by_label(splits: VideoSplits, people: str) -> bool:
 def _person(item: Video, splits: VideoSplits, by_label: bool) -> str:
     if by_label and item.attributes is not None:
         return splits.attributes[item.attributes.index(1.0)]
-    return f"{item.label} {item.group}" if splits.name in _NUMBERED_BY_CLASS else item.group
+    return item.group
 
 
 def _equal(first: Sequence[int], second: Sequence[int]) -> NDArray[np.bool_]:

@@ -222,7 +222,10 @@ def refuse_unknown(wanted: Sequence[str], known: Iterable[str], where: str) -> N
 
 
 def label_videos(splits: VideoSplits, table: LabelTable, key: Callable[[str], str] = str) -> VideoSplits:
-    """`splits` with the attributes of `table`, looked up by `key(video.name)`. Raises DataError for a video without a row."""
+    """`splits` with the attributes and, where it names them, the groups of `table`, looked up by `key(video.name)`.
+
+    Raises DataError for a video without a row.
+    """
     videos = (*splits.train, *splits.validation, *splits.test)
     refuse(
         [f"{table.path}: no row for {video.name!r}" for video in videos if key(video.name) not in table.rows],
@@ -230,7 +233,14 @@ def label_videos(splits: VideoSplits, table: LabelTable, key: Callable[[str], st
     )
 
     def labelled(part: Sequence[Video]) -> tuple[Video, ...]:
-        return tuple(dataclasses.replace(video, attributes=table.rows[key(video.name)]) for video in part)
+        return tuple(
+            dataclasses.replace(
+                video,
+                attributes=table.rows[key(video.name)] if table.columns else None,
+                group=table.groups.get(key(video.name), video.group),
+            )
+            for video in part
+        )
 
     return dataclasses.replace(
         splits,

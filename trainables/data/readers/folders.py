@@ -16,7 +16,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from trainables.config import ActionData, PrivacyData
-from trainables.data.items import DataError, Still, StillSplits, Video, VideoSplits, cut_validation
+from trainables.data.items import DataError, Still, StillSplits, Video, VideoSplits
 from trainables.data.readers.common import (
     LabelTable,
     ListEntry,
@@ -33,6 +33,7 @@ from trainables.data.readers.common import (
     select_columns,
 )
 from trainables.data.registry import STILL_SETS, VIDEO_SETS
+from trainables.data.validation import hold_out_validation
 
 SUFFIXES = (".avi", ".mp4", ".mkv", ".mov", ".webm")
 
@@ -63,21 +64,19 @@ def folders_videos(config: ActionData, root: Path) -> VideoSplits:
     refuse_unusable(folder, every)
     attributes = root / "clip_attributes.csv"
     table = read_labels_csv(attributes) if attributes.is_file() else LabelTable(attributes, (), {})
-    groups = _groups(every, table, None)
+    groups = _groups(every, table, config.group_pattern)
     parts = {
         part: tuple(
             Video(entry.name, folder / entry.name, classes.index(_class(entry)), groups[entry.name]) for entry in entries
         )
         for part, entries in listed.items()
     }
-    train, validation = parts["train"], parts["validation"]
-    if not validation:
-        train, validation = cut_validation(train, config.validation_fraction, config.name)
-    splits = VideoSplits(config.name, classes, (), train, validation, parts["test"])
-    if not table.columns:
+    splits = VideoSplits(config.name, classes, (), parts["train"], parts["validation"], parts["test"])
+    if table.columns:
+        splits = label_videos(splits, select_columns(table, config.attributes or table.columns))
+    else:
         refuse_attributes(config.attributes, config.name)
-        return splits
-    return label_videos(splits, select_columns(table, config.attributes or table.columns))
+    return hold_out_validation(splits, config.validation_fraction)
 
 
 @STILL_SETS.register("folders")
@@ -100,10 +99,8 @@ def folders_stills(config: PrivacyData, root: Path) -> StillSplits:
         part: tuple(Still(entry.name, folder / entry.name, table.rows[entry.name], groups[entry.name]) for entry in entries)
         for part, entries in listed.items()
     }
-    train, validation = parts["train"], parts["validation"]
-    if not validation:
-        train, validation = cut_validation(train, config.validation_fraction, config.name)
-    return StillSplits(config.name, table.columns, train, validation, parts["test"])
+    splits = StillSplits(config.name, table.columns, parts["train"], parts["validation"], parts["test"])
+    return hold_out_validation(splits, config.validation_fraction)
 
 
 def _read_lists(root: Path, folder: Path, prefix: str) -> dict[str, list[ListEntry]]:

@@ -4,8 +4,8 @@
     testTrainMulti_7030_splits/<class>_test_split{1,2,3}.txt  (also inside the video folder): `name.avi 1 `;
                                    1 = train, 2 = test, 0 = unused in this split
 
-Where PA-HMDB51's label files are under the root, its videos, which are there to be tested on, do not train, unless
-`with_pa_hmdb51` asks for the overlap of the released code.
+The videos that PA-HMDB51 labels train like the others: a study that tests on them reads the data set `pa_hmdb51`, or sets
+`train_on_pa_hmdb51: false`, for which its label files must be under the root.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from trainables.config import ActionData
-from trainables.data.items import DataError, Video, VideoSplits, cut_validation
+from trainables.data.items import DataError, Video, VideoSplits
 from trainables.data.readers.common import ListEntry, read_list, refuse, refuse_attributes, refuse_unusable, require_folder
 from trainables.data.readers.pa_annotations import annotated_names
 from trainables.data.registry import VIDEO_SETS
+from trainables.data.validation import hold_out_validation
 
 VIDEO_FOLDERS = ("HMDB51", "hmdb51", "hmdb51_org")
 LIST_FOLDER = "testTrainMulti_7030_splits"
@@ -26,11 +27,15 @@ LIST_FOLDER = "testTrainMulti_7030_splits"
 def hmdb51(config: ActionData, root: Path) -> VideoSplits:
     """HMDB51; its videos carry no attributes."""
     refuse_attributes(config.attributes, config.name)
-    return read_splits(config, root)
+    return hold_out_validation(read_splits(config, root), config.validation_fraction)
 
 
 def read_splits(config: ActionData, root: Path) -> VideoSplits:
-    """The official split `config.split`, the training videos less those of PA-HMDB51, validation cut from them."""
+    """The official split `config.split`: no validation, no attributes.
+
+    The videos of PA-HMDB51 train as `config.train_on_pa_hmdb51` says; raises DataError where they are to be left out and their
+    label files are not under the root.
+    """
     folder = video_folder(root)
     suffix = f"_test_split{config.split}.txt"
     files = sorted(_list_folder(root, folder).glob(f"*{suffix}"))
@@ -50,16 +55,16 @@ def read_splits(config: ActionData, root: Path) -> VideoSplits:
             else:
                 malformed.append(f"{line.where}: {line.name!r} is not `name.avi` and 0, 1 or 2")
     refuse(malformed, "correct the list")
-    held_back = frozenset() if config.with_pa_hmdb51 else annotated_names(root)
+    asked = config.train_on_pa_hmdb51
+    held_back = frozenset() if asked or (asked is None and config.name != "pa_hmdb51") else annotated_names(root)
     train = [entry for entry in listed["1"] if entry.name not in held_back]
     for part, entries in (("training", train), ("test", listed["2"])):
         if not entries:
             raise DataError(f"{files[0].parent}: no {part} videos in split {config.split}; put the official lists there")
     refuse_unusable(folder, [*train, *listed["2"]])
     videos = [make_video(entry.name, folder, classes) for entry in train]
-    train_part, validation = cut_validation(videos, config.validation_fraction, "hmdb51")
     test = tuple(make_video(entry.name, folder, classes) for entry in listed["2"])
-    return VideoSplits(config.name, classes, (), train_part, validation, test)
+    return VideoSplits(config.name, classes, (), tuple(videos), (), test)
 
 
 def available_splits(root: Path) -> tuple[int, ...]:

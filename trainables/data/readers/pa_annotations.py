@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables.data.items import DataError
-from trainables.data.readers.common import find_folder, read_json, require_folder
+from trainables.data.readers.common import read_json, require_folder
 
 FOLDERS = ("PA-HMDB51/PrivacyAttributes", "PrivacyAttributes")
 ATTRIBUTES = ("skin_color", "face", "gender", "nudity", "relationship")
@@ -33,9 +33,7 @@ class Annotation:
 
 
 def annotated_names(root: Path) -> frozenset[str]:
-    """The names in HMDB51 of the videos that PA-HMDB51 labels; none where its label files are not under `root`."""
-    if find_folder(root, FOLDERS) is None:
-        return frozenset()
+    """The names in HMDB51 of the videos that PA-HMDB51 labels. Raises DataError where its label files are not under `root`."""
     return frozenset(annotation.name for annotation in read_annotations(root))
 
 

@@ -21,13 +21,14 @@ from trainables.data.readers.common import (
 )
 from trainables.data.readers.pa_annotations import ATTRIBUTES, Annotation, frame_labels, read_annotations
 from trainables.data.registry import STILL_SETS, VIDEO_SETS
+from trainables.data.validation import hold_out_validation
 
 FRAME_STEP = 16  # of the labelled frames of a video, every 16th is a still: neighbours are nearly the same image
 
 
 @VIDEO_SETS.register("pa_hmdb51")
 def pa_hmdb51_videos(config: ActionData, root: Path) -> VideoSplits:
-    """Training videos of HMDB51 without those of PA-HMDB51, which are the test videos."""
+    """Training videos of HMDB51 without those of PA-HMDB51 (unless `train_on_pa_hmdb51`), which are the test videos."""
     refuse_attributes(config.attributes, config.name)
     annotations = read_annotations(root)
     folder = _video_folder(root, annotations)
@@ -42,7 +43,8 @@ def pa_hmdb51_videos(config: ActionData, root: Path) -> VideoSplits:
         "name the label files after HMDB51's classes",
     )
     test = tuple(hmdb51.make_video(annotation.name, folder, splits.classes) for annotation in annotations)
-    return VideoSplits(config.name, splits.classes, (), splits.train, splits.validation, test)
+    whole = VideoSplits(config.name, splits.classes, (), splits.train, (), test)
+    return hold_out_validation(whole, config.validation_fraction)
 
 
 @STILL_SETS.register("pa_hmdb51")

@@ -2,9 +2,10 @@
 
     UCF-101/<Class>/v_<Class>_gNN_cNN.avi
     ucfTrainTestlist/classInd.txt  trainlist01.txt  testlist01.txt  (also inside the video folder)
-    clip_attributes.csv            optional: filename,attribute,... with one row per listed video
+    clip_attributes.csv            optional: filename,[group,]attribute,... with one row per listed video
 
-The group number alone names the source of a video, over all classes, as in the official splits.
+A class and a group number name the source of a video: g08 of one class has nothing to do with g08 of another. Where a set of
+this layout knows better, a column `group` of `clip_attributes.csv` (a person, a recording) or `group_pattern` does.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import re
 from pathlib import Path
 
 from trainables.config import ActionData
-from trainables.data.items import DataError, Video, VideoSplits, cut_validation
+from trainables.data.items import DataError, Video, VideoSplits
 from trainables.data.readers.common import (
     ListEntry,
+    find_groups,
     label_videos,
     nearest,
     read_labels_csv,
@@ -28,6 +30,7 @@ from trainables.data.readers.common import (
     select_columns,
 )
 from trainables.data.registry import VIDEO_SETS
+from trainables.data.validation import hold_out_validation
 
 VIDEO_FOLDERS = ("UCF-101", "UCF101/UCF-101", "UCF101")
 LIST_FOLDER = "ucfTrainTestlist"
@@ -41,15 +44,16 @@ def ucf101(config: ActionData, root: Path) -> VideoSplits:
     """UCF101, with private attributes where `clip_attributes.csv` labels its videos."""
     splits = read_splits(config, root)
     labels = root / ATTRIBUTES
-    if not labels.is_file():
+    if labels.is_file():
+        table = read_labels_csv(labels)
+        splits = label_videos(splits, select_columns(table, config.attributes or table.columns) if table.columns else table)
+    if not splits.attributes:
         refuse_attributes(config.attributes, config.name)
-        return splits
-    table = read_labels_csv(labels)
-    return label_videos(splits, select_columns(table, config.attributes or table.columns))
+    return hold_out_validation(splits, config.validation_fraction)
 
 
 def read_splits(config: ActionData, root: Path) -> VideoSplits:
-    """The official split `config.split`, validation cut from its training videos, no attributes."""
+    """The official split `config.split`: no validation, no attributes."""
     folder = _video_folder(root)
     lists = _list_folder(root, folder)
     if config.split not in available_splits(root):
@@ -60,9 +64,14 @@ def read_splits(config: ActionData, root: Path) -> VideoSplits:
     classes = _read_classes(lists / "classInd.txt")
     listed = [_read_entries(lists / f"{part}list{config.split:02}.txt", folder, classes) for part in ("train", "test")]
     refuse_unusable(folder, [*listed[0], *listed[1]])
-    train, test = ([_video(entry, folder, classes) for entry in entries] for entries in listed)
-    train_part, validation = cut_validation(train, config.validation_fraction, "ucf101")
-    return VideoSplits(config.name, classes, (), train_part, validation, tuple(test))
+    groups = find_groups(config.group_pattern or _GROUP.pattern, [*listed[0], *listed[1]])
+    if config.group_pattern is None:
+        groups = [f"{_class(entry.name)}/{group}" for entry, group in zip((*listed[0], *listed[1]), groups, strict=True)]
+    videos = [
+        Video(entry.name, folder / entry.name, classes.index(_class(entry.name)), group)
+        for entry, group in zip((*listed[0], *listed[1]), groups, strict=True)
+    ]
+    return VideoSplits(config.name, classes, (), tuple(videos[: len(listed[0])]), (), tuple(videos[len(listed[0]) :]))
 
 
 def available_splits(root: Path) -> tuple[int, ...]:
@@ -116,12 +125,6 @@ def _read_entries(path: Path, folder: Path, classes: tuple[str, ...]) -> list[Li
     refuse(contradicting, "correct the list: labels are the numbers of classInd.txt")
     refuse(groupless, "rename the videos, or use the layout of the data set `folders`")
     return entries
-
-
-def _video(entry: ListEntry, folder: Path, classes: tuple[str, ...]) -> Video:
-    group = _GROUP.search(entry.name)
-    assert group is not None  # _read_entries has refused the others
-    return Video(entry.name, folder / entry.name, classes.index(_class(entry.name)), group[1])
 
 
 def _class(name: str) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainables.config import PrivacyData
-from trainables.data.items import DataError, Still, StillSplits, cut_validation
+from trainables.data.items import DataError, Still, StillSplits
 from trainables.data.readers.common import (
     ListEntry,
     find_file,
@@ -31,6 +31,7 @@ from trainables.data.readers.common import (
     require_folder,
 )
 from trainables.data.registry import STILL_SETS
+from trainables.data.validation import hold_out_validation
 
 FOLDERS = ("VISPR", "vispr")
 PARTS = {"train": "train2017", "validation": "val2017", "test": "test2017"}
@@ -85,10 +86,8 @@ def vispr(config: PrivacyData, root: Path) -> StillSplits:
     refuse_unknown(wanted, {label for image in every for label in image.labels}, f"labels of {folder}")
     refuse_unusable(folder, [image.entry for image in every])
     stills = {part: _stills(images[part], folder, wanted, config.group_pattern) for part in PARTS}
-    train, validation = stills["train"], stills["validation"]
-    if not validation:
-        train, validation = cut_validation(train, config.validation_fraction, "vispr")
-    return StillSplits(config.name, wanted, train, validation, stills["test"])
+    splits = StillSplits(config.name, wanted, stills["train"], stills["validation"], stills["test"])
+    return hold_out_validation(splits, config.validation_fraction)
 
 
 def _choose(attributes: str | tuple[str, ...], listed: tuple[str, ...]) -> tuple[str, ...]:

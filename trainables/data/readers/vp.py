@@ -25,6 +25,7 @@ from trainables.data.readers.common import (
     read_labels_pickle,
 )
 from trainables.data.registry import VIDEO_SETS
+from trainables.data.validation import hold_out_validation
 
 DEFAULT_COLUMNS = ("skin_color", "face", "gender", "nudity", "relationship")
 
@@ -68,7 +69,7 @@ def _label(config: ActionData, root: Path, read_splits: Callable[[ActionData, Pa
         splits = read_splits(config, root)
     except DataNotThereError as error:  # beside labels, the absence of the videos is no mere "not there"
         raise DataError(f"{table.path}: the labels are there, the videos are not: {error}") from None
-    return label_videos(splits, table, _without_suffix)
+    return hold_out_validation(label_videos(splits, table, _without_suffix), config.validation_fraction)
 
 
 def _without_suffix(name: str) -> str:
