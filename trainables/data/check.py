@@ -169,10 +169,10 @@ def _count_frames(path: Path) -> int:
 
 
 def _table(findings: Sequence[DataSetPart]) -> list[str]:
-    rows = [("data set", "part", "state", "train", "validation", "test", "of a class", "official")]
+    rows = [["data set", "part", "state", "train", "validation", "test", "of a class", "official"]]
     for finding in findings:
         counts = [f"{count:,}" for count in finding.counts] if finding.counts else ["-"] * 3
-        rows.append((finding.name, finding.part, finding.state, *counts, _held_out(finding), _compare(finding)))
+        rows.append([finding.name, finding.part, finding.state, *counts, _held_out(finding), _compare(finding)])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     right = range(3, 7)
     return [

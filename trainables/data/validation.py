@@ -119,7 +119,7 @@ class _Choice:
         anywhere = np.ones(len(self._there), dtype=bool)
         while self._move(1, anywhere, 0.0) or self._move(-1, anywhere, 0.0):
             pass
-        while any([self._exchange(kind, anywhere) for kind in np.flatnonzero(self._taken)]):
+        while any([self._exchange(kind, anywhere) for kind in np.flatnonzero(self._taken).tolist()]):
             pass
         return self._taken
 
@@ -129,7 +129,7 @@ class _Choice:
             return False
         usable = allowed & (self._taken < self._there if by > 0 else self._taken > 0)
         added = np.where(usable, self._added(by), np.inf)
-        for kind in np.argsort(added, kind="stable"):
+        for kind in np.argsort(added, kind="stable").tolist():
             if not added[kind] < limit:
                 return False
             items = self._items[kind]
@@ -149,7 +149,7 @@ class _Choice:
         anywhere[kind] = True
         if moved and (self._held[before] > 0).all():
             return True
-        for other in np.flatnonzero(self._taken - taken):
+        for other in np.flatnonzero(self._taken - taken).tolist():
             self._change(other, -1)
         self._change(kind, 1)
         return False
