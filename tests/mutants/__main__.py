@@ -167,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("--storage", type=Path, default=Path("mutants"), help="where results are kept, to go on from")
     parser.add_argument("--kind", choices=("semantic", "mechanical", "all"), default="all")
-    parser.add_argument("--only", default="", help="a part of the name, or an area")
+    parser.add_argument("--only", default="", help="an area, or how names begin")
     parser.add_argument("--share", type=float, default=1.0, help="of the sample of mechanical mutants")
     parser.add_argument("--jobs", type=int, default=1, help="mutants tried at once")
     options = parser.parse_args(arguments)
@@ -177,7 +177,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         mutants += semantic()
     if options.kind != "semantic":
         mutants += mechanical(options.share)
-    mutants = [one for one in mutants if options.only in one.name or options.only == one.area]
+    if options.only:
+        mutants = [one for one in mutants if one.area == options.only or one.name.startswith(options.only)]
     verdicts = try_all(mutants, options.storage.resolve(), options.jobs)
     print(table(mutants, verdicts))
     unexplained = [one for one in mutants if verdicts[one.name] != KILLED and not one.lives]
