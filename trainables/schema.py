@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import string
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -76,6 +78,28 @@ def is_declared(name: str) -> bool:
 def is_shown(name: str) -> bool:
     """Whether reports read the metric from the records."""
     return name in FINAL_METRICS or name.startswith(tuple(METRIC_FAMILIES))
+
+
+KEY_LENGTH = 200  # of the key of an attribute: MLflow takes 250 characters, and a prefix says which figure it is
+_KEPT = frozenset(string.ascii_letters + string.digits + "_-. ")
+
+
+def key_of(name: str) -> str:
+    """The name of a metric as a key of MLflow, which takes few characters: any other becomes `:` with its bytes in hex.
+
+    `ap.age (<30)` -> `ap.age :28:3C30:29`. Nothing else has a `:`, so that `name_of` gives every name back.
+    """
+    return "".join(c if c in _KEPT else "".join(f":{byte:02X}" for byte in _bytes(c)) for c in name)
+
+
+def name_of(key: str) -> str:
+    r"""The name whose key of MLflow this is: the inverse of `key_of`. A byte that is no UTF-8 is shown, as `\xe9`."""
+    content = re.sub(rb":([0-9A-F]{2})", lambda found: bytes.fromhex(found[1].decode()), _bytes(key))
+    return content.decode(errors="backslashreplace")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")  # a name of a file need not be UTF-8
 
 
 def check_declared(stage: str, names: Iterable[str]) -> None:

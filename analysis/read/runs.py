@@ -22,6 +22,7 @@ from trainables.schema import (
     CPU_HOURS,
     GPU_HOURS,
     is_shown,
+    name_of,
 )
 
 PIPELINE_SECONDS = "pipeline_seconds"  # all stages of a trial, also reused ones; older runs lack it
@@ -31,7 +32,10 @@ _PLANNED = ("key", "name", "setting", "seed")
 
 @dataclass(frozen=True)
 class Runs:
-    """Tables by run id: `info` (name, status, start_time in ms), `tags`, `params` and the final `metrics`."""
+    """Tables by run id: `info` (name, status, start_time in ms), `tags`, `params` and the final `metrics`.
+
+    Metrics have the names they were recorded by, and `curve_names` are keys of MLflow: see `trainables.schema.key_of`.
+    """
 
     info: pd.DataFrame
     tags: pd.DataFrame
@@ -75,7 +79,7 @@ def _searched_runs(client: MlflowClient, experiment_id: str) -> Runs:
             tags[run_id], params[run_id], metrics[run_id] = run.data.tags, run.data.params, run.data.metrics
         token = page.token or ""
     names = {name for values in metrics.values() for name in values}
-    finals = {run_id: {k: v for k, v in values.items() if is_shown(k)} for run_id, values in metrics.items()}
+    finals = {run_id: {name_of(k): v for k, v in values.items() if is_shown(k)} for run_id, values in metrics.items()}
 
     def table(rows: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
         return pd.DataFrame.from_dict(dict(rows), orient="index")
@@ -104,6 +108,7 @@ def _queried_runs(engine: Engine, experiment_id: str) -> Runs:
         known = {name for (name,) in names}
         finals = [name for name in known if is_shown(name)]
         metrics = wide(SqlLatestMetric, SqlLatestMetric.key.in_(finals), SqlLatestMetric.is_nan.is_(False))
+        metrics = metrics.rename(columns=name_of)
         return Runs(info, wide(SqlTag), wide(SqlParam), metrics, _curves_among(known))
 
 

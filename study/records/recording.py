@@ -10,17 +10,26 @@ import logging
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
-from tenacity import RetryCallState, RetryError, Retrying, sleep_using_event, stop_when_event_set, wait_exponential
+from tenacity import (
+    RetryCallState,
+    RetryError,
+    Retrying,
+    retry_if_not_exception_type,
+    sleep_using_event,
+    stop_when_event_set,
+    wait_exponential,
+)
 
 from search_spaces.registry import label_of
 from study.records.outbox import RUNNING, EpochMetrics, Outbox, RunContent, now, trials_folder
+from study.records.refusal import TRIES, Refused, first_line, refusal, trouble
 from trainables import schema
 from trainables.store.files import Files
 from trainables.trial import TrialJob
@@ -58,6 +67,15 @@ class Sender:
             self._run_id = ""
             self._forget()
             raise
+
+    def fail(self, content: RunContent, reason: str) -> None:
+        """Ends the run as FAILED, with nothing more of its content than its name. Raises what MLflow raises."""
+        self._run_id = ""
+        self._forget()
+        run_id = self._open(replace(content, params={}, status=FAILED))
+        if not self._finished:
+            self._client.set_tag(run_id, schema.TAG_REASON, reason[:5000])
+            self._client.set_terminated(run_id, FAILED, now())
 
     def _forget(self) -> None:
         self._new = self._finished = self._final = False
@@ -103,7 +121,7 @@ class Sender:
                     self._log_file(path, file)
                     self._files.add(path)
             if content.final:
-                final = [Metric(name, float(value), content.ended, 0) for name, value in content.final.items()]
+                final = [Metric(schema.key_of(name), float(value), content.ended, 0) for name, value in content.final.items()]
                 self._client.log_batch(self._run_id, metrics=final)
                 self._final = True
         if content.status != RUNNING:
@@ -120,7 +138,7 @@ class Sender:
                 if size + len(row.metrics) > _BATCH and batch:
                     yield batch
                     batch, size = [], 0
-                metrics = [Metric(f"{stage}/{name}", float(value), row.time, epoch) for name, value in row.metrics.items()]
+                metrics = [Metric(_curve(stage, name), float(value), row.time, epoch) for name, value in row.metrics.items()]
                 batch.append((stage, epoch, metrics))
                 size += len(metrics)
         if batch:
@@ -129,7 +147,7 @@ class Sender:
     def _known(self, stage: str, row: EpochMetrics) -> set[int]:
         if stage not in self._epochs:
             last = list(row.metrics)[-1]  # of a batch cut short by a crash the last name is the one missing
-            history = [] if self._new else self._client.get_metric_history(self._run_id, f"{stage}/{last}")
+            history = [] if self._new else self._client.get_metric_history(self._run_id, _curve(stage, last))
             self._epochs[stage] = {point.step for point in history}
         return self._epochs[stage]
 
@@ -140,6 +158,11 @@ class Sender:
             path = Path(directory) / file
             path.write_bytes(content)
             self._client.log_artifact(self._run_id, str(path), folder or None)
+
+
+def _curve(stage: str, name: str) -> str:
+    """The key of a metric of the epochs of a stage."""
+    return f"{schema.key_of(stage)}/{schema.key_of(name)}"
 
 
 @dataclass(frozen=True)
@@ -165,7 +188,10 @@ class MlflowRecorder:
 
 
 class TrialRecording:
-    """A `trainables.trial.Recording` that never waits for MLflow while the trial runs: a thread of its own sends."""
+    """A `trainables.trial.Recording` that never waits for MLflow while the trial runs: a thread of its own sends.
+
+    Once MLflow has refused what it was sent, every call that brings more raises Refused: the trial ends with that reason.
+    """
 
     def __init__(self, recorder: MlflowRecorder, job: TrialJob) -> None:
         params, whole = schema.params_and_tags(job.config, recorder.compared)
@@ -175,6 +201,8 @@ class TrialRecording:
         self._outbox = Outbox(Files(job.runtime.storage), recorder.tracking_uri, recorder.experiment_id)
         self._stages: dict[str, str] = {}  # names by key
         self._lock = threading.Lock()
+        self._refused: Refused | None = None
+        self._refusals = 0  # one after another
         self._changed, self._sent, self._given_up = threading.Event(), threading.Event(), threading.Event()
         self._changed.set()
         self._outbox.drop(job.key)  # what an earlier worker could not send comes again from its stages
@@ -207,7 +235,9 @@ class TrialRecording:
                 "seconds": record.seconds,
                 "pipeline_seconds": record.pipeline_seconds,
             }
-        return self._end(FINISHED)
+        sent = self._end(FINISHED)
+        self._raise_refusal()
+        return sent
 
     def fail(self, reason: str) -> bool:
         """Ends the run as FAILED. See `_end`."""
@@ -221,6 +251,8 @@ class TrialRecording:
         """Ends the run; returns whether MLflow has all of it. If it has not after some seconds the record goes to the outbox:
         whoever runs the study sends it, while this worker computes the next trial.
         """
+        if self._refused is not None:  # the run has been ended with that reason
+            return True
         with self._lock:
             self._content.tags[schema.TAG_REASON] = reason[:5000]
             self._content.status, self._content.ended = status, now()
@@ -244,6 +276,7 @@ class TrialRecording:
         tags: Mapping[str, str] | None = None,
         files: Mapping[str, bytes] | None = None,
     ) -> None:
+        self._raise_refusal()
         with self._lock:
             known = self._content.rows.setdefault(stage, {})
             for epoch, metrics in enumerate(history[len(known) :], start=len(known)):
@@ -256,6 +289,7 @@ class TrialRecording:
         """Sends whatever is new until the record is complete, or given up."""
         first, longest = _RETRY_SECONDS
         patiently = Retrying(
+            retry=retry_if_not_exception_type(Refused),
             wait=wait_exponential(multiplier=first, max=longest),
             stop=stop_when_event_set(self._given_up),
             sleep=sleep_using_event(self._given_up),
@@ -266,6 +300,9 @@ class TrialRecording:
             try:
                 status = patiently(self._send, sender)
             except RetryError:
+                return
+            except Refused as error:
+                self._end_refused(sender, error)
                 return
             if status != RUNNING:
                 self._sent.set()
@@ -278,11 +315,30 @@ class TrialRecording:
         self._changed.clear()
         with self._lock:
             content = self._content.copy()
-        sender.send(content)
+        try:
+            sender.send(content)
+        except Exception as error:
+            self._refusals = self._refusals + 1 if refusal(error) else 0
+            if self._refusals >= TRIES:
+                raise Refused(f"MLflow {trouble(error)}") from error
+            raise
+        self._refusals = 0
         return content.status
+
+    def _end_refused(self, sender: Sender, error: Refused) -> None:
+        try:
+            sender.fail(self._content, str(error))
+        except Exception as another:  # the trial fails with the reason all the same
+            log.warning("%s: its run could not be ended (%s)", self._content.name, first_line(another))
+        self._refused = error
+        self._sent.set()
+
+    def _raise_refusal(self) -> None:
+        if self._refused is not None:
+            raise self._refused
 
     def _say_once(self, attempt: RetryCallState) -> None:
         if attempt.attempt_number == 1 and attempt.outcome is not None:
             error = attempt.outcome.exception()
-            line = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            log.warning("%s: MLflow does not answer (%s); kept until it does", self._content.name, line)
+            assert error is not None
+            log.warning("%s: MLflow %s; kept, and sent again", self._content.name, trouble(error))

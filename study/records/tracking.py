@@ -20,8 +20,9 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from search_spaces.plan import StudyPlan
-from study.records.outbox import RUNNING, Outbox, trials_folder
+from study.records.outbox import RUNNING, Outbox, RunContent, trials_folder
 from study.records.recording import FAILED, FINISHED, KILLED, Sender
+from study.records.refusal import TRIES, refusal, trouble
 from trainables import schema
 from trainables.config import ConfigError
 from trainables.store.files import Files
@@ -56,10 +57,7 @@ def open_study(plan: StudyPlan, tracking_uri: str, artifacts: Path, fresh: bool 
             return identity
         return experiment.experiment_id
     except MlflowException as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ConfigError(
-            f"--tracking-uri {tracking_uri}: MLflow does not answer ({reason}); start it or give another"
-        ) from None
+        raise ConfigError(f"--tracking-uri {tracking_uri}: MLflow {trouble(error)}; start it or give another") from None
 
 
 def finished_trials(runs: Iterable[Run]) -> set[str]:
@@ -199,7 +197,8 @@ class StudyTracker:
     def send_unsent(self) -> int:
         """Sends the records in the outbox; returns how many still wait because MLflow does not answer.
 
-        A trial that a live worker has taken up again is left to that worker.
+        A record that MLflow refuses ends as a failed run with the reason, and does not hold up the others; the stages of its
+        trial are stored. A trial that a live worker has taken up again is left to that worker.
         """
         leases, keys = Leases(self.files), list(self._outbox.keys())
         for number, key in enumerate(keys):
@@ -207,15 +206,29 @@ class StudyTracker:
             if lease is None:
                 continue
             with lease:
-                content = self._outbox.get(key)
                 try:
+                    content = self._outbox.get(key)
                     if content is not None:
-                        Sender(self.tracking_uri, self.experiment_id).send(content)
+                        self._send_or_fail(content)
                         self._outbox.drop(key)
                 except Exception as error:  # a server, a database, a network: each has errors of its own
-                    log.warning("MLflow does not answer (%s)", " ".join(str(error).split())[:200])
+                    log.warning("MLflow %s", trouble(error))
                     return len(keys) - number
         return 0
+
+    def _send_or_fail(self, content: RunContent) -> None:
+        """Sends a record, or fails its run where MLflow refuses it. Raises what MLflow raises when it does not answer."""
+        sender = Sender(self.tracking_uri, self.experiment_id)
+        for attempt in range(1, TRIES + 1):
+            try:
+                sender.send(content)
+                return
+            except Exception as error:
+                if not refusal(error):
+                    raise
+                if attempt == TRIES:
+                    log.error("%s: MLflow %s; its run has failed", content.name, trouble(error))
+                    sender.fail(content, f"MLflow {trouble(error)}")
 
     def send_patiently(self, seconds: float = 60.0) -> int:
         """Tries `send_unsent` for so many seconds; returns how many records still wait."""

@@ -10,6 +10,7 @@ from trainables.config import ActionData, ConfigError, ObfuscationConfig, Privac
 from trainables.data.boxes import Boxes, boxes_file, read_boxes
 from trainables.data.items import DataError, Still, StillSplits, Video, VideoSplits
 from trainables.data.registry import load_stills, load_videos
+from trainables.schema import KEY_LENGTH, key_of
 
 
 class TrialData:
@@ -113,6 +114,11 @@ class TrialData:
             for split in parts:
                 if not getattr(splits, split):
                     raise DataError(f"{splits.name}: no {split} items, but it is the data set for {name}; choose another")
+        for labelled in (self.clips_with_attributes, self.privacy_evaluation, self.privacy_test):
+            if long := [attribute for attribute in labelled.attributes if len(key_of(attribute)) > KEY_LENGTH]:
+                raise DataError(
+                    f"{labelled.name}: the attribute {long[0][:40]!r}... is too long to be recorded; give it a shorter name"
+                )
         if self._data.clip_privacy is not None and not self.clips_with_attributes.attributes:
             raise DataError(f"{self.clips_with_attributes.name}: no attributes, but it is data.clip_privacy; choose another")
         if self._data.test_privacy is not None:

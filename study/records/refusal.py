@@ -1,0 +1,36 @@
+"""Tells what MLflow refuses from an MLflow that does not answer: the first fails again however often it is sent."""
+
+from __future__ import annotations
+
+from mlflow.exceptions import MlflowException
+
+from trainables.config import ConfigError
+
+TRIES = 3  # of what is refused: its run may have been deleted meanwhile, or be made by two at once
+_DENIED = (401, 403)
+_LATER = (408, 425, 429, 499)  # time limits and too many requests: they pass
+
+
+class Refused(ConfigError):
+    """MLflow answers, and does not take a record. The message is one line with MLflow's reason."""
+
+
+def refusal(error: BaseException) -> str:
+    """Why MLflow does not take what it was sent; empty where it does not answer, or denies access for now."""
+    status = _status(error)
+    return first_line(error) if 400 <= status < 500 and status not in (*_DENIED, *_LATER) else ""
+
+
+def trouble(error: BaseException) -> str:
+    """What is wrong with MLflow, in a few words that complete its name."""
+    if _status(error) in _DENIED:
+        return f"denies access ({first_line(error)}); check user and password"
+    return f"refuses it ({refusal(error)})" if refusal(error) else f"does not answer ({first_line(error)})"
+
+
+def first_line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+
+
+def _status(error: BaseException) -> int:
+    return int(error.get_http_status_code()) if isinstance(error, MlflowException) else 500
