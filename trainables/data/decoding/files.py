@@ -30,5 +30,5 @@ class File(NamedTuple):
 
 def short(error: Exception) -> str:
     """Returns the first line of a decoder's message, without its stack."""
-    lines = str(error).strip().splitlines()
+    lines = str(getattr(error, "strerror", None) or error).strip().splitlines()
     return lines[0][:120] if lines else type(error).__name__

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from trainables.data.decoding.files import short
+from trainables.data.decoding.files import File, short
 from trainables.data.items import DataError
 
 _DEEP_GREY = ("I;16", "I;16B", "I;16L", "I;16N")  # PIL would clip them to white
@@ -21,6 +21,7 @@ def decode_image(path: Path, size: int | None = None) -> NDArray[np.uint8]:
 
     Raises DataError for a file that is no image, is cut short, is too large, or has numbers that are no grey levels.
     """
+    File.at(path, "image")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # twice as many pixels are an error
@@ -43,4 +44,4 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     if image.mode not in _DEEP_GREY:
         return image
     levels = np.asarray(image)
-    return Image.fromarray((levels.astype(np.uint32) * 255 // 65535).astype(np.uint8))
+    return Image.fromarray(((levels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8))

@@ -201,23 +201,32 @@ def _index_by_times(packets: Sequence[_Packet], seek_by_dts: bool) -> Index | No
 
 def _refuse_cut(file: File, container: InputContainer, stream: VideoStream, seen: _Seen) -> None:
     """Raises DataError for a file that ends before its header promises: most of those open without an error."""
-    name, count = container.format.name, len(seen.packets)
-    problem = ""
+    name, problem = container.format.name, ""
     if name.startswith("avi"):
         # the header counts places in time, also those where no frame is coded
         places = max((packet.dts + 1 for packet in seen.packets if packet.dts is not None), default=0)
         if stream.frames - places > _most_lacking(stream.frames):
             problem = f"{places} frames of the {stream.frames} its header promises"
     elif name.startswith("mov"):
-        lacking = sum(entry.pos + entry.size > file.bytes for entry in stream.index_entries)
-        if lacking > _most_lacking(stream.frames):
-            problem = f"{count - lacking} frames of the {stream.frames} its header promises"
+        here = sum(entry.pos + entry.size <= file.bytes for entry in stream.index_entries)
+        if stream.frames - here > _most_lacking(stream.frames):
+            problem = f"{here} frames of the {stream.frames} its header promises"
     elif name.startswith(_LASTING_CONTAINERS) and container.duration:
         lasts = container.duration / 1e6
         if lasts - seen.end > max(0.5, _MOST_LACKING * lasts):
             problem = f"it ends at {seen.end:.2f} s of the {lasts:.2f} s its header promises"
+    elif name.startswith("asf") and (promised := _asf_bytes(file)) > file.bytes:  # of which libavformat hides the duration
+        problem = f"{file.bytes:,} bytes of the {promised:,} its header promises"
     if problem:
         raise DataError(f"{file.path}: truncated, {problem}; replace the file")
+
+
+def _asf_bytes(file: File) -> int:
+    """Returns the size of a Windows Media file as its file properties object has it; 0 where there is none."""
+    with file.path.open("rb") as opened:
+        head = opened.read(2**16)
+    place = head.find(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365"))
+    return int.from_bytes(head[place + 40 : place + 48], "little") if place >= 0 else 0
 
 
 def _most_lacking(count: int) -> float:

@@ -1,0 +1,47 @@
+"""What happens with each input that the table in the README names.
+
+`python -m tests.trainables.data.test_inputs` writes the table anew from the lists that the tests run.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import trainables.data
+from tests.support.inputs import REFUSED, Input, in_readme
+from tests.trainables.data import inputs_codecs, inputs_images, inputs_videos
+from trainables.data.items import DataError
+
+README = Path(trainables.data.__file__).with_name("README.md")
+LISTS = {"codecs": inputs_codecs.INPUTS, "videos": inputs_videos.INPUTS, "images": inputs_images.INPUTS}
+ALL = [entry for entries in LISTS.values() for entry in entries]
+
+
+@pytest.mark.parametrize("entry", ALL, ids=[entry.what[:50] for entry in ALL])
+def test_what_happens(entry: Input, tmp_path: Path) -> None:
+    if not entry.happens.startswith(REFUSED):
+        assert entry.try_it(tmp_path) == entry.happens
+        return
+    with pytest.raises(DataError) as error:
+        entry.try_it(tmp_path)
+    assert entry.happens.removeprefix(REFUSED) in str(error.value)
+    assert "\n" not in str(error.value)
+    assert str(tmp_path) in str(error.value), "it names the file"
+
+
+def test_the_readme_shows_what_happens() -> None:
+    assert README.read_text() == _with_tables(README.read_text()), "python -m tests.trainables.data.test_inputs writes it anew"
+    assert len(ALL) >= 60
+    assert len({entry.what for entry in ALL}) == len(ALL)
+
+
+def _with_tables(text: str) -> str:
+    for name, entries in LISTS.items():
+        text = in_readme(text, name, entries)
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(_with_tables(README.read_text()))

@@ -1,0 +1,65 @@
+"""The inputs of `shared/cases` that once failed, read as their README says."""
+
+from __future__ import annotations
+
+import av
+import numpy as np
+import pytest
+
+from tests.support import SHARED
+from tests.trainables.data.inputs_codecs import nothing_kept
+from trainables.data.items import DataError
+from trainables.data.reading import VideoFile, count_frames, read_frames, read_image
+
+CASES = SHARED.parent / "cases"
+pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason="shared/cases is not here")
+XVID = [*range(897), 899]  # its encoder dropped two
+
+
+def number_of(picture: np.ndarray) -> int:
+    """Ten bits, each a square of a picture of 160 x 120 or resized from it."""
+    height, width = picture.shape[0] / 120, picture.shape[1] / 160
+    squares = [
+        picture[round(31 * height) : round(39 * height), round((8 + 14 * b + 3) * width) : round((8 + 14 * b + 9) * width)]
+        for b in range(10)
+    ]
+    return sum(int(square.mean() > 128) << bit for bit, square in enumerate(squares))
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers"),
+    [
+        ("m1.avi", range(300)),
+        ("m2.avi", range(300)),
+        ("xvid.avi", XVID),
+        ("cut_copy.mp4", range(300, 452)),
+        ("edl.mp4", range(70, 200)),
+    ],
+)
+def test_each_frame_is_the_one_that_was_asked_for(name: str, numbers: list[int]) -> None:
+    path, expected = CASES / "videos" / name, list(numbers)
+    with nothing_kept(small_ones_too=True):
+        assert count_frames(path) == len(expected)
+        whole = read_frames(path, range(len(expected)), 48)
+        with av.open(str(path)) as container:
+            played = [frame.reformat(48, 48, "rgb24").to_ndarray() for frame in container.decode(video=0)]
+        assert np.array_equal(whole, played)
+        wrong = [index for index, picture in enumerate(whole) if number_of(picture) != expected[index]]
+        draw = np.random.default_rng(0)
+        for start in draw.integers(0, len(expected) - 17, 10).tolist():
+            clip = list(range(start, start + 17, 4))
+            assert np.array_equal(VideoFile(path, 48).frames(clip), whole[clip])
+        single = VideoFile(path, 280)
+        for index in draw.integers(0, len(expected), 19).tolist():
+            found = number_of(single.frames([index])[0])
+            assert found == expected[index] or index in wrong
+    assert len(wrong) == (23 if name == "xvid.avi" else 0), "its encoder has lost a square of 23 frames"
+
+
+def test_images_are_right_or_refused_by_name() -> None:
+    folder = CASES / "images"
+    for name, words in (("trunc.jpg", "truncated"), ("f.tif", "floating point"), ("pano_200MP.jpg", "megapixels")):
+        with pytest.raises(DataError, match=words) as error:
+            read_image(folder / name, 48)
+        assert str(folder / name) in str(error.value)
+    assert np.unique(read_image(folder / "g16.png")).tolist() == [round(20000 / 257)]
