@@ -16,7 +16,7 @@ SPACES.register("attacks")(
         ),
         generated_defaults={
             **FEW_EPOCHS,
-            "attacks.epochs": 16,
+            "attacks.epochs": 16,  # more than those of f_B': what an attacker reads is the subject here
             # what a blur is meant to hide: colours and shapes survive it, and everybody reads them
             "data.clip_privacy.name": "ucf101",
             "data.clip_privacy.folder": "known",

@@ -101,6 +101,10 @@ KNOWN_VP_HMDB51 = Protocol(
     action="vp_hmdb51",
     privacy="vp_hmdb51",
     privacy_metric="clip_cmap",
+    notes=(
+        "f_B' is trained on frames of the VP-HMDB51 training clips, with their labels: the text names the VP-HMDB51 test set as"
+        " the privacy test set, but VISPR1 as the privacy training set of f_A and not what trains f_B'",
+    ),
 )
 _NOVEL_EVALUATORS = _images("evaluate_privacy", "vispr2")
 NOVEL_HMDB51 = Protocol(

@@ -25,6 +25,7 @@ from trainables import schema
 from trainables.config import ConfigError
 from trainables.data.generated import DOMAINS, GeneratedSpec, ensure
 from trainables.data.trial_data import TrialData
+from trainables.methods import missing_weights
 from trainables.plan import PlannedStage, TrialPlan, neighbours, plan_trial
 from trainables.store import StageStore
 from trainables.trial import TrialJob
@@ -322,10 +323,13 @@ def plan_stages(plan: StudyPlan, data_root: Path) -> list[TrialPlan]:
 
 
 def check_all_weights(plan: StudyPlan) -> None:
-    """Checks each combination of networks once. Raises ConfigError for weights that are not there."""
+    """Checks each combination of networks once, and says which start from scratch where the paper's do not.
+
+    Raises ConfigError for weights that are not there.
+    """
     from trainables.models.check import check_weights
 
-    seen = set()
+    seen, said = set(), dict[str, None]()
     for trial in plan.trials:
         config = trial.config
         networks = (
@@ -338,10 +342,17 @@ def check_all_weights(plan: StudyPlan) -> None:
             config.method,
             config.obfuscation,
             tuple(sorted(config.options.items())),
+            config.attacks,
         )
         if networks not in seen:
             seen.add(networks)
             check_weights(config)
+            started = {name: getattr(config, name) for name in ("action_classifier", "privacy_encoder")}
+            said |= dict.fromkeys(
+                missing_weights(config.method, {key: (one.name, one.weights) for key, one in started.items()})
+            )
+    for line in said:
+        print(f"note: {line}")
 
 
 def _ray_backend() -> Backend:

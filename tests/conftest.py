@@ -19,12 +19,14 @@ TINY_DATA = GeneratedSpec(train_clips=36, test_clips=24, train_images=32, val_im
 
 TINY = {
     "anonymizer.encoder": "narrow",
+    "anonymizer.encoder_weights": None,
     "anonymizer.depth": 2,
     "anonymizer.decoder_channels": (8, 4),
     "anonymizer.output": "linear",
     "action_classifier.name": "narrow3d",
     "action_classifier.weights": None,
     "privacy_encoder.name": "narrow2d",
+    "privacy_encoder.weights": None,
     "evaluate_action.classifier.name": "narrow3d",
     "evaluate_action.classifier.weights": None,
     "evaluate_privacy.classifier.name": "narrow2d",

@@ -207,7 +207,8 @@ def _steps(stage: Stage, config: TrialConfig, data: TrialData) -> int:
         return 0
     group = getattr(config, stage.trains)
     networks = getattr(group, "attackers", 1)
-    return networks * group.epochs * math.ceil(len(getattr(data, stage.data[0]).train) / group.batch_size)
+    epochs = config.attack_epochs if group is config.attacks else group.epochs
+    return networks * epochs * math.ceil(len(getattr(data, stage.data[0]).train) / group.batch_size)
 
 
 def _boxes(settings: ObfuscationConfig, stage: Stage, data: TrialData) -> dict[str, Any]:

@@ -227,7 +227,7 @@ class _Progress:
         for stage in method_of(config).stages:
             epochs[stage.name] = getattr(getattr(config, stage.name, None), "epochs", 1)
         attacks = [ATTACKS[name].stage for name in attack_names(config)]
-        epochs |= {stage.name: config.attacks.epochs for stage in attacks if stage.trains}
+        epochs |= {stage.name: config.attack_epochs for stage in attacks if stage.trains}
         self._report_state = report
         self._epochs = {name: max(1, count) for name, count in epochs.items()}
         self._done = dict.fromkeys(self._epochs, 0)

@@ -17,10 +17,12 @@ from analysis.read.study import RecordedStudy
 from analysis.read.trials import PARAM
 from analysis.report.page import Section, Table
 from analysis.report.selection import of_interest
+from trainables.methods import METHODS, missing_weights
 from trainables.schema import CPU_HOURS, GPU_HOURS
 
 _IDLE = {"starting": "starting workers", "waiting": "waiting for stages of other trials", "unused": "held by no trial"}
 
+_STARTED = ("action_classifier", "privacy_encoder")  # networks for which the paper states starting weights
 _MOST_RECORDS = 24  # settings whose records are read, a download each
 _MOST_VALUES = 12  # of a parameter that varies
 
@@ -29,7 +31,28 @@ def section(study: RecordedStudy, settings: pd.DataFrame, plane: Plane) -> Secti
     """With what and on what the study was measured, and the parameters in which its trials differ."""
     differing = {name: text.values(found, _MOST_VALUES) for name, found in varying(study.trials).items()}
     parameters = _parameters("Parameters that differ between trials.", differing)
-    return Section("How it was measured", tables=[_table(study, settings, plane), *parameters])
+    return Section("How it was measured", tables=[_table(study, settings, plane), *_approximate(study.trials), *parameters])
+
+
+def missing_weights_of(trials: pd.DataFrame) -> list[str]:
+    """Which networks of the paper's recipe start from scratch although the paper starts them from weights; a sentence each."""
+    columns = [PARAM + f"{group}.{field}" for group in _STARTED for field in ("name", "weights")]
+    if not {"method", *columns} <= set(trials.columns):
+        return []
+    said: dict[str, None] = {}
+    for row in trials[["method", *columns]].drop_duplicates().astype(str).itertuples(index=False):
+        method, *values = row
+        pairs = zip(values[::2], values[1::2], strict=True)
+        networks = dict(zip(_STARTED, ((name, None if weights == "None" else weights) for name, weights in pairs), strict=True))
+        said |= dict.fromkeys(missing_weights(method, networks))
+    return list(said)
+
+
+def _approximate(trials: pd.DataFrame) -> list[Table]:
+    """What the methods of the trials that are approximate do otherwise than what was published, or choose where nothing was."""
+    methods = sorted(set(trials["method"].dropna()) & set(METHODS)) if "method" in trials else []
+    rows = [[name, METHODS[name].approximate] for name in methods if METHODS[name].approximate]
+    return [Table("Methods that are approximate, and in what.", ("method", "differs, or is chosen here"), rows)] if rows else []
 
 
 def common_parameters(trials: pd.DataFrame) -> Table | None:

@@ -168,7 +168,11 @@ def _part(study: RecordedStudy, table: pd.DataFrame, plane: Plane, prefix: str) 
         store=shown_uri(study.tracking_uri),
         where_runs_are=where_runs_are(study),
         answer=answer_of(table, plane),
-        warnings=[*attacks.warnings_of(study.trials), *warnings_of(study, table, plane)],
+        warnings=[
+            *attacks.warnings_of(study.trials),
+            *warnings_of(study, table, plane),
+            *measured.missing_weights_of(study.trials),
+        ],
         front_notes=front.notes(study.trials, table, plane),
         sweeps=sweeps.section(table, plane, prefix),
         attributes=attributes.section(study.trials, table, plane, prefix),

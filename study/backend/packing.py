@@ -236,13 +236,12 @@ def _networks(config: TrialConfig) -> dict[str, Any]:
     from trainables.models.anonymizers import build_anonymizer
     from trainables.models.privacy import build_privacy_encoder
 
-    scratch, evaluator = {"weights": None}, config.evaluate_action.classifier
-    anonymizer = config.anonymizer.model_copy(update={**scratch, "encoder_weights": None})
+    evaluator = config.evaluate_action.classifier.from_scratch
     return {
-        "anonymizer": build_anonymizer(anonymizer, config.options),
-        "action_classifier": build_action_classifier(config.action_classifier.model_copy(update=scratch), CLASSES, config.clip),
-        "privacy_encoder": build_privacy_encoder(config.privacy_encoder.model_copy(update=scratch)),
-        "evaluator": build_action_classifier(evaluator.model_copy(update=scratch), CLASSES, config.clip),
+        "anonymizer": build_anonymizer(config.anonymizer.from_scratch, config.options),
+        "action_classifier": build_action_classifier(config.action_classifier.from_scratch, CLASSES, config.clip),
+        "privacy_encoder": build_privacy_encoder(config.privacy_encoder.from_scratch),
+        "evaluator": build_action_classifier(evaluator, CLASSES, config.clip),
     }
 
 

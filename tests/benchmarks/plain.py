@@ -65,7 +65,8 @@ def augmented(frames: np.ndarray, draws: Tensor, config: AugmentConfig, size: in
     grey = torch.stack([(frame * weights).sum(dim=2).mean() for frame in done]).mean()
     after = config.model_copy(update={"brightness": 0.0, "contrast": 0.0})
     views = []
-    factor = 1.0 + config.contrast * (row[:, _CONTRAST] * 2 - 1)
+    share = row[:, _CONTRAST] / config.contrast_probability
+    factor = torch.where(share < 1.0, 1.0 + config.contrast * (share * 2 - 1), 1.0)
     for frame in done:
         contrasted = (frame * factor + grey * (1.0 - factor)).clamp(0.0, 1.0)
         views.append(_erase(_colours(contrasted, row, after), row, config)[0, 0])

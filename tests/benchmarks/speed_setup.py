@@ -74,7 +74,8 @@ class Size:
 def sizes(device: Literal["cpu", "cuda"], small: bool) -> Size:
     workers = max(0, (os.cpu_count() or 1) - 1) if device == "cuda" else 0
     if device == "cuda" and not small:
-        nothing = {"action_classifier.weights": None, "evaluate_action.classifier.weights": None}
+        networks = ("action_classifier", "privacy_encoder", "evaluate_action.classifier")
+        nothing = {**{f"{name}.weights": None for name in networks}, "anonymizer.encoder_weights": None}
         return Size(with_values(TrialConfig(), nothing), device, 64, (320, 240), 100, workers, 5, 6)
     values = {**PROFILES["generated"].values, "minimax.distortion_budget": 0.1}
     config = with_values(TrialConfig(), values)

@@ -110,7 +110,11 @@ class ClipConfig(Frozen):
 
 
 class AugmentConfig(Frozen):
-    """Augmentation of training clips and images; every draw holds for all frames of a clip."""
+    """Augmentation of training clips and images; every draw holds for all frames of a clip.
+
+    `contrast_probability` and `colour_probability` (of a change of brightness, saturation, hue, each by itself) are shares of
+    the clips that are changed at all.
+    """
 
     crop_min: Annotated[float, Field(gt=0.0, le=1.0)] = 0.6
     crop_max: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
@@ -120,6 +124,8 @@ class AugmentConfig(Frozen):
     contrast: Fraction = 0.1
     saturation: Fraction = 0.1
     hue: Annotated[float, Field(ge=0.0, le=0.5)] = 0.05
+    contrast_probability: Fraction = 0.125
+    colour_probability: Fraction = 0.15
     grey: Fraction = 0.1
     erase: Fraction = 0.4
     erasures: Annotated[int, Field(ge=0, le=4)] = 2

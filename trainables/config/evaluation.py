@@ -37,16 +37,21 @@ class EvaluatePrivacyConfig(Frozen):
 class AttacksConfig(Frozen):
     """Which attacks are tried on the anonymizer (see `trainables.attacks`), and the effort of every attacker that is trained.
 
-    `names`: attacks, `standard`, `all`, or nothing. `people`: what counts as the same person in `linkage`.
+    `names`: attacks, `standard`, `all`, or nothing. `epochs` is one budget for all of them, never less than that of f_B'.
+    `people`: what counts as the same person in `linkage`.
     """
 
     names: tuple[str, ...] = ()
-    epochs: Count = 30
+    epochs: Count | None = Field(default=None, description="None: as many as evaluate_privacy.epochs")
     batch_size: Count = Field(default=32, description="frames, or pairs of clips, that are learned from in one step")
     learning_rate: Positive = Field(default=1e-3, description="at the start; it falls to zero along a cosine")
     frames: Count = Field(default=4, description="frames of a clip that an attacker of single frames sees")
     ensemble: tuple[str, ...] = Field(default=("resnet50", "resnet18"), description="networks of the retrained classifiers")
     encoder: str = Field(default="resnet50", description="network of the embeddings for linkage")
+    weights: str | None = Field(
+        default="imagenet",
+        description="of the ensemble and the encoder: a name the library knows, a file, or null: they start from scratch",
+    )
     clip_network: NetworkConfig = NetworkConfig(name="i3d_r50", weights="kinetics400")
     decoder_width: Count = Field(default=64, description="channels of the decoder of inversion")
     people: Literal["auto", "attributes", "group"] = Field(

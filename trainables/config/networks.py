@@ -21,6 +21,11 @@ class AnonymizerConfig(Frozen):
     encoder_weights: str | None = Field(default=None, description="None, 'imagenet', or a file of a state dict")
     weights: str | None = Field(default=None, description="file of a trained anonymizer to start from")
 
+    @property
+    def from_scratch(self) -> AnonymizerConfig:
+        """The same network without starting weights, to be given the state of a trained one."""
+        return self.model_copy(update={"encoder_weights": None, "weights": None})
+
     @model_validator(mode="after")
     def _depth(self) -> AnonymizerConfig:
         if self.name in ("unet", "unetpp") and len(self.decoder_channels) != self.depth:
@@ -34,11 +39,16 @@ class AnonymizerConfig(Frozen):
 class NetworkConfig(Frozen):
     """A classifier or encoder by its registered name, and where its weights start.
 
-    `weights`: None = from scratch; a file; or a name the library knows (`kinetics400`, `imagenet`).
+    `weights`: None = from scratch; a file; or a name the library knows (`kinetics400`, `imagenet`, `simclr`).
     """
 
     name: str
     weights: str | None = None
+
+    @property
+    def from_scratch(self) -> NetworkConfig:
+        """The same network without starting weights, to be given the state of a trained one."""
+        return self.model_copy(update={"weights": None})
 
 
 class ObfuscationConfig(Frozen):

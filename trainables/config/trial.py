@@ -45,9 +45,9 @@ class TrialConfig(Frozen):
     data: DataConfig = DataConfig()
     clip: ClipConfig = ClipConfig()
     augment: AugmentConfig = AugmentConfig()
-    anonymizer: AnonymizerConfig = AnonymizerConfig()
+    anonymizer: AnonymizerConfig = AnonymizerConfig(encoder_weights="imagenet")
     action_classifier: NetworkConfig = NetworkConfig(name="i3d_r50", weights="kinetics400")
-    privacy_encoder: NetworkConfig = NetworkConfig(name="resnet50")
+    privacy_encoder: NetworkConfig = NetworkConfig(name="resnet50", weights="simclr")
     reconstruct: ReconstructConfig = ReconstructConfig()
     warm_up: WarmUpConfig = WarmUpConfig()
     minimax: MinimaxConfig = MinimaxConfig()
@@ -56,3 +56,8 @@ class TrialConfig(Frozen):
     obfuscation: ObfuscationConfig = ObfuscationConfig()
     attacks: AttacksConfig = AttacksConfig()
     departures: Departures = Departures()
+
+    @property
+    def attack_epochs(self) -> int:
+        """The epochs of every attacker that is trained: those of f_B' unless more are given."""
+        return self.attacks.epochs or self.evaluate_privacy.epochs

@@ -18,6 +18,7 @@ MAX_ERASURES = 4
 DRAWS = 9 + _PER_ERASURE * MAX_ERASURES
 ERASED_AREA = (0.02, 0.33)  # of the image, as torchvision's RandomErasing
 ERASED_RATIO = (0.3, 3.3)
+_NEVER = 1e-9  # instead of a probability of 0, to divide by
 _GREY_WEIGHTS = (0.299, 0.587, 0.114)
 
 
@@ -100,22 +101,29 @@ def _grey(clips: Tensor) -> Tensor:
 
 
 def _colours(clips: Clips, draws: Draws, config: AugmentConfig) -> Clips:
-    """Brightness, contrast, saturation by a factor in 1 +- strength; hue by +- `hue` turns; grey with its probability."""
+    """Brightness, contrast, saturation by a factor in 1 +- strength; hue by +- `hue` turns; grey. Each with its probability."""
 
-    def factor(column: int, strength: float) -> Tensor:
-        return (1.0 + strength * (draws[:, column] * 2 - 1)).view(-1, 1, 1, 1, 1)
+    def change(column: int, strength: float, probability: float) -> Rows:
+        """Between -strength and strength, and 0 for the clips that are not changed."""
+        drawn = draws[:, column]
+        place = drawn / max(probability, _NEVER)  # uniform in [0, 1) where drawn < probability
+        return torch.where(drawn < probability, strength * (place * 2 - 1), torch.zeros_like(drawn))
+
+    def factor(column: int, strength: float, probability: float) -> Tensor:
+        return (1.0 + change(column, strength, probability)).view(-1, 1, 1, 1, 1)
 
     def blend(other: Tensor, ratio: Tensor) -> Tensor:
         return (clips * ratio + other * (1.0 - ratio)).clamp(0.0, 1.0)
 
     if config.brightness:
-        clips = (clips * factor(_BRIGHTNESS, config.brightness)).clamp(0.0, 1.0)
+        clips = (clips * factor(_BRIGHTNESS, config.brightness, config.colour_probability)).clamp(0.0, 1.0)
     if config.contrast:  # towards the mean grey of the whole clip: one value for all of its frames
-        clips = blend(_grey(clips).mean(dim=(1, 2, 3, 4), keepdim=True), factor(_CONTRAST, config.contrast))
+        ratio = factor(_CONTRAST, config.contrast, config.contrast_probability)
+        clips = blend(_grey(clips).mean(dim=(1, 2, 3, 4), keepdim=True), ratio)
     if config.saturation:
-        clips = blend(_grey(clips), factor(_SATURATION, config.saturation))
+        clips = blend(_grey(clips), factor(_SATURATION, config.saturation, config.colour_probability))
     if config.hue:
-        clips = _turn_hue(clips, (draws[:, _HUE] * 2 - 1) * config.hue)
+        clips = _turn_hue(clips, change(_HUE, config.hue, config.colour_probability))
     if config.grey:
         clips = torch.where((draws[:, _GREY] < config.grey).view(-1, 1, 1, 1, 1), _grey(clips), clips)
     return clips

@@ -74,7 +74,7 @@ def run(context: StageContext) -> Outcome:
 def test_deployed(context: StageContext) -> Outcome:
     """The f_T' of the raw trial, just as it is, on anonymized test videos."""
     config, splits = context.config, context.data.action_evaluation
-    network = config.evaluate_action.classifier.model_copy(update={"weights": None})
+    network = config.evaluate_action.classifier.from_scratch
     classifier = context.placed(build_action_classifier(network, len(splits.classes), config.clip))
     classifier.load_state_dict(context.inputs[RAW_ACTION].state["classifier"])
     loader = _test_loader(context, splits.test, config.clip)

@@ -47,7 +47,7 @@ def test_on_others(context: StageContext) -> Outcome:
     config, splits = context.config, context.data.privacy_test
     trained_for = context.data.privacy_evaluation.attributes
     anonymizer = context.anonymizer("anonymizer")
-    network = config.evaluate_privacy.classifier.model_copy(update={"weights": None})
+    network = config.evaluate_privacy.classifier.from_scratch
     classifier = build_privacy_classifier(network, len(trained_for)).to(context.device).eval()
     other = config.data.test_privacy
     sources = other.sources(splits.attributes) if other is not None else {name: (name,) for name in splits.attributes}

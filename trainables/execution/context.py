@@ -236,8 +236,10 @@ class StageContext:
 
     def anonymizer(self, source: str) -> Anonymizer:
         """The anonymizer that input `source` holds, or one that needs no training; in eval mode and frozen."""
-        anonymizer = build_anonymizer(self.config.anonymizer, self.config.options)
-        if source in self.inputs:
+        trained = source in self.inputs
+        settings = self.config.anonymizer.from_scratch if trained else self.config.anonymizer
+        anonymizer = build_anonymizer(settings, self.config.options)
+        if trained:
             anonymizer.load_state_dict(self.inputs[source].state["anonymizer"])
         return self.execution.anonymizer(source, self.placed(anonymizer).eval().requires_grad_(False))
 

@@ -87,14 +87,44 @@ def method_of(config: TrialConfig) -> Method:
 
 
 def resolved(config: TrialConfig) -> TrialConfig:
-    """`config` with the fields that its method fixes and all options of the method, defaults included.
+    """`config` with the fields that its method fixes, all options of the method with their defaults, and the attackers' epochs.
 
-    Raises ConfigError for an option that the method does not have, or a value of the wrong type or range.
+    Raises ConfigError for an option that the method does not have, a value of the wrong type or range, or attackers that
+    would train less than f_B'.
     """
+    epochs, least = config.attack_epochs, config.evaluate_privacy.epochs
+    if set(config.attacks.names) - {"none"} and epochs < least:
+        raise ConfigError(
+            f"attacks.epochs = {epochs}: attackers train at least as long as f_B', evaluate_privacy.epochs = {least};"
+            f" give {least} or more, or attacks.epochs=null for as many"
+        )
     method = method_of(config)
     method.options.of(config)
     options = {**method.options().model_dump(), **config.options}
-    return with_values(config, {**method.fixed, **{f"options.{name}": value for name, value in options.items()}})
+    own = {f"options.{name}": value for name, value in options.items()}
+    return with_values(config, {**method.fixed, **own, "attacks.epochs": epochs})
+
+
+# What the paper starts the opponents from (section 4.2, Algorithm 1): the group of TrialConfig, the network, the weights.
+_STATED_WEIGHTS = {
+    "action_classifier": ("f_T", "i3d_r50", "Kinetics-400 weights"),
+    "privacy_encoder": ("f_B", "resnet50", "SimCLR weights trained on ImageNet"),
+}
+
+
+def missing_weights(method: str, networks: Mapping[str, tuple[str, str | None]]) -> tuple[str, ...]:
+    """What to say of a trial of `method` in which a network of the paper's recipe starts from scratch and not from the paper's
+    weights; empty for a method that trains none, or starts it from scratch in its own recipe.
+
+    networks: name and weights of `action_classifier` and `privacy_encoder`.
+    """
+    if method not in METHODS or METHODS[method].anonymizer is None:
+        return ()
+    return tuple(
+        f"{symbol} ({name}) starts from scratch, where the paper starts it from {stated}: give {group}.weights"
+        for group, (symbol, name, stated) in _STATED_WEIGHTS.items()
+        if networks[group] == (name, None) and f"{group}.weights" not in METHODS[method].recipe
+    )
 
 
 def _problem(error: ValidationError, options: type[MethodOptions], method: str) -> str:

@@ -22,6 +22,7 @@ METHODS.register("spact_published")(
         fixed=_NO_PENALTY,
         recipe={
             "anonymizer.name": "unet",
+            "anonymizer.encoder_weights": None,
             "anonymizer.output": "sigmoid",
             "clip.size": 112,
             "clip.decode_size": 140,

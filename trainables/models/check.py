@@ -7,6 +7,8 @@ import functools
 import torch
 from torch import nn
 
+from trainables.attacks import ATTACKS, attack_names
+from trainables.attacks.retrained import RETRAINED
 from trainables.config import AnonymizerConfig, ClipConfig, ConfigError, NetworkConfig, ObfuscationConfig, TrialConfig
 from trainables.methods import method_of, resolved
 from trainables.models.action import build_action_classifier
@@ -23,19 +25,22 @@ from trainables.models.weights import (
     require_encoder_available,
 )
 
+ATTACKERS = "attacks"  # whose `weights` are those of all attackers that see single frames
 MVIT_CLIP = (16, 224)  # frames, pixels: the tables of relative positions in MViT's weights have this size
 
 
 def check_weights(config: TrialConfig) -> None:
-    """Checks that all starting weights of a trial can be had now and, where they are a file, fit their network.
+    """Checks that all starting weights that a trial needs can be had now and, where they are a file, fit their network.
 
     Raises ConfigError of one line that begins with the first field that is wrong.
     """
-    _check_anonymizer(config.anonymizer)
-    _check_network("action_classifier", config.action_classifier, config.clip)
-    _check_network("privacy_encoder", config.privacy_encoder, config.clip)
+    if method_of(config).anonymizer is not None:
+        _check_anonymizer(config.anonymizer)
+        _check_network("action_classifier", config.action_classifier, config.clip)
+        _check_network("privacy_encoder", config.privacy_encoder, config.clip)
     _check_network("evaluate_action.classifier", config.evaluate_action.classifier, config.clip)
     _check_network("evaluate_privacy.classifier", config.evaluate_privacy.classifier, config.clip)
+    _check_attackers(config)
     _check_obfuscation(resolved(config))
 
 
@@ -56,6 +61,18 @@ def _check_network(part: str, network: NetworkConfig, clip: ClipConfig) -> None:
             f" set clip.frames=16 and clip.size=224, or {field}=null"
         )
     require_available(url, source, field)
+
+
+def _check_attackers(config: TrialConfig) -> None:
+    """Checks the starting weights of the attackers that the trial trains, each in its own field."""
+    settings, names = config.attacks, attack_names(config)
+    trained = {name for attack in names for name in (ATTACKS[attack].stage.name, *ATTACKS[attack].stage.inputs)}
+    frames = list(settings.ensemble) if any(name.startswith(RETRAINED.name) for name in trained) else []
+    frames += [settings.encoder] if "linkage" in names else []
+    for name in frames:
+        _check_network(ATTACKERS, NetworkConfig(name=name, weights=settings.weights), config.clip)
+    if "temporal" in names:
+        _check_network("attacks.clip_network", settings.clip_network, config.clip)
 
 
 def _check_obfuscation(config: TrialConfig) -> None:
@@ -84,7 +101,7 @@ def _check_anonymizer(config: AnonymizerConfig) -> None:
     if config.weights is None and config.encoder_weights is None:
         return
     with torch.device("meta"):
-        anonymizer = build_anonymizer(config.model_copy(update={"weights": None, "encoder_weights": None}))
+        anonymizer = build_anonymizer(config.from_scratch)
     if config.weights is not None:
         field = "anonymizer.weights"
         match(anonymizer, read_state_dict(config.weights, config.name, field), config.weights, config.name, field)
@@ -101,10 +118,10 @@ def _check_anonymizer(config: AnonymizerConfig) -> None:
 
 def _without_memory(part: str, network: NetworkConfig, clip: ClipConfig) -> nn.Module:
     """Returns the network on PyTorch's meta device: names and shapes alone. It has one output, as a head may differ anyway."""
-    network = network.model_copy(update={"weights": None})
+    network = network.from_scratch
     with torch.device("meta"):
         if part == "privacy_encoder":
             return build_privacy_encoder(network)
-        if part == "evaluate_privacy.classifier":
+        if part in ("evaluate_privacy.classifier", ATTACKERS):
             return build_privacy_classifier(network, attributes=1)
         return build_action_classifier(network, classes=1, clip=clip)

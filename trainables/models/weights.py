@@ -48,6 +48,16 @@ TORCHVISION_WEIGHTS = {
 # pytorchvideo.models.hub.resnet.checkpoint_paths["i3d_r50"], written out because importing it takes seconds.
 I3D_URL = "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/I3D_8x8_R50.pyth"
 
+# SimCLR on ImageNet for 800 epochs, of VISSL (facebookresearch/vissl, MODEL_ZOO.md); its head is the 2048-2048-128 of f_B.
+SIMCLR_URL = (
+    "https://dl.fbaipublicfiles.com/vissl/model_zoo/"
+    "simclr_rn50_800ep_simclr_8node_resnet_16_07_20.7e8feed1/model_final_checkpoint_phase799.torch"
+)
+# Library names that are not of torchvision, and the names under which torch.hub keeps their files: VISSL's are all alike.
+OTHER_WEIGHTS = {("i3d_r50", "kinetics400"): I3D_URL, ("resnet50", "simclr"): SIMCLR_URL}
+CACHE_NAMES = {SIMCLR_URL: "simclr_rn50_800ep.torch"}
+LIBRARY_NAMES = ("imagenet", "simclr", "kinetics400", "coco")
+
 # The dictionaries that training scripts wrap a state dict in; `model_state` is pytorchvideo's.
 WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model")
 # Heads as other self-supervised code names them, beside a `backbone.`.
@@ -96,8 +106,8 @@ def load_encoder_weights(encoder: nn.Module, config: AnonymizerConfig) -> LoadRe
 
 def library_url(model: str, name: str) -> str | None:
     """Where the library keeps the weights `name` of `model`; None when it has none by that name."""
-    if (model, name) == ("i3d_r50", "kinetics400"):
-        return I3D_URL
+    if (model, name) in OTHER_WEIGHTS:
+        return OTHER_WEIGHTS[model, name]
     if (model, name) not in TORCHVISION_WEIGHTS:
         return None
     from torchvision.models import get_model_weights
@@ -112,7 +122,7 @@ def read_state_dict(path: str, model: str, field: str) -> State:
     """
     where = f"{field} = {path!r}"
     if not Path(path).is_file():
-        names = [name for name in ("imagenet", "kinetics400", "coco") if library_url(model, name)]
+        names = [name for name in LIBRARY_NAMES if library_url(model, name)]
         library = f" nor a library name of {model} ({', '.join(names)})" if names else f", and {model} has no library weights"
         raise ConfigError(f"{where}: no such file{library}; {_remedy(field)}")
     try:
@@ -133,11 +143,28 @@ def read_state_dict(path: str, model: str, field: str) -> State:
 
 
 def _unwrap(content: Any, where: str) -> State:
+    if isinstance(content, Mapping) and isinstance(content.get("classy_state_dict"), Mapping):
+        content = _of_vissl(content["classy_state_dict"])
     if isinstance(content, Mapping):
         content = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), content)
     if not isinstance(content, Mapping) or not content or not all(isinstance(value, Tensor) for value in content.values()):
         raise ConfigError(f"{where}: neither a state dict nor one under {', '.join(WRAPPERS)}; save model.state_dict()")
     return {str(key).removeprefix("module."): value for key, value in content.items()}
+
+
+def _of_vissl(content: Mapping[str, Any]) -> Any:
+    """The tensors of a checkpoint of VISSL by the names of `Classifier`; None for one with another inside.
+
+    The layers of its projection head are `0.clf.0` and `1.clf.0`, with a ReLU between them.
+    """
+    try:
+        model = content["base_model"]["model"]
+        body = {f"backbone.{key.removeprefix('_feature_blocks.')}": value for key, value in model["trunk"].items()}
+        layers = {"0.clf.0.": "head.0.", "1.clf.0.": "head.2."}
+        head = {layers[key[:8]] + key[8:]: value for key, value in model["heads"].items()}
+    except (KeyError, TypeError, AttributeError):
+        return None
+    return body | head
 
 
 def read_encoder(path: str, name: str, field: str) -> State:
@@ -193,7 +220,9 @@ def _own_key(key: str, library_head: str) -> str:
 def _download(url: str, source: str, field: str) -> State:
     require_available(url, source, field)
     try:
-        content = torch.hub.load_state_dict_from_url(url, map_location="cpu", progress=False, weights_only=True)
+        content = torch.hub.load_state_dict_from_url(
+            url, map_location="cpu", progress=False, weights_only=True, file_name=_cache_name(url)
+        )
     except Exception as error:  # network, disk and format errors alike
         raise ConfigError(f"{field} = {source!r}: {url} cannot be loaded ({_one_line(error)}); {_remedy(field)}") from None
     return _unwrap(content, f"{field} = {source!r}")
@@ -214,8 +243,12 @@ def _pretrained_encoder(config: AnonymizerConfig) -> State:
 
 def require_available(url: str, source: str, field: str) -> None:
     """Raises ConfigError unless torch.hub has the file of `url` in its cache, or a server answers for it now."""
-    if not (Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]).is_file():
+    if not (Path(torch.hub.get_dir()) / "checkpoints" / _cache_name(url)).is_file():
         _require_reachable(url, source, field)
+
+
+def _cache_name(url: str) -> str:
+    return CACHE_NAMES.get(url, url.rsplit("/", 1)[-1])
 
 
 def require_encoder_available(encoder: str) -> None:

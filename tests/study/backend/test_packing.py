@@ -64,7 +64,7 @@ def test_the_largest_trial_is_measured_on_each_kind_and_the_smallest_gpu_decides
 
 
 def test_of_two_trials_with_equal_pixels_the_larger_networks_count(tiny_config: TrialConfig) -> None:
-    small = with_values(TrialConfig(), {"privacy_encoder.name": "narrow2d"})
+    small = with_values(TrialConfig(), {"privacy_encoder.name": "narrow2d", "privacy_encoder.weights": None})
     assert step_size(small) < step_size(TrialConfig())
     assert step_size(tiny_config) < step_size(small)
 

@@ -29,6 +29,7 @@ SMALL = {
     "attacks.learning_rate": 5e-3,
     "attacks.ensemble": ("narrow2d", "residual2d"),
     "attacks.encoder": "narrow2d",
+    "attacks.weights": None,
     "attacks.clip_network.name": "narrow3d",
     "attacks.clip_network.weights": None,
     "attacks.decoder_width": 4,

@@ -121,6 +121,55 @@ def test_simclr_projection_heads_of_equal_shape_are_loaded(tmp_path: Path) -> No
     assert torch.equal(loaded.head[2].weight, trained.head[2].weight)
 
 
+def vissl(encoder: nn.Module) -> dict[str, object]:
+    """A checkpoint of VISSL: the backbone and the projection head by the names they have there."""
+    backbone = {f"_feature_blocks.{key}": value for key, value in encoder.backbone.state_dict().items()}
+    heads = {
+        f"{layer // 2}.clf.0.{name}": encoder.head[layer].state_dict()[name] for layer in (0, 2) for name in ("weight", "bias")
+    }
+    return {"iteration": 1, "classy_state_dict": {"base_model": {"model": {"trunk": backbone, "heads": heads}, "meta": {}}}}
+
+
+def test_simclr_of_vissl_starts_backbone_and_projection_head(tmp_path: Path) -> None:
+    trained, file = build_privacy_encoder(NetworkConfig(name="narrow2d")), tmp_path / "simclr.torch"
+    torch.save(vissl(trained), file)
+    loaded = build_privacy_encoder(NetworkConfig(name="narrow2d", weights=str(file)))
+    assert all(torch.equal(value, loaded.state_dict()[key]) for key, value in trained.state_dict().items())
+    classifier = build_privacy_classifier(NetworkConfig(name="narrow2d", weights=str(file)), 7)
+    assert same_backbone(classifier, trained)
+
+
+def test_another_checkpoint_of_vissl_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "other.torch"
+    torch.save({"classy_state_dict": {"base_model": {}}}, file)
+    with pytest.raises(ConfigError, match="neither a state dict nor one under"):
+        build_privacy_encoder(NetworkConfig(name="narrow2d", weights=str(file)))
+
+
+def test_the_paper_s_f_b_starts_from_simclr_and_a_study_without_it_does_not_start() -> None:
+    """Section 4.2: f_B was initialised with weights from SimCLR trained on ImageNet."""
+    assert TrialConfig().privacy_encoder == NetworkConfig(name="resnet50", weights="simclr")
+    trial = with_values(SCRATCH, {"privacy_encoder.name": "resnet50", "privacy_encoder.weights": "simclr"})
+    with pytest.raises(
+        ConfigError, match=r"^privacy_encoder\.weights = 'simclr': not in the cache.*privacy_encoder.weights=FILE"
+    ):
+        check_weights(trial)
+    check_weights(with_values(trial, {"method": "raw"}))  # which trains no f_B
+
+
+def test_simclr_is_looked_for_in_a_file_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """All checkpoints of VISSL have one name: another one in the cache must not be taken for it."""
+    cache = tmp_path / "torch_home" / "hub" / "checkpoints"
+    cache.mkdir(parents=True)
+    (cache / weights.SIMCLR_URL.rsplit("/", 1)[-1]).write_bytes(b"another")
+    trial = with_values(SCRATCH, {"privacy_encoder.name": "resnet50", "privacy_encoder.weights": "simclr"})
+    with pytest.raises(ConfigError, match="not in the cache"):
+        check_weights(trial)
+    torch.save(vissl(build_privacy_encoder(NetworkConfig(name="resnet50"))), cache / "simclr_rn50_800ep.torch")
+    check_weights(trial)
+    build_privacy_encoder(trial.privacy_encoder)
+
+
 def test_another_architecture_is_refused_in_one_line(tmp_path: Path) -> None:
     file = tmp_path / "privacy.pt"
     torch.save(build_privacy_encoder(NetworkConfig(name="narrow2d")).state_dict(), file)
@@ -369,5 +418,15 @@ def test_encoders_of_both_libraries_are_looked_for(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_recipes_defaults_name_the_field_when_offline() -> None:
-    with pytest.raises(ConfigError, match=r"^action_classifier\.weights = 'kinetics400': not in the cache"):
-        check_weights(TrialConfig())
+    """f_A's encoder, f_T, f_B and f_T' start from weights of a library, and each is looked for by itself."""
+    config = TrialConfig()
+    for field, source in (
+        ("anonymizer.encoder_weights", "imagenet"),
+        ("action_classifier.weights", "kinetics400"),
+        ("privacy_encoder.weights", "simclr"),
+        ("evaluate_action.classifier.weights", "kinetics400"),
+    ):
+        with pytest.raises(ConfigError, match=rf"^{field} = '{source}': not in the cache"):
+            check_weights(config)
+        config = with_values(config, {field: None})
+    check_weights(config)

@@ -32,7 +32,9 @@ ATTACKS.register("linkage")(
         "linkability",
         "share of test clips whose most similar other clip shows the same person (rank-1); the easier of two searches counts,"
         " among anonymized or among ordinary clips",
-        attack_stage("linkage", _run, (*ATTACK_TRAINING, "attacks.encoder", "attacks.people"), data=(CLIPS,)),
+        attack_stage(
+            "linkage", _run, (*ATTACK_TRAINING, "attacks.encoder", "attacks.weights", "attacks.people"), data=(CLIPS,)
+        ),
         needs=Need("test clips of one person more than once, and of others", _somebody_is_there_twice),
     )
 )

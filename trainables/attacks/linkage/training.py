@@ -41,7 +41,7 @@ def run(context: StageContext) -> Outcome:
     people = torch.tensor(numbers, device=context.device)
     anonymizer = context.anonymizer("anonymizer")
     torch.manual_seed(context.seed("weights"))
-    network = context.placed(build_privacy_encoder(NetworkConfig(name=settings.encoder)))
+    network = context.placed(build_privacy_encoder(NetworkConfig(name=settings.encoder, weights=settings.weights)))
     samples = PersonPairs(splits.train, clip, context.seed("pairs"), numbers, boxes)
     pairs = context.loader(samples, max(2, settings.batch_size // (2 * clip.frames)), shuffle=True)
 

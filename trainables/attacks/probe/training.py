@@ -27,7 +27,7 @@ def run(context: StageContext) -> Outcome:
     """The action classifier is the trial's own f_T'; an image is shown to it as a clip in which nothing moves."""
     config, data = context.config, attacked_data(context, whole_clips=True)
     state = context.inputs[EVALUATE_ACTION.name].state["classifier"]
-    network = config.evaluate_action.classifier.model_copy(update={"weights": None})
+    network = config.evaluate_action.classifier.from_scratch
     classes = len(context.data.action_evaluation.classes)
     classifier = context.placed(build_action_classifier(network, classes, config.clip)).eval()
     classifier.load_state_dict(state)

@@ -17,7 +17,7 @@ def _run(context: StageContext) -> Outcome:
     return run(context)
 
 
-RETRAINED = attack_stage("retrained", _run, (*ATTACK_TRAINING, "attacks.ensemble"))
+RETRAINED = attack_stage("retrained", _run, (*ATTACK_TRAINING, "attacks.ensemble", "attacks.weights"))
 
 ATTACKS.register("retrained")(
     Attack(

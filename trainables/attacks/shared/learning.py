@@ -29,8 +29,8 @@ def attacked_data(context: StageContext, whole_clips: bool = False) -> LabelledD
 
 def attack_training(context: StageContext) -> Training:
     """The effort that all attackers spend: the learning rate falls to zero, and the last epoch counts."""
-    settings = context.config.attacks
-    return Training(settings.epochs, settings.learning_rate, lambda optimizer: Cosine(optimizer, settings.epochs))
+    epochs = context.config.attack_epochs
+    return Training(epochs, context.config.attacks.learning_rate, lambda optimizer: Cosine(optimizer, epochs))
 
 
 def attack_attributes(
@@ -59,14 +59,18 @@ def attack_attributes(
 
 
 class FrameClassifiers(nn.Module):
-    """Classifiers of single frames, of several architectures; all of them learn from a batch that was anonymized once."""
+    """Classifiers of single frames, of several architectures; all of them learn from a batch that was anonymized once.
 
-    def __init__(self, names: Sequence[str], attributes: int) -> None:
+    weights: where all of them start (see `NetworkConfig`).
+    """
+
+    def __init__(self, names: Sequence[str], attributes: int, weights: str | None = None) -> None:
         super().__init__()
         for name in names:
             if name not in PRIVACY_BACKBONES:
                 raise ConfigError(f"attacks.ensemble: no network {name!r}; there are {', '.join(PRIVACY_BACKBONES)}")
-        self.members = nn.ModuleList(build_privacy_classifier(NetworkConfig(name=name), attributes) for name in names)
+        networks = [NetworkConfig(name=name, weights=weights) for name in names]
+        self.members = nn.ModuleList(build_privacy_classifier(network, attributes) for network in networks)
 
     def forward(self, clips: Tensor) -> Tensor:
         """(B, T, C, H, W) -> logits (M, B, T, A), frame by frame."""
@@ -79,9 +83,10 @@ def member_names(context: StageContext) -> list[str]:
 
 
 def frame_classifiers(context: StageContext, data: LabelledData, state: Mapping[str, Tensor] | None = None) -> FrameClassifiers:
-    """The classifiers of `attacks.ensemble`, untrained or with the state that another stage has left."""
+    """The classifiers of `attacks.ensemble`, as they start or with the state that another stage has left."""
     torch.manual_seed(context.seed("weights"))
-    networks = context.placed(FrameClassifiers(member_names(context), len(data.attributes)))
+    weights = context.config.attacks.weights if state is None else None
+    networks = context.placed(FrameClassifiers(member_names(context), len(data.attributes), weights))
     if state is not None:
         networks.load_state_dict(state)
     return networks
@@ -99,7 +104,7 @@ def strongest_leakage(predictions: Tensor, labels: Tensor) -> float | None:
 def effort(context: StageContext, network: nn.Module, items: int) -> dict[str, float]:
     """The epochs, which are equal for all attackers that learn, the training items, and the parameters."""
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    return {"epochs": float(context.config.attacks.epochs), "items": float(items), "parameters": float(parameters)}
+    return {"epochs": float(context.config.attack_epochs), "items": float(items), "parameters": float(parameters)}
 
 
 def attribute_result(

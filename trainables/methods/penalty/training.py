@@ -142,14 +142,14 @@ def run(context: StageContext) -> Outcome:
 
 def trained_anonymizer(context: StageContext) -> Anonymizer:
     """f_A as stage `reconstruct` left it."""
-    anonymizer = build_anonymizer(context.config.anonymizer)
+    anonymizer = build_anonymizer(context.config.anonymizer.from_scratch)
     anonymizer.load_state_dict(context.inputs["reconstruct"].state["anonymizer"])
     return context.placed(anonymizer)
 
 
 def trained_action_classifier(context: StageContext) -> ActionClassifier:
     """f_T as stage `warm_up` left it; weights of its own it has had there already."""
-    network = context.config.action_classifier.model_copy(update={"weights": None})
+    network = context.config.action_classifier.from_scratch
     action = build_action_classifier(network, len(context.data.action.classes), context.config.clip)
     action.load_state_dict(context.inputs["warm_up"].state["action_classifier"])
     return context.placed(action)
@@ -157,7 +157,7 @@ def trained_action_classifier(context: StageContext) -> ActionClassifier:
 
 def trained_privacy_encoder(context: StageContext) -> PrivacyEncoder:
     """f_B as stage `warm_up` left it."""
-    privacy = build_privacy_encoder(context.config.privacy_encoder.model_copy(update={"weights": None}))
+    privacy = build_privacy_encoder(context.config.privacy_encoder.from_scratch)
     privacy.load_state_dict(context.inputs["warm_up"].state["privacy_encoder"])
     return context.placed(privacy)
 

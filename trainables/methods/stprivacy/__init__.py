@@ -34,7 +34,7 @@ METHODS.register("stprivacy")(
         source="Li et al., arXiv 2301.03046",
         stages=(RECONSTRUCT, WARM_UP, STPRIVACY),
         anonymizer=STPRIVACY.name,
-        fixed={"anonymizer.name": "tubelets", "minimax.penalty_weight": 0.0},
+        fixed={"anonymizer.name": "tubelets", "anonymizer.encoder_weights": None, "minimax.penalty_weight": 0.0},
         options=STPrivacyOptions,
         approximate=(
             "neither the training code nor the loss weights were released: the depth of the transformer, the loss that"

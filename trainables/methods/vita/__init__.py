@@ -60,6 +60,7 @@ METHODS.register("vita_published")(
         fixed=_NO_PENALTY,
         recipe={
             "anonymizer.name": "residual",
+            "anonymizer.encoder_weights": None,
             "clip.size": 112,
             "clip.decode_size": 140,
             "action_classifier.name": "c3d",
