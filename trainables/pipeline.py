@@ -16,6 +16,7 @@ from functools import partial
 import torch
 
 from trainables.config import Runtime, TrialConfig
+from trainables.data.loader import close_loaders
 from trainables.data.reading import decoder
 from trainables.data.trial_data import TrialData
 from trainables.execution.context import StageContext
@@ -156,6 +157,7 @@ class _Worker:
         context = replace(self._context(own), report=partial(self.reporter.epoch, own.stage.role))
         stages = {context.work: own.stage}
         with contextlib.ExitStack() as claims:
+            claims.callback(close_loaders)
             claimed = self._claim_neighbours(own.stage, claims)
             if not claimed:
                 return self._run_and_store(own.stage, context)

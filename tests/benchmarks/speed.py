@@ -30,6 +30,7 @@ from tests.benchmarks.speed_setup import (
     Row,
     sizes,
 )
+from trainables.data.loader import close_loaders
 
 ON_CPU = ("loader", "study", "export", "flops")  # rows that a GPU changes nothing of
 ON_GPU = tuple(MORE_ON_GPU)  # what only a GPU has
@@ -100,6 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             else:
                 content[name] = more[name](size, folder)
             content["seconds"][name] = time.perf_counter() - start
+            close_loaders()
             content["rows"] = [{**asdict(row), "holds": row.holds} for row in rows]
             if options.out is not None:  # after each, so that a run that is ended early leaves what it has
                 options.out.write_text(json.dumps(content, indent=1) + "\n")

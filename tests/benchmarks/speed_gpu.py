@@ -2,40 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from tests.benchmarks.speed_setup import ATTRIBUTES, Data, Ours, Size, context_of, peak, timed
+from tests.benchmarks.speed_setup import ATTRIBUTES, Data, Ours, Size, context_of, timed
 from trainables.config import NetworkConfig
-from trainables.metrics import DIGITS
+from trainables.data.loader import close_loaders
 from trainables.models.privacy import build_privacy_classifier
 
 
 @torch.no_grad()
 def blank(size: Size, folder: Path) -> dict[str, float]:
-    """How far the predictions for equal blank frames lie apart when they are computed in batches of other sizes.
+    """How far the probabilities of equal blank frames lie apart in batches of different sizes, by precision, and in batches of
+    one size beside other frames.
 
-    The negative control of the attacks rests on equal answers for equal frames: after rounding to DIGITS nothing may be left.
+    The negative control of the attacks rests on equal predictions for equal frames.
     """
-    context = context_of("evaluate_privacy", size.config, size, Data(folder / "data", size), folder)
+    config, device = size.config, size.device
+    context = context_of("evaluate_privacy", config, size, Data(folder / "data", size), folder)
     torch.manual_seed(0)
-    network = NetworkConfig(name=size.config.evaluate_privacy.classifier.name)
+    network = NetworkConfig(name=config.evaluate_privacy.classifier.name)
     classifier = context.placed(build_privacy_classifier(network, len(ATTRIBUTES))).eval()
-    frame = torch.full((1, 3, size.config.clip.size, size.config.clip.size), 0.5, device=size.device)
-    found = []
-    for rows in (1, 2, 3, 5, 8, 17, 32, 33):
-        with context.autocast():
-            found.append(classifier(frame.expand(rows, -1, -1, -1).contiguous()).float().sigmoid().double().cpu())
-    every = torch.cat(found)
-    spread = (every.amax(dim=0) - every.amin(dim=0)).max()
-    within = max(float((part.amax(dim=0) - part.amin(dim=0)).max()) for part in found)
-    rounded = every.round(decimals=DIGITS)
-    left = (rounded.amax(dim=0) - rounded.amin(dim=0)).max()
-    return {"probabilities apart": float(spread), "within one batch": within, "after rounding": float(left)}
+    frame = torch.full((1, 3, config.clip.size, config.clip.size), 0.5, device=device)
+
+    def apart(frames: Sequence[Tensor]) -> float:
+        found = torch.cat([classifier(rows)[-1:].float().sigmoid() for rows in frames])
+        return float((found.amax(dim=0) - found.amin(dim=0)).max())
+
+    batches = [frame.repeat(rows, 1, 1, 1) for rows in (1, 2, 3, 5, 8, 17, 32, 33)]
+    beside = [torch.cat([torch.rand(31, *frame.shape[1:], device=device), frame]) for _ in range(3)]
+    found = {}
+    with context.autocast():
+        found["as the runtime has it"] = apart(batches)
+        found["in batches of one size"] = apart(beside)
+    found["float32, convolutions in TF32"] = apart(batches)
+    allowed = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    found["float32"] = apart(batches)
+    torch.backends.cudnn.allow_tf32 = allowed
+    return found
 
 
 def precision(size: Size, folder: Path) -> dict[str, float]:
@@ -54,7 +64,7 @@ def precision(size: Size, folder: Path) -> dict[str, float]:
 
 
 def options(size: Size, folder: Path) -> dict[str, float]:
-    """Clips/s and GiB of the minimax step with each option of the runtime; `compile` also the seconds of its first step."""
+    """Seconds and GiB of the minimax step with each option of the runtime, on a batch that lies on the device."""
     data = Data(folder / "data", size)
     chosen: dict[str, dict[str, Any]] = {
         "as it is": {},
@@ -64,20 +74,16 @@ def options(size: Size, folder: Path) -> dict[str, float]:
     }
     found = {}
     for name, values in chosen.items():
-        loop = Ours(context_of("minimax", size.config, size, data, folder, **values))
-        found[f"{name}, first step s"] = timed(loop.step, size.device)
-        loop.step()
-        seconds = min(timed(loop.step, size.device) for _ in range(size.steps))
-        found[f"{name}, clips/s"] = loop.settings.batch_size / seconds
-        memory = peak(size, partial(_again, loop))
-        found[f"{name}, GiB"] = float("nan") if memory is None else memory
-        del loop
         torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        loop = Ours(context_of("minimax", size.config, size, data, folder, **values))
+        step = partial(loop.both, loop.inputs(*loop.next_batches()))
+        found[f"{name}, first step s"] = timed(step, size.device)
+        found[f"{name}, s"] = min(timed(step, size.device) for _ in range(size.steps))
+        found[f"{name}, GiB"] = torch.cuda.max_memory_allocated() / 2**30
+        del loop, step
+        close_loaders()
     return found
-
-
-def _again(loop: Ours) -> Ours:
-    return loop
 
 
 MORE_ON_GPU: dict[str, Callable[[Size, Path], dict[str, float]]] = {

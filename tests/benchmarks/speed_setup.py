@@ -22,7 +22,7 @@ from search_spaces.profiles import PROFILES
 from tests.support.stages import stage_context
 from trainables.config import TrialConfig, with_values
 from trainables.data.items import Still, StillSplits, Video, VideoSplits
-from trainables.data.loader import Batch
+from trainables.data.loader import Batch, close_loaders
 from trainables.execution.context import StageContext
 from trainables.methods.penalty import training as minimax
 from trainables.models.action import build_action_classifier
@@ -223,6 +223,7 @@ def peak(size: Size, build: Callable[[], Any]) -> float | None:
         loop.step()
     found = torch.cuda.max_memory_allocated() / 2**30
     del loop
+    close_loaders()
     torch.cuda.empty_cache()
     return found
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import weakref
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 
@@ -181,6 +182,19 @@ def _unchanged(batch: Any) -> Any:
     return batch
 
 
+_open: weakref.WeakSet[Loader] = weakref.WeakSet()
+
+
+def close_loaders() -> None:
+    """Ends the worker processes of all loaders of this process; a loader that is used again starts new ones.
+
+    Left to the garbage collector, workers that pin memory outlive their stage, and the interpreter, when it ends, waits up to
+    five seconds for each of them.
+    """
+    for loader in list(_open):
+        loader.close()
+
+
 class _Schedule:
     """A batch sampler whose batches are set before each pass, so that worker processes live for more than one epoch."""
 
@@ -229,6 +243,15 @@ class Loader:
             multiprocessing_context="forkserver" if workers > 0 else None,
             generator=torch.Generator(),
         )
+        if workers > 0:
+            _open.add(self)
+
+    def close(self) -> None:
+        """Ends the worker processes."""
+        iterator: Any = getattr(self._loader, "_iterator", None)  # PyTorch has no public way to end persistent workers
+        if iterator is not None:
+            iterator._shutdown_workers()
+            self._loader._iterator = None
 
     def __len__(self) -> int:
         """The number of batches of an epoch."""

@@ -37,6 +37,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from trainables.config import ConfigError, Runtime, TrialConfig
+from trainables.data.loader import close_loaders
 from trainables.execution.context import StageContext
 from trainables.execution.plain import Execution, random_state, set_random_state
 from trainables.failures import Lost, Stopped
@@ -297,8 +298,11 @@ class _Task:
 
     def compute(self, runtime: Runtime, data: TrialData, rank: int) -> None:
         context = StageContext.of(self.planned, runtime, data, self.inputs, _SharedWork(None))  # rank 0 decides when to stop
-        with contextlib.suppress(Stopped):
-            self.planned.stage.run(replace(context, execution=Distributed(rank, runtime.ranks)))
+        try:
+            with contextlib.suppress(Stopped):
+                self.planned.stage.run(replace(context, execution=Distributed(rank, runtime.ranks)))
+        finally:
+            close_loaders()
 
 
 @dataclass(frozen=True)

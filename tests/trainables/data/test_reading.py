@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from pathlib import Path
 
 import av
@@ -14,7 +15,7 @@ from PIL import Image
 
 from trainables.config import ClipConfig
 from trainables.data.items import DataError, Still, Video
-from trainables.data.loader import EvaluationClips, FramePairs, Loader, SampleId, Stills, TrainingClips
+from trainables.data.loader import EvaluationClips, FramePairs, Loader, SampleId, Stills, TrainingClips, close_loaders
 from trainables.data.reading import VideoFile, count_frames, read_frames, read_image
 from trainables.data.sampling import clip_indices, fitting_skip, pair_indices
 from trainables.data.sampling import test_positions as positions_for_test
@@ -213,6 +214,17 @@ def test_two_epochs_and_two_seeds_draw_differently(videos: list[Video]) -> None:
     samples = TrainingClips(videos, CLIP, seed=3)
     assert not np.array_equal(samples.draw(SampleId(0, 0))[1], samples.draw(SampleId(1, 0))[1])
     assert not np.array_equal(samples.draw(SampleId(0, 0))[1], TrainingClips(videos, CLIP, seed=4).draw(SampleId(0, 0))[1])
+
+
+def test_closing_loaders_ends_their_workers_and_leaves_them_usable(videos: list[Video]) -> None:
+    loader = Loader(TrainingClips(videos, CLIP, seed=3), batch_size=2, shuffle=True, workers=2)
+    first = [batch["clips"] for batch in loader.epoch(0)]
+    before = multiprocessing.active_children()
+    close_loaders()
+    assert len(before) - len(multiprocessing.active_children()) == 2
+    again = [batch["clips"] for batch in loader.epoch(0)]
+    close_loaders()
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
