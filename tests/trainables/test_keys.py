@@ -1,0 +1,312 @@
+"""What every key of a stage depends on: of each field of a trial the stages that are computed again when it changes.
+
+The table is read by people: a field that belongs to a stage and is missing there repeats old figures, one too many costs time.
+That no stage reads what is missing in its key is shown by `test_fields`, and by every test that runs a stage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainables.config import (
+    ActionData,
+    AttacksConfig,
+    DataConfig,
+    ObfuscationConfig,
+    PrivacyData,
+    TestPrivacyData,
+    TrialConfig,
+    flatten,
+    with_values,
+)
+from trainables.data import trial_data
+from trainables.data.items import Still, StillSplits, Video, VideoSplits
+from trainables.data.trial_data import TrialData
+from trainables.methods import resolved
+from trainables.plan import plan_trial
+from trainables.stages import EVALUATE_ACTION
+
+ATTACK_STAGES = (
+    "attack_inversion attack_linkage attack_probe attack_raw_trained attack_retrained attack_reverse attack_temporal"
+)
+METHOD_STAGES = "minimax mass stprivacy tedspad vita"
+TRAINING = f"reconstruct warm_up {METHOD_STAGES}"
+ON_CLIPS = f"evaluate_action raw_action test_deployed evaluate_clip_privacy {ATTACK_STAGES}"  # of the anonymizer, as below
+ON_IMAGES = "evaluate_privacy test_privacy"
+ALL = f"{TRAINING} {ON_CLIPS} {ON_IMAGES}"
+OF_THE_ANONYMIZER = ALL.replace("raw_action ", "")
+OF_PENALTY = "minimax"  # the other methods have none
+
+# field or group of fields -> another value, or None for a group -> the stages whose key it is in
+TABLE: dict[str, tuple[Any, str]] = {
+    "seed": (1, ALL),
+    "selection": ("last", "evaluate_action raw_action evaluate_privacy evaluate_clip_privacy"),
+    "attacker": ("raw", "evaluate_privacy"),  # it sees another method
+    "test_deployed": (False, ""),  # which stages there are
+    "data.action": (None, TRAINING),
+    "data.privacy": (None, TRAINING),
+    "data.evaluate_action": (None, "evaluate_action raw_action test_deployed attack_probe"),
+    "data.evaluate_privacy": (None, ON_IMAGES),
+    "data.test_privacy": (None, "test_privacy"),
+    "data.clip_privacy": (None, f"evaluate_clip_privacy {ATTACK_STAGES}"),
+    "clip.frames": (17, f"{TRAINING} {ON_CLIPS}"),
+    "clip.skip": (5, f"{TRAINING} {ON_CLIPS}"),
+    "clip.size": (225, ALL),
+    "clip.decode_size": (281, ALL),
+    "clip.test_clips": (3, ON_CLIPS),
+    "augment": (None, ALL),
+    "anonymizer": (None, OF_THE_ANONYMIZER),
+    "action_classifier": (None, f"warm_up {METHOD_STAGES}"),
+    "privacy_encoder": (None, f"warm_up {METHOD_STAGES}"),
+    "reconstruct": (None, "reconstruct"),
+    "warm_up": (None, "warm_up"),
+    "minimax": (None, METHOD_STAGES),
+    "minimax.distortion_budget": (0.15, OF_PENALTY),
+    "minimax.penalty_weight": (0.5, OF_PENALTY),
+    "minimax.penalty_scope": ("frame", OF_PENALTY),
+    "minimax.penalty_norm": ("relative", OF_PENALTY),
+    "minimax.temperature": (0.05, f"warm_up {METHOD_STAGES}"),
+    "minimax.pair": ("frames", f"warm_up {METHOD_STAGES}"),
+    "minimax.pair_distance": (5, f"warm_up {METHOD_STAGES}"),
+    "evaluate_action": (None, "evaluate_action raw_action test_deployed attack_probe"),
+    "evaluate_privacy": (None, f"evaluate_clip_privacy {ON_IMAGES}"),
+    "evaluate_privacy.clips": (False, ON_IMAGES),  # the stage on clips is not there then
+    "obfuscation": (None, ""),  # of methods that change people only, see below
+    "attacks.names": (("probe",), "attacks"),
+    "attacks.epochs": (31, "attack_inversion attack_linkage attack_retrained attack_temporal"),
+    "attacks.batch_size": (33, ATTACK_STAGES),
+    "attacks.learning_rate": (5e-4, "attack_inversion attack_linkage attack_retrained attack_temporal"),
+    "attacks.frames": (5, ATTACK_STAGES.replace("attack_probe ", "")),  # it sees whole clips
+    "attacks.ensemble": (("resnet18",), "attack_inversion attack_raw_trained attack_retrained attack_reverse"),
+    "attacks.encoder": ("other", "attack_linkage"),
+    "attacks.clip_network": (None, "attack_temporal"),
+    "attacks.decoder_width": (65, "attack_inversion"),
+    "attacks.people": ("group", "attack_linkage"),
+    "departures.detached_penalty": (True, OF_PENALTY),
+    "departures.scrambled_frames": (True, f"{TRAINING} {ON_CLIPS}"),  # one frame has nothing to be scrambled with
+    "departures.bgr_clips": (True, f"{TRAINING} {ON_CLIPS}"),
+    "departures.logit_threshold": (True, f"evaluate_clip_privacy {ON_IMAGES}"),
+    "departures.drop_last": (True, ALL),
+    "departures.float16": (True, ALL),
+}
+# Fields that some stages are not given: who fixes them, or reads another one instead.
+FIXED = {"anonymizer.name": "stprivacy"}
+OTHER = {
+    "anonymizer.decoder_channels": (1, 2, 3, 4),
+    "anonymizer.decoder_norm": "identity",
+    "anonymizer.output": "linear",
+    "augment.crop_max": 0.9,
+    "data.test_privacy.attribute_map": ("p=q",),
+    "minimax.judge_statistics": "running",
+    "minimax.alternate": "batches",
+}
+TOGETHER = ("anonymizer.depth",)  # it changes with decoder_channels only
+
+BASE = TrialConfig(
+    data=DataConfig(
+        evaluate_action=ActionData(folder="e"),
+        evaluate_privacy=PrivacyData(folder="e"),
+        test_privacy=TestPrivacyData(folder="t", attribute_map=("p=p",)),
+        clip_privacy=ActionData(folder="c"),
+    ),
+    test_deployed=True,
+    attacks=AttacksConfig(names=("all",)),
+)
+
+
+class Files:
+    """Readers that return other data for each configuration of a data set, and that a test can change."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "x.avi"
+        self._path.write_bytes(b"x")
+        self.root = folder
+        self.changes: dict[str, Any] = {}  # folder of a data set -> what is done with its splits
+
+    def _changed(self, config: ActionData | PrivacyData, splits: Any) -> Any:
+        return self.changes.get(config.folder or "", lambda same: same)(splits)
+
+    def videos(self, config: ActionData, root: Path) -> VideoSplits:
+        def items(split: str) -> tuple[Video, ...]:
+            return tuple(
+                Video(f"{split}{g}{k}", self._path, k % 2, f"{split}{g}", (k % 2, g)) for g in range(2) for k in range(4)
+            )
+
+        parts = (items(split) for split in ("train", "validation", "test"))
+        found = VideoSplits(config.model_dump_json(), ("a", "b"), ("p", "q"), *parts)
+        return self._changed(config, found)  # type: ignore[no-any-return]
+
+    def stills(self, config: PrivacyData, root: Path) -> StillSplits:
+        def items(split: str) -> tuple[Still, ...]:
+            return tuple(Still(f"{split}{g}{k}", self._path, (k % 2, g), f"{split}{g}") for g in range(2) for k in range(4))
+
+        parts = (items(split) for split in ("train", "validation", "test"))
+        found = StillSplits(config.model_dump_json(), ("p", "q"), *parts)
+        return self._changed(config, found)  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Files:
+    found = Files(tmp_path)
+    monkeypatch.setattr(trial_data, "load_videos", found.videos)
+    monkeypatch.setattr(trial_data, "load_stills", found.stills)
+    return found
+
+
+def own(config: TrialConfig, files: Files) -> dict[str, dict[str, Any]]:
+    """What the key of each stage depends on by itself, not through its inputs; by the role of the stage."""
+    stages = plan_trial(config, TrialData(config, files.root)).stages
+    return {stage.role: {name: value for name, value in stage.depends_on.items() if name != "inputs"} for stage in stages}
+
+
+def differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> set[str]:
+    """The roles in both whose value differs; a control of an attack goes by the attack's name."""
+    roles = {role for role in before.keys() & after.keys() if before[role] != after[role]}
+    return {role.partition(".")[0] for role in roles}
+
+
+def row_of(leaf: str) -> str:
+    """The row of the table for a field: its own, or that of the smallest group it is in."""
+    return max((row for row in TABLE if leaf == row or leaf.startswith(row + ".")), key=len, default="")
+
+
+def other_value(leaf: str, value: Any) -> Any:
+    if leaf in OTHER:
+        return OTHER[leaf]
+    if isinstance(value, bool) or leaf.endswith("train_on_pa_hmdb51"):
+        return not value
+    if isinstance(value, int):
+        return value + 1
+    if isinstance(value, float):
+        return value / 2 if value else 0.5
+    return ("p",) if leaf.endswith("attributes") else "other"
+
+
+LEAVES = [leaf for leaf in flatten(BASE) if leaf not in ("method", *TOGETHER)]
+
+
+def test_every_field_of_a_trial_is_in_the_table_and_nothing_else() -> None:
+    assert [leaf for leaf in LEAVES if not row_of(leaf)] == []
+    assert set(TABLE) - {row_of(leaf) for leaf in LEAVES} == set()
+
+
+def test_a_field_changes_the_keys_of_the_stages_in_the_table(files: Files) -> None:
+    found: dict[str, set[str]] = {leaf: set() for leaf in LEAVES}
+    for method in METHOD_STAGES.replace("minimax", "penalty").split():
+        config = resolved(BASE.model_copy(update={"method": method}))
+        before = own(config, files)
+        for leaf, value in flatten(config).items():
+            if leaf not in found or leaf == "obfuscation.detector":  # see below
+                continue
+            other = TABLE[row_of(leaf)][0]
+            other = other_value(leaf, value) if other is None else other
+            found[leaf] |= differing(before, own(with_values(config, {leaf: other}), files))
+    expected = {leaf: set(TABLE[row_of(leaf)][1].split()) - {FIXED.get(leaf, "")} for leaf in LEAVES}
+    assert found == expected
+
+
+def test_the_method_is_in_no_key_and_its_options_are_in_that_of_its_own_stage(files: Files) -> None:
+    penalty, spact = (own(resolved(BASE.model_copy(update={"method": method})), files) for method in ("penalty", "tedspad"))
+    assert differing(penalty, spact) == set()
+    config = resolved(BASE.model_copy(update={"method": "tedspad"}))
+    assert differing(spact, own(with_values(config, {"options.margin": 2.0}), files)) == {"tedspad"}
+    blurred = resolved(BASE.model_copy(update={"method": "mild_blur"}))
+    stronger = with_values(blurred, {"options.sigma": 0.5})
+    assert differing(own(blurred, files), own(stronger, files)) == set(f"{ON_CLIPS} {ON_IMAGES}".split()) - {"raw_action"}
+
+
+READERS = f"{ON_CLIPS} {ON_IMAGES}".replace("raw_action ", "")  # of what a method made that changes people only
+
+
+@pytest.mark.parametrize(
+    ("leaf", "other", "stages"),
+    [
+        ("every", 2, f"detect {READERS}"),
+        ("margin", 0.5, READERS),
+        ("score", 0.25, "detect"),
+        ("detector", "other", "detect"),
+        ("detector_weights", "other", "detect"),
+    ],
+)
+def test_where_people_are_is_in_the_keys_of_methods_that_change_people_only(
+    files: Files, leaf: str, other: Any, stages: str
+) -> None:
+    detected = ObfuscationConfig(detector="some", detector_weights="coco")
+    config = resolved(BASE.model_copy(update={"method": "blackening", "obfuscation": detected}))
+    assert differing(own(config, files), own(with_values(config, {f"obfuscation.{leaf}": other}), files)) == set(stages.split())
+
+
+def test_boxes_of_a_file_are_known_by_what_is_in_it(files: Files) -> None:
+    def boxes(name: str, right: float) -> TrialConfig:
+        every = [f"{split}{g}{k}" for split in ("train", "validation", "test") for g in range(2) for k in range(4)]
+        rows = [f"{item},{frame},0,0,{right},1" for item in every for frame in range(1)]
+        (files.root / name).write_text("\n".join(["filename,frame,x0,y0,x1,y1", *rows]) + "\n")
+        return resolved(BASE.model_copy(update={"method": "blackening", "obfuscation": ObfuscationConfig(boxes=name)}))
+
+    one = own(boxes("one.csv", 0.5), files)
+    assert differing(one, own(boxes("two.csv", 0.5), files)) == set(), "a path is in no key"
+    assert differing(one, own(boxes("three.csv", 0.6), files)) == set(READERS.split())
+
+
+def relabelled(splits: Any, split: str, **values: Any) -> Any:
+    """`splits` with the first item of one of them changed."""
+    first, *rest = getattr(splits, split)
+    return replace(splits, **{split: (replace(first, **values), *rest)})
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+@pytest.mark.parametrize(
+    ("folder", "values", "stages"),
+    [
+        ("e", {"label": 1}, TABLE["data.evaluate_action"][1]),
+        ("e", {"name": "another"}, f"{TABLE['data.evaluate_action'][1]} {ON_IMAGES}"),
+        ("c", {"attributes": (1, 1)}, TABLE["data.clip_privacy"][1]),
+        ("c", {"group": "another"}, TABLE["data.clip_privacy"][1]),
+        ("t", {"attributes": (1, 1)}, "test_privacy"),
+        ("t", {"group": "another"}, "test_privacy"),
+        ("t", {"frame": 7}, "test_privacy"),
+        ("", {"group": "another"}, TRAINING),
+    ],
+)
+def test_one_item_changes_the_keys_of_the_stages_that_read_its_data_set(
+    files: Files, folder: str, values: dict[str, Any], stages: str, split: str
+) -> None:
+    config = resolved(BASE)
+    before = own(config, files)
+    files.changes[folder] = lambda splits: (
+        relabelled(splits, split, **values) if all(hasattr(splits.train[0], name) for name in values) else splits
+    )
+    read = set(stages.split()) - {"mass", "stprivacy", "tedspad", "vita"}  # other methods' stages
+    assert differing(before, own(config, files)) == read
+
+
+@pytest.mark.parametrize("values", [{"classes": ("a", "c")}, {"attributes": ("p", "r")}, {"name": "another"}])
+def test_the_name_of_a_class_an_attribute_or_a_set_changes_the_keys(files: Files, values: dict[str, Any]) -> None:
+    config = resolved(BASE)
+    before = own(config, files)
+    files.changes["c"] = lambda splits: replace(splits, **values)
+    assert differing(before, own(config, files)) == set(TABLE["data.clip_privacy"][1].split())
+
+
+def test_a_new_version_of_a_stage_computes_it_and_what_builds_on_it_again(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = resolved(BASE)
+    data = TrialData(config, files.root)
+    before = {stage.role: stage.key for stage in plan_trial(config, data).stages}
+    newer = replace(EVALUATE_ACTION, version=EVALUATE_ACTION.version + 1)
+    monkeypatch.setattr("trainables.plan.EVALUATE_ACTION", newer)
+    after = {stage.role: stage.key for stage in plan_trial(config, data).stages}
+    again = {role for role in before if before[role] != after[role]}
+    assert again == {
+        "evaluate_action",
+        "raw_action",
+        "test_deployed",
+        *("attack_probe", "attack_probe.raw", "attack_probe.blank"),
+        "attacks",
+    }
