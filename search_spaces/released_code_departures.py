@@ -15,7 +15,10 @@ DEPARTURES: dict[str, Values] = {
     "5 steps on alternating batches": {"minimax.alternate": "batches"},
     "6 F1 at logit 0.5": {"departures.logit_threshold": True},
     "7 epoch chosen on the test set": {"selection": "test"},
-    "8 test videos of PA-HMDB51 in training": {"data.action.train_on_pa_hmdb51": True},
+    "8 test videos of PA-HMDB51 in training": {
+        "data.action.train_on_pa_hmdb51": True,
+        "accept_flaws": True,
+    },
     "9 one RMS over a batch": {"minimax.penalty_scope": "batch"},
     "10a fp16 without loss scaling": {"departures.float16": True},
     "10b skip 2": {"clip.skip": 2},

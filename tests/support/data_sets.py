@@ -15,9 +15,9 @@ from trainables.data.items import DataError
 from trainables.data.registry import load_stills, load_videos
 
 
-def write(path: Path, text: str = "content") -> Path:
+def write(path: Path, text: str | None = None) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    path.write_text(str(path) if text is None else text)  # no two files are copies
     return path
 
 

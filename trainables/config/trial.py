@@ -33,7 +33,8 @@ class TrialConfig(Frozen):
     `options` are the settings of the method beyond these fields; a method declares which it has and their defaults.
     `selection`: which epoch of f_T' and f_B' is tested: the best on validation data, on the TEST data (as the released
     code), or the last. `attacker`: f_B' is trained on anonymized images, or on raw ones (Table 6). `test_deployed`: an action
-    classifier that was trained on raw clips is tested on anonymized ones as well.
+    classifier that was trained on raw clips is tested on anonymized ones as well. `accept_flaws`: data with a flaw that
+    falsifies figures (see `trainables.data.flaws`) is used all the same, and the record says which it has.
     """
 
     method: str = "penalty"
@@ -42,6 +43,7 @@ class TrialConfig(Frozen):
     selection: Literal["validation", "test", "last"] = "validation"
     attacker: Literal["retrained", "raw"] = "retrained"
     test_deployed: bool = False
+    accept_flaws: bool = False
     data: DataConfig = DataConfig()
     clip: ClipConfig = ClipConfig()
     augment: AugmentConfig = AugmentConfig()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from trainables.config import ActionData, PrivacyData
+from trainables.data.flaws import Flaw, flaws_of
 from trainables.data.items import DataError, StillSplits, VideoSplits
 from trainables.data.readers import hmdb51, ucf101, vp  # the package registers every data set
 from trainables.data.readers.common import DataNotThereError, nearest
@@ -31,6 +32,7 @@ class DataSetPart:
     """One part of a data set: the items in each split, the official (train and validation, test), or what is wrong.
 
     held_out: the classes (of images: the attributes) with the smallest and the largest share held out for validation.
+    flaws: what makes its figures say something else than they seem to.
     """
 
     name: str
@@ -40,6 +42,7 @@ class DataSetPart:
     official: tuple[int, int] | None = None
     problem: str = ""
     held_out: tuple[HeldOut, HeldOut] | None = None
+    flaws: tuple[Flaw, ...] = ()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Prints what was found.
 
-    Returns 1 if nothing was found, or something that was found or asked for cannot be used; else 0.
+    Returns 1 if nothing was found, or something that was found or asked for cannot be used or would falsify figures; else 0.
     """
     root: Path = arguments.root
     if not root.is_dir():
@@ -71,13 +74,16 @@ def run(arguments: argparse.Namespace) -> int:
     shown = broken + (absent if arguments.only else [])
     for line in filter(None, map(_uneven, findings)):
         print(f"\n{line}")
+    flaws = {flaw.says: flaw for finding in findings for flaw in finding.flaws}
+    for says, flaw in flaws.items():
+        print(f"\n{'flaw: ' if flaw.falsifies else ''}{says}")
     for finding in shown:
         print(f"\n{finding.name} {finding.part}: {finding.problem}")
     if arguments.decode:
         print(f"\nvideos are read by {decoder()}")
     if not there and not shown:
         print(f"\n{root}: none of the data sets is there; the layouts are in the modules of trainables/data/readers")
-    return 1 if shown or not there else 0
+    return 1 if shown or not there or any(flaw.falsifies for flaw in flaws.values()) else 0
 
 
 def check(name: str, root: Path, decode: bool = False) -> Iterator[DataSetPart]:
@@ -121,6 +127,7 @@ def _find(
     except DataError as error:
         return DataSetPart(name, part, "broken", problem=str(error))
     found = DataSetPart(name, part, "found", (len(splits.train), len(splits.validation), len(splits.test)), official)
+    found = replace(found, flaws=tuple(flaws_of(splits)))
     shares = held_out(splits)
     by_class = [share for share in shares if share.what.startswith("class ")] or shares
     if by_class and splits.validation:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
+
+from trainables.data.contents import contents_of
 
 
 class DataError(RuntimeError):
@@ -45,7 +48,11 @@ Item = TypeVar("Item", Video, Still)
 
 @dataclass(frozen=True)
 class VideoSplits:
-    """Labelled videos. `attributes` names the columns of `Video.attributes` (empty where the videos carry none)."""
+    """Labelled videos. `attributes` names the columns of `Video.attributes` (empty where the videos carry none).
+
+    `published`: the split is the one that others report on, so that what its training and test share is said and not refused.
+    `flaws`: what the reader has found wrong that would falsify figures, each in a sentence (see `trainables.data.flaws`).
+    """
 
     name: str
     classes: tuple[str, ...]
@@ -53,12 +60,17 @@ class VideoSplits:
     train: tuple[Video, ...]
     validation: tuple[Video, ...]
     test: tuple[Video, ...]
+    published: bool = False
+    flaws: tuple[str, ...] = ()
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of names, sizes in bytes, labels and groups of every item: equal on two machines iff they hold the same data."""
+        """Hash of every item's name, label, group, attributes and stretch of time, and of what is in its file: equal on two
+        machines iff they hold the same data.
+        """
+        contents = contents_of_items((*self.train, *self.validation, *self.test))
         rows = [
-            (split, item.name, item.path.stat().st_size, item.label, item.group, item.attributes)
+            (split, item.name, contents[item.path], item.label, item.group, item.attributes)
             for split in ("train", "validation", "test")
             for item in getattr(self, split)
         ]
@@ -67,23 +79,34 @@ class VideoSplits:
 
 @dataclass(frozen=True)
 class StillSplits:
-    """Images with private attributes; `attributes` names the columns."""
+    """Images with private attributes; `attributes` names the columns. `published` and `flaws` as in VideoSplits."""
 
     name: str
     attributes: tuple[str, ...]
     train: tuple[Still, ...]
     validation: tuple[Still, ...]
     test: tuple[Still, ...]
+    published: bool = False
+    flaws: tuple[str, ...] = ()
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of names, frames, sizes in bytes, labels and groups of every item."""
+        """Hash of every item's name, frame, group and attributes, and of what is in its file."""
+        contents = contents_of_items((*self.train, *self.validation, *self.test))
         rows = [
-            (split, item.name, item.frame, item.path.stat().st_size, item.group, item.attributes)
+            (split, item.name, item.frame, contents[item.path], item.group, item.attributes)
             for split in ("train", "validation", "test")
             for item in getattr(self, split)
         ]
         return digest_of([self.name, self.attributes, rows])
+
+
+def contents_of_items(items: Sequence[Video] | Sequence[Still]) -> dict[Path, str]:
+    """A hash of what is in the file of every item, by path. Raises DataError for a file that cannot be read."""
+    try:
+        return contents_of(item.path for item in items)
+    except OSError as error:
+        raise DataError(f"{error.filename}: cannot be read ({error.strerror}); give this user the right to read it") from None
 
 
 def digest_of(value: object) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from trainables.config import ActionData, ConfigError, ObfuscationConfig, PrivacyData, TrialConfig
 from trainables.data.boxes import Boxes, boxes_file, read_boxes
+from trainables.data.flaws import Flaw, flaws_of, overlaps
 from trainables.data.items import DataError, Still, StillSplits, Video, VideoSplits
 from trainables.data.registry import load_stills, load_videos
 from trainables.schema import KEY_LENGTH, key_of
@@ -20,10 +21,11 @@ class TrialData:
     """
 
     def __init__(self, config: TrialConfig, root: str | Path, like: TrialData | None = None) -> None:
-        self._data, self._root = config.data, Path(root)
+        self._data, self._root, self._accept_flaws = config.data, Path(root), config.accept_flaws
         self._videos: dict[ActionData, VideoSplits] = {} if like is None else like._videos
         self._stills: dict[PrivacyData, StillSplits] = {} if like is None else like._stills
         self._boxes: dict[tuple[Path, int], Boxes] = {} if like is None else like._boxes
+        self._flaws: dict[int, list[Flaw]] = {} if like is None else like._flaws
         self._complete: set[tuple[str, Path, int]] = set()
         self._readable: tuple[str, ...] | None = None  # None: all
         self._reader = ""
@@ -100,7 +102,9 @@ class TrialData:
         return boxes
 
     def require(self) -> None:
-        """Raises DataError if a split that a stage needs is empty, or `data.test_privacy` names an unknown attribute."""
+        """Raises DataError if a split that a stage needs is empty, if `data.test_privacy` names an unknown attribute, or for a
+        flaw that falsifies figures, unless `accept_flaws` is set.
+        """
         evaluated = ("train", "validation", "test")
         needed = {
             "action": ("train",),
@@ -132,6 +136,28 @@ class TrialData:
                         f"data.test_privacy: {splits.name} has no attribute {unknown[0]!r}, it has"
                         f" {', '.join(splits.attributes)}; set data.test_privacy.attribute_map"
                     )
+
+        falsifying = [] if self._accept_flaws else [flaw for flaw in self.flaws() if flaw.falsifies]
+        if falsifying:
+            raise DataError(
+                f"{falsifying[0].says} ({len(falsifying)} such flaws in all; accept_flaws=true goes on all the same)"
+            )
+
+    def flaws(self) -> list[Flaw]:
+        """The flaws of the trial's data sets, and files that one of them trains on and one tests on."""
+        found: dict[str, Flaw] = {}
+        trained: dict[str, tuple[Video | Still, ...]] = {}
+        for name in ("action", "privacy", "action_evaluation", "privacy_evaluation", "privacy_test", "clips_with_attributes"):
+            splits: VideoSplits | StillSplits = getattr(self, name)
+            if id(splits) not in self._flaws:
+                self._flaws[id(splits)] = flaws_of(splits)
+            found |= {flaw.says: flaw for flaw in self._flaws[id(splits)]}
+            if all(splits is not getattr(self, other) for other in trained):
+                trained[name] = (*splits.train, *splits.validation)
+        tested = {name: getattr(self, name).test for name in ("action_evaluation", "privacy_test")}
+        if self.clips_with_attributes is not self.action_evaluation:
+            tested["clips_with_attributes"] = self.clips_with_attributes.test
+        return [*found.values(), *overlaps(trained, tested)]
 
     def _read_videos(self, data: ActionData) -> VideoSplits:
         if data not in self._videos:

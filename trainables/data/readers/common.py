@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,6 +56,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=3)
     shown = names[:8] + ["..."] * (len(names) > 8)
     return f"nearest: {', '.join(close)}" if close else f"there are: {', '.join(shown) or 'none'}"
+
+
+def fold(name: str) -> str:
+    """A name without what people write in two ways: letter case, accents in one or two characters, `_`, `-` and blanks."""
+    return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFC", name)).casefold()
 
 
 def find_folder(root: Path, names: Sequence[str]) -> Path | None:

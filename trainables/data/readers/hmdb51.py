@@ -21,6 +21,7 @@ from trainables.data.validation import hold_out_validation
 
 VIDEO_FOLDERS = ("HMDB51", "hmdb51", "hmdb51_org")
 LIST_FOLDER = "testTrainMulti_7030_splits"
+CLASSES = 51
 
 
 @VIDEO_SETS.register("hmdb51")
@@ -64,7 +65,14 @@ def read_splits(config: ActionData, root: Path) -> VideoSplits:
     refuse_unusable(folder, [*train, *listed["2"]])
     videos = [make_video(entry.name, folder, classes) for entry in train]
     test = tuple(make_video(entry.name, folder, classes) for entry in listed["2"])
-    return VideoSplits(config.name, classes, (), tuple(videos), (), test)
+    unlisted = sorted(
+        path.name for path in folder.iterdir() if path.name not in classes and path.name != LIST_FOLDER and path.is_dir()
+    )
+    flaws = [
+        f"no list {name}{suffix} for the folder {name}, so it is no class: fewer classes make actions easier"
+        for name in unlisted
+    ]
+    return VideoSplits(config.name, classes, (), tuple(videos), (), test, published=len(classes) == CLASSES, flaws=tuple(flaws))
 
 
 def available_splits(root: Path) -> tuple[int, ...]:

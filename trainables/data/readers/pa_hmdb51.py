@@ -5,6 +5,7 @@ Actions: train on a split of HMDB51 without any of the 515, test on the 515. Pri
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from trainables.config import ActionData, PrivacyData
@@ -43,8 +44,7 @@ def pa_hmdb51_videos(config: ActionData, root: Path) -> VideoSplits:
         "name the label files after HMDB51's classes",
     )
     test = tuple(hmdb51.make_video(annotation.name, folder, splits.classes) for annotation in annotations)
-    whole = VideoSplits(config.name, splits.classes, (), splits.train, (), test)
-    return hold_out_validation(whole, config.validation_fraction)
+    return hold_out_validation(dataclasses.replace(splits, test=test), config.validation_fraction)
 
 
 @STILL_SETS.register("pa_hmdb51")

@@ -71,7 +71,15 @@ def read_splits(config: ActionData, root: Path) -> VideoSplits:
         Video(entry.name, folder / entry.name, classes.index(_class(entry.name)), group)
         for entry, group in zip((*listed[0], *listed[1]), groups, strict=True)
     ]
-    return VideoSplits(config.name, classes, (), tuple(videos[: len(listed[0])]), (), tuple(videos[len(listed[0]) :]))
+    return VideoSplits(
+        config.name,
+        classes,
+        (),
+        tuple(videos[: len(listed[0])]),
+        (),
+        tuple(videos[len(listed[0]) :]),
+        published=_is_ucf101(classes),
+    )
 
 
 def available_splits(root: Path) -> tuple[int, ...]:
@@ -125,6 +133,11 @@ def _read_entries(path: Path, folder: Path, classes: tuple[str, ...]) -> list[Li
     refuse(contradicting, "correct the list: labels are the numbers of classInd.txt")
     refuse(groupless, "rename the videos, or use the layout of the data set `folders`")
     return entries
+
+
+def _is_ucf101(classes: tuple[str, ...]) -> bool:
+    """Whether the lists are those of UCF101 itself, and not of another set in its layout."""
+    return len(classes) == 101 and classes[0] == "ApplyEyeMakeup"
 
 
 def _class(name: str) -> str:

@@ -21,6 +21,7 @@ from trainables.data.readers.common import (
     find_file,
     find_folder,
     find_groups,
+    fold,
     read_json,
     read_labels_pickle,
     read_list,
@@ -83,10 +84,20 @@ def vispr(config: PrivacyData, root: Path) -> StillSplits:
                 f"{folder}: no list {PARTS[part]}.txt with annotations/, and no {PARTS[part]}_labels.pkl; put one there"
             )
     every = [image for part in images.values() for image in part]
+    by_letters = {fold(name): name for name in wanted}
     refuse_unknown(wanted, {label for image in every for label in image.labels}, f"labels of {folder}")
+    refuse(
+        [
+            f"{image.entry.where}: the label {label!r} differs from {name!r} in its letters only"
+            for image in every
+            for label in image.labels
+            if label not in wanted and (name := by_letters.get(fold(label))) is not None
+        ],
+        "write it alike everywhere: an attribute that is spelled in two ways seems private",
+    )
     refuse_unusable(folder, [image.entry for image in every])
     stills = {part: _stills(images[part], folder, wanted, config.group_pattern) for part in PARTS}
-    splits = StillSplits(config.name, wanted, stills["train"], stills["validation"], stills["test"])
+    splits = StillSplits(config.name, wanted, stills["train"], stills["validation"], stills["test"], published=not listed)
     return hold_out_validation(splits, config.validation_fraction)
 
 

@@ -1,0 +1,109 @@
+"""What makes the figures of a data set say something else than they seem to, though every file of it can be read."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainables.data.items import Still, StillSplits, Video, VideoSplits, contents_of_items
+
+Items = Sequence[Video] | Sequence[Still]
+
+
+@dataclass(frozen=True)
+class Flaw:
+    """One flaw in a sentence. `falsifies`: figures would be wrong, so a trial refuses it unless `accept_flaws` is set."""
+
+    says: str
+    falsifies: bool
+
+
+def flaws_of(splits: VideoSplits | StillSplits) -> list[Flaw]:
+    """The flaws of one data set. It reads parts of every file (see `trainables.data.contents`)."""
+    found = [Flaw(f"{splits.name}: {each}", True) for each in splits.flaws]
+    return [*found, *_labels_never_trained(splits), *_shared_sources(splits), *_copies(splits)]
+
+
+def overlaps(trained_on: Mapping[str, Items], tested_on: Mapping[str, Items]) -> list[Flaw]:
+    """Files that a trial trains on and tests on, in one data set of it or in two, by the names of the sets."""
+    found = []
+    for test_name, test in tested_on.items():
+        paths = {item.path for item in test}
+        for train_name, train in trained_on.items():
+            if both := {item.path for item in train} & paths:
+                place = f"as {train_name} and are tested on as {test_name}"
+                remedy = "choose splits that are apart (for HMDB51, set train_on_pa_hmdb51: false)"
+                found.append(Flaw(f"{len(both):,} files, first {_name(min(both))}, train {place}; {remedy}", True))
+    return found
+
+
+def _shared_sources(splits: VideoSplits | StillSplits) -> Iterator[Flaw]:
+    trained = {item.group for item in (*splits.train, *splits.validation)}
+    counted = Counter(item.group for item in splits.test if item.group in trained)
+    if not counted:
+        return
+    said = (
+        f"{splits.name}: {len(counted):,} sources, such as {_some(counted)}, are in training and in test"
+        f" ({sum(counted.values()):,} of {len(splits.test):,} test items)"
+    )
+    if splits.published:
+        yield Flaw(f"{said}, as published", False)
+    else:
+        yield Flaw(f"{said}: test figures flatter; keep a person or recording on one side, or correct the groups", True)
+
+
+def _labels_never_trained(splits: VideoSplits | StillSplits) -> Iterator[Flaw]:
+    """Classes and attributes that a test asks for and that nobody can have learned."""
+    if not splits.train or not splits.test:
+        return
+    if isinstance(splits, VideoSplits):
+        trained = {item.label for item in splits.train}
+        unknown = Counter(splits.classes[item.label] for item in splits.test if item.label not in trained)
+        if unknown:
+            yield Flaw(
+                f"{splits.name}: {len(unknown)} classes without a training item, such as {_some(unknown)}, have"
+                f" {sum(unknown.values()):,} test items; give them training items or leave them out",
+                True,
+            )
+    unseen = []
+    for column, name in enumerate(splits.attributes):
+        values = [{item.attributes[column] for item in part if item.attributes} for part in (splits.train, splits.test)]
+        if len(values[0]) == 1 and len(values[1]) == 2:
+            unseen.append(name)
+    if unseen:
+        yield Flaw(
+            f"{splits.name}: {len(unseen)} attributes, such as {_some(unseen)}, have one value in all training items and two in"
+            " test: nobody can learn them, so they seem private; correct the labels or leave them out",
+            True,
+        )
+
+
+def _copies(splits: VideoSplits | StillSplits) -> Iterator[Flaw]:
+    """Files that are equal and have different names."""
+    where: dict[Path, tuple[str, str]] = {}
+    for part in ("train", "validation", "test"):
+        for item in getattr(splits, part):
+            where.setdefault(item.path, ("test" if part == "test" else "training", item.name))
+    alike: dict[str, list[Path]] = defaultdict(list)
+    for path, content in contents_of_items((*splits.train, *splits.validation, *splits.test)).items():
+        alike[content].append(path)
+    copies = [paths for paths in alike.values() if len(paths) > 1]
+    across = [paths for paths in copies if len({where[path][0] for path in paths}) == 2]
+    for found, falsifies in ((across, True), ([paths for paths in copies if paths not in across], False)):
+        if found:
+            names = " and ".join(repr(where[path][1]) for path in found[0][:2])
+            place = "one in training and one in test" if falsifies else "counted as different items"
+            yield Flaw(
+                f"{splits.name}: {len(found):,} files are there more than once, {place}, first {names}; list one of them",
+                falsifies and not splits.published,
+            )
+
+
+def _some(names: Iterable[str]) -> str:
+    return ", ".join(repr(name) for name in sorted(names)[:3])
+
+
+def _name(path: Path) -> str:
+    return "/".join(path.parts[-2:])
