@@ -9,7 +9,7 @@ from pathlib import Path
 
 from trainables.data.items import Still, StillSplits, Video, VideoSplits, contents_of_items
 
-Items = Sequence[Video] | Sequence[Still]
+Items = Sequence[Video | Still]
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ class StillSplits:
         return digest_of([self.name, self.attributes, rows])
 
 
-def contents_of_items(items: Sequence[Video] | Sequence[Still]) -> dict[Path, str]:
+def contents_of_items(items: Sequence[Video | Still]) -> dict[Path, str]:
     """A hash of what is in the file of every item, by path. Raises DataError for a file that cannot be read."""
     try:
         return contents_of(item.path for item in items)
