@@ -6,7 +6,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 export PYTHONWARNINGS := ignore::FutureWarning
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: mutants demo test bench check env tradeoff tables methods attacks search scale lock clean chaos
+.PHONY: mutants demo test bench check env tradeoff tables methods attacks search scale figures lock clean chaos
 
 env: $(VENV)/.stamp
 
@@ -51,6 +51,10 @@ search: env
 chaos: env
 	$(PYTHON) tests/chaos
 
+# The tables and pictures of the READMEs, each by its own command; hours, and it continues where it stopped.
+figures: env
+	$(PYTHON) -m tests.figures
+
 # What 1,000 trials cost the driver (the table of the README); every trial only sleeps.
 scale: env
 	rm -rf scale && $(PYTHON) tests/benchmarks/scale.py --folder scale
@@ -76,4 +80,4 @@ lock:
 	uv pip compile --quiet --python-version 3.11 --extra dev --no-annotate --no-header --no-emit-index-url pyproject.toml --output-file requirements.txt
 
 clean:
-	rm -rf $(VENV) $(DEMO) tables search scale
+	rm -rf $(VENV) $(DEMO) tables search scale figures

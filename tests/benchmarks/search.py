@@ -88,11 +88,12 @@ def _curve(rows: list[tuple[str, float, float, float]], arm: str, trials: int) -
 
 def _print(curves: dict[str, list[np.ndarray]], trials: int) -> None:
     steps = sorted({*range(6, trials + 1, 4), trials})
-    print(f"{'trials':10}" + "".join(f"{step:>16}" for step in steps))
+    print(f"| trials | {' | '.join(map(str, steps))} |")
+    print("|---" * (len(steps) + 1) + "|")
     for arm, of_seeds in curves.items():
         values = np.array([[curve[step - 1] for step in steps] for curve in of_seeds])
-        cells = (f"{m:8.3f} ± {s:.3f}" for m, s in zip(values.mean(0), values.std(0, ddof=1), strict=True))
-        print(f"{arm:10}" + "".join(f"{cell:>16}" for cell in cells))
+        cells = (f"{m:.3f} ± {s:.3f}" for m, s in zip(values.mean(0), values.std(0, ddof=1), strict=True))
+        print(f"| `{arm}` | {' | '.join(cells)} |")
     print(f"mean and standard deviation over {len(next(iter(curves.values())))} seeds")
 
 

@@ -1,0 +1,64 @@
+"""What the READMEs show is what was measured, and every figure that is declared can be made of what its command leaves."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from search_spaces.registry import load_spaces
+from tests.figures.__main__ import MEASURED, Measured, begin, replaced
+from tests.figures.declared import FIGURES, markdown, of_json, printed
+from tests.support import ROOT
+
+PAGES = [path for path in ROOT.rglob("*.md") if ".venv" not in path.parts]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_readme_shows_what_was_measured(name: str) -> None:
+    page = ROOT / FIGURES[name].page
+    text = page.read_text()
+    assert text.count(begin(name)) == 1
+    if not (MEASURED / f"{name}.json").is_file():
+        pytest.skip(f"{name} was not measured yet: make figures")
+    found = Measured.read(name)
+    assert replaced(text, name, found.shown()) == text
+    assert re.match(r"[0-9a-f]{8}", found.commit)
+    assert found.name == name
+
+
+def test_nothing_is_measured_or_marked_that_is_not_declared() -> None:
+    assert {path.stem for path in MEASURED.glob("*.json")} <= set(FIGURES)
+    marked = [name for page in PAGES for name in re.findall(r"<!-- figure (\S+) -->", page.read_text())]
+    assert sorted(marked) == sorted(FIGURES)
+
+
+def test_the_commands_name_spaces_and_files_that_are_there() -> None:
+    spaces = set(load_spaces())
+    for figure in FIGURES.values():
+        for command in figure.commands:
+            for space in re.findall(r"--space (\w+)", command):
+                assert space in spaces
+            first, second, *_ = [*command.split(), ""]
+            file = second.replace(".", "/") if first == "-m" else first
+            assert any((ROOT / (file + end)).exists() for end in ("", ".py")), command
+        for picture in figure.pictures:
+            assert (ROOT / picture).is_file()
+
+
+def test_text_between_other_marks_stays() -> None:
+    text = f"a\n{begin('x')}old\n<!-- end -->\nb\n{begin('y')}kept\n<!-- end -->\n"
+    assert replaced(text, "x", "new") == f"a\n{begin('x')}new\n<!-- end -->\nb\n{begin('y')}kept\n<!-- end -->\n"
+    with pytest.raises(ValueError, match="figure z: the README has 0 marks"):
+        replaced(text, "z", "new")
+
+
+def test_tables_are_made_of_what_commands_leave(tmp_path: Path) -> None:
+    assert printed(tmp_path, "log\n| a | b |\n|---|---|\n| 1 | 2 |\n\n| other |\n") == "| a | b |\n|---|---|\n| 1 | 2 |"
+    with pytest.raises(ValueError, match="printed no table"):
+        printed(tmp_path, "log\n")
+    (tmp_path / "scale.json").write_text(json.dumps({"trials": 1000, "seconds": 322.4}))
+    assert of_json("scale.json")(tmp_path, "") == "|  |  |\n| --- | --- |\n| trials | 1,000 |\n| seconds | 322 |"
+    assert markdown(["a"], [["1"]]) == "| a |\n| --- |\n| 1 |"
