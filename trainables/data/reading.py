@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from trainables.data.decoding.files import File
 from trainables.data.decoding.images import decode_image
 from trainables.data.decoding.index import Index, index_of
+from trainables.data.decoding.known import keep, known_index
 from trainables.data.decoding.video import VideoReader
 
 Frames = NDArray[np.uint8]
@@ -30,7 +31,11 @@ def find_frames(path: Path) -> Index:
     """Returns which frames a video shows. Raises DataError for a file that is no whole video."""
     file = File.at(path)
     if file not in _INDICES:
-        _INDICES[file] = index_of(file)
+        index = known_index(file)
+        if index is None:
+            index = index_of(file)
+            keep(file, index, decoded=not index.timed)
+        _INDICES[file] = index
     return _INDICES[file]
 
 

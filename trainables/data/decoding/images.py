@@ -14,6 +14,8 @@ from trainables.data.items import DataError
 
 _DEEP_GREY = ("I;16", "I;16B", "I;16L", "I;16N")  # PIL would clip them to white
 _NO_LEVELS = {"F": "floating point", "I": "32-bit"}  # which number is white, the file does not say
+_ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
+_TAIL = 1024  # bytes; some cameras write more behind the end
 
 
 def decode_image(path: Path, size: int | None = None) -> NDArray[np.uint8]:
@@ -38,6 +40,19 @@ def decode_image(path: Path, size: int | None = None) -> NDArray[np.uint8]:
         raise DataError(f"{path}: more than {most:.0f} megapixels; make the image smaller") from None
     except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as error:
         raise DataError(f"{path}: not a readable image ({short(error)}); replace the file") from None
+
+
+def check_image(path: Path) -> None:
+    """Opens an image without decoding it, if its end is there; else decodes it. Raises DataError as `decode_image` does."""
+    file = File.at(path, "image")
+    try:
+        with Image.open(path) as image, path.open("rb") as opened:
+            opened.seek(max(0, file.bytes - _TAIL))
+            whole = _ENDS.get(image.format or "", b"no end") in opened.read() and image.mode not in _NO_LEVELS
+    except Exception:  # whatever it is, decoding says it
+        whole = False
+    if not whole:
+        decode_image(path)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

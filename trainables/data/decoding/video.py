@@ -56,6 +56,10 @@ class VideoReader:
         assert pictures is not None
         return pictures
 
+    def check(self) -> None:
+        """Decodes all frames. Raises DataError for the first that cannot be decoded."""
+        self._frame(self._index.count - 1, in_order=True)
+
     def close(self) -> None:
         if self._open is not None:
             self._open[0].close()
@@ -67,10 +71,10 @@ class VideoReader:
         rows = np.frombuffer(memoryview(plane), np.uint8).reshape(height, plane.line_size)
         return Orientation.of(frame).upright(rows[:, : 3 * width].reshape(height, width, 3))
 
-    def _frame(self, number: int) -> VideoFrame:
+    def _frame(self, number: int, in_order: bool = False) -> VideoFrame:
         if not 0 <= number < self._index.count:
             raise DataError(f"{self._file.path}: frame {number} of {self._index.count} is asked for; replace the file")
-        start = None if self._file in _IN_ORDER_ONLY else self._index.start_before(number)
+        start = None if in_order or self._file in _IN_ORDER_ONLY else self._index.start_before(number)
         begin = start.position if start else 0
         again = self._frames is None or self._next > number or begin > self._next + _FAR
         while True:
