@@ -18,6 +18,7 @@ from study.environment import NODES_COME_LATER_VARIABLE, TRACKING_URI_VARIABLE, 
 from study.schedule.costs import Prices
 from study.schedule.resources import ResourceOverride, Resources, can_be_given
 from trainables.config import DATA_ROOT_VARIABLE, STORAGE_VARIABLE, ConfigError, parse_setting
+from trainables.data.verify import DEPTHS, Depth
 from trainables.plugins import Plugin, load_plugins, read_plugins
 from trainables.store import StageStore
 
@@ -67,6 +68,7 @@ class Options(BaseModel):
     gpus_for: tuple[ResourceOverride, ...] = ()
     gpu_memory: float | None = None
     nodes_come_later: bool = False
+    verify: Depth = "headers"
     max_concurrent: int | None = None
 
     @field_validator("gpu_memory")
@@ -172,6 +174,7 @@ def read_options(arguments: Sequence[str] | None = None) -> Options:
             gpus_per_trial=given.gpus_per_trial,
             gpus_for=tuple(ResourceOverride.of(text) for text in given.gpus_for),
             gpu_memory=given.gpu_memory,
+            verify=given.verify,
             nodes_come_later=given.nodes_come_later or bool(environment.nodes_come_later),
             max_concurrent=given.max_concurrent,
         )
@@ -242,6 +245,12 @@ def command_line() -> argparse.ArgumentParser:
         "--nodes-come-later",
         action="store_true",
         help=f"the cluster grows by itself: do not ask for a node that can hold a trial (or {NODES_COME_LATER_VARIABLE})",
+    )
+    parser.add_argument(
+        "--verify",
+        choices=DEPTHS,
+        default="headers",
+        help="before the first trial, of every file of the data: open it (headers, the default), decode it, or none",
     )
     parser.add_argument("--max-concurrent", type=int, metavar="N", help="trials at once (default: as many as fit)")
     return parser

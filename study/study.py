@@ -25,6 +25,7 @@ from trainables import schema
 from trainables.config import ConfigError
 from trainables.data.generated import DOMAINS, GeneratedSpec, ensure
 from trainables.data.trial_data import TrialData
+from trainables.data.verify import files_read, require_readable
 from trainables.methods import missing_weights
 from trainables.plan import PlannedStage, TrialPlan, neighbours, plan_trial
 from trainables.store import StageStore
@@ -81,9 +82,14 @@ class Study:
         return made[0].parent
 
     @cached_property
+    def data(self) -> dict[str, TrialData]:
+        """The data of the trials by their configuration, as JSON. Raises DataError if a data set cannot be used."""
+        return read_data(self.plan, self.data_root)
+
+    @cached_property
     def trial_plans(self) -> list[TrialPlan]:
         """The stages of every trial. Raises DataError if a data set cannot be used."""
-        return plan_stages(self.plan, self.data_root)
+        return plan_stages(self.plan, self.data_root, self.data)
 
     @cached_property
     def stages(self) -> Mapping[str, PlannedStage]:
@@ -111,6 +117,8 @@ class Study:
         self._require_gpus()
         self.trial_plans  # noqa: B018 - reads the labels
         check_all_weights(self.plan)
+        if self.existing_data_root is not None:  # what was generated here is whole
+            require_readable(files_read(self.data.values()), self.options.verify)
         self.store.require()
         uri = self.places.tracking_uri
         if problems := tracking_problems(uri) if uri.startswith("http") else ():
@@ -309,17 +317,24 @@ def plan_of(options: Options) -> StudyPlan:
     return replace(plan, search=with_sampler(plan.search, options.sampler, options.search_trials))
 
 
-def plan_stages(plan: StudyPlan, data_root: Path) -> list[TrialPlan]:
-    """The stages of every trial. Reads the labels of each data set once. Raises DataError if one cannot be used."""
+def plan_stages(plan: StudyPlan, data_root: Path, data: Mapping[str, TrialData] | None = None) -> list[TrialPlan]:
+    """The stages of every trial; `data` is what `read_data` returns. Raises DataError if a data set cannot be used."""
+    data = read_data(plan, data_root) if data is None else data
+    return [plan_trial(trial.config, data[trial.config.data.model_dump_json()]) for trial in plan.trials]
+
+
+def read_data(plan: StudyPlan, data_root: Path) -> dict[str, TrialData]:
+    """Reads the labels of each data set once; returns the data of the trials by their configuration, as JSON.
+
+    Raises DataError if a data set cannot be used.
+    """
     read: dict[str, TrialData] = {}
-    plans = []
     for trial in plan.trials:
         key = trial.config.data.model_dump_json()
         if key not in read:
             read[key] = TrialData(trial.config, data_root, like=next(iter(read.values()), None))
             read[key].require()
-        plans.append(plan_trial(trial.config, read[key]))
-    return plans
+    return read
 
 
 def check_all_weights(plan: StudyPlan) -> None:

@@ -13,6 +13,7 @@ CHECKED = ("trainables.losses", "trainables.data.augment", "trainables.models.ax
 install_import_hook(CHECKED, "beartype.beartype")
 
 from trainables.config import TrialConfig, with_values
+from trainables.data.decoding.known import CACHE_VARIABLE
 from trainables.data.generated import GeneratedSpec, ensure
 
 TINY_DATA = GeneratedSpec(train_clips=36, test_clips=24, train_images=32, val_images=12, test_images=32, size=16, frames=12)
@@ -50,6 +51,12 @@ def shared() -> Path:
     if not path.is_dir():
         pytest.skip(f"needs the real data in {path}")
     return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _known_files(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What is known of files is kept apart from what the machine knows."""
+    os.environ[CACHE_VARIABLE] = str(tmp_path_factory.mktemp("known"))
 
 
 @pytest.fixture(scope="session")

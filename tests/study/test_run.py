@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from study.options import Options
+from study.study import Study
 from tests.support import ROOT
+from trainables.data.items import DataError
 
 
 def run(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -82,3 +86,15 @@ def test_pretrained_weights_that_are_not_there_are_said_before_anything_starts(t
     assert found.returncode == 2
     assert "nowhere.pt" in found.stderr
     assert not (tmp_path / "s").exists()
+
+
+def test_a_broken_file_of_the_test_list_is_named_before_anything_starts(tmp_path: Path, tiny_data: Path) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(tiny_data, root)
+    options = Options(space="demo", profile="small", data_root=str(root), storage=str(tmp_path / "s"))
+    image = next(iter(Study(options).data.values())).privacy_evaluation.test[-1].path
+    image.write_bytes(image.read_bytes()[: image.stat().st_size // 2])
+    with pytest.raises(DataError, match=f"{image.name}: not a readable image"):
+        Study(options).check()
+    assert not (tmp_path / "s").exists()
+    Study(options.model_copy(update={"verify": "none"})).check()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +17,7 @@ from trainables.data.readers.common import DataNotThereError, nearest
 from trainables.data.reading import decoder
 from trainables.data.registry import STILL_SETS, VIDEO_SETS, load_stills, load_videos
 from trainables.data.validation import HeldOut, held_out
+from trainables.data.verify import Files, files_of, problems_of
 
 # (data set, part) -> training items including those for validation, test items
 UCF101_SPLITS = {1: (9_537, 3_783), 2: (9_586, 3_734), 3: (9_624, 3_696)}
@@ -31,6 +32,7 @@ VP_LABELS = {"vp_ucf101": 13_320, "vp_hmdb51": 6_766}
 class DataSetPart:
     """One part of a data set: the items in each split, the official (train and validation, test), or what is wrong.
 
+    ways: how many videos are read by the times in the file, and how many by what one whole decode has found.
     held_out: the classes (of images: the attributes) with the smallest and the largest share held out for validation.
     flaws: what makes its figures say something else than they seem to.
     """
@@ -43,12 +45,15 @@ class DataSetPart:
     problem: str = ""
     held_out: tuple[HeldOut, HeldOut] | None = None
     flaws: tuple[Flaw, ...] = ()
+    ways: tuple[int, int] | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("root", type=Path, metavar="ROOT", help="the data root: the folder that holds the data sets")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="check these data sets, and fail if one is not there")
-    parser.add_argument("--decode", action="store_true", help="also open every video (minutes for a large data set)")
+    parser.add_argument(
+        "--decode", action="store_true", help="also decode every video and image (minutes for a large data set)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -81,6 +86,12 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"\n{finding.name} {finding.part}: {finding.problem}")
     if arguments.decode:
         print(f"\nvideos are read by {decoder()}")
+        for finding in findings:
+            if finding.ways and any(finding.ways):
+                timed, decoded = finding.ways
+                print(
+                    f"{finding.name} {finding.part}: {timed:,} videos by the times in the file, {decoded:,} by one whole decode"
+                )
     if not there and not shown:
         print(f"\n{root}: none of the data sets is there; the layouts are in the modules of trainables/data/readers")
     return 1 if shown or not there or any(flaw.falsifies for flaw in flaws.values()) else 0
@@ -132,10 +143,12 @@ def _find(
     by_class = [share for share in shares if share.what.startswith("class ")] or shares
     if by_class and splits.validation:
         found = replace(found, held_out=(by_class[0], by_class[-1]))
-    problems = _decode_problems(splits) if decode else []
-    if problems:
+    if not decode:
+        return found
+    files = files_of((*splits.train, *splits.validation, *splits.test))
+    if problems := list(problems_of(files, decode=True)):
         return replace(found, state="broken", problem=f"{problems[0]} ({len(problems):,} such in all)")
-    return found
+    return replace(found, ways=_ways(files))
 
 
 def _find_labels(name: str, root: Path) -> DataSetPart:
@@ -149,30 +162,12 @@ def _find_labels(name: str, root: Path) -> DataSetPart:
     return DataSetPart(name, "labels", "found", (0, 0, rows), (0, VP_LABELS[name]))
 
 
-def _decode_problems(splits: VideoSplits | StillSplits) -> list[str]:
-    """Returns what is wrong with the videos: those that cannot be read, or end before a frame that has a label."""
-    needed: dict[Path, int] = {}
-    for item in (*splits.train, *splits.validation, *splits.test):
-        frame = getattr(item, "frame", 0)
-        if frame is not None:  # None: an image, no video
-            needed[item.path] = max(frame + 1, needed.get(item.path, 1))
-    problems = []
-    for path, frames in needed.items():
-        try:
-            count = _count_frames(path)
-        except DataError as error:
-            problems.append(str(error))
-            continue
-        if count < frames:
-            problems.append(f"{path}: {count} frames, but the labels go to frame {frames - 1}; replace the file")
-    return problems
+def _ways(files: Files) -> tuple[int, int]:
+    """Counts the videos of which the times in the file tell the frames, and those of which one decode does."""
+    from trainables.data.reading import find_frames  # decoders, and what they import, only where they are used
 
-
-@cache  # the splits of a data set, and the data sets built on it, name the same videos
-def _count_frames(path: Path) -> int:
-    from trainables.data.reading import count_frames  # decoders, and what they import, only where they are used
-
-    return count_frames(path)
+    timed = [find_frames(path).timed for path, frames in files.items() if frames is not None]
+    return sum(timed), len(timed) - sum(timed)
 
 
 def _table(findings: Sequence[DataSetPart]) -> list[str]:

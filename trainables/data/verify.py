@@ -6,15 +6,18 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from itertools import batched
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from trainables.data.items import DataError, Still, Video
 from trainables.data.trial_data import TrialData
 
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
 Depth = Literal["none", "headers", "decode"]
+DEPTHS: tuple[Depth, ...] = get_args(Depth)
 # How many frames of each file the labels need; None: an image.
 Files = Mapping[Path, int | None]
 
@@ -54,9 +57,10 @@ def problems_of(files: Files, decode: bool) -> Iterator[str]:
     Many files are shared among processes, and a bar on a terminal shows how far it is. Those found good before are not opened
     again.
     """
-    chunks = list(batched(files.items(), _CHUNK))
+    every = list(files.items())
+    chunks = [every[first : first + _CHUNK] for first in range(0, len(every), _CHUNK)]
     look = partial(_look, decode=decode)
-    processes = min(len(os.sched_getaffinity(0)), len(chunks)) if len(files) > _FEW else 1
+    processes = min(os.cpu_count() or 1, len(chunks)) if len(files) > _FEW else 1
     with _progress() as bar:
         task = bar.add_task("opening the data", total=len(files))
         if processes > 1:
@@ -109,7 +113,7 @@ def _items(data: TrialData, name: str) -> Sequence[Video | Still]:
     return (*splits.train, *splits.validation, *splits.test)
 
 
-def _progress():  # type: ignore[no-untyped-def]
+def _progress() -> Progress:
     """A bar on a terminal; nothing is written to a log."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -6,11 +6,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from trainables.data import reading
+from trainables.data import check as check_module
+from trainables.data import reading, verify
 from trainables.data.__main__ import main
-from trainables.data.items import DataError
+from trainables.data.decoding.index import Index
+from trainables.data.decoding.video import VideoReader
 
 CLASSES = ("Jump", "Run")
 Check = Callable[..., tuple[int, list[list[str]], str]]
@@ -132,27 +135,27 @@ def test_a_wrong_root_or_name_fails(root: Path, check: Check) -> None:
     assert "no data set named 'ucf10' (nearest: " in " ".join(rows[0])
 
 
-def test_decode_opens_every_video_once(root: Path, check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[str] = []
+def test_decode_opens_every_video_and_image(root: Path, check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: set[str] = set()
 
-    def count_frames(path: Path) -> int:
-        opened.append(path.name)
-        return 30
+    def problem_of(path: Path, frames: int | None, decode: bool) -> str:
+        assert decode
+        opened.add(path.name)
+        return ""
 
-    monkeypatch.setattr(reading, "count_frames", count_frames)
-    code, _, _ = check(root, "--decode")
+    monkeypatch.setattr(verify, "problem_of", problem_of)
+    monkeypatch.setattr(check_module, "_ways", lambda files: (1, len(files) - 1))
+    code, _, below = check(root, "--decode")
     assert code == 0
-    assert len(opened) == 6
-    assert len(set(opened)) == 6
+    assert len(opened) == 9
+    assert "ucf101 split 1: 1 videos by the times in the file, 5 by one whole decode" in below
 
 
 def test_decode_reports_broken_videos(root: Path, check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
-    def count_frames(path: Path) -> int:
-        if "Run" in path.name:
-            raise DataError(f"{path}: not a readable video")
-        return 0 if "g01" in path.name else 30
+    def problem_of(path: Path, frames: int | None, decode: bool) -> str:
+        return f"{path}: not a readable video" if "Run" in path.name or "g01" in path.name else ""
 
-    monkeypatch.setattr(reading, "count_frames", count_frames)
+    monkeypatch.setattr(verify, "problem_of", problem_of)
     code, rows, below = check(root, "--decode", "--only", "ucf101")
     assert code == 1
     assert ["ucf101", "split", "1", "broken"] in [row[:4] for row in rows]
@@ -173,7 +176,9 @@ def test_decode_compares_labelled_frames_with_the_video(
     )
     ranges = "".join(f'"{name}": [[0, 20, 1]], ' for name in ("skin_color", "face", "gender", "nudity"))
     write(tmp_path / "PrivacyAttributes" / "run.json", f'{{"{names[2]}": {{{ranges} "relationship": [[0, 20, 0]]}}}}')
-    monkeypatch.setattr(reading, "count_frames", lambda path: 16)
+    index = Index(16, np.arange(16), (), timed=True)
+    monkeypatch.setattr(reading, "find_frames", lambda path: index)
+    monkeypatch.setattr(VideoReader, "check", lambda self: None)
     code, rows, below = check(tmp_path, "--decode")
     assert code == 1
     assert ["pa_hmdb51", "images", "broken"] in [row[:3] for row in rows]
