@@ -51,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--profile", nargs="+", help="paper, small or generated: one for all spaces, or one for each")
     report.add_argument("--utility", default="top1", help="metric of the front's upright axis, e.g. top5, deployed_top1")
     report.add_argument("--privacy", default="leakage", help="metric of the front's level axis, e.g. clip_leakage, macro_f1")
+    _add_choose_on(report)
     tables = commands.add_parser("tables", help="the paper's tables with our numbers beside the printed ones")
     tables.add_argument("--table", default="all", help="1, 2, 3, 5, 6, 7, 8 or all (the default)")
     tables.add_argument("--format", default="text", choices=("text", "csv", "latex"))
@@ -82,9 +83,20 @@ def _add_select(commands: Any) -> None:
     select.add_argument("--knee", action="store_true", help="the knee of the front of (leakage, top1)")
     select.add_argument("--protocol", help="of a study with several: the one to choose in")
     select.add_argument("--where", action="append", default=[], metavar="FIELD=VALUE", help="only trials with this parameter")
+    _add_choose_on(select)
+    select.add_argument("--force", action="store_true", help="choose even where raw data are not surely above chance")
     select.add_argument("--allow-invalid", action="store_true", help="also settings whose attacks missed a control")
     select.add_argument("--register", metavar="NAME", help="put the median trial's anonymizer into MLflow's model registry")
     _add_common(select)
+
+
+def _add_choose_on(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--choose-on",
+        default="validation",
+        choices=("validation", "test"),
+        help="data by whose figures settings are chosen; those of test data are reported, and flatter what they chose",
+    )
 
 
 def _add_compare(commands: Any) -> None:
@@ -155,7 +167,9 @@ def _report(options: argparse.Namespace) -> None:
     pairs = list(zip(options.space, profiles, strict=True))
     if len(set(pairs)) < len(pairs):
         raise AnalysisError(f"--space: a study is named twice ({' '.join(options.space)}); give each once")
-    page = report_studies(ReportOptions(pairs, options.out, options.tracking_uri, options.utility, options.privacy))
+    page = report_studies(
+        ReportOptions(pairs, options.out, options.tracking_uri, options.utility, options.privacy, options.choose_on)
+    )
     print(f"report: {page}")
 
 
@@ -192,9 +206,9 @@ def _select(options: argparse.Namespace) -> None:
     from analysis.deploy.select import choice_text, choose, parse_rule
     from analysis.read.study import read_study
 
-    rule = parse_rule(options.max, options.min, options.prefer, options.knee)
+    rule = parse_rule(options.max, options.min, options.prefer, options.knee, options.choose_on)
     study = read_study(options.space, options.profile, options.tracking_uri)
-    choice = choose(study, rule, options.protocol, options.where, options.allow_invalid)
+    choice = choose(study, rule, options.protocol, options.where, options.allow_invalid, options.force)
     print(choice_text(choice))
     if options.register:
         from analysis.deploy.register import register

@@ -84,6 +84,15 @@ def metric_mean(metric: str, value: MeanOverSeeds, *, signed: bool = False, coun
     return mean(value, share=FINAL_METRICS[metric].percent, digits=_digits(metric), signed=signed, count=count)
 
 
+def over_items(metric: str, ends: tuple[float, float], *, space: str = NO_BREAK) -> str:
+    """`, 45.3 to 65.9 % over test items`: the interval of a figure over the test items; nothing where it is not known."""
+    if math.isnan(ends[0]):
+        return ""
+    scale = 100 if FINAL_METRICS[metric].percent else 1
+    low, high = (number(scale * end, _digits(metric)) for end in ends)
+    return f", {low} to {high}{unit(metric, space)} over test items"
+
+
 def metric_mean_with_n(metric: str, value: MeanOverSeeds, *, space: str = NO_BREAK) -> str:
     """`92.1 ± 1.3 % (n = 3)`: the mean of a final metric with its unit and the number of seeds."""
     return f"{metric_mean(metric, value, count=False)}{unit(metric, space)} (n = {value.n})"

@@ -51,7 +51,7 @@ class Range:
 class Search:
     """Beyond a grid: an optimiser draws `trials` points of `axes` (dotted keys), the space's settings being the first.
 
-    `objectives`: metrics and their directions.
+    `objectives`: metrics of validation data, `validation_<metric>`, and their directions; a search may see no test figure.
     """
 
     axes: Mapping[str, Range]

@@ -19,7 +19,7 @@ from study.options import Options
 from study.schedule.costs import Costs, stored_stages
 from study.schedule.order import Queue, in_order, steps_of
 from study.schedule.resources import Resources, Share
-from study.schedule.search import Proposals, points_of, with_sampler, worst
+from study.schedule.search import Proposals, check_objectives, points_of, with_sampler, worst
 from study.schedule.usage import Usage
 from trainables import schema
 from trainables.config import ConfigError
@@ -310,6 +310,8 @@ def plan_of(options: Options) -> StudyPlan:
     if options.space is None:
         raise ConfigError("--space: give the name of a space; --list shows them")
     plan = plan_study(options.space, options.profile, options.seeds, options.overrides)
+    if plan.search is not None:
+        check_objectives(plan.search, (trial.config for trial in plan.trials))
     if options.sampler is None and options.search_trials is None:
         return plan
     if plan.search is None:

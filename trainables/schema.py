@@ -45,6 +45,12 @@ class Metric:
 FINAL_METRICS: dict[str, Metric] = {}  # by name, those that are shown
 _UNSHOWN: dict[str, Metric] = {}
 
+# `validation_<metric>` is the same metric on validation data: settings are chosen by it, and reported by the metric itself.
+# `<metric>_low` and `<metric>_high` are the ends of its 95 % interval over the test items of the trial, by group.
+VALIDATION, LOW, HIGH = "validation_", "_low", "_high"
+# No test item of an anonymized setting enters these. The controls of an attack are measured on raw data and on blank frames.
+UNTESTED = ("seconds", "pipeline_seconds", "attack_share", "penalty_active", "controls_valid")
+
 # Metrics of which there is one for each attribute, or each attack: the prefix of their names -> their meaning.
 AP, AP_CHANCE, CLIP = "ap.", "ap_chance.", "clip_"
 ATTACK, ATTACK_LOW, ATTACK_HIGH = "attack.", "attack_low.", "attack_high."
@@ -76,8 +82,13 @@ def is_declared(name: str) -> bool:
 
 
 def is_shown(name: str) -> bool:
-    """Whether reports read the metric from the records."""
+    """Whether reports show the metric."""
     return name in FINAL_METRICS or name.startswith(tuple(METRIC_FAMILIES))
+
+
+def is_read(name: str) -> bool:
+    """Whether the analysis reads the metric: it is shown, an end of its interval, or what settings are chosen by."""
+    return is_shown(name) or name.startswith(VALIDATION) or is_shown(name.removesuffix(LOW).removesuffix(HIGH))
 
 
 KEY_LENGTH = 200  # of the key of an attribute: MLflow takes 250 characters, and a prefix says which figure it is

@@ -1,13 +1,14 @@
 """Choosing a setting by a rule: what may not be exceeded, what is preferred, or the knee of the front. No torch.
 
-Settings are compared by their means over seeds. Only settings measured by one protocol are compared, and raw is never chosen.
+Settings are compared by the means over seeds of their validation figures; test figures are read for the one that was chosen.
+Only settings measured by one protocol are compared, and raw is never chosen.
 """
 
 from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,13 +16,16 @@ import pandas as pd
 
 from analysis import text
 from analysis.measure.pareto import knee, non_dominated
-from analysis.measure.settings import PROTOCOL, of, settings_table
+from analysis.measure.plane import Plane
+from analysis.measure.settings import PROTOCOL, bounds, change_by_seed, of, setting_means, settings_table
+from analysis.measure.unanswered import CANNOT, HELP, reasons
+from analysis.measure.validation import ChosenOn, chosen_by, not_validated, without_test_figures
 from analysis.read.attacks import invalid, not_recorded
 from analysis.read.store import AnalysisError
 from analysis.read.study import RecordedStudy
 from analysis.read.trials import FRONT_METRICS, PARAM, RAW
 from trainables.schema import FINAL_METRICS, Metric
-from trainables.statistics import Estimate, change
+from trainables.statistics import Estimate
 
 
 @dataclass(frozen=True)
@@ -44,15 +48,28 @@ class Constraint:
 
 @dataclass(frozen=True)
 class Rule:
-    """What to choose: among the settings that meet every constraint the best in `prefer`, or the knee for `prefer` None."""
+    """What to choose: among the settings that meet every constraint the best in `prefer`, or the knee for `prefer` None.
+
+    `chosen_on`: the data whose figures decide; constraints and preference name the metrics of test data all the same.
+    """
 
     constraints: tuple[Constraint, ...] = ()
     prefer: str | None = None
+    chosen_on: ChosenOn = "validation"
 
     @property
     def judged_by(self) -> str:
         """The metric that orders the trials of the chosen setting."""
         return self.prefer or "leakage"
+
+    @property
+    def front(self) -> list[str]:
+        """The metrics of the front, leakage first, that settings are chosen by."""
+        return [self.by(name) for name in reversed(FRONT_METRICS)]
+
+    def by(self, metric: str) -> str:
+        """The metric that decides where `metric` is named."""
+        return chosen_by(metric, self.chosen_on)
 
 
 @dataclass(frozen=True)
@@ -61,8 +78,9 @@ class Choice:
 
     `candidates`: the anonymized settings of one protocol; `meeting` of them meet the constraints; `tied` are the labels of
     those as good in what is preferred; `invalid` of those with a trial whose attacks missed a control: none of these is a
-    candidate unless that was asked for. `trials`: the runs of the setting. `by_seed`: seed -> what the rule chooses from that
-    seed's trials alone, "" where nothing meets the constraints.
+    candidate unless that was asked for; `unknown` of those without figures to choose by. `trials`: the runs of the setting.
+    `by_seed`: seed -> what the rule chooses from that seed's trials alone, "" where nothing meets the constraints. `doubts`:
+    why the study cannot answer, where the choice was forced.
     """
 
     study: RecordedStudy
@@ -74,7 +92,9 @@ class Choice:
     meeting: int
     tied: tuple[str, ...]
     invalid: tuple[str, ...]
+    unknown: tuple[str, ...]
     by_seed: dict[int, str]
+    doubts: tuple[str, ...]
 
 
 def metric_of(name: str, option: str) -> Metric:
@@ -104,32 +124,41 @@ def parse_constraint(given: str, at_most: bool) -> Constraint:
     return Constraint(name, at_most, number)
 
 
-def parse_rule(at_most: Sequence[str], at_least: Sequence[str], prefer: str | None, at_knee: bool) -> Rule:
+def parse_rule(
+    at_most: Sequence[str],
+    at_least: Sequence[str],
+    prefer: str | None,
+    at_knee: bool,
+    chosen_on: ChosenOn = "validation",
+) -> Rule:
     """The rule of a command line. Raises AnalysisError unless it says in one way what to choose."""
     bounds = [*(parse_constraint(bound, True) for bound in at_most), *(parse_constraint(bound, False) for bound in at_least)]
     if at_knee == (prefer is not None):
         raise AnalysisError("say what to choose by one of --prefer METRIC and --knee, e.g. --max leakage=0.2 --prefer top1")
     if prefer is not None and metric_of(prefer, "--prefer").better == "neither":
         raise AnalysisError(f"--prefer {prefer}: of it neither more nor less is better; prefer top1 or leakage")
-    return Rule(tuple(bounds), prefer)
+    return Rule(tuple(bounds), prefer, chosen_on)
 
 
 def choose(
-    study: RecordedStudy, rule: Rule, protocol: str | None = None, where: Sequence[str] = (), allow_invalid: bool = False
+    study: RecordedStudy,
+    rule: Rule,
+    protocol: str | None = None,
+    where: Sequence[str] = (),
+    allow_invalid: bool = False,
+    force: bool = False,
 ) -> Choice:
     """Applies a rule to a study, to its trials of one protocol tag and with parameters `where` ("field=value") if given.
 
     Settings with a trial whose controls missed their level are passed over, unless `allow_invalid`.
 
-    Raises AnalysisError when there is nothing to choose from, or when no setting meets the constraints: with the nearest.
+    Raises AnalysisError when there is nothing to choose from or by, when no setting meets the constraints (with the nearest),
+    and, unless `force`, when raw data are not surely above chance.
     """
     trials = _wanted(study, protocol, where)
-    for metric in (*(constraint.metric for constraint in rule.constraints), rule.judged_by):
-        if lacking := not_recorded(trials, metric):
-            raise AnalysisError(f"{study.name}: {lacking}")
-    settings = settings_table(trials)
-    candidates = _one_protocol(settings[settings["method"] != RAW].dropna(subset=list(FRONT_METRICS)), study)
-    missed = candidates.index.isin(trials.loc[invalid(trials), "setting"])
+    seen = trials if rule.chosen_on == "test" else without_test_figures(trials)
+    candidates, unknown = _candidates(seen, rule, study)
+    missed = candidates.index.isin(seen.loc[invalid(seen), "setting"])
     unsound = tuple(map(str, candidates.loc[missed, "label"]))
     if not allow_invalid:
         candidates = candidates[~missed]
@@ -143,45 +172,61 @@ def choose(
         raise AnalysisError(_nearest(candidates, rule, study))
     chosen = _best(meeting, rule)
     if chosen is None:
-        front = meeting[non_dominated(meeting[list(FRONT_METRICS)][["leakage", "top1"]])]
+        front = meeting[non_dominated(meeting[rule.front])]
         raise AnalysisError(
             f"the front of {study.name} has no knee: {text.listed(front['label'])};"
             " give --prefer METRIC with --max or --min instead"
         )
-    row = row_of(candidates, chosen)
-    tied = meeting[np.isclose(meeting[rule.prefer], row[rule.prefer], rtol=0, atol=1e-9)] if rule.prefer else meeting.iloc[:0]
+    by_seed = _by_seed(seen[seen["setting"].isin(candidates.index)], rule)
+
+    # The choice is made; only now are test figures read.
+    settings = settings_table(trials, Plane(chosen_on=rule.chosen_on))
+    row = row_of(settings, chosen)
+    doubts = reasons(settings[settings["protocol"] == row["protocol"]])
+    if doubts and not force:
+        raise AnalysisError(f"{study.name}: {CANNOT} {' '.join(doubts)} {HELP} --force chooses all the same.")
+    tied = meeting.iloc[:0]
+    if rule.prefer:
+        by = rule.by(rule.prefer)
+        tied = meeting[np.isclose(meeting[by], row_of(meeting, chosen)[by], rtol=0, atol=1e-9)]
     return Choice(
         study=study,
         rule=rule,
         setting=row,
         trials=trials[trials["setting"] == chosen],
-        candidates=candidates,
+        candidates=settings.loc[candidates.index],
         pool=trials,
         meeting=len(meeting),
         tied=tuple(str(label) for label in tied["label"] if label != row["label"]),
         invalid=unsound,
-        by_seed=_by_seed(trials[trials["setting"].isin(candidates.index)], rule),
+        unknown=unknown,
+        by_seed=by_seed,
+        doubts=tuple(doubts),
     )
 
 
 def median_trial(choice: Choice) -> str:
     """Run id of the trial in the middle, by the preferred metric (leakage for a knee); of two in the middle the worse one."""
-    metric = choice.rule.judged_by
+    metric, by = choice.rule.judged_by, choice.rule.by(choice.rule.judged_by)
     sign = 1 if FINAL_METRICS[metric].better == "higher" else -1
-    known = choice.trials.dropna(subset=[metric])
-    order = (known[metric] * sign).sort_values(kind="stable").index
+    known = choice.trials.dropna(subset=[by])
+    order = (known[by] * sign).sort_values(kind="stable").index
     return str(order[(len(order) - 1) // 2])
 
 
 def choice_text(choice: Choice) -> str:
     """The choice for a reader: which setting, why, what it gives up, how sure that is, and its trials."""
     row, study = choice.setting, choice.study
-    lines = [f"{study.name}: {row['label']}", f"  why        {_why(choice)}"]
+    lines = [f"{study.name}: {row['label']}"]
+    if choice.doubts:
+        lines.append(f"  FORCED     {CANNOT} {' '.join(choice.doubts)} {HELP}")
+    lines.append(f"  why        {_why(choice)}")
     shown = dict.fromkeys((*FRONT_METRICS, *(c.metric for c in choice.rule.constraints), choice.rule.judged_by))
-    lines.append(
-        "  measured   "
-        + ", ".join(f"{FINAL_METRICS[name].label} {text.metric_mean_with_n(name, of(row, name), space=' ')}" for name in shown)
-    )
+    if choice.rule.chosen_on == "test":
+        lines.append("  chosen on  test data: the figures that chose the setting are those reported, so they flatter it")
+    else:
+        lines.append(f"  chosen on  validation data: {_figures(row, {name: choice.rule.by(name) for name in shown})}")
+    lines.append(f"  measured   test data: {_figures(row, {name: name for name in shown})}")
     lines += [f"  gives up   {sentence}" for sentence in _given_up(choice)]
     lines += [f"  how sure   {sentence}" for sentence in _sureness(choice)]
     for run_id, trial in choice.trials.iterrows():
@@ -189,6 +234,8 @@ def choice_text(choice: Choice) -> str:
         lines.append(f"  trial      {run_id}  seed {trial['seed']}: {figures}")
     if str(row["label"]) in choice.invalid:
         lines.append("  INVALID    controls of its attacks missed their level: their figures say nothing of this setting")
+    if choice.unknown:
+        lines.append(f"  left out   {text.listed(choice.unknown)}: no {choice.rule.chosen_on} figures to choose by")
     others = [label for label in choice.invalid if label != row["label"] and label not in set(choice.candidates["label"])]
     if others:
         lines.append(
@@ -224,6 +271,20 @@ def _wanted(study: RecordedStudy, protocol: str | None, where: Sequence[str]) ->
     return trials
 
 
+def _candidates(seen: pd.DataFrame, rule: Rule, study: RecordedStudy) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The anonymized settings of one protocol that have the figures to choose by, and the labels of those that have not.
+
+    `seen`: the trials, without what the choice may not read.
+    """
+    anonymized = seen[seen["method"] != RAW]
+    for metric in dict.fromkeys((*(constraint.metric for constraint in rule.constraints), rule.judged_by, *FRONT_METRICS)):
+        if lacking := not_validated(anonymized, [metric], rule.chosen_on):
+            raise AnalysisError(f"{study.name}: {not_recorded(study.trials, metric) or lacking}")
+    settings = setting_means(anonymized, Plane(chosen_on=rule.chosen_on))
+    known = settings.dropna(subset=rule.front)
+    return _one_protocol(known, study), tuple(map(str, settings.loc[~settings.index.isin(known.index), "label"]))
+
+
 def _one_protocol(candidates: pd.DataFrame, study: RecordedStudy) -> pd.DataFrame:
     if candidates.empty:
         raise AnalysisError(f"{study.name}: no finished trial of an anonymized setting carries {' and '.join(FRONT_METRICS)}")
@@ -245,35 +306,39 @@ def _meeting(candidates: pd.DataFrame, rule: Rule) -> pd.DataFrame:
     """The settings whose means meet every constraint and that have the preferred metric; NaN meets nothing."""
     met = candidates
     for constraint in rule.constraints:
-        met = met[met[constraint.metric].map(constraint.miss) <= 0]
-    return met.dropna(subset=[rule.prefer]) if rule.prefer else met
+        met = met[met[rule.by(constraint.metric)].map(constraint.miss) <= 0]
+    return met.dropna(subset=[rule.by(rule.prefer)]) if rule.prefer else met
 
 
 def _best(meeting: pd.DataFrame, rule: Rule) -> str | None:
     """The index of the best; equal ones are parted by the front's metrics, then by the table's order. None without a knee."""
     if rule.prefer is None:
-        place = knee(meeting[["leakage", "top1"]])
+        place = knee(meeting[rule.front])
         return None if place is None else str(meeting.index[place])
-    keys = dict.fromkeys((rule.prefer, *FRONT_METRICS))
-    ascending = [FINAL_METRICS[name].better == "lower" for name in keys]
-    return str(meeting[list(keys)].round(9).sort_values(list(keys), ascending=ascending, kind="stable").index[0])
+    keys = {rule.by(name): FINAL_METRICS[name].better == "lower" for name in dict.fromkeys((rule.prefer, *FRONT_METRICS))}
+    ordered = meeting[list(keys)].round(9).sort_values(list(keys), ascending=list(keys.values()), kind="stable")
+    return str(ordered.index[0])
 
 
 def _nearest(candidates: pd.DataFrame, rule: Rule, study: RecordedStudy) -> str:
     """A line that says which setting comes nearest and by how much it misses; misses are compared in units of the range of
     their metric."""
     rules = " and ".join(constraint.words() for constraint in rule.constraints) or f"a known {rule.prefer}"
-    known = candidates.dropna(subset=list({c.metric for c in rule.constraints} | ({rule.prefer} if rule.prefer else set())))
+    rules += f" on {rule.chosen_on} data"
+    needed = {rule.by(c.metric) for c in rule.constraints} | ({rule.by(rule.prefer)} if rule.prefer else set())
+    known = candidates.dropna(subset=list(needed))
     if known.empty:
         return f"no setting of {study.name} meets {rules}: not measured for any of {len(candidates)}"
 
     def worst(row: pd.Series) -> float:
-        return max(max(0.0, c.miss(row[c.metric])) / (_spread(known[c.metric]) or 1.0) for c in rule.constraints)
+        return max(
+            max(0.0, c.miss(row[rule.by(c.metric)])) / (_spread(known[rule.by(c.metric)]) or 1.0) for c in rule.constraints
+        )
 
     near = known.iloc[int(known.apply(worst, axis=1).to_numpy().argmin())]
-    broken = [(c, c.miss(near[c.metric])) for c in rule.constraints if c.miss(near[c.metric]) > 0]
+    broken = [(c, c.miss(near[rule.by(c.metric)])) for c in rule.constraints if c.miss(near[rule.by(c.metric)]) > 0]
     misses = [
-        f"{text.metric_mean_with_n(c.metric, of(near, c.metric), space=' ')},"
+        f"{text.metric_mean_with_n(c.metric, of(near, rule.by(c.metric)), space=' ')},"
         f" {text.points(c.metric, miss)} too {'much' if c.at_most else 'little'}"
         for c, miss in broken
     ]
@@ -284,7 +349,7 @@ def _by_seed(trials: pd.DataFrame, rule: Rule) -> dict[int, str]:
     """Seed -> what the same rule chooses from the trials of that seed alone; empty where nothing meets it."""
     found = {}
     for seed in sorted(trials["seed"].dropna().unique()):
-        alone = trials[trials["seed"] == seed].dropna(subset=list(FRONT_METRICS)).set_index("setting", drop=False)
+        alone = trials[trials["seed"] == seed].dropna(subset=rule.front).set_index("setting", drop=False)
         meeting = _meeting(alone, rule)
         chosen = None if meeting.empty else _best(meeting, rule)
         found[int(seed)] = "" if chosen is None else str(alone.loc[chosen, "label"])
@@ -295,31 +360,39 @@ def _why(choice: Choice) -> str:
     rules = " and ".join(constraint.words() for constraint in choice.rule.constraints)
     pool = f"the {choice.meeting} of {len(choice.candidates)} settings" if rules else f"all {len(choice.candidates)} settings"
     among = f"{pool} with {rules}" if rules else pool
+    on = f", on {choice.rule.chosen_on} data"
     if choice.rule.prefer is None:
-        return f"the knee of the front of {among}: from there, less of the one buys least of the other"
+        return f"the knee of the front of {among}{on}: from there, less of the one buys least of the other"
     metric = FINAL_METRICS[choice.rule.prefer]
     if choice.meeting == 1 and rules:
-        return f"the only one of {len(choice.candidates)} settings with {rules}"
+        return f"the only one of {len(choice.candidates)} settings with {rules}{on}"
     best = "highest" if metric.better == "higher" else "lowest"
     tied = f"; as good there: {text.listed(choice.tied)}, and this one is the better in the rest" if choice.tied else ""
-    return f"the {best} {metric.label} of {among}{tied}"
+    return f"the {best} {metric.label} of {among}{on}{tied}"
 
 
 def _given_up(choice: Choice) -> list[str]:
-    """What the choice loses against the best setting in each metric of the front, and what it changes against raw."""
+    """What the choice loses on test data against the best in each metric of the front, and what it changes against raw.
+
+    Which setting is the best one in a metric is decided by what the choice was made by.
+    """
     found = []
     for name in FRONT_METRICS:
-        metric = FINAL_METRICS[name]
-        best_place = choice.candidates[name].idxmax() if metric.better == "higher" else choice.candidates[name].idxmin()
-        best = row_of(choice.candidates, str(best_place))
-        word = "highest" if metric.better == "higher" else "lowest"
-        if best[name] == choice.setting[name]:
-            found.append(f"nothing in {metric.label}: it has the {word}")
+        metric, by = FINAL_METRICS[name], choice.rule.by(name)
+        values = choice.candidates[by]
+        best = row_of(choice.candidates, str(values.idxmax() if metric.better == "higher" else values.idxmin()))
+        word = f"the {'highest' if metric.better == 'higher' else 'lowest'} on {choice.rule.chosen_on} data"
+        if best[by] == choice.setting[by]:
+            found.append(f"nothing in {metric.label}: it has {word}")
             continue
-        others = choice.pool[choice.pool["setting"] == best_place][name]
-        found.append(f"{_difference(change(choice.trials[name], others))} {metric.label} against {best['label']}, the {word}")
+        others = choice.pool[choice.pool["setting"] == best.name]
+        changed, paired = change_by_seed(choice.trials, others, name)
+        found.append(f"{_difference(changed, paired)} {metric.label} against {best['label']}, {word}")
     if choice.setting["baseline"]:
-        parts = (f"{_difference(of(choice.setting, f'change_{n}'))} {FINAL_METRICS[n].label}" for n in FRONT_METRICS)
+        parts = (
+            f"{_difference(of(choice.setting, f'change_{n}'), choice.setting[f'change_{n}_paired'])} {FINAL_METRICS[n].label}"
+            for n in FRONT_METRICS
+        )
         found.append(f"{' and '.join(parts)} against raw")
     return found
 
@@ -330,9 +403,13 @@ def _sureness(choice: Choice) -> list[str]:
         values = choice.trials[constraint.metric].dropna()
         met = int((values.map(constraint.miss) <= 0).sum())
         value = of(choice.setting, constraint.metric)
-        sentence = f"{constraint.words()}: met by {met} of {len(values)} seeds"
+        sentence = f"{constraint.words()}: on test data met by {met} of {len(values)} seeds"
+        if constraint.miss(value.mean) > 0:
+            broken = text.points(constraint.metric, constraint.miss(value.mean))
+            sentence += f", and missed by their mean, by {broken}"
         if value.n == 1:
-            found.append(f"{sentence}; one seed has no interval, it may be chance")
+            over = text.over_items(constraint.metric, bounds(choice.setting, constraint.metric), space=" ")
+            found.append(f"{sentence}{over}; one seed has no interval over seeds, it may be chance")
             continue
         edge = value.mean + value.half_width * (1 if constraint.at_most else -1)
         where = "and stays within it" if constraint.miss(edge) <= 0 else "beyond it: unsure"
@@ -345,11 +422,17 @@ def _sureness(choice: Choice) -> list[str]:
     return found
 
 
-def _difference(value: Estimate) -> str:
+def _difference(value: Estimate, paired: bool) -> str:
     if value.n == 1:
         return f"{text.mean(value, signed=True, count=False)} points (n = 1: it may be chance)"
     unsure = ", may be none" if abs(value.mean) <= value.half_width else ""
-    return f"{text.mean(value, signed=True)} points (n = {value.n}{unsure})"
+    return f"{text.mean(value, signed=True)} points (n = {value.n}, {'paired by seed' if paired else 'Welch'}{unsure})"
+
+
+def _figures(row: pd.Series, by: Mapping[str, str]) -> str:
+    """The means of metrics, each read from another column (`by`) of a settings table."""
+    means = {name: text.metric_mean_with_n(name, of(row, column), space=" ") for name, column in by.items()}
+    return ", ".join(f"{FINAL_METRICS[name].label} {mean}" for name, mean in means.items())
 
 
 def _spread(values: pd.Series) -> float:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pandas as pd
 
 from analysis.measure.plane import Plane
-from analysis.measure.settings import DEFAULT, of
+from analysis.measure.settings import DEFAULT, bounds, of
+from analysis.measure.unanswered import CANNOT, HELP, reasons, unanswered
+from analysis.measure.validation import not_validated
 from analysis.read.trials import RAW
-from analysis.text import metric_mean, metric_mean_with_n, sentence
+from analysis.text import metric_mean, metric_mean_with_n, over_items, sentence
 from trainables.schema import FINAL_METRICS
-from trainables.statistics import Estimate
 
 NEAR_RAW = 0.05  # utility this close to raw counts as kept, in the answer
 
@@ -17,22 +18,30 @@ NEAR_RAW = 0.05  # utility this close to raw counts as kept, in the answer
 def headline(settings: pd.DataFrame, plane: Plane = DEFAULT) -> pd.Series | None:
     """The setting the answer is about: the most private of those within NEAR_RAW of raw utility, else the most useful.
 
-    None where no anonymized setting has both metrics.
+    It is chosen by the figures of `plane.choosing` alone. None where no anonymized setting has both of them, or where no
+    protocol of such a setting can answer (`unanswered`).
     """
-    known = settings[(settings["method"] != RAW)].dropna(subset=list(plane.names))
+    privacy, utility = plane.choosing
+    known = settings[(settings["method"] != RAW) & ~settings["protocol"].isin(list(unanswered(settings, plane)))]
+    known = known.dropna(subset=list(plane.choosing))
+    if len(known):
+        known = known[(known["baseline"] == "") | known[f"change_{utility}"].notna()]
     if known.empty:
         return None
-    near = known[_near(known, settings, plane)]
+    near = known[_near(known, settings, plane, utility)]
     private, useful = (direction == "lower" for direction in plane.directions)
     if len(near):
-        return near.sort_values(plane.privacy, ascending=private).iloc[0]
-    return known.sort_values(plane.utility, ascending=useful).iloc[0]
+        return near.sort_values(privacy, ascending=private, kind="stable").iloc[0]
+    return known.sort_values(utility, ascending=useful, kind="stable").iloc[0]
 
 
-def _near(chosen: pd.DataFrame, settings: pd.DataFrame, plane: Plane) -> pd.Series:
-    """Whether a setting loses at most NEAR_RAW of utility against its raw setting, relative where the metric is no share."""
-    lost = chosen[f"change_{plane.utility}"] * (1 if plane.directions[1] == "lower" else -1)
-    whole = chosen["baseline"].map(settings[plane.utility]) if not FINAL_METRICS[plane.utility].is_share else 1.0
+def _near(chosen: pd.DataFrame, settings: pd.DataFrame, plane: Plane, metric: str) -> pd.Series:
+    """Whether a setting loses at most NEAR_RAW of `metric`, the utility or its twin, against its raw setting.
+
+    The loss is relative where the metric is no share.
+    """
+    lost = chosen[f"change_{metric}"] * (1 if plane.directions[1] == "lower" else -1)
+    whole = chosen["baseline"].map(settings[metric]) if not FINAL_METRICS[plane.utility].is_share else 1.0
     return (chosen["baseline"] != "") & (lost <= NEAR_RAW * whole)
 
 
@@ -44,49 +53,74 @@ def near_raw(plane: Plane) -> str:
 
 
 def answer(settings: pd.DataFrame, plane: Plane = DEFAULT) -> tuple[str, str]:
-    """The study's answer in two sentences, with its numbers."""
+    """The study's answer in two sentences, with its numbers: those of test data, of a setting that others chose.
+
+    Where the study cannot answer, what it lacks and what would help.
+    """
     utility, privacy = FINAL_METRICS[plane.utility], FINAL_METRICS[plane.privacy]
+    if lacking := reasons(settings, plane):
+        return f"{CANNOT} {' '.join(lacking)}", HELP
     best = headline(settings, plane)
     if best is None:
-        both = "top-1 accuracy and leakage" if plane == DEFAULT else f"{utility.label} and {privacy.label}"
-        return (
-            "This study gives no answer yet.",
-            f"No finished trial of an anonymized setting carries both {both}.",
-        )
+        return "This study gives no answer yet.", _why_none(settings, plane)
     utility_left, leaked = of(best, plane.utility), of(best, plane.privacy)
     changed, moved_by = of(best, f"change_{plane.utility}"), of(best, f"change_{plane.privacy}")
+    if not utility_left.n or not leaked.n:
+        chosen = f"{best['label']} is the setting chosen on {plane.chosen_on} data."
+        return chosen, f"Its {utility.label} or {privacy.label} on test data was not recorded."
     if not best["baseline"] or changed.n == 0 or moved_by.n == 0:
         return (
-            f"{best['label']} reaches {_said(plane.utility, utility_left)} with {_said(plane.privacy, leaked)}.",
+            f"{best['label']} reaches {_said(plane.utility, best)} with {_said(plane.privacy, best)}.",
             "What that costs and gains is not known: there is no raw trial measured the same way to compare it with.",
         )
     raw = settings.loc[best["baseline"]]
-    kept = (
-        f"{best['label']} keeps"
-        if _near(best.to_frame().T, settings, plane).all()
-        else f"No setting stays within {near_raw(plane)}; {best['label']} keeps most with"
-    )
+    on_validation, on_test = (_near(best.to_frame().T, settings, plane, m).all() for m in (plane.choosing[1], plane.utility))
+    kept = f"{best['label']} keeps"
+    if not on_validation:
+        kept = f"No setting stays within {near_raw(plane)}; {best['label']} keeps most with"
+    elif not on_test:
+        kept = f"{best['label']}, within {near_raw(plane)} on validation data, has on test data"
     first = (
-        f"{kept} {_said(plane.utility, utility_left)}, where raw video has"
-        f" {metric_mean_with_n(plane.utility, of(raw, plane.utility))} ({_difference(plane.utility, changed)})."
+        f"{kept} {_said(plane.utility, best)}, where raw video has"
+        f" {_measured(plane.utility, raw)} ({_difference(plane.utility, best)})."
     )
     improves = "falls" if privacy.better == "lower" else "rises"
     improved = (moved_by.mean < 0) == (privacy.better == "lower") and moved_by.mean != 0
     moved = improves if improved else f"does not {improves.removesuffix('s')}: it goes"
     second = (
-        f"{sentence(privacy.label)} {moved} from {metric_mean_with_n(plane.privacy, of(raw, plane.privacy))}"
-        f" to {metric_mean_with_n(plane.privacy, leaked)} ({_difference(plane.privacy, moved_by)})."
+        f"{sentence(privacy.label)} {moved} from {_measured(plane.privacy, raw)}"
+        f" to {_measured(plane.privacy, best)} ({_difference(plane.privacy, best)})."
     )
     return first, second
 
 
-def _said(metric: str, value: Estimate) -> str:
-    return f"{FINAL_METRICS[metric].label} {metric_mean_with_n(metric, value)}"
+def _why_none(settings: pd.DataFrame, plane: Plane) -> str:
+    """Why there is no setting to recommend, where raw data do hold something to recognise and to hide."""
+    utility, privacy = FINAL_METRICS[plane.utility], FINAL_METRICS[plane.privacy]
+    both = "top-1 accuracy and leakage" if plane.names == DEFAULT.names else f"{utility.label} and {privacy.label}"
+    known = settings[settings["method"] != RAW].dropna(subset=list(plane.names))
+    if known.empty:
+        return f"No finished trial of an anonymized setting carries both {both}."
+    if lacking := not_validated(known, plane.names, plane.chosen_on):
+        return f"Settings are chosen on validation data, and {lacking}."
+    return "No anonymized setting can be compared with raw data."
 
 
-def _difference(metric: str, value: Estimate) -> str:
+def _said(metric: str, row: pd.Series) -> str:
+    return f"{FINAL_METRICS[metric].label} {_measured(metric, row)}"
+
+
+def _measured(metric: str, row: pd.Series) -> str:
+    """The mean over seeds with its interval or, with one seed, the interval over test items."""
+    value = of(row, metric)
+    return metric_mean_with_n(metric, value) + (over_items(metric, bounds(row, metric)) if value.n == 1 else "")
+
+
+def _difference(metric: str, row: pd.Series) -> str:
+    value, paired = of(row, f"change_{metric}"), bool(row[f"change_{metric}_paired"])
     points = " points" if FINAL_METRICS[metric].percent else ""
     amount = f"change {metric_mean(metric, value, signed=True, count=False)}{points}"
     if value.n == 1:
-        return f"{amount}, n = 1: no interval, it may be chance"
-    return amount + ("; the interval includes no change" if abs(value.mean) <= value.half_width else "")
+        return f"{amount}, n = 1: no interval over seeds, it may be chance"
+    how = ", paired by seed" if paired else ", Welch's interval"
+    return amount + how + ("; the interval includes no change" if abs(value.mean) <= value.half_width else "")

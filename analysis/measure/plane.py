@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from analysis.measure.pareto import Direction, Directions
+from analysis.measure.validation import ChosenOn, chosen_by
 from analysis.read.store import AnalysisError
 from analysis.read.trials import RAW
 from analysis.text import metric_value
@@ -17,10 +18,14 @@ from trainables.schema import FINAL_METRICS
 
 @dataclass(frozen=True)
 class Plane:
-    """Privacy on x, utility on y: two different final metrics that have a direction. Raises AnalysisError for others."""
+    """Privacy on x, utility on y: two different final metrics that have a direction. Raises AnalysisError for others.
+
+    `chosen_on`: the data by whose figures the front, its knee and the answer are chosen; figures of test data are reported.
+    """
 
     utility: str = "top1"
     privacy: str = "leakage"
+    chosen_on: ChosenOn = "validation"
 
     def __post_init__(self) -> None:
         for option, name in (("--utility", self.utility), ("--privacy", self.privacy)):
@@ -32,6 +37,11 @@ class Plane:
     def names(self) -> tuple[str, str]:
         """The metric on x, and that on y."""
         return self.privacy, self.utility
+
+    @property
+    def choosing(self) -> tuple[str, str]:
+        """The twin plane: the metrics by which settings are chosen that are reported by `names`."""
+        return chosen_by(self.privacy, self.chosen_on), chosen_by(self.utility, self.chosen_on)
 
     @property
     def directions(self) -> Directions:

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from analysis.measure.pareto import dominated_share, knee, non_dominated
 from analysis.measure.plane import Plane
 from analysis.read.study import RecordedStudy
 from analysis.read.trials import PARAM, RAW
-from trainables.schema import AP, FINAL_METRICS
-from trainables.statistics import Estimate, t_half_width
+from trainables.schema import AP, ATTACK, ATTACK_HIGH, ATTACK_LOW, FINAL_METRICS, HIGH, LOW
+from trainables.statistics import Estimate, change, estimate, t_half_width
 
 BUDGET, WEIGHT = PARAM + "minimax.distortion_budget", PARAM + "minimax.penalty_weight"
 CLASSIFIERS = tuple(
@@ -28,22 +29,26 @@ NEAR_CHANCE = 0.1  # with less above chance on raw data there is nothing to lose
 
 
 def settings_table(trials: pd.DataFrame, plane: Plane = DEFAULT) -> pd.DataFrame:
+    """A row per setting with its figures (`setting_means`) and its places on the front (`placed`)."""
+    return placed(setting_means(trials, plane), trials, plane)
+
+
+def setting_means(trials: pd.DataFrame, plane: Plane = DEFAULT) -> pd.DataFrame:
     """A row per setting, indexed by `setting`, raw first, then by method, penalty weight and budget.
 
     For every metric m: `m`, `m_half_width`, `m_n`. For the metrics with a direction also `change_m`,
     `change_m_half_width`, `change_m_n` against the raw setting of the same protocol (`baseline`; empty where there is
-    none). `on_front`: not dominated in the plane's two metrics by any setting of the same protocol; `knee`: where
-    that front bends most; `dominated`: share of resampled seeds in which another one beats it (`pareto.dominated_share`).
+    none), and `change_m_paired`: whether it is the mean over the seeds that both have, with the t interval of the pairs.
+    With less than two seeds in common it is the difference of the two means, with Welch's interval.
     """
     metrics = [name for name in map(str, trials) if trials[name].dtype == "float64" and not name.startswith(PARAM)]
-    changing = [
-        name
-        for name, metric in FINAL_METRICS.items()
-        if name in metrics and (name in plane.names or (metric.better != "neither" and "seconds" not in name))
-    ]
     if trials.empty:
-        placed = ["on_front", "knee", "dominated"]
-        return pd.DataFrame(columns=["label", "method", "n", "baseline", "protocol", "protocol_tag", *placed, *plane.names])
+        known = ["label", "method", "n", "baseline", "protocol", "protocol_tag", *plane.names, *plane.choosing]
+        return pd.DataFrame(columns=list(dict.fromkeys(known)))
+    absent = pd.DataFrame(math.nan, trials.index, [name for name in dict.fromkeys(plane.choosing) if name not in metrics])
+    trials, metrics = pd.concat([trials, absent], axis=1), [*metrics, *absent]
+    directed = [name for name, metric in FINAL_METRICS.items() if metric.better != "neither" and "seconds" not in name]
+    changing = [name for name in dict.fromkeys((*directed, *plane.names, *plane.choosing)) if name in metrics]
     grouped = trials.groupby("setting", sort=False)
     first = trials.drop_duplicates("setting").set_index("setting")
     settings = first[["label", "method", "protocol_tag"]].assign(n=grouped.size())
@@ -53,34 +58,70 @@ def settings_table(trials: pd.DataFrame, plane: Plane = DEFAULT) -> pd.DataFrame
     settings["protocol"] = _protocols(first)
     raw_of = {row["protocol"]: setting for setting, row in settings[settings["method"] == RAW].iterrows()}
     settings["baseline"] = settings["protocol"].map(raw_of).astype(object).fillna("")
-    settings = settings.assign(on_front=False, knee=False, dominated=math.nan)
 
     mean, variance, n = grouped[metrics].mean(), grouped[metrics].var(ddof=1), grouped[metrics].count()
     half = pd.DataFrame(t_half_width((variance.to_numpy(), n.to_numpy())), index=n.index, columns=n.columns)
-    # raw has no change against itself
-    rows = mean.index.get_indexer(pd.Index(settings["baseline"].where(settings["method"] != RAW, "")))
-    raw_n = np.where((rows >= 0)[:, None], n[changing].to_numpy()[rows], 0)
-    smaller = np.minimum(n[changing].to_numpy(), raw_n)
-    difference = np.where(smaller > 0, mean[changing].to_numpy() - mean[changing].to_numpy()[rows], math.nan)
-    raw_variance = variance[changing].to_numpy()[rows]
-    welch = t_half_width((variance[changing].to_numpy(), n[changing].to_numpy()), (raw_variance, raw_n))
     columns: dict[str, Any] = {}
     for name in metrics:
         columns |= {name: mean[name], f"{name}_half_width": half[name], f"{name}_n": n[name]}
+    # raw has no change against itself
+    rows = mean.index.get_indexer(pd.Index(settings["baseline"].where(settings["method"] != RAW, "")))
+    changes = _changes(seeds, (mean[changing], variance[changing], n[changing]), rows)
     for i, name in enumerate(changing):
-        changed = (difference[:, i], np.where(smaller[:, i] > 1, welch[:, i], math.nan), smaller[:, i])
-        columns |= dict(zip((f"change_{name}", f"change_{name}_half_width", f"change_{name}_n"), changed, strict=True))
+        columns |= {f"change_{name}{what}": values[:, i] for what, values in changes.items()}
     params = first[[name for name in map(str, trials) if name.startswith(PARAM) and name != PARAM + "seed"]]
     settings = pd.concat([settings, pd.DataFrame(columns, index=settings.index), params], axis=1)
+    return settings.iloc[_order(settings)]
+
+
+def placed(settings: pd.DataFrame, trials: pd.DataFrame, plane: Plane) -> pd.DataFrame:
+    """The settings with their places in a plane, each among the settings of its own protocol.
+
+    `on_front`: not dominated in the figures of `plane.choosing`, and so never where these are missing; `knee`: where that
+    front bends most. In the figures that are reported, `plane.names`, which had no part in that choice: `beaten`, whether
+    another setting dominates, and `dominated`, in which share of the resampled seeds (`pareto.dominated_share`).
+    """
+    settings = settings.assign(on_front=False, knee=False, beaten=False, dominated=math.nan)
     for _, group in settings.groupby("protocol"):
-        points = group[list(plane.names)]
+        points, known = (group.reindex(columns=list(names)) for names in (plane.choosing, plane.names))
         settings.loc[group.index, "on_front"] = non_dominated(points, plane.directions)
         bend = knee(points, plane.directions)
         if bend is not None:
             settings.loc[group.index[bend], "knee"] = True
+        settings.loc[group.index, "beaten"] = ~non_dominated(known, plane.directions) & known.notna().all(axis=1)
         share = dominated_share(trials[trials["setting"].isin(group.index)], plane.names, plane.directions)
         settings.loc[share.index, "dominated"] = share
-    return settings.iloc[_order(settings)]
+    return settings
+
+
+def _changes(
+    seeds: pd.DataFrame, moments: tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame], rows: NDArray[np.intp]
+) -> dict[str, NDArray[Any]]:
+    """Change against raw, half-width, n and whether it is paired, each (settings, metrics), by the end of the column's name.
+
+    `seeds`: the trials that have a seed. `moments`: mean, variance and n by setting. `rows`: the place of each setting's raw
+    setting, -1 for none.
+    """
+    mean, variance, n = (moment.to_numpy() for moment in moments)
+    index, metrics = moments[0].index, list(moments[0])
+    has_raw = (rows >= 0)[:, None]
+    raw_n = np.where(has_raw, n[rows], 0)
+    smaller = np.minimum(n, raw_n)
+    welch = np.where(smaller > 1, t_half_width((variance, n), (variance[rows], raw_n)), math.nan)
+    by_seed = [part.set_index("setting").reindex(index)[metrics].to_numpy(float) for _, part in seeds.groupby("seed")]
+    pairs = np.array([np.where(has_raw, part - part[rows], math.nan) for part in by_seed]).reshape(-1, *mean.shape)
+    common = (~np.isnan(pairs)).sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        paired_mean = np.nansum(pairs, axis=0) / common
+        paired_variance = np.nansum((pairs - paired_mean) ** 2, axis=0) / (common - 1)
+    paired = (common > 1) | ((common == 1) & (smaller == 1))
+    half_width = np.where(common > 1, t_half_width((paired_variance, common)), math.nan)
+    return {
+        "": np.where(paired, paired_mean, np.where(smaller > 0, mean - mean[rows], math.nan)),
+        "_half_width": np.where(paired, half_width, welch),
+        "_n": np.where(paired, common, smaller),
+        "_paired": paired & (common > 1),
+    }
 
 
 def _protocols(first: pd.DataFrame) -> pd.Series:
@@ -133,6 +174,28 @@ def of(row: pd.Series, metric: str) -> Estimate:
     if metric not in row.index:
         return Estimate(math.nan, math.nan, 0)
     return Estimate(float(row[metric]), float(row[f"{metric}_half_width"]), int(row[f"{metric}_n"]))
+
+
+def change_by_seed(ours: pd.DataFrame, theirs: pd.DataFrame, metric: str) -> tuple[Estimate, bool]:
+    """The mean of a metric over our trials minus that over theirs, and whether it is paired by seed.
+
+    As in `settings_table`: over the seeds in common where these are two or more, otherwise of the means, Welch's interval.
+    """
+    both = [trials.dropna(subset=["seed", metric]).set_index("seed")[metric] for trials in (ours, theirs)]
+    common = both[0].index.intersection(both[1].index)
+    if len(common) > 1 or (len(common) == 1 and min(map(len, both)) == 1):
+        return estimate(both[0][common] - both[1][common]), len(common) > 1
+    return change(ours[metric], theirs[metric]), False
+
+
+def bounds(row: pd.Series, metric: str) -> tuple[float, float]:
+    """The ends of a metric's 95 % interval over the test items, each the mean over the seeds; NaN where none was recorded.
+
+    They say what other test items would give, to the same networks; the interval of `of` says what other trainings would.
+    """
+    name = metric.removeprefix(ATTACK)
+    low, high = (ATTACK_LOW + name, ATTACK_HIGH + name) if metric.startswith(ATTACK) else (metric + LOW, metric + HIGH)
+    return float(row.get(low, math.nan)), float(row.get(high, math.nan))
 
 
 def attributes(trials: pd.DataFrame, prefix: str = "") -> list[str]:

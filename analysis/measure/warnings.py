@@ -5,10 +5,12 @@ from __future__ import annotations
 import pandas as pd
 
 from analysis.measure.plane import Plane
-from analysis.measure.settings import CLASSIFIERS, DEFAULT, NEAR_CHANCE, PROTOCOL, WEIGHT, of
+from analysis.measure.settings import CLASSIFIERS, DEFAULT, NEAR_CHANCE, PROTOCOL, WEIGHT, bounds, of
+from analysis.measure.unanswered import unanswered
+from analysis.measure.validation import not_validated, partly_validated
 from analysis.read.study import RecordedStudy
 from analysis.read.trials import PARAM, RAW
-from analysis.text import counted, listed, metric_mean_with_n, percent
+from analysis.text import counted, listed, metric_mean_with_n, percent, sentence
 from trainables.schema import FINAL_METRICS
 
 BARELY_ACTIVE = 0.01  # a penalty active in fewer steps than this trained nothing
@@ -20,12 +22,15 @@ def warnings_of(study: RecordedStudy, settings: pd.DataFrame, plane: Plane = DEF
     if study.trials.empty:
         return found
     found += _warnings_of_plane(study, plane)
+    found += _warnings_of_choice(study, settings, plane)
     found += _warnings_of_raw(settings, plane)
     single = settings[settings["n"] == 1]
     if len(single) == len(settings):
-        found.append("Every setting ran with one seed (n = 1): there are no intervals, and small differences may be chance.")
+        found.append(
+            "Every setting ran with one seed (n = 1): nothing tells how training varies, and small differences may be chance."
+        )
     elif len(single):
-        found.append(f"One seed only (n = 1, no interval): {_names(single)}.")
+        found.append(f"One seed only (n = 1, no interval over seeds): {_names(single)}.")
     idle = settings[(settings["method"] != RAW) & (settings["penalty_active"] < BARELY_ACTIVE)]
     if WEIGHT in idle:
         idle = idle[pd.to_numeric(idle[WEIGHT], errors="coerce").fillna(0) > 0]
@@ -65,6 +70,37 @@ def _warnings_of_plane(study: RecordedStudy, plane: Plane) -> list[str]:
     return found
 
 
+def _warnings_of_choice(study: RecordedStudy, settings: pd.DataFrame, plane: Plane) -> list[str]:
+    """What the choice of a setting rests on, unless that is validation data of all trials; protocols without an answer."""
+    if plane.chosen_on == "test":
+        return ["Settings are chosen by the test figures that are reported: the figures of the chosen ones are too good."]
+    complete = study.trials.dropna(subset=list(plane.names))
+    found = []
+    if lacking := not_validated(complete, plane.names):
+        found.append(f"No setting is chosen and no front drawn: {lacking}.")
+    elif partly := partly_validated(complete, plane.names):
+        found.append(partly)
+    doubtful = unanswered(settings, plane)
+    if set(doubtful) != set(settings["protocol"]):
+        for protocol, why in doubtful.items():
+            names = listed(settings.loc[settings["protocol"] == protocol, "label"], most=6)
+            found.append(f"Nothing can be said of {names}. {' '.join(why)}")
+    return found
+
+
+def _surely_above_raw(settings: pd.DataFrame, plane: Plane) -> pd.DataFrame:
+    """The settings whose utility is surely above that of raw data: over seeds, or with one seed over test items."""
+    higher = 1.0 if plane.directions[1] == "higher" else -1.0
+    found = []
+    for setting, row in settings[(settings["method"] != RAW) & (settings["baseline"] != "")].iterrows():
+        changed = of(row, f"change_{plane.utility}")
+        ends = [sorted(higher * end for end in bounds(each, plane.utility)) for each in (row, settings.loc[row["baseline"]])]
+        over_seeds = changed.n > 1 and higher * changed.mean - changed.half_width > 0
+        if over_seeds or (changed.n == 1 and ends[0][0] > ends[1][1]):
+            found.append(setting)
+    return settings.loc[found]
+
+
 def _warnings_of_raw(settings: pd.DataFrame, plane: Plane) -> list[str]:
     found = []
     raw = settings[settings["method"] == RAW]
@@ -73,6 +109,13 @@ def _warnings_of_raw(settings: pd.DataFrame, plane: Plane) -> list[str]:
     elif (settings["baseline"] == "").any():
         names = _names(settings[settings["baseline"] == ""])
         found.append(f"No raw trial was measured the same way as {names}; no change is given there.")
+    better = _surely_above_raw(settings, plane)
+    if len(better):
+        found.append(
+            f"{sentence(FINAL_METRICS[plane.utility].label)} is surely better than on raw data in {_names(better)}."
+            " An anonymizer adds nothing to a video: the classifier of raw data learned too little, and what anonymizing costs"
+            " is unknown."
+        )
     unlearned = raw[(raw["top1"] - raw["chance_top1"]) / (1 - raw["chance_top1"]) < NEAR_CHANCE]
     if len(unlearned):
         top1 = metric_mean_with_n("top1", of(unlearned.iloc[0], "top1"))

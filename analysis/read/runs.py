@@ -21,7 +21,7 @@ from trainables.schema import (
     ARTIFACT_PLAN,
     CPU_HOURS,
     GPU_HOURS,
-    is_shown,
+    is_read,
     name_of,
 )
 
@@ -79,7 +79,7 @@ def _searched_runs(client: MlflowClient, experiment_id: str) -> Runs:
             tags[run_id], params[run_id], metrics[run_id] = run.data.tags, run.data.params, run.data.metrics
         token = page.token or ""
     names = {name for values in metrics.values() for name in values}
-    finals = {run_id: {name_of(k): v for k, v in values.items() if is_shown(k)} for run_id, values in metrics.items()}
+    finals = {run_id: {name_of(k): v for k, v in values.items() if is_read(k)} for run_id, values in metrics.items()}
 
     def table(rows: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
         return pd.DataFrame.from_dict(dict(rows), orient="index")
@@ -106,7 +106,7 @@ def _queried_runs(engine: Engine, experiment_id: str) -> Runs:
             select(SqlLatestMetric.key).join(SqlRun, SqlRun.run_uuid == SqlLatestMetric.run_uuid).where(chosen).distinct()
         )
         known = {name for (name,) in names}
-        finals = [name for name in known if is_shown(name)]
+        finals = [name for name in known if is_read(name)]
         metrics = wide(SqlLatestMetric, SqlLatestMetric.key.in_(finals), SqlLatestMetric.is_nan.is_(False))
         metrics = metrics.rename(columns=name_of)
         return Runs(info, wide(SqlTag), wide(SqlParam), metrics, _curves_among(known))

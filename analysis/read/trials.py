@@ -21,6 +21,7 @@ from trainables.schema import (
     TAG_SETTING,
     TAG_STAGES_REUSED,
     TAG_TRIAL_KEY,
+    VALIDATION,
     config_of_tag,
 )
 
@@ -154,7 +155,9 @@ def _records(runs: Runs) -> pd.DataFrame:
     typed = pd.DataFrame({PARAM + str(name): _typed_param(params[name]) for name in params}, index=info.index)
     frame = pd.concat([frame, metrics, absent, typed], axis=1)
     # The strongest attacker is not known where an attack failed a control.
-    frame["worst_leakage"] = frame["worst_leakage"].mask(frame["controls_valid"] == 0)
+    for worst in ("worst_leakage", VALIDATION + "worst_leakage"):
+        if worst in frame:
+            frame[worst] = frame[worst].mask(frame["controls_valid"] == 0)
     frame.index.name = "run_id"
     frame["setting"] = _distinct_settings(frame)
     frame["label"] = _distinct_labels(frame)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 
 @dataclass(frozen=True)
 class ReportOptions:
     """Which studies a report covers, each a search space with its profile (None: the only one there is), and where it goes.
 
-    `utility` and `privacy` name the final metrics of the front's axes; `tracking_uri` None stands for MLFLOW_TRACKING_URI.
+    `utility` and `privacy` name the final metrics of the front's axes, `chosen_on` the data by whose figures settings are
+    chosen; `tracking_uri` None stands for MLFLOW_TRACKING_URI.
     """
 
     studies: Sequence[tuple[str, str | None]]
@@ -19,6 +21,7 @@ class ReportOptions:
     tracking_uri: str | None = None
     utility: str = "top1"
     privacy: str = "leakage"
+    chosen_on: Literal["validation", "test"] = "validation"
 
 
 def report_studies(options: ReportOptions) -> Path:
@@ -27,6 +30,7 @@ def report_studies(options: ReportOptions) -> Path:
     Raises `analysis.read.store.AnalysisError`, a message of one line, for a study that is not there, a metric that has no
     place on an axis, or an output that cannot be written.
     """
+    from analysis.measure.answer import answer
     from analysis.measure.plane import Plane
     from analysis.measure.settings import settings_table
     from analysis.read.attacks import not_recorded
@@ -36,7 +40,7 @@ def report_studies(options: ReportOptions) -> Path:
     from analysis.report.report import write_report
     from analysis.report.table_of_settings import settings_text
 
-    plane = Plane(options.utility, options.privacy)
+    plane = Plane(options.utility, options.privacy, options.chosen_on)
     studies = [read_study(space, profile, options.tracking_uri) for space, profile in options.studies]
     for study in studies:
         for metric in plane.names:
@@ -47,6 +51,7 @@ def report_studies(options: ReportOptions) -> Path:
     for study, settings in zip(studies, each, strict=True):
         if len(studies) > 1:
             print(study.name)
+        print(*answer(settings, plane))
         print(settings_text(settings, plane))
         print(front_text(settings, plane))
         if len(study.unfinished):

@@ -9,14 +9,16 @@ from trainables.schema import FINAL_METRICS
 
 
 def rule(plane: Plane) -> str:
-    """How `settings.headline` chooses in this plane, and that the choice is made on test figures."""
-    if plane == DEFAULT:
+    """How `measure.answer.headline` chooses in this plane, and on what data."""
+    if plane.names == DEFAULT.names:
         chosen = f"least leakage among the settings within {near_raw(plane)} top-1, else the highest top-1."
     else:
         least, most = ("least" if direction == "lower" else "most" for direction in plane.directions)
         privacy, utility = FINAL_METRICS[plane.privacy].label, FINAL_METRICS[plane.utility].label
         chosen = f"{least} {privacy} among the settings within {near_raw(plane)} in {utility}, else the {most} {utility}."
-    return (
-        f"Chosen by rule from the figures below: {chosen}"
-        " The choice looks at the test figures, so it flatters the chosen setting a little."
-    )
+    if plane.chosen_on == "test":
+        return (
+            f"Chosen by rule from the test figures below: {chosen} The figures that chose the setting are those reported, so"
+            " they flatter it."
+        )
+    return f"Chosen by rule from validation figures: {chosen} The figures reported are of test data, which had no part in it."

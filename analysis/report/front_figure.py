@@ -15,9 +15,10 @@ from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from analysis import text
-from analysis.measure.pareto import attainment, non_dominated, step_line, without_gaps
+from analysis.measure.pareto import attainment, step_line, without_gaps
 from analysis.measure.plane import Plane, scale
-from analysis.measure.settings import DEFAULT, of
+from analysis.measure.settings import DEFAULT, bounds, of
+from analysis.measure.unanswered import unanswered
 from analysis.read.trials import RAW
 from analysis.report.drawing import (
     BLACK,
@@ -50,10 +51,12 @@ def front_figure(
     trials: pd.DataFrame, settings: pd.DataFrame, plane: Plane = DEFAULT, size: tuple[float, float] = WIDE
 ) -> tuple[Figure, dict[str, Mark]]:
     """Draws every trial, the mean of every setting with its interval, the front, chance on both axes and, where settings
-    share three seeds or more, dashed the median attainment surface.
+    of the front share three seeds or more, dashed their median attainment surface.
 
-    Where the rows name several studies (`settings.overlay`), each has its colour, marker and front. Returns the figure and
-    the points in it by their SVG id. Without a trial to draw, the figure says so.
+    The front is what `settings` say is on it; its line is the step line of these settings' figures in `plane.names`, so that
+    one chosen on validation data may lie below the line, and one that was not chosen above it. Where the rows name several
+    studies (`settings.overlay`), each has its colour, marker and front. Returns the figure and the points in it by their SVG
+    id. Without a trial to draw, the figure says so.
     """
     names = list(plane.names)
     with matplotlib.rc_context(STYLE):
@@ -67,12 +70,12 @@ def front_figure(
             axes.text(0.5, 0.5, "no finished trial has both metrics", ha="center", va="center", transform=axes.transAxes)
             return figure, marks
         look = _looks(settings)
-        front = pd.Series(False, index=settings.index)
+        settings = without_doubtful_fronts(settings, plane)
+        front = settings["on_front"].astype(bool)
         lines = []
         overlaid = _overlaid(settings)
         surfaces = median_surfaces(trials, settings, plane)
-        for number, (protocol, group) in enumerate(settings.groupby("protocol")):
-            front[group.index] = non_dominated(group[names], plane.directions)
+        for number, (protocol, group) in enumerate(settings[front].groupby("protocol")):
             lines.append(step_line(group[names], plane.directions) * _scales(plane))
             colour = look[_key(group.iloc[0])][0] if overlaid else DARK
             axes.plot(lines[-1][:, 0], lines[-1][:, 1], color=colour, lw=1.2, zorder=3)
@@ -86,7 +89,7 @@ def front_figure(
             _draw_intervals(axes, row, plane, look[_key(row)][0])
         _limits(axes, named, trials, plane)
         chance = _chance_lines(axes, trials, plane)
-        axes.set_title(_subtitle(settings, len(named) < len(settings)), fontweight="normal", color=GREY)
+        axes.set_title(_subtitle(settings, plane, len(named) < len(settings)), fontweight="normal", color=GREY)
         if len(look) > 2 or (len(look) == 2 and ("", RAW) not in look):
             for (study, method), (colour, marker) in look.items():
                 if not (study and method == RAW):  # a star in the colour of its study
@@ -98,6 +101,12 @@ def front_figure(
         lay_out(figure)  # decides where points lie on the canvas
         place_labels(axes, _names(named), _places(named, plane), _taken(axes, named, trials, plane, lines, chance))
         return figure, marks
+
+
+def without_doubtful_fronts(settings: pd.DataFrame, plane: Plane) -> pd.DataFrame:
+    """The settings, none on a front or its knee where their protocol cannot answer (`measure.unanswered`)."""
+    doubtful = settings["protocol"].isin(list(unanswered(settings, plane)))
+    return settings.assign(on_front=settings["on_front"] & ~doubtful, knee=settings["knee"] & ~doubtful)
 
 
 def median_surfaces(trials: pd.DataFrame, settings: pd.DataFrame, plane: Plane) -> dict[str, NDArray[np.float64]]:
@@ -114,10 +123,13 @@ def attained(trials: pd.DataFrame, settings: pd.DataFrame, plane: Plane) -> dict
 
 
 def seeds_alike(trials: pd.DataFrame, settings: pd.DataFrame, plane: Plane) -> dict[str, pd.DataFrame]:
-    """Protocol -> its trials without gaps (`pareto.without_gaps`); only protocols with three seeds or more."""
+    """Protocol -> the trials of its front without gaps (`pareto.without_gaps`); only protocols with three seeds or more.
+
+    Of all settings the best of each seed would be chosen by the very figures that are drawn.
+    """
     blocks = {
         str(protocol): without_gaps(trials[trials["setting"].isin(group.index)], plane.names)
-        for protocol, group in settings.groupby("protocol")
+        for protocol, group in settings[settings["on_front"].astype(bool)].groupby("protocol")
     }
     return {protocol: block for protocol, block in blocks.items() if len(block)}
 
@@ -175,9 +187,17 @@ def _at(row: pd.Series, plane: Plane) -> tuple[float, float]:
     return scale(x) * row[x], scale(y) * row[y]
 
 
-def _half_widths(row: pd.Series, plane: Plane) -> tuple[float, float]:
-    dx, dy = (float(np.nan_to_num(scale(name) * of(row, name).half_width)) for name in plane.names)
-    return dx, dy
+def _arms(row: pd.Series, plane: Plane) -> NDArray[np.float64]:
+    """(2, 2): how far the 95 % intervals of x and y reach down (first row) and up; 0 where there is none.
+
+    Over seeds, with one seed over the test items.
+    """
+    arms = []
+    for name in plane.names:
+        value, (low, high) = of(row, name), bounds(row, name)
+        down_up = (value.mean - low, high - value.mean) if value.n == 1 else (value.half_width, value.half_width)
+        arms.append([max(0.0, scale(name) * float(np.nan_to_num(arm))) for arm in down_up])
+    return np.array(arms).T
 
 
 def _draw_trials(axes: Axes, trials: pd.DataFrame, plane: Plane, look: Looks) -> dict[str, Mark]:
@@ -216,8 +236,8 @@ def _draw_means(axes: Axes, settings: pd.DataFrame, plane: Plane, look: Looks, l
             "marker": marker,
             "ms": 11 if raw else 7 if setting in large else 4,
             "color": colour,
-            "mec": "white",
-            "mew": 0.8,
+            "mec": DARK if row["on_front"] else "white",
+            "mew": 1.4 if row["on_front"] else 0.8,
         }
         (mark,) = axes.plot(*_at(row, plane), zorder=5 if raw else 4 if setting in large else 2, **style)
         mark.set_gid(f"mean-{number}")
@@ -239,9 +259,10 @@ def _words(plane: Plane, amounts: Mapping[str, str]) -> str:
 
 
 def _draw_intervals(axes: Axes, row: pd.Series, plane: Plane, colour: str) -> None:
-    if any(of(row, name).n > 1 for name in plane.names):
-        dx, dy = _half_widths(row, plane)
-        axes.errorbar(*_at(row, plane), dy, dx, color=colour, lw=0.9, capsize=2, alpha=0.6, zorder=2)
+    arms = _arms(row, plane)
+    if arms.any():
+        x, y = arms[:, :1], arms[:, 1:]
+        axes.errorbar(*_at(row, plane), y, x, color=colour, lw=0.9, capsize=2, alpha=0.6, zorder=2)
 
 
 def _chance_lines(axes: Axes, trials: pd.DataFrame, plane: Plane) -> list[Text]:
@@ -278,18 +299,17 @@ def _limits(axes: Axes, settings: pd.DataFrame, trials: pd.DataFrame, plane: Pla
         values = list(factor * trials[metric])
         least = min(0.0, *values)
         for _, row in settings.iterrows():
-            value = of(row, metric)
-            if value.n > 1:
-                low, high = factor * (value.mean - value.half_width), factor * (value.mean + value.half_width)
-                values += [max(least, low), min(most, high)]
+            (down, up), at = _arms(row, plane)[:, plane.names.index(metric)], factor * row[metric]
+            values += [max(least, at - down), min(most, at + up)]
         span = max(max(values) - min(values), 0.05 * factor)
         values += [level for level in chance_levels(trials, metric) if min(values) - level < 2 * span]
         pad = 0.07 * max(max(values) - min(values), 0.05 * max(factor, *values))
         set_limit(min(values) - pad, max(values) + pad)
 
 
-def _subtitle(settings: pd.DataFrame, some_left_out: bool) -> str:
-    bars = ": no intervals" if set(settings["n"]) == {1} else "; bars: 95 % t interval"
+def _subtitle(settings: pd.DataFrame, plane: Plane, some_left_out: bool) -> str:
+    once, arms = set(settings["n"]) == {1}, any(_arms(row, plane).any() for _, row in settings.iterrows())
+    bars = "; bars: 95 % t interval" if not once else "; bars: 95 % interval over test items" if arms else ": no intervals"
     few = "; names and bars: front and raw only" if some_left_out else ""
     return f"n = {text.n_range(settings['n'])} per setting{bars}{few}"
 
@@ -319,9 +339,9 @@ def _taken(
 ) -> NDArray[np.float64]:
     """(m, 4): the boxes on the canvas that marks, intervals, fronts and texts take up."""
     places = _places(settings, plane)
-    half_widths = np.array([_half_widths(row, plane) for _, row in settings.iterrows()])
+    arms = np.array([_arms(row, plane) for _, row in settings.iterrows()])  # (settings, down and up, x and y)
     found = boxes_of(axes, texts)
     found += [boxes(axes, _places(trials.head(MOST_TOLD), plane), 3), boxes(axes, places, 6)]
-    found += [boxes(axes, places - arm, 1, places + arm) for arm in (half_widths * (1, 0), half_widths * (0, 1))]
+    found += [boxes(axes, places - arms[:, 0] * along, 1, places + arms[:, 1] * along) for along in ((1, 0), (0, 1))]
     found += [boxes(axes, front[:-1], 1, front[1:]) for front in fronts]
     return np.concatenate(found)

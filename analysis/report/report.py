@@ -148,7 +148,7 @@ def build_page(studies: Sequence[RecordedStudy], each: Sequence[pd.DataFrame], p
         front=Markup(drawing.inline_svg(wide, "wide", marks)),
         front_narrow=Markup(drawing.inline_svg(narrow, "narrow", narrow_marks)),
         front_figure=wide,
-        front_reads=front.how_to_read(plane),
+        front_reads=front.how_to_read(plane, len(studies) > 1),
         cards=cards(studies, (trials, table), plane, marks, frames_of),
         settings=table_of_settings.table(of_interest(table, MOST_ROWS, plane), plane),
         settings_note=left_out(len(table), "settings", "settings.csv"),

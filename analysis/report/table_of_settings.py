@@ -8,7 +8,8 @@ import pandas as pd
 
 from analysis import text
 from analysis.measure.plane import Plane
-from analysis.measure.settings import DEFAULT, of
+from analysis.measure.settings import DEFAULT, bounds, of
+from analysis.measure.unanswered import unanswered
 from analysis.read.trials import RAW
 from analysis.report.front_figure import STUDY
 from analysis.report.page import Table
@@ -29,33 +30,36 @@ def table(settings: pd.DataFrame, plane: Plane) -> Table:
     columns += ["leakage on clips %", "against raw"] if with_clips else []
     columns += [] if "macro_f1" in added else ["macro F1"]
     columns += ["RMS distortion", "penalty active %", "front", "dominated, % of resamples"]
-    rows = []
+    rows, doubtful = [], unanswered(settings, plane)
     for _, row in settings.iterrows():
         cells = [*([str(row[STUDY])] if overlaid else []), str(row["label"]), str(row["n"])]
         for name in added:
-            cells += [text.metric_mean(name, of(row, name)), _against_raw(row, name)]
+            cells += [_measured(row, name), _against_raw(row, name)]
         cells += [
-            text.metric_mean("top1", of(row, "top1")),
+            _measured(row, "top1"),
             chance(row, "chance_top1"),
             _against_raw(row, "top1"),
             text.metric_mean("cmap", of(row, "cmap")),
             chance(row, "chance_cmap"),
-            text.metric_mean("leakage", of(row, "leakage")),
+            _measured(row, "leakage"),
             _against_raw(row, "leakage"),
         ]
         if with_clips:
-            cells += [text.metric_mean("clip_leakage", of(row, "clip_leakage")), _against_raw(row, "clip_leakage")]
+            cells += [_measured(row, "clip_leakage"), _against_raw(row, "clip_leakage")]
         cells += [] if "macro_f1" in added else [text.metric_mean("macro_f1", of(row, "macro_f1"))]
         cells += [
             text.metric_mean("rms_distortion", of(row, "rms_distortion")),
             text.metric_mean("penalty_active", of(row, "penalty_active")),
-            "yes, knee" if row["knee"] else "yes" if row["on_front"] else "",
+            _place(row, answered=str(row["protocol"]) not in doubtful),
             _dominated(row, plane),
         ]
         rows.append(cells)
     caption = (
-        "Settings: mean over seeds ± half of the 95 % t interval; n finished trials. Changes against the raw setting"
-        " measured the same way, in points, with Welch's interval. cMAP stands beside what a random scorer gets."
+        "Settings, by their figures of test data: mean over seeds ± half of the 95 % t interval; n finished trials. With n = 1"
+        " the 95 % interval over the test items of that seed, where it was recorded: what other items would give, not what"
+        " another training would. Changes against the raw setting measured the same way, in points, paired by seed where both"
+        " have two seeds in common (paired t), else with Welch's interval and marked so. cMAP stands beside what a random"
+        f" scorer gets. Front: chosen on {plane.chosen_on} data."
         " Dominated: in how many resamples of the seeds (drawn with replacement, alike for all settings) another setting is"
         " no worse in both metrics of the front and better in one; few seeds make it too sure."
         " n = 1: no confidence, of a setting with one seed, or one that only such a setting beats."
@@ -70,7 +74,23 @@ def settings_text(settings: pd.DataFrame, plane: Plane = DEFAULT) -> str:
 
 
 def _against_raw(row: pd.Series, metric: str) -> str:
-    return "baseline" if row["method"] == RAW else text.metric_mean(metric, of(row, f"change_{metric}"), signed=True)
+    if row["method"] == RAW:
+        return "baseline"
+    changed = of(row, f"change_{metric}")
+    unpaired = " (Welch)" if changed.n > 1 and not row[f"change_{metric}_paired"] else ""
+    return text.metric_mean(metric, changed, signed=True) + unpaired
+
+
+def _measured(row: pd.Series, metric: str) -> str:
+    value = of(row, metric)
+    over = text.over_items(metric, bounds(row, metric)) if value.n == 1 else ""
+    return f"{text.metric_mean(metric, value, count=False)} (n = 1{over})" if over else text.metric_mean(metric, value)
+
+
+def _place(row: pd.Series, *, answered: bool) -> str:
+    if not answered:
+        return text.DASH
+    return "yes, knee" if row["knee"] else "yes" if row["on_front"] else ""
 
 
 def _dominated(row: pd.Series, plane: Plane) -> str:

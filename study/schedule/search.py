@@ -1,14 +1,17 @@
-"""The search over a space with Optuna through Ray Tune. MLflow is its memory: finished points are told to Optuna again."""
+"""The search over a space with Optuna through Ray Tune. MLflow is its memory: finished points are told to Optuna again.
+
+A search looks at figures of validation data only; those of test data are reported.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from search_spaces.registry import Search
-from trainables.config import ConfigError
-from trainables.schema import config_of
+from trainables.config import ConfigError, TrialConfig
+from trainables.schema import UNTESTED, VALIDATION, config_of
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -44,6 +47,20 @@ def with_sampler(search: Search, sampler: str | None, trials: int | None) -> Sea
     if trials is not None and trials < 1:
         raise ConfigError(f"--trials {trials}: give at least 1")
     return replace(search, sampler=chosen, trials=trials or search.trials)
+
+
+def check_objectives(search: Search, configs: Iterable[TrialConfig]) -> None:
+    """Raises ConfigError where the search would look at test data, of which the best figure of many trials is too good."""
+    for name in search.objectives:
+        if not name.startswith(VALIDATION) and name not in UNTESTED:
+            raise ConfigError(
+                f"the search has the objective {name}, the test figure that is reported; give it {VALIDATION}{name}"
+            )
+    if any(config.selection == "test" for config in configs):
+        raise ConfigError(
+            "selection = test chooses the epoch of f_T' and f_B' on test data and leaves a search no validation figures;"
+            " search with selection = validation or last"
+        )
 
 
 def optimiser(search: Search, points: Sequence[Point], seed: int) -> OptunaSearch:

@@ -11,7 +11,7 @@ import numpy as np
 from mlflow import MlflowClient
 from PIL import Image
 
-from tests.support.fake_studies import FakeTrial, metrics
+from tests.support.fake_studies import FakeTrial, metrics, with_twins
 from trainables.metrics import leakage_of
 
 VIDEOS = tuple(f"v{number:02d}" for number in range(40))
@@ -117,4 +117,6 @@ def attribute_answers(noise: float, seed: int = 0) -> tuple[Record, float]:
 def attacked(label: str, top1: float, leakage: float, records: Sequence[Record], **more: Any) -> FakeTrial:
     values = {} if label == "raw" else {"minimax.distortion_budget": 0.1 + len(label) / 100, "minimax.penalty_weight": 10.0}
     method = "raw" if label == "raw" else "penalty"
-    return FakeTrial(label, method, metrics=metrics(top1, leakage) | figures_of(records, leakage), values=values, **more)
+    return FakeTrial(
+        label, method, metrics=metrics(top1, leakage) | with_twins(figures_of(records, leakage)), values=values, **more
+    )

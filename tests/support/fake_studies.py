@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,11 +17,25 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from PIL import Image
 
+from analysis.read.study import RecordedStudy, read_study
 from search_spaces.profiles import PROFILES
 from search_spaces.registry import label_of, load_spaces
 from trainables.config import TrialConfig, with_values
 from trainables.methods import METHODS
-from trainables.schema import ARTIFACT_PLAN, STUDY_RUN, TAG_KIND, experiment_name, params_and_tags
+from trainables.schema import (
+    ARTIFACT_PLAN,
+    ATTACK,
+    HIGH,
+    LOW,
+    STUDY_RUN,
+    TAG_KIND,
+    VALIDATION,
+    experiment_name,
+    params_and_tags,
+)
+
+VALIDATED = ("top1", "cmap", "leakage", "clip_cmap", "clip_leakage", "worst_leakage")  # have a twin on validation data
+BOUNDED = ("top1", "leakage", "clip_leakage")  # have an interval over test items
 
 
 @dataclass
@@ -44,34 +59,49 @@ class FakeTrial:
 
 
 def metrics(top1: float, leakage: float, **more: float) -> dict[str, float]:
-    """Final metrics that agree with one another, for data with 10 classes and a chance cMAP of one half."""
-    return {
-        "top1": top1,
-        "top5": min(1.0, top1 + 0.2),
-        "chance_top1": 0.1,
-        "cmap": 0.5 + leakage / 2,
-        "chance_cmap": 0.5,
-        "macro_f1": 0.4 + leakage / 3,
-        "leakage": leakage,
-        "rms_distortion": 0.2,
-        "penalty_active": 0.4,
-        "seconds": 60.0,
-        "ap.face": 0.5 + leakage / 1.8,
-        "ap_chance.face": 0.5,
-        "ap.gender": 0.5 + leakage / 2.2,
-        "ap_chance.gender": 0.5,
-    } | more
+    """Final metrics that agree with one another, for data with 10 classes and a chance cMAP of one half.
+
+    What is measured on validation data as well has the same value there, unless `more` says otherwise.
+    """
+    return with_twins(
+        {
+            "top1": top1,
+            "top5": min(1.0, top1 + 0.2),
+            "chance_top1": 0.1,
+            "cmap": 0.5 + leakage / 2,
+            "chance_cmap": 0.5,
+            "macro_f1": 0.4 + leakage / 3,
+            "leakage": leakage,
+            "rms_distortion": 0.2,
+            "penalty_active": 0.4,
+            "seconds": 60.0,
+            "ap.face": 0.5 + leakage / 1.8,
+            "ap_chance.face": 0.5,
+            "ap.gender": 0.5 + leakage / 2.2,
+            "ap_chance.gender": 0.5,
+        }
+        | more
+    )
+
+
+def with_twins(found: Mapping[str, float]) -> dict[str, float]:
+    """The figures, with their validation twins and the ends of their intervals over test items, where they are not given."""
+    twins = {VALIDATION + name: value for name, value in found.items() if name in VALIDATED or name.startswith(ATTACK)}
+    ends = {name + end: found[name] + reach for name in BOUNDED if name in found for end, reach in ((LOW, -0.04), (HIGH, 0.04))}
+    return {**twins, **ends, **found}
 
 
 def on_clips(leakage: float) -> dict[str, float]:
-    return {
-        "clip_cmap": 0.6 + 0.4 * leakage,
-        "clip_chance_cmap": 0.6,
-        "clip_leakage": leakage,
-        "clip_macro_f1": 0.5,
-        "clip_ap.skin_color": 0.6 + 0.4 * leakage,
-        "clip_ap_chance.skin_color": 0.6,
-    }
+    return with_twins(
+        {
+            "clip_cmap": 0.6 + 0.4 * leakage,
+            "clip_chance_cmap": 0.6,
+            "clip_leakage": leakage,
+            "clip_macro_f1": 0.5,
+            "clip_ap.skin_color": 0.6 + 0.4 * leakage,
+            "clip_ap_chance.skin_color": 0.6,
+        }
+    )
 
 
 def frames_png(width: int = 256, height: int = 64) -> bytes:
@@ -162,6 +192,14 @@ def write_study(
                 (folder / run / "artifacts" / name).write_bytes(content)
         if trial.status != "RUNNING":
             client.set_terminated(run, trial.status)
+
+
+def stored(trials: list[FakeTrial], empty_store: Path, folder: Path) -> RecordedStudy:
+    """The trials as the study `toy.small` of a store of its own in `folder`; `empty_store` is copied there."""
+    shutil.copy(empty_store, folder / "mlflow.db")
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    write_study(uri, folder / "artifacts", "toy", "small", trials)
+    return read_study("toy", "small", uri)
 
 
 def sweep_of_budget(seeds: int = 3) -> list[FakeTrial]:

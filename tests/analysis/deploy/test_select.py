@@ -90,8 +90,8 @@ def test_text_says_why_what_it_costs_and_how_sure(make_study: Maker) -> None:
     assert text.startswith("toy.generated: b\n")
     assert "highest top-1 accuracy of the 2 of 4 settings with leakage above chance at most 32.0 %" in text
     assert "leakage above chance 30.0 ± 24.8 % (n = 3)" in text
-    assert "−2.0 ± 0.0 points (n = 3) top-1 accuracy against a, the highest" in text
-    assert "met by 2 of 3 seeds; the 95 % interval reaches 54.8 %, beyond it: unsure" in text
+    assert "−2.0 ± 0.0 points (n = 3, paired by seed) top-1 accuracy against a, the highest on validation data" in text
+    assert "on test data met by 2 of 3 seeds; the 95 % interval reaches 54.8 %, beyond it: unsure" in text
     assert "each seed alone chooses it in 2 of 3 cases (seed 2: c)" in text
     assert [run_id in text for run_id in choice.trials.index] == [True] * 3
     assert "generated data" in text
@@ -107,7 +107,7 @@ def test_nothing_meets_it_names_the_nearest(front: RecordedStudy) -> None:
     with pytest.raises(AnalysisError) as caught:
         chosen(front, ["leakage=0.05"])
     assert str(caught.value) == (
-        "no setting of toy.small meets leakage above chance at most 5.0 %:"
+        "no setting of toy.small meets leakage above chance at most 5.0 % on validation data:"
         " nearest is c with 10.0 ± 0.0 % (n = 3), 5.0 points too much"
     )
 
@@ -119,7 +119,8 @@ def test_nearest_of_two_bounds(front: RecordedStudy) -> None:
 
 def test_one_seed_says_so(make_study: Maker) -> None:
     text = choice_text(chosen(make_study(trials_of(FRONT, seeds=1)), ["leakage=0.4"]))
-    assert "met by 1 of 1 seeds; one seed has no interval, it may be chance" in text
+    over = "on test data met by 1 of 1 seeds, 26.0 to 34.0 % over test items"
+    assert f"{over}; one seed has no interval over seeds, it may be chance" in text
     assert "30.0 % (n = 1)" in text
     assert "(n = 1: it may be chance)" in text
     assert "nan" not in text
@@ -139,7 +140,7 @@ def test_settings_without_the_metric_are_no_choice(make_study: Maker) -> None:
     choice = chosen(make_study(trials), prefer="leakage")
     assert choice.setting["label"] == "a"
     assert len(choice.candidates) == 1
-    with pytest.raises(AnalysisError, match="not measured for any of 1"):
+    with pytest.raises(AnalysisError, match="no trial has validation_clip_leakage, the figures to choose by"):
         chosen(choice.study, ["clip_leakage=0.5"])
 
 

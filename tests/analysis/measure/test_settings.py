@@ -9,9 +9,10 @@ from scipy import stats
 
 from analysis.measure.answer import answer, headline
 from analysis.measure.plane import Plane
-from analysis.measure.settings import common, of, settings_table, varying
+from analysis.measure.settings import change_by_seed, common, of, settings_table, varying
 from analysis.measure.warnings import missing_seeds, warnings_of
 from analysis.read.study import RecordedStudy
+from analysis.report.table_of_settings import settings_text
 from analysis.text import mean
 from tests.support.fake_studies import FakeTrial, metrics, on_clips
 from trainables.statistics import Estimate, change, estimate
@@ -61,6 +62,55 @@ def test_printed_estimates_say_how_sure_they_are() -> None:
     assert mean(Estimate(0.4567, 0.01, 2), share=False, digits=3) == "0.457 ± 0.010"
 
 
+def test_changes_against_raw_are_paired_by_the_seeds_in_common(make_study: Maker) -> None:
+    """A seed moves both figures; what the pairs have in common says nothing of the change."""
+    raw = {0: 0.90, 1: 0.70, 2: 0.80, 3: 0.60}
+    trials = [FakeTrial("raw", "raw", seed, metrics(top1, 0.8)) for seed, top1 in raw.items()]
+    figures = {
+        "paired": {0: 0.85, 1: 0.64, 2: 0.76},
+        "unpaired": {7: 0.85, 8: 0.64, 9: 0.76},
+        "one in common": {0: 0.85, 8: 0.64, 9: 0.76},
+        "one alone": {0: 0.85},
+    }
+    for label, by_seed in figures.items():
+        trials += [FakeTrial(label, "penalty", seed, metrics(top1, 0.5)) for seed, top1 in by_seed.items()]
+    study = make_study(trials)
+    settings = settings_table(study.trials)
+    theirs = list(raw.values())
+
+    low, high = stats.ttest_rel([0.85, 0.64, 0.76], theirs[:3]).confidence_interval(0.95)
+    found = of(settings.loc["paired"], "change_top1")
+    assert (found.mean - found.half_width, found.mean + found.half_width) == (pytest.approx(low), pytest.approx(high))
+    assert (found.mean, found.n) == (pytest.approx(-0.05), 3)
+    assert settings["change_top1_paired"].to_dict() == {
+        "raw": False,
+        "paired": True,
+        "unpaired": False,
+        "one in common": False,
+        "one alone": False,
+    }
+    for label in ("unpaired", "one in common"):
+        welch = stats.ttest_ind(list(figures[label].values()), theirs, equal_var=False).confidence_interval(0.95)
+        found = of(settings.loc[label], "change_top1")
+        assert (found.mean - found.half_width, found.mean + found.half_width) == pytest.approx(tuple(welch))
+        assert found.n == 3
+    alone = of(settings.loc["one alone"], "change_top1")
+    assert (alone.mean, alone.n) == (pytest.approx(-0.05), 1)  # against raw of that seed, not of all
+    assert math.isnan(alone.half_width)
+    for label in figures:
+        ours, of_raw = (study.trials[study.trials["label"] == name] for name in (label, "raw"))
+        changed, paired = change_by_seed(ours, of_raw, "top1")
+        assert (changed.mean, changed.n, paired) == (
+            pytest.approx(of(settings.loc[label], "change_top1").mean),
+            of(settings.loc[label], "change_top1").n,
+            settings.loc[label, "change_top1_paired"],
+        )
+        assert changed.half_width == pytest.approx(of(settings.loc[label], "change_top1").half_width, nan_ok=True)
+    table = settings_text(settings)
+    assert "−5.0 ± 2.5" in table
+    assert table.count("(Welch)") == 2 * 2  # two settings; top-1 and leakage
+
+
 def test_settings_of_the_sweep(study: RecordedStudy) -> None:
     settings = settings_table(study.trials)
     assert settings["label"].tolist()[0] == "raw"
@@ -76,6 +126,7 @@ def test_settings_of_the_sweep(study: RecordedStudy) -> None:
     raw = study.trials[study.trials["method"] == "raw"]
     assert of(row, "leakage").mean == pytest.approx(trials["leakage"].mean())
     assert of(row, "change_leakage").mean == pytest.approx(trials["leakage"].mean() - raw["leakage"].mean())
+    assert row["change_leakage_paired"]
     assert row["baseline"] == "raw"
     assert settings["on_front"].to_dict() == {
         "raw": True,
@@ -110,17 +161,17 @@ def test_answer_takes_the_least_leakage_near_raw(study: RecordedStudy) -> None:
 
 
 def test_answer_in_other_axes(study: RecordedStudy) -> None:
-    plane = Plane("top5", "clip_leakage")
+    plane = Plane("top5", "clip_leakage", "test")
     settings = settings_table(study.trials, plane)
     first, second = answer(settings, plane)
     assert "keeps top-5 accuracy" in first
     assert second.startswith("Leakage on clips falls from 70.0 ")
-    shares = Plane("top1", "macro_f1")
+    shares = Plane("top1", "macro_f1", "test")
     first, second = answer(settings_table(study.trials, shares), shares)
     assert first.startswith("B=0.3 lambda=1 keeps top-1 accuracy")
     assert second.startswith("Macro F1 falls from 0.671 ± 0.007 (n = 3) to 0.537")
     assert "points" not in second
-    turned = Plane("seconds", "top1")  # less is better upwards, more across
+    turned = Plane("seconds", "top1")  # seconds have no need of a twin; less is better upwards, more across
     first, second = answer(settings_table(study.trials, turned), turned)
     assert "keeps seconds 60.0 ± 0.0 (n = 3)" in first
     assert second.startswith("Top-1 accuracy does not rise: it goes from 96.2")
@@ -153,12 +204,12 @@ def test_answer_when_every_setting_costs_much(make_study: Maker) -> None:
     study = make_study([*repeated("raw", [(0.9, 0.8)], "raw"), *repeated("a", [(0.7, 0.9)]), *repeated("b", [(0.6, 0.3)])])
     first, second = answer(settings_table(study.trials))
     assert first.startswith("No setting stays within 5 points of raw; a keeps most")
-    assert "n = 1: no interval, it may be chance" in first
+    assert "n = 1: no interval over seeds, it may be chance" in first
     assert "does not fall" in second
 
 
 def test_answer_says_when_a_change_may_be_none(make_study: Maker) -> None:
-    study = make_study([*repeated("raw", [(0.9, 0.8), (0.8, 0.5)], "raw"), *repeated("a", [(0.91, 0.7), (0.8, 0.4)])])
+    study = make_study([*repeated("raw", [(0.9, 0.8), (0.8, 0.5)], "raw"), *repeated("a", [(0.91, 0.5), (0.8, 0.4)])])
     assert all("the interval includes no change" in sentence for sentence in answer(settings_table(study.trials)))
 
 
@@ -193,7 +244,7 @@ def test_warnings(study: RecordedStudy, make_study: Maker) -> None:
     assert "generated" in found
     assert "3 trials failed, stopped or finished without a result" in found
     assert "never bound (active in under 1 % of steps): B=0.9 lambda=1." in found
-    assert "One seed only (n = 1, no interval): B=1 lambda=1." in found
+    assert "One seed only (n = 1, no interval over seeds): B=1 lambda=1." in found
     weak = make_study([*repeated("raw", [(0.9, 0.05)], "raw"), *repeated("a", [(0.7, 0.0)])])
     found = " ".join(warnings_of(weak, settings_table(weak.trials)))
     assert "near chance already (leakage 5.0\N{NO-BREAK SPACE}% (n = 1))" in found

@@ -100,9 +100,10 @@ def test_page_reads_like_a_paper(report: Path) -> None:
         "Leakage above chance falls from",
         "The clips and images are generated",
         "Leakage on the action clips themselves",
-        "Knee, furthest beyond the line through the ends of the front: B=0.3 lambda=1. 1 of 5 settings dominated, 1 of them",
+        "Knee, furthest beyond the line through the ends of the front: B=0.3 lambda=1. On test data 1 of 5 settings",
+        "4 of 5 settings on the front, chosen on validation data.",
         "from the fixed corner, top-1 accuracy at chance (10.0 %) and leakage above chance of raw (81.4 %), to the best",
-        "Dashed: median attainment surface, what at least half of the seeds attain (3 seeds, 5 of 5 settings",
+        "Dashed: median attainment surface, what at least half of the seeds attain (3 seeds, 4 of 4 settings",
         "Dashed: median attainment surface, as above.",
         "Table 1 of the paper beside this study",
         "Other data, other networks",
@@ -130,7 +131,7 @@ def test_the_median_surface_is_drawn_and_its_quartiles_written(report: Path) -> 
 
 
 def test_page_in_other_axes(study: RecordedStudy, tmp_path: Path) -> None:
-    path = write_report(study, tmp_path, Plane("top5", "clip_leakage"))
+    path = write_report(study, tmp_path, Plane("top5", "clip_leakage", "test"))
     page = Structure(path.read_text())
     for expected in (
         "keeps top-5 accuracy",
@@ -235,10 +236,13 @@ def test_all_failed(make_study: Maker, tmp_path: Path) -> None:
 def test_one_trial(make_study: Maker, tmp_path: Path) -> None:
     page = written(make_study([FakeTrial("a", metrics=metrics(0.9, 0.5), curves=True, frames=frames_png(2000, 500))]), tmp_path)
     assert "There is no raw trial" in page.text
-    assert "a reaches top-1 accuracy 90.0 % (n = 1) with leakage above chance 50.0 % (n = 1)." in page.text
-    assert "n = 1 per setting: no intervals" in page.text
+    reaches = (
+        "a reaches top-1 accuracy 90.0 % (n = 1), 86.0 to 94.0 % over test items with leakage above chance 50.0 % (n = 1), 46"
+    )
+    assert reaches in page.text
+    assert "n = 1 per setting; bars: 95 % interval over test items" in page.text
     assert "leakage above chance 100.0 % (there is no raw trial), to the best there can be" in page.text
-    assert "No median attainment surface: it takes settings that share three seeds." in page.text
+    assert "No median attainment surface: it takes settings of the front that share three seeds." in page.text
 
 
 def test_one_seed_gives_no_confidence_and_it_is_said(make_study: Maker, tmp_path: Path) -> None:
@@ -254,7 +258,9 @@ def test_one_seed_gives_no_confidence_and_it_is_said(make_study: Maker, tmp_path
 
 
 def test_raw_that_leaks_nothing_leaves_no_area(make_study: Maker, tmp_path: Path) -> None:
-    study = make_study([FakeTrial("raw", "raw", metrics=metrics(0.9, -0.01)), FakeTrial("a", metrics=metrics(0.8, -0.02))])
+    elsewhere = {"attack.linkage": 0.5, "attack_low.linkage": 0.4}  # something leaks, or the study could not answer at all
+    raw = FakeTrial("raw", "raw", metrics=metrics(0.9, -0.01, **elsewhere))
+    study = make_study([raw, FakeTrial("a", metrics=metrics(0.8, -0.02))])
     page = written(study, tmp_path)
     assert "No hypervolume: nothing lies between top-1 accuracy at chance (10.0 %) and leakage above chance of raw" in page.text
     assert "hypervolume – from" in front_text(settings_table(study.trials))
@@ -386,7 +392,11 @@ def test_loss_curves_show_the_mean_over_seeds(study: RecordedStudy) -> None:
 def test_command(store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "--space", "ablation_B", "--tracking-uri", store, "--out", str(tmp_path / "new" / "out")]) == 0
     said = capsys.readouterr().out
-    assert "front (top-1 accuracy against leakage above chance): 1 of 5 settings dominated" in said
+    assert said.startswith("B=0.3 lambda=1 keeps top-1 accuracy")
+    assert (
+        "front (top-1 accuracy against leakage above chance): 4 of 5 settings on the front, chosen on validation data" in said
+    )
+    assert "; on test data 1 of 5 settings dominated, 1 of them in 95 % of resamples" in said
     assert "; knee B=0.3 lambda=1; hypervolume 56.9 % from top-1 accuracy at chance (10.0" in said
     assert said.endswith(f"report: {tmp_path / 'new' / 'out' / 'report.html'}\n")
 
