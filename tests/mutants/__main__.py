@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -13,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,12 +23,8 @@ from tests.support import ROOT
 
 KILLED, LIVED, BROKEN = "killed", "lived", "broken"
 _SECONDS = 240.0  # a mutant that takes longer is killed: it loops
-_PRELOADED = (
-    *("torch", "torchvision", "numpy", "scipy.special", "sklearn.metrics", "sklearn.linear_model", "pydantic", "PIL.Image"),
-    *("av", "segmentation_models_pytorch", "beartype", "jaxtyping", "pytest", "hypothesis", "yaml", "pandas"),
-    *("pytest_timeout", "mlflow", "moocore", "greenlet", "fsspec", "onnx", "torch.utils.data", "torch.optim.lr_scheduler"),
-    *("sklearn.pipeline", "torch.distributed", "multiprocessing.connection", "ray.tune", "torch.utils.checkpoint"),
-)
+_PRELOADED = ("torch", "torch.utils.data", "numpy", "pydantic", "pytest", "hypothesis", "beartype")  # others as tests use them
+_OWN = ("tests", "trainables", "analysis", "search_spaces", "study", "conftest", "__main__", "_pytest", "pytest_timeout")
 AnyMutant = Mutant | Mechanical
 
 
@@ -57,14 +54,14 @@ def copied(folder: Path, number: int) -> Path:
     return tree
 
 
-def run_tests(tree: Path, tests: Sequence[str], log: Path) -> int:
-    """In the forked process: the exit code of pytest on these tests of the tree."""
+def run_tests(tree: Path, tests: Sequence[str], log: Path, imported: Path) -> int:
+    """In the forked process: the exit code of pytest on these tests of the tree; `imported` gets the names of modules."""
     os.setsid()
     os.chdir(tree)
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    for name in [name for name in sys.modules if name.split(".")[0] in ("tests", "trainables", "analysis", "study")]:
+    for name in [name for name in sys.modules if name.startswith(_OWN[:5])]:
         del sys.modules[name]
     sys.path[:] = [str(tree), *(part for part in sys.path if part not in ("", str(ROOT), str(tree)))]
     os.environ |= {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
@@ -72,17 +69,27 @@ def run_tests(tree: Path, tests: Sequence[str], log: Path) -> int:
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     import pytest
 
-    return int(pytest.main(["-x", "-p", "no:cacheprovider", "-p", "no:xdist", "--basetemp", f"{tree}.tmp", *tests]))
+    code = int(pytest.main(["-x", "-p", "no:cacheprovider", "-p", "no:xdist", "--basetemp", f"{tree}.tmp", *tests]))
+    imported.write_text("\n".join(name for name in sys.modules if not name.startswith(_OWN)))
+    return code
 
 
-def started(mutant: AnyMutant, tree: Path, log: Path) -> int:
+def preload(names: Iterable[str]) -> None:
+    """Imports here, once, what tests import: a forked process has it then."""
+    for name in names:
+        if name not in sys.modules:
+            with contextlib.suppress(Exception), contextlib.redirect_stderr(None):
+                __import__(name)
+
+
+def started(mutant: AnyMutant, tree: Path, log: Path, imported: Path) -> int:
     """Plants the mutant and starts its tests in a process of their own; the number of that process."""
     (tree / mutant.file).write_text(mutant.source(tree))
     child = os.fork()
     if child == 0:
         code = 3
         try:
-            code = run_tests(tree, mutant.tests, log)
+            code = run_tests(tree, mutant.tests, log, imported)
         except SystemExit as error:
             code = int(error.code or 0)
         finally:
@@ -116,16 +123,17 @@ def try_all(mutants: Sequence[AnyMutant], storage: Path, jobs: int) -> dict[str,
     todo = [mutant for mutant in mutants if keys[mutant.name] not in known]
     print(f"{len(mutants)} mutants, {len(todo)} to be tried", flush=True)
     if todo:
-        for module in _PRELOADED:
-            __import__(module)
+        preload(_PRELOADED)
         with tempfile.TemporaryDirectory() as folder:
+            imported = Path(folder) / "imported.txt"
             free = [copied(Path(folder), number) for number in range(jobs)]
             running: dict[int, Trial] = {}
             while todo or running:
                 if todo and free:
+                    preload(imported.read_text().splitlines() if imported.exists() else ())
                     mutant, tree = todo.pop(0), free.pop()
                     trial = Trial(mutant, tree, time.monotonic(), (tree / mutant.file).read_text())
-                    running[started(mutant, tree, logs / f"{keys[mutant.name]}.txt")] = trial
+                    running[started(mutant, tree, logs / f"{keys[mutant.name]}.txt", imported)] = trial
                     continue
                 child, status = os.waitpid(-1, os.WNOHANG)
                 if child == 0:

@@ -1,0 +1,143 @@
+"""Whatever a network does to a frame, what is written is what the network made, or black, and never the raw frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from analysis.deploy import one_video
+from analysis.deploy.anonymize import anonymize
+from analysis.deploy.folder import anonymize_folder
+from analysis.deploy.one_video import VideoOptions, VideoResult, anonymize_video
+from analysis.deploy.video import Shot, VideoInput
+from analysis.read.store import AnalysisError
+from tests.support.videos import Inverse, moving_noise, read_video, write_video
+
+COUNT, HEIGHT, WIDTH = 11, 24, 32
+NAN = float("nan")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+class Failing(Inverse):
+    """Inverts its frames; at those in `at` it does what `how` says: raises, or gives this instead of a picture."""
+
+    def __init__(self, at: Sequence[int], how: Callable[[Tensor], Tensor] | None) -> None:
+        super().__init__()
+        self._at, self._how, self._known = at, how, {}
+
+    def __call__(self, frames: Tensor) -> Tensor:
+        output = 1 - frames
+        for place, frame in enumerate(frames):
+            number = self._number(frame)
+            if number not in self._at:
+                continue
+            if self._how is None:
+                raise RuntimeError("out of memory")
+            output[place] = self._how(frame)
+        return output
+
+    def know(self, pictures: np.ndarray) -> None:
+        self._known = {picture.tobytes(): number for number, picture in enumerate(pictures)}
+
+    def _number(self, frame: Tensor) -> int:
+        return self._known.get((frame * 255).round().byte().permute(1, 2, 0).contiguous().numpy().tobytes(), -1)
+
+
+def partly_nan(frame: Tensor) -> Tensor:
+    made = 1 - frame
+    made[0, 0, 0] = NAN
+    return made
+
+
+FAILURES: dict[str, Callable[[Tensor], Tensor] | None] = {
+    "raises": None,
+    "one pixel is NaN": partly_nan,
+    "all is NaN": lambda frame: torch.full_like(frame, NAN),
+    "infinite": lambda frame: torch.full_like(frame, float("inf")),
+}
+
+
+@pytest.mark.parametrize("side_by_side", [False, True])
+@pytest.mark.parametrize("batch", [1, 4, 32])
+@pytest.mark.parametrize("how", FAILURES)
+def test_a_frame_that_the_network_fails_at_is_black(tmp_path: Path, how: str, batch: int, side_by_side: bool) -> None:
+    pictures, at = moving_noise(COUNT, HEIGHT, WIDTH), (0, 2, 5, 6, 10)
+    source = write_video(tmp_path / "in.mkv", pictures)
+    model = Failing(at, FAILURES[how])
+    model.know(pictures)
+    options = VideoOptions(codec="ffv1", batch=batch, side_by_side=side_by_side)
+    result = anonymize_video(str(source), tmp_path / "out.mkv", model, options, lambda line: None)
+    made = read_video(tmp_path / "out.mkv")
+    assert (result.frames, result.failed, result.lost, result.black, result.whole) == (COUNT, 5, 0, 5, False)
+    for number, (raw, shown) in enumerate(zip(pictures, made, strict=True)):
+        wanted = np.zeros_like(shown) if number in at else np.concatenate([raw, 255 - raw], axis=1)
+        assert (shown == (wanted if side_by_side or number in at else 255 - raw)).all(), number
+
+
+def test_a_lost_frame_takes_no_other_one_s_place() -> None:
+    """Frames that could not be decoded lie between those that could: each keeps its own picture."""
+    pictures = moving_noise(5, HEIGHT, WIDTH)
+    shots = [Shot(number, 1, None if number in (0, 3) else pictures[number]) for number in range(5)]
+    written: list[np.ndarray] = []
+
+    class Output:
+        height, width = HEIGHT, WIDTH
+
+        def write(self, shot: Shot, picture: np.ndarray) -> None:
+            written.append(picture)
+
+    result = VideoResult(Path("out"))
+    one_video._write(shots, Output(), Inverse(), VideoOptions(), result)  # type: ignore[arg-type]
+    wanted = [np.zeros_like(pictures[0]) if number in (0, 3) else 255 - pictures[number] for number in range(5)]
+    assert all((a == b).all() for a, b in zip(written, wanted, strict=True))
+    assert (result.frames, result.lost, result.failed) == (5, 2, 0)
+
+
+def test_black_frames_are_an_error_of_a_file_and_of_a_folder(tmp_path: Path) -> None:
+    folder, said = tmp_path / "videos", []
+    folder.mkdir()
+    source = write_video(folder / "in.mkv", moving_noise(6, HEIGHT, WIDTH))
+    assert anonymize(str(source), tmp_path / "out.mkv", Inverse(nan_at=(2,)), VideoOptions(codec="ffv1"), said.append) == 1
+    assert "1 of 6 frames are black" in "\n".join(said)
+    assert anonymize(str(source), tmp_path / "fine.mkv", Inverse(), VideoOptions(codec="ffv1"), said.append) == 0
+    for name, model, code in (("bad", Inverse(nan_at=(2,)), 1), ("good", Inverse(), 0)):
+        assert anonymize_folder(folder, tmp_path / name, model, VideoOptions(codec="ffv1"), said.append) == code
+        assert anonymize_folder(folder, tmp_path / name, model, VideoOptions(codec="ffv1"), said.append) == code, (
+            "left as it is"
+        )
+
+
+def test_nothing_is_left_of_a_file_that_is_broken_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write_video(tmp_path / "in.mkv", moving_noise(COUNT, HEIGHT, WIDTH))
+    shots = VideoInput.__iter__
+
+    def broken_off(video: VideoInput) -> object:
+        for number, shot in enumerate(shots(video)):
+            if number == 7:
+                raise KeyboardInterrupt
+            yield shot
+
+    monkeypatch.setattr(VideoInput, "__iter__", broken_off)
+    with pytest.raises(KeyboardInterrupt):
+        anonymize_video(str(source), tmp_path / "out.mkv", Inverse(), VideoOptions(codec="ffv1", batch=2), lambda line: None)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mkv"]
+
+
+def test_a_model_that_changes_the_size_writes_nothing(tmp_path: Path) -> None:
+    class Cropping(Inverse):
+        def __call__(self, frames: Tensor) -> Tensor:
+            return frames[..., 1:]
+
+    source = write_video(tmp_path / "in.mkv", moving_noise(3, HEIGHT, WIDTH))
+    with pytest.raises(AnalysisError, match="the model fails"):
+        anonymize_video(str(source), tmp_path / "out.mkv", Cropping(), VideoOptions(codec="ffv1"), lambda line: None)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mkv"]
