@@ -26,7 +26,7 @@ class WarmUpConfig(Frozen):
 
 
 class MinimaxConfig(Frozen):
-    """Eq. 3 and 4, Algorithm 1 step 1."""
+    """Eq. 3 and 4, Algorithm 1 step 1. An epoch is one pass over the action clips."""
 
     epochs: Epochs = 100
     batch_size: Count = 8
@@ -42,6 +42,7 @@ class MinimaxConfig(Frozen):
     pair: Literal["images", "frames"] = Field(
         default="images", description="NT-Xent pairs: two augmentations of an image, or two frames of a clip"
     )
+    pair_batch_size: Count | None = Field(default=None, description="pairs of a batch; None: as many as clips")
     pair_distance: Count = Field(default=4, description="frames of the file between the two of a pair")
     judge_statistics: Literal["batch", "running"] = Field(
         default="batch",

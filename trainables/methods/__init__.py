@@ -64,7 +64,7 @@ class Method:
     anonymizer_options: the options that a trained anonymizer takes itself (`Anonymizer.configure`): whatever runs it depends on
     them. One that needs no training takes all.
     boxes: it changes people only, so whoever reads its output needs the boxes of people.
-    approximate: for a method that was never fully published, what is not known.
+    approximate: in what it differs from what was published under its name, or what is chosen here where nothing was.
     """
 
     source: str

@@ -62,6 +62,14 @@ for _name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"):
     PRIVACY_BACKBONES.register(_name)(partial(_resnet, _name))
 
 
+@PRIVACY_BACKBONES.register("mobilenet_v2")
+def _mobilenet_v2() -> Backbone:
+    """https://arxiv.org/abs/1801.04381, of torchvision."""
+    from torchvision.models import get_model
+
+    return Backbone(get_model("mobilenet_v2", weights=None), "classifier.1", IMAGENET_MEAN, IMAGENET_STD)
+
+
 class Narrow2d(nn.Module):
     """Four convolutions, each of which halves the sides, for small frames on a CPU.
 

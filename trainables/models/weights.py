@@ -42,6 +42,7 @@ DETECTOR_FIELD = "obfuscation.detector_weights"
 # (model, name) -> the entry of torchvision's weights enumeration. V1 is what `pretrained=True` meant when the paper was made.
 TORCHVISION_WEIGHTS = {
     **{(f"resnet{depth}", "imagenet"): "IMAGENET1K_V1" for depth in (18, 34, 50, 101, 152)},
+    ("mobilenet_v2", "imagenet"): "IMAGENET1K_V1",
     **{(model, "kinetics400"): "KINETICS400_V1" for model in ("r3d_18", "r2plus1d_18", "mvit_v2_s")},
     **{(model, "coco"): "COCO_V1" for model in DETECTORS},
 }

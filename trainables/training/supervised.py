@@ -7,6 +7,7 @@ ensemble descends binary cross-entropy on what f_A makes of labelled images.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,8 +20,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from trainables.config import NetworkConfig
-from trainables.data.loader import Batch, Loader, Stills
-from trainables.execution.context import StageContext, frozen
+from trainables.data.loader import Batch, EvaluationClips, Loader, Stills
+from trainables.execution.context import StageContext, frozen, validation_clip
 from trainables.execution.loop import Epoch, Stateful, run_epochs
 from trainables.methods.penalty.training import descend, trained_action_classifier, trained_anonymizer
 from trainables.models.action import ActionClassifier
@@ -28,6 +29,8 @@ from trainables.models.axes import frames_of
 from trainables.models.base import Anonymizer
 from trainables.models.privacy import PrivacyClassifier, build_privacy_classifier
 from trainables.store import Outcome
+
+_VALIDATION_CLIPS = 160  # that f_T is looked at with; the 40 batches of 4 of VITA's released code
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,10 @@ class Rules:
 
     Otherwise f_T learns from up to `action_steps` batches an iteration and stops after a batch of which it
     classified the share `action_target` correctly.
+    With `on_validation` f_T's share is that of validation clips, which are looked at before each of its batches.
+    With `joint` its steps move f_A as well.
     The ensemble learns from `privacy_steps` batches an iteration, and from `retrain_steps` more before the first one and
-    after each restart.
+    after each restart. Its members have the `architectures` by turns, or all that of `privacy_encoder`.
     """
 
     members: int = 1
@@ -47,6 +52,14 @@ class Rules:
     restart_every: int = 0
     action_steps: int = 1
     action_target: float = 0.0
+    joint: bool = False
+    on_validation: bool = False
+    architectures: tuple[str, ...] = ()
+
+    def networks(self, network: NetworkConfig) -> list[NetworkConfig]:
+        """The network of each member, where `network` is that of the trial's f_B."""
+        names = self.architectures or (network.name,)
+        return [network.model_copy(update={"name": names[member % len(names)]}) for member in range(self.members)]
 
     def restarts(self, iteration: int) -> bool:
         return iteration > 0 and self.restart_every > 0 and iteration % self.restart_every == 0
@@ -62,14 +75,14 @@ class Rules:
 
 
 class PrivacyEnsemble:
-    """Privacy classifiers of one architecture with different initial weights, and one optimizer for all.
+    """Privacy classifiers with different initial weights, and one optimizer for all.
 
-    If the network has starting weights, only the heads of the members differ.
+    Of members of one architecture with starting weights, only the heads differ.
     """
 
-    def __init__(self, context: StageContext, network: NetworkConfig, attributes: int, members: int, rate: float) -> None:
-        self._context, self._network, self._attributes, self._rate = context, network, attributes, rate
-        self.networks = nn.ModuleList(self._fresh(0, member) for member in range(members)).to(context.device)
+    def __init__(self, context: StageContext, networks: list[NetworkConfig], attributes: int, rate: float) -> None:
+        self._context, self._networks, self._attributes, self._rate = context, networks, attributes, rate
+        self.networks = nn.ModuleList(self._fresh(0, member) for member in range(len(networks))).to(context.device)
         self.optimizer: Optimizer = self._fresh_optimizer()
         self.restarts = 0
 
@@ -99,7 +112,7 @@ class PrivacyEnsemble:
     def _fresh(self, start: int, member: int) -> PrivacyClassifier:
         with torch.random.fork_rng(devices=[]):  # the stage's own random numbers are not affected
             torch.manual_seed(self._context.seed(f"member {member} start {start}"))
-            return build_privacy_classifier(self._network, self._attributes)
+            return build_privacy_classifier(self._networks[member], self._attributes)
 
     def _fresh_optimizer(self) -> Optimizer:
         return self._context.adam(self.networks.parameters(), self._rate)
@@ -173,11 +186,16 @@ def step_anonymizer(
     return found
 
 
-def step_action(players: Supervised, clips: Batch, context: StageContext) -> tuple[Tensor, Tensor]:
-    """f_T descends cross-entropy; f_A is frozen. Returns the loss, and the share of the batch that f_T knew before."""
+def step_action(players: Supervised, clips: Batch, context: StageContext, joint: bool = False) -> tuple[Tensor, Tensor]:
+    """f_T descends cross-entropy; f_A is frozen, or with `joint` descends it too.
+
+    Returns the loss, and the share of the batch that f_T knew before.
+    """
     players.action.train()
-    with frozen(players.anonymizer), context.autocast():
-        with torch.no_grad():
+    if joint:
+        players.anonymizer.train()
+    with contextlib.nullcontext() if joint else frozen(players.anonymizer), context.autocast():
+        with torch.set_grad_enabled(joint):
             anonymized = context.anonymize(players.anonymizer, context.training_view(clips))
         logits = players.action(anonymized)
         loss = F.cross_entropy(logits, clips["label"])
@@ -198,7 +216,18 @@ def step_privacy(players: Supervised, images: Batch, context: StageContext) -> T
     return losses.mean()
 
 
-def prepare(context: StageContext, members: int) -> Supervised:
+@torch.no_grad()
+def share_known(players: Supervised, batches: Iterator[Batch], context: StageContext) -> float:
+    """The share of the clips, in their test view, that f_T classifies correctly as f_A makes them now."""
+    known = []
+    with frozen(players.anonymizer, players.action), context.autocast():
+        for batch in context.to_device(batches):
+            logits = players.action(context.anonymize(players.anonymizer, context.test_view(batch)))
+            known.append((logits.argmax(dim=1) == batch["label"]).float())
+    return float(torch.cat(known).mean())
+
+
+def prepare(context: StageContext, rules: Rules) -> Supervised:
     """f_A from its reconstruction, f_T from its warm-up, a fresh ensemble."""
     config, settings = context.config, context.config.minimax
     anonymizer, action = trained_anonymizer(context), trained_action_classifier(context)
@@ -206,9 +235,9 @@ def prepare(context: StageContext, members: int) -> Supervised:
     return Supervised(
         anonymizer,
         action,
-        PrivacyEnsemble(context, config.privacy_encoder, attributes, members, settings.learning_rate_privacy),
+        PrivacyEnsemble(context, rules.networks(config.privacy_encoder), attributes, settings.learning_rate_privacy),
         context.adam(anonymizer.parameters(), settings.learning_rate_anonymizer),
-        context.adam(action.parameters(), settings.learning_rate_action),
+        context.adam([*action.parameters(), *(anonymizer.parameters() if rules.joint else ())], settings.learning_rate_action),
     )
 
 
@@ -218,6 +247,14 @@ def train(context: StageContext, players: Supervised, losses: AnonymizerLosses, 
     clips = context.training_clips(settings.batch_size)
     images = labelled_images(context, settings.batch_size)
     more = _Stream(context, context.training_clips(settings.batch_size))
+    looked_at = validation_clips(context, settings.batch_size) if rules.on_validation else None
+
+    def knows_enough(iteration: int, known: Tensor | None) -> bool:
+        """Whether f_T has learned for this iteration, given the share of its last batch that it knew."""
+        if looked_at is None:
+            return known is not None and float(known) >= rules.action_target
+        count = math.ceil(_VALIDATION_CLIPS / settings.batch_size)
+        return share_known(players, looked_at.stretch(iteration * count, count), context) >= rules.action_target
 
     def iterate(now: Epoch, iteration: int, clip_batch: Batch, image_batches: Iterator[Batch]) -> None:
         if rules.restarts(iteration):
@@ -225,13 +262,14 @@ def train(context: StageContext, players: Supervised, losses: AnonymizerLosses, 
         for _ in range(rules.image_batches(iteration) - 1 - rules.privacy_steps):
             step_privacy(players, next(image_batches), context)
         now.add(len(clip_batch["clips"]), **step_anonymizer(players, clip_batch, next(image_batches), losses, context))
-        loss_action, known = step_action(players, clip_batch, context)
-        for _ in range(rules.action_steps - 1):
-            if float(known) >= rules.action_target:
+        known: Tensor | None = None
+        for number in range(rules.action_steps):
+            if knows_enough(iteration, known):
                 break
-            clip_batch = more.next()
-            loss_action, known = step_action(players, clip_batch, context)
-        now.add(len(clip_batch["clips"]), loss_action=loss_action)
+            batch = more.next() if number else clip_batch
+            loss_action, known = step_action(players, batch, context, rules.joint)
+        if known is not None:
+            now.add(len(batch["clips"]), loss_action=loss_action)
         for _ in range(rules.privacy_steps):
             image_batch = next(image_batches)
             loss_privacy = step_privacy(players, image_batch, context)
@@ -260,6 +298,12 @@ def train(context: StageContext, players: Supervised, losses: AnonymizerLosses, 
 def labelled_images(context: StageContext, batch_size: int) -> Loader:
     """The images of the privacy set with their attributes, shuffled."""
     samples = Stills(context.data.privacy.train, context.config.clip, context.seed("images"))
+    return context.loader(samples, batch_size, shuffle=True)
+
+
+def validation_clips(context: StageContext, batch_size: int) -> Loader:
+    """A clip of each validation video of the action set, in an order that changes."""
+    samples = EvaluationClips(context.data.action.validation, validation_clip(context.config.clip), context.seed("validation"))
     return context.loader(samples, batch_size, shuffle=True)
 
 

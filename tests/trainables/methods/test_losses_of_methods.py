@@ -10,7 +10,7 @@ import torch
 from trainables.methods.mass import MassOptions
 from trainables.methods.mass.training import binary_entropy, info_nce, information, over
 from trainables.methods.tedspad.training import triplet_loss
-from trainables.methods.vita.training import negative_entropy, worst_sureness
+from trainables.methods.vita.training import negative_entropy, worst_sureness, worst_sureness_by_clip
 
 
 def test_triplet_loss_leaves_out_videos_without_a_second_time() -> None:
@@ -47,6 +47,24 @@ def test_the_surest_member_alone_is_pushed() -> None:
     assert [member.grad is not None and bool((member.grad != 0).any()) for member in ensemble] == [False, True, False]
     with torch.no_grad():  # a step down the gradient makes it less sure
         assert negative_entropy(ensemble[1] - 0.1 * ensemble[1].grad) < worst
+
+
+def test_the_surest_member_of_each_clip_counts_for_it() -> None:
+    """Logits are averaged over the frames of a clip, entropies over its attributes; the largest member, then the mean."""
+    ensemble = list(torch.randn(3, 4 * 2, 5, generator=torch.Generator().manual_seed(0)))  # 4 clips of 2 frames
+
+    def sureness(logits: list[float]) -> float:
+        shares = [1.0 / (1.0 + math.exp(-value)) for value in logits]
+        return sum(p * math.log(p) + (1.0 - p) * math.log(1.0 - p) for p in shares) / len(shares)
+
+    worst = 0.0
+    for clip in range(4):
+        of_members = []
+        for member in ensemble:
+            first, second = member[2 * clip].tolist(), member[2 * clip + 1].tolist()
+            of_members.append(sureness([(a + b) / 2 for a, b in zip(first, second, strict=True)]))
+        worst += max(of_members) / 4
+    assert worst_sureness_by_clip(ensemble, frames=2).item() == pytest.approx(worst, abs=1e-6)
 
 
 def test_information_is_entropy_less_cross_entropy() -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 
+from analysis.paper.cells import PaperRow, _line_name
 from search_spaces.registry import label_of
-from trainables.config import AnonymizerConfig, ClipConfig, ConfigError, TrialConfig, with_values
+from trainables import methods
+from trainables.config import AnonymizerConfig, ClipConfig, ConfigError, NetworkConfig, TrialConfig, flatten, with_values
 from trainables.data.sampling import clip_indices, other_clip_indices
 from trainables.methods import METHODS, resolved
 from trainables.models.action import build_action_classifier
 from trainables.models.anonymizers import build_anonymizer
 from trainables.models.base import anonymize_clips
+from trainables.models.privacy import build_privacy_classifier
 from trainables.models.tubelets import Tubelets, best_of_each_slice
 
 
@@ -40,10 +46,74 @@ def test_options_are_set_by_their_dotted_names_and_have_defaults() -> None:
     assert config.options["restart_every"] == 200
 
 
-def test_what_is_not_fully_published_says_so_in_its_name() -> None:
-    assert label_of({"method": "stprivacy"}) == "stprivacy (approximate)"
-    assert label_of({"method": "vita"}) == "vita"
+def test_what_is_approximate_says_so_wherever_its_name_is_printed() -> None:
+    """In labels of settings, rows of tables (their footnotes have the list) and the README of the methods."""
+    approximate = {name for name in METHODS if METHODS[name].approximate}
+    assert approximate == {"stprivacy", "mass", "tedspad", "spact_published", "vita_published"}
+    readme = (Path(methods.__file__).parent / "README.md").read_text()
+    for name in METHODS:
+        row = PaperRow(name, 0.3, 1.0)
+        marked = {label_of({"method": name}) == f"{name} (approximate)", _line_name(row) == f"{row.name} (approximate)"}
+        assert marked == {name in approximate}
+        assert (f"`{name}` (approximate)" in readme) == (name in approximate), name
     assert "training code" in METHODS["stprivacy"].approximate
+
+
+# The released code of SPACT (anonymization_training/parameters_SSL.py, train_ssl_minimax2.py) and of VITA
+# (PA-HMDB51-VISPR-exp/adversarial_training/adv_training).
+RELEASED: dict[str, dict[str, Any]] = {
+    "spact_published": {
+        "minimax.learning_rate_anonymizer": 1e-4,
+        "minimax.learning_rate_action": 1e-4,
+        "minimax.learning_rate_privacy": 1e-4,
+        "minimax.batch_size": 24,
+        "minimax.pair_batch_size": 64,
+        "minimax.epochs": 300,
+        "minimax.alternate": "batches",
+        "minimax.judge_statistics": "running",
+        "minimax.temperature": 0.1,
+        "minimax.penalty_weight": 0.0,
+        "clip.skip": 2,
+        "clip.frames": 16,
+        "clip.size": 112,
+        "reconstruct.learning_rate": 1e-3,
+        "action_classifier.weights": None,
+        "anonymizer.output": "sigmoid",
+    },
+    "vita_published": {
+        "minimax.learning_rate_anonymizer": 1e-4,
+        "minimax.learning_rate_action": 1e-5,
+        "minimax.learning_rate_privacy": 1e-4,
+        "options.gamma": 0.5,
+        "options.action_target": 0.7,
+        "options.privacy_steps": 5,
+        "options.restart_every": 200,
+        "options.retrain_steps": 200,
+        "options.by_clip": True,
+        "options.joint": True,
+        "options.on_validation": True,
+        "clip.size": 112,
+        "clip.frames": 16,
+        "anonymizer.decoder_norm": "instancenorm",
+        "action_classifier.name": "c3d",
+        "evaluate_privacy.attackers": 10,
+    },
+}
+
+
+@pytest.mark.parametrize("method", RELEASED)
+def test_published_recipes_have_the_values_of_the_released_code(method: str) -> None:
+    config = flatten(resolved(with_values(TrialConfig(), {**METHODS[method].recipe, "method": method})))
+    assert {key: config[key] for key in RELEASED[method]} == RELEASED[method]
+
+
+def test_the_members_of_vita_published_differ_in_architecture() -> None:
+    config = resolved(with_values(TrialConfig(), {**METHODS["vita_published"].recipe, "method": "vita_published"}))
+    names = str(config.options["architectures"]).split(",")
+    assert len(set(names)) == config.options["ensemble"] == 4
+    with torch.device("meta"):
+        for name in names:
+            build_privacy_classifier(NetworkConfig(name=name), 7)
 
 
 @pytest.mark.parametrize("method", ["spact_published", "vita_published"])

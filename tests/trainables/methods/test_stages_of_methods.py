@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -91,7 +91,7 @@ def test_tedspad_scales_the_learning_rate_of_f_a(at: At) -> None:
 @pytest.mark.parametrize("method", ["vita", "stprivacy"])
 def test_each_supervised_step_moves_exactly_its_own_networks(at: At, method: str, statistics: str) -> None:
     context = at(method, {"minimax.judge_statistics": statistics})
-    players = supervised.prepare(context, members=2)
+    players = supervised.prepare(context, supervised.Rules(members=2))
     clips, images = first_batches(context)
     networks = (players.anonymizer, players.action, *players.ensemble.networks)
     start = snapshot(*networks)
@@ -105,9 +105,74 @@ def test_each_supervised_step_moves_exactly_its_own_networks(at: At, method: str
     assert moved(later, snapshot(*networks)) == [False, False, True, True]
 
 
+def test_with_joint_the_step_of_f_t_moves_f_a_as_well_and_nobody_else(at: At) -> None:
+    context = at("vita", {"options.joint": True})
+    players = supervised.prepare(context, supervised.Rules(members=2, joint=True))
+    networks = (players.anonymizer, players.action, *players.ensemble.networks)
+    clips, _ = first_batches(context)
+    before = snapshot(*networks)
+    supervised.step_action(players, clips, context, joint=True)
+    assert moved(before, snapshot(*networks)) == [True, True, False, False]
+
+
+def test_pairs_have_a_batch_size_of_their_own(at: At, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def views(context: StageContext, batch: Batch) -> list[Tensor]:
+        sizes.append(len(batch["clips"]))
+        return pair_views(context, batch)
+
+    monkeypatch.setattr(minimax, "pair_views", views)
+    minimax.run(at("spact", {"minimax.batch_size": 12, "minimax.pair_batch_size": 7, "minimax.epochs": 1}))
+    assert sizes[0] == 7
+
+
+def test_members_have_their_architectures_by_turns(at: At) -> None:
+    context = at("vita")
+    rules = supervised.Rules(members=3, architectures=("narrow2d", "residual2d"))
+    players = supervised.prepare(context, rules)
+    assert [type(network.backbone).__name__ for network in players.ensemble.networks] == ["Narrow2d", "Residual2d", "Narrow2d"]
+    players.ensemble.restart()
+    assert [one.name for one in supervised.Rules(members=2).networks(context.config.privacy_encoder)] == ["narrow2d"] * 2
+
+
+def test_f_t_learns_until_it_knows_enough_of_the_validation_clips(at: At, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looked at before each of its batches; the released code's order."""
+    shares = iter([0.9, 0.1, 0.2, 0.8, 0.0, 0.0, 0.0, 1.0, 1.0])
+    steps: list[int] = []
+    looked: list[list[int]] = []
+
+    def share_known(_: object, batches: Iterator[Batch], __: object) -> float:
+        looked.append([int(index) for batch in batches for index in batch["index"]])
+        return next(shares)
+
+    def step_action(*_: object) -> tuple[Tensor, Tensor]:
+        steps.append(len(looked))
+        return torch.tensor(1.0), torch.tensor(1.0)
+
+    monkeypatch.setattr(supervised, "share_known", share_known)
+    monkeypatch.setattr(supervised, "step_action", step_action)
+    options = {"options.on_validation": True, "options.action_steps": 3, "options.privacy_steps": 1, "options.retrain_steps": 1}
+    context = at("vita", {**options, "minimax.epochs": 1, "minimax.batch_size": 5})
+    vita.run(context)
+    assert steps == [2, 3, 5, 6, 7], "none, then two, then three at most, then none"
+    assert all(set(items) == set(range(len(context.data.action.validation))) for items in looked)
+
+
+def test_the_share_that_f_t_knows_is_that_of_the_clips_it_is_shown(at: At) -> None:
+    context = at("vita")
+    players = supervised.prepare(context, supervised.Rules(members=1))
+    loader = supervised.validation_clips(context, 4)
+    players.action.head.weight.data.zero_()
+    players.action.head.bias.data = torch.arange(len(context.data.action.classes), dtype=torch.float32)  # always the last class
+    labels = [item.label for item in context.data.action.validation]
+    expected = labels.count(len(context.data.action.classes) - 1) / len(labels)
+    assert supervised.share_known(players, loader.epoch(0), context) == pytest.approx(expected)
+
+
 def test_restarting_makes_every_member_new_and_differs_by_member_and_restart(at: At) -> None:
     context = at("vita")
-    players = supervised.prepare(context, members=2)
+    players = supervised.prepare(context, supervised.Rules(members=2))
     _, images = first_batches(context)
     untouched = torch.get_rng_state()
     fresh = snapshot(*players.ensemble.networks)
@@ -121,7 +186,7 @@ def test_restarting_makes_every_member_new_and_differs_by_member_and_restart(at:
     weights = [state["head.weight"] for state in (*fresh, *again)]
     assert all(not torch.equal(a, b) for i, a in enumerate(weights) for b in weights[:i])
     assert torch.equal(untouched, torch.get_rng_state()), "the stage's own random numbers go on"
-    other = supervised.prepare(context, members=2)
+    other = supervised.prepare(context, supervised.Rules(members=2))
     other.ensemble.restart()
     assert equal(snapshot(*other.ensemble.networks), again), "the same restart is the same everywhere"
 

@@ -38,7 +38,8 @@ def run(context: StageContext) -> Outcome:
         loss = suppression + preservation + options.contrast_weight * contrast
         return {"loss_anonymizer": loss, "suppression": suppression, "preservation": preservation, "contrast": contrast}
 
-    return train(context, prepare(context, members=1), losses, Rules(privacy_steps=options.privacy_steps))
+    rules = Rules(privacy_steps=options.privacy_steps)
+    return train(context, prepare(context, rules), losses, rules)
 
 
 def binary_entropy(shares: Tensor) -> Tensor:

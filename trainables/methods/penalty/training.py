@@ -113,7 +113,7 @@ def run(context: StageContext) -> Outcome:
     torch.manual_seed(context.seed("training"))
     players = players_of(context, settings.learning_rate_anonymizer)
     clips = context.training_clips(settings.batch_size)
-    pairs = pair_loader(context, settings.batch_size)
+    pairs = pair_loader(context, settings.pair_batch_size or settings.batch_size)
 
     def epoch(now: Epoch) -> dict[str, float]:
         for clip_batch, pair_batch in now.paired(clips, pairs):

@@ -17,7 +17,8 @@ from trainables.training.supervised import PlayersView, Rules, prepare, train
 def run(context: StageContext) -> Outcome:
     options = STPrivacyOptions.of(context.config)
     torch.manual_seed(context.seed("training"))
-    players = prepare(context, members=1)
+    rules = Rules(privacy_steps=options.privacy_steps)
+    players = prepare(context, rules)
     anonymizer = players.anonymizer
     if not isinstance(anonymizer, Tubelets):
         raise ConfigError(f"anonymizer.name = {context.config.anonymizer.name!r}: stprivacy trains tubelets only")
@@ -32,4 +33,4 @@ def run(context: StageContext) -> Outcome:
         loss = loss + options.keep_weight * too_many_or_few
         return {"loss_anonymizer": loss, "sureness": sureness, "kept": kept.mean()}
 
-    return train(context, players, losses, Rules(privacy_steps=options.privacy_steps))
+    return train(context, players, losses, rules)

@@ -39,5 +39,13 @@ METHODS.register("tedspad")(
         anonymizer=TEDSPAD.name,
         fixed={"minimax.penalty_weight": 0.0},
         options=TedspadOptions,
+        approximate=(
+            "it has the recipe of the penalty method, so that rows can be compared, and not its own: learning rates of 4e-5 for"
+            " f_A and 1e-4 for f_T and f_B, constant (there 4e-6 and 1e-5, warmed up, then along a cosine); 8 pairs of images a"
+            " batch (12); every 4th frame (every 2nd); both steps on every batch (alternating); frozen opponents normalise by"
+            " the batch (running statistics); output in [0, 1] (unbounded); clips change in colour, flip and are erased (crops"
+            " only); the triplet loss is of the features of f_T (of a normalised projection of them, 2048-512-128); f_T and f_B"
+            " start from Kinetics-400 and from SimCLR (from checkpoints of their own on UCF101 and VISPR)"
+        ),
     )
 )

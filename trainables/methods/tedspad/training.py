@@ -24,7 +24,7 @@ def run(context: StageContext) -> Outcome:
     players = players_of(context, TedspadOptions.of(config).anonymizer_rate * settings.learning_rate_action)
     samples = TwoTimes(context.data.action.train, config.clip, context.seed("clips"))
     clips = context.loader(samples, settings.batch_size, shuffle=True)
-    pairs = pair_loader(context, settings.batch_size)
+    pairs = pair_loader(context, settings.pair_batch_size or settings.batch_size)
 
     def epoch(now: Epoch) -> dict[str, float]:
         for clip_batch, pair_batch in now.paired(clips, pairs):
