@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, f1_score, roc_curve
 
-from trainables.statistics import Array, above_chance
+from trainables.statistics import Array, above_chance, average_precision
 
 # Of a probability. Answers that differ by less owe it to the batches they were computed in: blank frames must tie.
 DIGITS = 6
@@ -27,36 +28,48 @@ def chance_top1(labels: NDArray[np.int64]) -> float:
 
 @dataclass(frozen=True)
 class Leakage:
-    """How much of the private attributes can be read. `skipped` names attributes of one value only: they have no AP."""
+    """How much of the private attributes can be read. `skipped` names attributes of one value only: they have no AP.
+
+    Chance is what a guesser is expected to have (`statistics.average_precision`), `prevalence` the share of the items that
+    have an attribute, which publications take for chance.
+    """
 
     cmap: float
     chance_cmap: float
+    prevalence: float
     macro_f1: float
     leakage: float
     ap: dict[str, float]
     ap_chance: dict[str, float]
+    prevalences: dict[str, float]
     skipped: tuple[str, ...]
 
 
-def leakage_of(probabilities: Array, labels: Array, names: tuple[str, ...], threshold: float = 0.5) -> Leakage:
-    """cMAP, its chance level (the mean prevalence), F1 at probability `threshold`, and leakage above chance.
+def leakage_of(
+    probabilities: Array, labels: Array, names: tuple[str, ...], groups: Sequence[str], threshold: float = 0.5
+) -> Leakage:
+    """cMAP, its chance level, F1 at probability `threshold`, and leakage above chance.
 
-    probabilities, labels: (N, A), labels 0 or 1. An attribute with no positive or no negative among the N is left out
-    of every mean and named in `skipped`. Raises ValueError if none is left.
+    probabilities, labels: (N, A), labels 0 or 1. groups: the source or person of each of the N. An attribute with no positive
+    or no negative among the N is left out of every mean and named in `skipped`. Raises ValueError if none is left.
     """
     kept = [a for a in range(len(names)) if 0 < labels[:, a].sum() < len(labels)]
     if not kept:
         raise ValueError(f"no attribute of {', '.join(names)} has both values among the {len(labels)} test items")
-    ap = {names[a]: float(average_precision_score(labels[:, a], probabilities[:, a])) for a in kept}
-    ap_chance = {names[a]: float(labels[:, a].mean()) for a in kept}
+    every = np.ones((1, len(labels)), dtype=bool)
+    found = {a: average_precision(probabilities[:, a], labels[:, a], groups, every) for a in kept}
+    ap, ap_chance = ({names[a]: float(levels[which][0]) for a, levels in found.items()} for which in (0, 1))
+    prevalences = {names[a]: float(labels[:, a].mean()) for a in kept}
     cmap, chance = float(np.mean(list(ap.values()))), float(np.mean(list(ap_chance.values())))
     return Leakage(
         cmap=cmap,
         chance_cmap=chance,
+        prevalence=float(np.mean(list(prevalences.values()))),
         macro_f1=float(np.mean([f1_score(labels[:, a], probabilities[:, a] >= threshold, zero_division=0.0) for a in kept])),
         leakage=above_chance(cmap, chance),
         ap=ap,
         ap_chance=ap_chance,
+        prevalences=prevalences,
         skipped=tuple(name for a, name in enumerate(names) if a not in kept),
     )
 

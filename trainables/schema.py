@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import string
 from collections.abc import Iterable, Mapping
@@ -52,20 +53,24 @@ VALIDATION, LOW, HIGH = "validation_", "_low", "_high"
 UNTESTED = ("seconds", "pipeline_seconds", "attack_share", "penalty_active", "controls_valid")
 
 # Metrics of which there is one for each attribute, or each attack: the prefix of their names -> their meaning.
-AP, AP_CHANCE, CLIP = "ap.", "ap_chance.", "clip_"
+AP, AP_CHANCE, PREVALENCE, CLIP = "ap.", "ap_chance.", "prevalence.", "clip_"
 ATTACK, ATTACK_LOW, ATTACK_HIGH = "attack.", "attack_low.", "attack_high."
 ATTACK_RAW, ATTACK_NULL, ATTACK_VALID = "attack_raw.", "attack_null.", "attack_valid."
+WORST, STRONGEST = "worst_leakage", "strongest."
 METRIC_FAMILIES: dict[str, str] = {
     AP: "average precision of an attribute in the anonymized images",
-    AP_CHANCE: "share of the test images that have the attribute",
+    AP_CHANCE: "its expected value for a guesser, scores and their ties as they are",
+    PREVALENCE: "share of the test images that have the attribute",
     CLIP + AP: "average precision of an attribute in the anonymized clips",
-    CLIP + AP_CHANCE: "share of the test clips that have the attribute",
+    CLIP + AP_CHANCE: "its expected value for a guesser, scores and their ties as they are",
+    CLIP + PREVALENCE: "share of the test clips that have the attribute",
     ATTACK: "leakage above chance of an attack",
     ATTACK_LOW: "lower end of its 95 % interval over test items",
     ATTACK_HIGH: "upper end of its 95 % interval over test items",
     ATTACK_RAW: "leakage of its positive control, the same attack on raw data",
     ATTACK_NULL: "leakage of its negative control, the same attack on blank frames",
     ATTACK_VALID: "1 if both controls hold",
+    STRONGEST: "1 for the attacker whose leakage is worst_leakage, by the name of that metric",
 }
 
 
@@ -78,7 +83,7 @@ def declare(*metrics: Metric) -> None:
 
 
 def is_declared(name: str) -> bool:
-    return name in _UNSHOWN or is_shown(name)
+    return name in _UNSHOWN or is_shown(name.removeprefix(VALIDATION) if name.startswith(VALIDATION + ATTACK) else name)
 
 
 def is_shown(name: str) -> bool:
@@ -111,6 +116,11 @@ def name_of(key: str) -> str:
 
 def _bytes(text: str) -> bytes:
     return text.encode(errors="surrogateescape")  # a name of a file need not be UTF-8
+
+
+def ends(metric: str, low: float, high: float) -> dict[str, float]:
+    """The ends of a metric's interval under their names; nothing where there is no interval (NaN)."""
+    return {} if math.isnan(low) else {metric + LOW: low, metric + HIGH: high}
 
 
 def check_declared(stage: str, names: Iterable[str]) -> None:
@@ -149,13 +159,17 @@ declare(
         "mean average precision over attributes of f_B' on anonymized images",
         chance="chance_cmap",
     ),
-    Metric("chance_cmap", "cMAP at chance", "neither", "%", "mean prevalence of the attributes in the test images"),
+    Metric(
+        "chance_cmap", "cMAP at chance", "neither", "%", "what a guesser is expected to have, with scores and ties as they are"
+    ),
+    Metric("prevalence", "prevalence", "neither", "%", "mean share of the test images that have an attribute"),
     Metric("macro_f1", "macro F1", "lower", "", "mean F1 over attributes at probability 0.5"),
     Metric("leakage", "leakage above chance", "lower", "%", "(cmap - chance_cmap) / (1 - chance_cmap)", chance=0.0),
     Metric(
         "clip_cmap", "cMAP on clips", "lower", "%", "cmap measured on the anonymized action clips", chance="clip_chance_cmap"
     ),
-    Metric("clip_chance_cmap", "cMAP on clips at chance", "neither", "%", "mean prevalence in the test clips"),
+    Metric("clip_chance_cmap", "cMAP on clips at chance", "neither", "%", "as chance_cmap, in the test clips"),
+    Metric("clip_prevalence", "prevalence in clips", "neither", "%", "mean share of the test clips that have an attribute"),
     Metric("clip_macro_f1", "macro F1 on clips", "lower", "", "macro_f1 measured on the anonymized action clips"),
     Metric("clip_leakage", "leakage on clips", "lower", "%", "leakage measured on the anonymized action clips", chance=0.0),
     Metric(
@@ -163,7 +177,7 @@ declare(
         "leakage, strongest attacker",
         "lower",
         "%",
-        "the largest leakage of all attacks whose controls hold",
+        "in test, of the attacker of attributes that is strongest on validation data, among those whose controls hold",
     ),
     Metric(
         "attack_share",
@@ -194,9 +208,24 @@ declare(
     Metric("validation_top1", "top-1 on validation clips", "higher", "%", "of f_T' in the epoch that counts", shown=False),
     Metric("best_epoch", "epoch that counts", "neither", "", "of f_T', from 0", shown=False),
     Metric("rms_relative", "relative RMS distortion", "neither", "", "in standard deviations of each test clip", shown=False),
-    Metric("validation_cmap", "cMAP on validation images", "lower", "%", "of f_B' in the epoch that counts", shown=False),
-    Metric("clip_validation_cmap", "cMAP on validation clips", "lower", "%", "of f_B' in the epoch that counts", shown=False),
+    *(
+        Metric(f"validation_{name}", f"{label} of validation {data}", "lower", "%", meaning, shown=False)
+        for name, label, data, meaning in (
+            ("cmap", "cMAP", "images", "of f_B' in the epoch that counts"),
+            ("clip_cmap", "cMAP", "clips", "of f_B' in the epoch that counts"),
+            ("leakage", "leakage above chance", "images", "of f_B' in the epoch that counts"),
+            ("clip_leakage", "leakage above chance", "clips", "of f_B' in the epoch that counts"),
+            ("worst_leakage", "leakage, strongest attacker,", "items", "of the attacker that counts"),
+        )
+    ),
 )
+for _name in ("top1", "leakage", "clip_leakage", "worst_leakage"):
+    declare(
+        *(
+            Metric(_name + end, f"{FINAL_METRICS[_name].label}, {word}", "neither", "%", f"{word} over test items", shown=False)
+            for end, word in ((LOW, "lower end of the 95 % interval"), (HIGH, "upper end of the 95 % interval"))
+        )
+    )
 
 # Curves are logged once an epoch as `<stage>/<name>`, with step = epoch (0-based).
 

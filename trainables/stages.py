@@ -211,6 +211,7 @@ TEST_PRIVACY = Stage(
     ("privacy_evaluation", "privacy_test"),
     (ANONYMIZER, EVALUATE_PRIVACY.name),
     tests="evaluate_privacy",
+    version=2,
 )
 EVALUATE_CLIP_PRIVACY = Stage(
     "evaluate_clip_privacy",

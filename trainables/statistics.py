@@ -1,9 +1,11 @@
-"""Every interval and every resampled average precision of the project: arrays only, no torch.
+"""Every interval, chance level and average precision of the project: arrays only, no torch.
 
-Two kinds of interval, both at CONFIDENCE. A bootstrap over the test items of one trial says what other test items would give;
-a t interval over the seeds of a setting says what other trainings would give. Neither says anything about the other.
+Two kinds of interval, both at CONFIDENCE. An interval over the groups of test items of one trial says what other test items
+would give; a t interval over the seeds of a setting says what other trainings would give. Neither says anything about the
+other. `make coverage` measures how often each holds the truth.
 
-A `WeightedMetric` maps weights `(R, N)`, how often each of N test items counts in each of R resamples, to R values.
+An `ItemMetric` is computed again for any selection of the test items: `kept` (R, N) says which of N items each of R selections
+keeps.
 """
 
 from __future__ import annotations
@@ -15,38 +17,47 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import nctdtr, stdtrit  # scipy.stats, which has the t intervals, takes half a second to import
+from scipy.special import (  # scipy.stats, which has the t intervals, takes half a second to import
+    expit,
+    logit,
+    nctdtr,
+    stdtr,
+    stdtrit,
+)
 
 Array = NDArray[np.float64]
-Counts = NDArray[Any]
-WeightedMetric = Callable[[Counts], Array]
+Kept = NDArray[np.bool_]
 Number = TypeVar("Number", float, Array)
 
 CONFIDENCE = 0.95
-RESAMPLES = 1000  # of every bootstrap
-FEW_GROUPS = 10  # intervals of fewer groups are too narrow
+LEAST_GROUPS = 5  # fewer have no interval
+FEW_GROUPS = 10  # of fewer an interval holds the truth less often than it says
+MOST_BLOCKS = 200  # groups beyond this number are left out together, so many at a time
+RESAMPLES = 1000  # of a bootstrap over seeds
 MOST_SEEDS = 1000
 _POWER = 0.8
 _TAILS = ((1.0 - CONFIDENCE) / 2, (1.0 + CONFIDENCE) / 2)
-_AT_ONCE = 200  # resamples computed at once, to bound memory
+_DIGITS = 12  # of an average precision and its chance level: where nothing is told they are equal to the last bit
 
 
 @dataclass(frozen=True)
 class ItemMetric:
-    """One metric of one trial that can be computed again for any weighting of the N test items.
+    """One metric of one trial, which can be computed again for any selection of its N test items.
 
-    `items`: their names. `groups`: the source each was cut from, by name; a bootstrap draws whole groups, because items
-    of one source (or of one person) are no independent evidence.
+    `items`: their names. `groups`: the source or person of each, by name: items of one group are no independent evidence, so
+    that an interval leaves out whole groups. `metric`: kept (R, N) -> (R,), at most 1, NaN where it is not defined.
+    `least`: the smallest value it can have.
     """
 
     items: tuple[str, ...]
     groups: tuple[str, ...]
-    metric: WeightedMetric
+    metric: Callable[[Kept], Array]
+    least: float = 0.0
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A value and its bootstrap interval (NaN where a single group leaves nothing to draw), in the metric's own unit."""
+    """A value and the ends of its interval, in the metric's own unit; NaN where fewer than LEAST_GROUPS leave none."""
 
     value: float
     low: float
@@ -54,13 +65,22 @@ class Interval:
     items: int
     groups: int
 
+    @property
+    def lacking(self) -> str:
+        """Why there is no interval, in words; empty where there is one."""
+        if not math.isnan(self.low):
+            return ""
+        if self.groups < LEAST_GROUPS:
+            return f"the {self.items} test items are of {self.groups} sources or people, and it takes {LEAST_GROUPS}"
+        return f"the figure rests on a single one of {self.groups} sources or people"
+
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two trials on the test items that both predicted. `difference` is first minus second, over the same resamples.
+    """Two trials on the test items that both predicted. `difference` is first minus second, item by item.
 
-    `first_larger`: share of the resamples in which the first is larger, ties counting half. `p`: two-sided, twice the share
-    of resamples on the rarer side of zero, at least 1 / RESAMPLES. `left_out`: the number of items only one predicted.
+    `first_larger`: the confidence that the first is larger on other test items, from 0 to 1. `p`: two-sided, of no difference.
+    `left_out`: the number of items only one predicted.
     """
 
     first: Interval
@@ -80,47 +100,24 @@ class Estimate:
     n: int
 
 
-# Bootstrap over test items. scipy.stats.bootstrap has neither groups nor recentring, and its random draws would change
-# the intervals that trials have recorded.
+# Intervals over groups of test items: the delete-a-group jackknife. A bootstrap draws items twice, which then rank right
+# behind themselves: it overstates average precision, and its percentile intervals are too narrow where groups are few.
 
 
-def draws(groups: Sequence[Hashable]) -> NDArray[np.int32]:
-    """How often each of N items is drawn, (RESAMPLES, N), where as many groups as there are are drawn with replacement.
+def interval(item_metric: ItemMetric) -> Interval:
+    """The value of a metric, and its interval over groups.
 
-    `groups`: the group of each item. The draws depend on the number of groups only and are the same in every call.
+    The standard error is that of the delete-a-group jackknife (Efron and Stein, 1981). The interval is a t interval, with a
+    degree of freedom less than there are groups, of the value on the logit scale of what lies between `least` and 1: it is
+    wider on the side of chance, as the spread of an average precision is, and never leaves the range. At an end of the range,
+    where no group differs, the other end is that of Clopper and Pearson for as many trials as there are groups. NaN for fewer
+    than LEAST_GROUPS groups, and where the metric cannot be computed without one of them.
     """
-    number = {group: place for place, group in enumerate(dict.fromkeys(groups))}
-    drawn = np.random.default_rng(0).multinomial(len(number), np.full(len(number), 1.0 / len(number)), size=RESAMPLES)
-    return drawn.astype(np.int32).take([number[group] for group in groups], axis=1)
-
-
-def resampled(metric: WeightedMetric, groups: Sequence[Hashable]) -> Array:
-    """The metric in each of the RESAMPLES draws of groups; NaN where it is not defined."""
-    weights = draws(groups)
-    with np.errstate(invalid="ignore"):
-        return np.concatenate([metric(weights[first : first + _AT_ONCE]) for first in range(0, RESAMPLES, _AT_ONCE)])
-
-
-def interval(values: Array, estimate: float) -> tuple[float, float]:
-    """The central CONFIDENCE of resampled values, moved so that their mean is at `estimate`; NaN values are left out.
-
-    An item drawn twice ranks right behind itself: the average precision of resamples is too high, most of all in small
-    sets, and a percentile interval would inherit that.
-    """
-    known = values[~np.isnan(values)]
-    if not len(known):
-        return math.nan, math.nan
-    low, high = np.quantile(known - known.mean() + estimate, _TAILS)
-    return float(low), float(high)
-
-
-def bootstrap(item_metric: ItemMetric) -> Interval:
-    """The value of a metric and its bootstrap interval by group."""
-    return _interval(_value(item_metric.metric, len(item_metric.items)), item_metric.groups, _spread(item_metric))
+    return _interval(item_metric, *_jackknife(item_metric))
 
 
 def compare(first: ItemMetric, second: ItemMetric) -> Comparison:
-    """The paired bootstrap: both trials get the same draws of groups.
+    """The paired comparison: the difference with its jackknife t interval over the groups of the common items.
 
     Raises ValueError where the two have no item in common.
     """
@@ -133,22 +130,25 @@ def compare(first: ItemMetric, second: ItemMetric) -> Comparison:
     ours, theirs = np.array(pairs).T
     groups = tuple(first.groups[place] for place in ours)
     both = [_restricted(first, ours, groups), _restricted(second, theirs, groups)]
-    a, b = map(_spread, both)
-    known = ~np.isnan(a) & ~np.isnan(b)
-    values = [_value(each.metric, len(pairs)) for each in both]
-    above = float(np.mean((a > b)[known])) if known.any() else math.nan
-    below = float(np.mean((a < b)[known])) if known.any() else math.nan
+    (a, without_a), (b, without_b) = map(_jackknife, both)
+    difference, error, freedom = a - b, _standard_error(without_a - without_b), len(without_a) - 1
+    with np.errstate(invalid="ignore", divide="ignore"):
+        t = np.float64(difference) / error if difference or math.isnan(error) else 0.0
+    reach = float(stdtrit(freedom, _TAILS[1])) * error if freedom else math.nan
+    # as many groups that all point one way: a sign test finds no smaller p
+    p = max(2.0 * float(stdtr(freedom, -abs(t))), 2.0**-freedom) if freedom else math.nan
+    size = len(pairs), len(set(groups))
     return Comparison(
-        first=_interval(values[0], groups, a),
-        second=_interval(values[1], groups, b),
-        difference=_interval(values[0] - values[1], groups, a - b),
-        first_larger=above + (1 - above - below) / 2,
-        p=min(1.0, max(2 * (1 - max(above, below)), 1 / RESAMPLES)),
+        first=_interval(both[0], a, without_a),
+        second=_interval(both[1], b, without_b),
+        difference=Interval(difference, difference - reach, difference + reach, *size),
+        first_larger=float(stdtr(freedom, t)) if freedom else math.nan,
+        p=math.nan if math.isnan(error) else min(1.0, p),
         left_out=len(first.items) + len(second.items) - 2 * len(pairs),
     )
 
 
-# Metrics of weighted items.
+# Metrics by test item.
 
 
 def above_chance(score: Number, chance: Number) -> Number:
@@ -156,69 +156,79 @@ def above_chance(score: Number, chance: Number) -> Number:
     return (score - chance) / (1.0 - chance)
 
 
-def mean(values: Iterable[float]) -> WeightedMetric:
-    """The mean of one number per item; the accuracy, if it is 1 for a right prediction and 0 for a wrong one."""
+def mean(items: Iterable[str], groups: Iterable[str], values: Iterable[float]) -> ItemMetric:
+    """The mean of one number per item, from 0 to 1; the accuracy, if it is 1 for a right prediction and 0 for a wrong one."""
     each = np.asarray(list(values), dtype=float)
-    return lambda weights: (weights / weights.sum(axis=1, keepdims=True)) @ each
+    return ItemMetric(tuple(items), tuple(groups), lambda kept: _mean_of(each, kept))
 
 
-def mean_leakage(scores: Iterable[float], chances: Iterable[float]) -> WeightedMetric:
+def mean_leakage(items: Iterable[str], groups: Iterable[str], scores: Iterable[float], chances: Iterable[float]) -> ItemMetric:
     """The leakage above chance of one score and one chance level per item, each averaged over the items first."""
-    score, chance = mean(scores), mean(chances)
-    return lambda weights: above_chance(score(weights), chance(weights))
+    score, chance = (np.asarray(list(values), dtype=float) for values in (scores, chances))
+    return ItemMetric(
+        tuple(items),
+        tuple(groups),
+        lambda kept: above_chance(_mean_of(score, kept), _mean_of(chance, kept)),
+        least=above_chance(0.0, float(chance.mean())),
+    )
 
 
-def cmap(probabilities: Array, labels: Array) -> WeightedMetric:
-    """The mean average precision of (N, A) probabilities over the attributes that have both values in the resample."""
-
-    def metric(weights: Counts) -> Array:
-        precision, _, attributes = _summed_precision(probabilities, labels, weights)
-        return precision / attributes
-
-    return metric
+def cmap(items: Iterable[str], groups: Iterable[str], probabilities: Array, labels: Array) -> ItemMetric:
+    """The mean average precision of (N, A) probabilities over the attributes that have both values among the items."""
+    names = tuple(groups)
+    return ItemMetric(tuple(items), names, lambda kept: _mean_precision(probabilities, labels, names, kept)[0])
 
 
-def leakage(probabilities: Array, labels: Array, undefined: float = math.nan) -> WeightedMetric:
-    """The leakage above chance of (N, A) probabilities; chance is the mean prevalence in the resample.
+def leakage(items: Iterable[str], groups: Iterable[str], probabilities: Array, labels: Array) -> ItemMetric:
+    """The leakage above chance of (N, A) probabilities; see `average_precision` for chance.
 
-    An attribute of which a resample has one value only is left out of it; `undefined` is the leakage of a resample in
-    which no attribute has both values.
+    An attribute of which a selection of items has one value only is left out of it.
     """
+    names = tuple(groups)
 
-    def metric(weights: Counts) -> Array:
-        precision, prevalence, attributes = _summed_precision(probabilities, labels, weights)
-        found = (precision - prevalence) / attributes / (1.0 - prevalence / attributes)
-        return np.where(np.isnan(attributes), undefined, found)
+    def metric(kept: Kept) -> Array:
+        return above_chance(*_mean_precision(probabilities, labels, names, kept))
 
-    return metric
-
-
-def largest(item_metrics: Sequence[ItemMetric]) -> ItemMetric:
-    """The largest of several metrics in every resample, over the items that any of them has: the strongest attacker."""
-    groups = {name: group for each in item_metrics for name, group in zip(each.items, each.groups, strict=True)}
-    place = {name: number for number, name in enumerate(groups)}
-    columns = [np.array([place[name] for name in each.items]) for each in item_metrics]
-
-    def metric(weights: Counts) -> Array:
-        found = [each.metric(weights[:, column]) for each, column in zip(item_metrics, columns, strict=True)]
-        return np.asarray(np.fmax.reduce(found))
-
-    return ItemMetric(tuple(groups), tuple(groups.values()), metric)
+    [chance] = _mean_precision(probabilities, labels, names, np.ones((1, len(labels)), dtype=bool))[1]
+    return ItemMetric(tuple(items), names, metric, least=above_chance(0.0, float(chance)))
 
 
-def average_precision(scores: Array, labels: Array, weights: Counts) -> Array:
-    """scikit-learn's average precision for R weightings at once: scores (N,), labels (N,), counts (R, N) -> (R,).
+def average_precision(scores: Array, labels: Array, groups: Sequence[Hashable], kept: Kept) -> tuple[Array, Array]:
+    """scikit-learn's average precision of R selections, and what a guesser is expected to have: (R,) and (R,).
 
-    Equal scores are one threshold. A weighting without a positive gives 0.
+    scores, labels: (N,), labels 0 or 1. kept: (R, N), which items are selected. Equal scores are one threshold. NaN where a
+    selection lacks a positive or a negative.
+
+    The guesser gives the scores as they are, ties and all, to items whose labels were exchanged between the groups. Item i
+    stands among the n_i items that score as high or higher, w_i of them others of its own group. With P positives among N
+    items, and the share of pairs of items of one group (q_w), and of two groups (q_b), of which both are positive,
+    `E[AP] = 1/P sum_i 1/n_i (P/N + w_i q_w + (n_i - 1 - w_i) q_b)`. It is above the prevalence P/N, the more the fewer items,
+    because the ranks of positives count and the first are few; equal to it if all scores are equal. If each item is a group of
+    its own, `q_b = P (P - 1) / (N (N - 1))` (Bestgen, Exact expected average precision of the random baseline, 2015).
+    Whoever ranks whole groups is expected to have more than whoever ranks items: this is in w_i and q_w.
     """
-    order = np.argsort(-scores, kind="stable")
-    positive = labels[order] > 0
-    threshold = np.searchsorted(-scores[order], -scores[order], side="right")[positive] - 1  # the last of equal scores
-    ranked = weights[:, order]
-    drawn = ranked.cumsum(axis=1, dtype=ranked.dtype)[:, threshold]
-    hits = np.where(positive, ranked, 0).cumsum(axis=1, dtype=ranked.dtype)[:, threshold]
-    found = ranked[:, positive]
-    return np.asarray((found * (hits / np.maximum(drawn, 1))).sum(axis=1) / np.maximum(found.sum(axis=1), 1))
+    number = np.unique(np.asarray(groups), return_inverse=True)[1]
+    order = np.lexsort((number, -scores))
+    chosen, truth, number, ranked = kept[:, order].astype(float), labels[order].astype(float), number[order], -scores[order]
+    positive = chosen * truth
+    last = np.searchsorted(ranked, ranked, side="right") - 1  # of the items that score the same
+    above, hits = chosen.cumsum(axis=1)[:, last], positive.cumsum(axis=1)[:, last]
+    within = _above_within_groups(chosen, number, last)
+    items, positives = chosen.sum(axis=1), positive.sum(axis=1)
+    by_group = np.argsort(number, kind="stable")
+    starts = np.flatnonzero(np.diff(number[by_group], prepend=-1))
+    pairs_within, hits_within = (
+        _pairs(np.add.reduceat(each[:, by_group], starts, axis=1)).sum(axis=1) for each in (chosen, positive)
+    )
+    both_within = hits_within / np.maximum(pairs_within, 1.0)
+    both_between = (_pairs(positives) - hits_within) / np.maximum(_pairs(items) - pairs_within, 1.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = positives / items
+        expected = share[:, None] + within * both_within[:, None] + (above - 1.0 - within) * both_between[:, None]
+        precision = (positive * hits / np.maximum(above, 1.0)).sum(axis=1) / positives
+        chance = (chosen * expected / np.maximum(above, 1.0)).sum(axis=1) / positives
+    defined = (positives > 0) & (positives < items)
+    return np.where(defined, precision, np.nan).round(_DIGITS), np.where(defined, chance, np.nan).round(_DIGITS)
 
 
 # t intervals over seeds.
@@ -279,45 +289,94 @@ def seeds_needed(differences: Iterable[float], power: float = _POWER) -> int | N
     return None
 
 
-def _summed_precision(probabilities: Array, labels: Array, weights: Counts) -> tuple[Array, Array, Array]:
-    """Sums of average precision and of prevalence over the attributes with both values, and their number (NaN for none)."""
-    precision, prevalence, attributes = np.zeros((3, len(weights)))
-    total = weights.sum(axis=1)
-    for scores, truth in zip(probabilities.T, labels.T, strict=True):
-        share = weights @ truth / total
-        both = (share > 0.0) & (share < 1.0)
-        precision += np.where(both, average_precision(scores, truth, weights), 0.0)
-        prevalence += np.where(both, share, 0.0)
-        attributes += both
-    return precision, prevalence, np.where(attributes > 0, attributes, np.nan)
+def draws(n: int) -> NDArray[np.int32]:
+    """How often each of n seeds is drawn when n are drawn with replacement: (RESAMPLES, n), the same in every call."""
+    return np.random.default_rng(0).multinomial(n, np.full(n, 1.0 / n), size=RESAMPLES).astype(np.int32)
 
 
-def _value(metric: WeightedMetric, items: int) -> float:
-    """The metric where every item counts once."""
-    return float(metric(np.ones((1, items), dtype=np.int32))[0])
+def _mean_of(values: Array, kept: Kept) -> Array:
+    return np.asarray(kept @ values / kept.sum(axis=1))
 
 
-def _spread(item_metric: ItemMetric) -> Array:
-    """The resampled metric; a single NaN for a single group, of which every draw is the same."""
-    if len(set(item_metric.groups)) < 2:
-        return np.full(1, np.nan)
-    return resampled(item_metric.metric, item_metric.groups)
+def _mean_precision(probabilities: Array, labels: Array, groups: Sequence[str], kept: Kept) -> tuple[Array, Array]:
+    """Average precision and its chance level, means over the attributes that are defined; NaN where none is."""
+    each = [average_precision(scores, truth, groups, kept) for scores, truth in zip(probabilities.T, labels.T, strict=True)]
+    precision, chance = np.array(each).transpose(1, 0, 2)  # (A, R)
+    known = ~np.isnan(precision)
+    with np.errstate(invalid="ignore"):
+        return tuple(np.where(known, level, 0.0).sum(axis=0) / known.sum(axis=0) for level in (precision, chance))
+
+
+def _above_within_groups(chosen: Array, number: NDArray[Any], last: NDArray[Any]) -> Array:
+    """How many other chosen items of its own group score as high as an item, or higher: (R, N).
+
+    chosen: (R, N) in the order of falling scores; number: the group of each; last: the place of the last of equal scores.
+    """
+    order = np.lexsort((np.arange(len(number)), number))
+    group, tie = number[order], last[order]
+    counted = chosen[:, order].cumsum(axis=1)
+    start = np.searchsorted(group, group, side="left")
+    before = np.where(start > 0, counted[:, start - 1], 0.0)
+    ends = np.flatnonzero(np.append((group[1:] != group[:-1]) | (tie[1:] != tie[:-1]), True))
+    there = ends[np.searchsorted(ends, np.arange(len(group)))]
+    found = np.empty_like(counted)
+    found[:, order] = counted[:, there] - before - 1.0
+    return found
+
+
+def _pairs(count: Array) -> Array:
+    """The ordered pairs of so many different items."""
+    return count * (count - 1.0)
+
+
+def _jackknife(item_metric: ItemMetric) -> tuple[float, Array]:
+    """The value, and the values without one of the groups, or, of more than MOST_BLOCKS groups, one block of groups."""
+    number = {group: place for place, group in enumerate(dict.fromkeys(item_metric.groups))}
+    groups = len(number)
+    if groups < LEAST_GROUPS:
+        return _value(item_metric), np.full(groups, np.nan)
+    block = np.arange(groups) if groups <= MOST_BLOCKS else np.random.default_rng(0).permutation(groups) % MOST_BLOCKS
+    of_item = block[[number[group] for group in item_metric.groups]]
+    without = of_item[None] != np.arange(block.max() + 1)[:, None]
+    return _value(item_metric), item_metric.metric(without)
+
+
+def _standard_error(without: Array) -> float:
+    """The jackknife's, of the values without one group; NaN if one is NaN."""
+    return float(np.sqrt((len(without) - 1) * without.var()))
+
+
+def _interval(item_metric: ItemMetric, value: float, without: Array) -> Interval:
+    size, groups = (len(item_metric.items), len(set(item_metric.groups))), len(without)
+    error, width = _standard_error(without), 1.0 - item_metric.least
+    place = (value - item_metric.least) / width  # from 0, least, to 1
+    if math.isnan(error) or math.isnan(place):
+        low, high = math.nan, math.nan
+    elif error == 0.0 and 0.0 < place < 1.0:
+        low, high = place, place
+    elif not 0.0 < place < 1.0:
+        edge = float(_TAILS[0] ** (1.0 / groups))
+        low, high = (edge, 1.0) if place >= 1.0 else (0.0, 1.0 - edge)
+    else:
+        reach = float(stdtrit(groups - 1, _TAILS[1])) * error / width / (place * (1.0 - place))
+        low, high = (float(expit(logit(place) + side * reach)) for side in (-1.0, 1.0))
+    return Interval(value, item_metric.least + width * low, item_metric.least + width * high, *size)
+
+
+def _value(item_metric: ItemMetric) -> float:
+    """The metric of all items."""
+    return float(item_metric.metric(np.ones((1, len(item_metric.items)), dtype=bool))[0])
 
 
 def _restricted(item_metric: ItemMetric, places: NDArray[np.int64], groups: tuple[str, ...]) -> ItemMetric:
     """The same metric over the items at `places` alone, of the given groups."""
 
-    def metric(weights: Counts) -> Array:
-        every = np.zeros((len(weights), len(item_metric.items)), dtype=weights.dtype)
-        every[:, places] = weights
+    def metric(kept: Kept) -> Array:
+        every = np.zeros((len(kept), len(item_metric.items)), dtype=bool)
+        every[:, places] = kept
         return item_metric.metric(every)
 
-    return ItemMetric(tuple(item_metric.items[place] for place in places), groups, metric)
-
-
-def _interval(value: float, groups: Sequence[str], values: Array) -> Interval:
-    low, high = interval(values, value)
-    return Interval(value, low, high, len(groups), len(set(groups)))
+    return ItemMetric(tuple(item_metric.items[place] for place in places), groups, metric, item_metric.least)
 
 
 def _known(values: Iterable[float]) -> Array:

@@ -22,23 +22,24 @@ from analysis.read.study import RecordedStudy
 from analysis.text import interval, mean, reason, words
 from trainables import statistics
 from trainables.schema import ARTIFACT_ANSWERS, ATTACK, FINAL_METRICS
-from trainables.statistics import FEW_GROUPS, Comparison, ItemMetric, WeightedMetric, compare, estimate
+from trainables.statistics import FEW_GROUPS, LEAST_GROUPS, Comparison, ItemMetric, compare, estimate
 
 Record = Mapping[str, Any]
 _ACTION, _DEPLOYED, _CLIPS = ("evaluate_action",), ("test_deployed",), ("evaluate_clip_privacy",)
 _IMAGES = ("test_privacy", "evaluate_privacy")  # the first is there where an attacker trained elsewhere was tested
 
 
-def _accuracy(k: int, record: Record) -> WeightedMetric:
-    return statistics.mean(np.asarray(record["rank"]) <= k)
+def _accuracy(k: int, record: Record) -> ItemMetric:
+    return statistics.mean(record["items"], record["groups"], np.asarray(record["rank"]) <= k)
 
 
-def _attributes(figure: Callable[..., WeightedMetric], record: Record) -> WeightedMetric:
-    return figure(np.asarray(record["probabilities"], dtype=float), np.asarray(record["labels"], dtype=float))
+def _attributes(figure: Callable[..., ItemMetric], record: Record) -> ItemMetric:
+    probabilities, labels = (np.asarray(record[name], dtype=float) for name in ("probabilities", "labels"))
+    return figure(record["items"], record["groups"], probabilities, labels)
 
 
 # Metric -> the stages whose predictions it is computed from (the first that the trial has), and how.
-_FIGURES: dict[str, tuple[tuple[str, ...], Callable[[Record], WeightedMetric]]] = {
+_FIGURES: dict[str, tuple[tuple[str, ...], Callable[[Record], ItemMetric]]] = {
     "top1": (_ACTION, partial(_accuracy, 1)),
     "top5": (_ACTION, partial(_accuracy, 5)),
     "deployed_top1": (_DEPLOYED, partial(_accuracy, 1)),
@@ -72,14 +73,12 @@ def read_item_metrics(client: MlflowClient, run_id: str, folder: str | Path) -> 
     for metric, (stages, figure) in _FIGURES.items():
         record = next((records[stage] for stage in stages if stage in records), None)
         if record is not None:
-            found[metric] = ItemMetric(tuple(record["items"]), tuple(record["groups"]), figure(record))
+            found[metric] = figure(record)
     made = attacks.read_attacks(client, run_id, folder)
     sources = {
         item: group for record in records.values() for item, group in zip(record["items"], record["groups"], strict=True)
     }
-    found |= {ATTACK + attack.name: each for attack in made if (each := attacks.item_metric(attack, sources)) is not None}
-    worst = attacks.strongest_attacker(made, [found[metric] for metric in attacks.EVALUATORS if metric in found], sources)
-    return found | ({} if worst is None else {attacks.WORST: worst})
+    return found | {ATTACK + attack.name: each for attack in made if (each := attacks.item_metric(attack, sources)) is not None}
 
 
 def compare_trials(study: RecordedStudy, first: str, second: str, metrics: Sequence[str] = ()) -> list[Compared]:
@@ -123,8 +122,8 @@ def text(study: RecordedStudy, first: str, second: str, compared: Sequence[Compa
     if any(each.by_items for each in compared):
         lines += [
             "",
-            "Intervals: 95 %, from a bootstrap over groups of test items of one source, the same draws for A and B. They say",
-            "what other test items would give, and nothing about another training: that is what seeds are for.",
+            "Intervals: 95 %, from a jackknife over groups of test items of one source or person, item by item for A - B. They",
+            "say what other test items would give, and nothing about another training: that is what seeds are for.",
         ]
         if len(compared) > 1:
             lines.append(
@@ -156,15 +155,20 @@ def _known(study: RecordedStudy, metric: str) -> bool:
 def _compared(
     study: RecordedStudy, trials: Sequence[pd.Series], known: Sequence[Mapping[str, ItemMetric]], metric: str
 ) -> Compared:
-    lacking = [str(trial["name"]) for trial, kept in zip(trials, known, strict=True) if metric not in kept]
+    of_each = [attacks.strongest_of(trial) if metric == attacks.WORST else metric for trial in trials]
+    kept = [own.get(name) for own, name in zip(known, of_each, strict=True)]
+    lacking = [str(trial["name"]) for trial, own in zip(trials, kept, strict=True) if own is None]
     items = None
-    if not lacking:
+    if kept[0] is None or kept[1] is None:
+        lacking = [f"no predictions by item were kept of it in {' and '.join(lacking)}"]
+    elif len(set(of_each)) > 1:
+        a, b = map(attacks.attacker_words, of_each)
+        lacking = [f"the strongest attacker is {a} on A and {b} on B: compare them attack by attack"]
+    else:
         try:
-            items = compare(known[0][metric], known[1][metric])
+            items = compare(kept[0], kept[1])
         except ValueError as error:
             lacking = [str(error)]
-    else:
-        lacking = [f"no predictions by item were kept of it in {' and '.join(lacking)}"]
     seeds = [study.trials[study.trials["setting"] == trial["setting"]].set_index("seed")[metric].dropna() for trial in trials]
     common = seeds[0].index.dropna().intersection(seeds[1].index.dropna())
     differences = seeds[0][common] - seeds[1][common]
@@ -189,8 +193,8 @@ def _lines(each: Compared, same_setting: bool) -> list[str]:
         ]
         if found.left_out:
             lines.append(f"               {found.left_out} items that only one of them predicted are left out")
-        if found.first.groups < FEW_GROUPS:
-            lines.append(f"               only {found.first.groups} groups: such intervals are too narrow")
+        if LEAST_GROUPS <= found.first.groups < FEW_GROUPS:
+            lines.append(f"               only {found.first.groups} groups: such intervals may be too narrow")
     if not same_setting:
         lines.append(f"  over seeds   {_over_seeds(each.by_seed, percent)}")
     return lines
@@ -198,9 +202,9 @@ def _lines(each: Compared, same_setting: bool) -> list[str]:
 
 def _sure(found: Comparison, better: str) -> str:
     if math.isnan(found.p):
-        return "unknown: all items are of one group"
+        return f"unknown: an interval takes {LEAST_GROUPS} groups or more that bear on the figure"
     word = "leaks more" if better == "lower" else "is higher"
-    bound = f"p < {2 / statistics.RESAMPLES:.3f}" if found.p <= 1 / statistics.RESAMPLES else f"p = {found.p:.3f}"
+    bound = "p < 0.001" if found.p < 0.001 else f"p = {found.p:.3f}"
     includes = found.difference.low <= 0 <= found.difference.high
     return f"A {word} with probability {100 * found.first_larger:.0f} %; {bound}" + (
         "; the interval includes no difference" if includes else ""

@@ -211,7 +211,7 @@ def _means(table: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[
 def _resamples(n: int) -> Iterator[tuple[NDArray[np.float64], float]]:
     """Yields how often each of n seeds is drawn when n are drawn with replacement, and the probability of that draw."""
     if math.comb(2 * n - 1, n) > MOST_DRAWS:
-        for weights in draws(range(n)):
+        for weights in draws(n):
             yield weights.astype(float), 1 / RESAMPLES
         return
     for chosen in combinations_with_replacement(range(n), n):

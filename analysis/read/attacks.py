@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,9 @@ import pandas as pd
 from mlflow import MlflowClient
 
 from analysis.read.store import AnalysisError
+from analysis.text import words
 from trainables import statistics
-from trainables.schema import (
-    ARTIFACT_ATTACKS,
-    ATTACK,
-    FINAL_METRICS,
-)
+from trainables.schema import ARTIFACT_ATTACKS, ATTACK, FINAL_METRICS, STRONGEST
 from trainables.statistics import ItemMetric
 
 RISKS = ("singling out", "linkability", "inference")  # the criteria of the EU's opinion on anonymisation, WP216
@@ -91,7 +88,8 @@ def read_attacks(client: MlflowClient, run_id: str, folder: str | Path) -> list[
 def item_metric(attack: AttackRecord, sources: Mapping[str, str] | None = None) -> ItemMetric | None:
     """The leakage of an attack by test item; None where the record has no items that reproduce it.
 
-    `sources`: the source each item was cut from, by name; an item without one is its own source.
+    `sources`: the source or person of each item, by name, where the record of the attack has none; an item without one is its
+    own source.
     """
     items = attack.items
     names = tuple(str(item["id"]) for item in items)
@@ -100,27 +98,24 @@ def item_metric(attack: AttackRecord, sources: Mapping[str, str] | None = None) 
         return None
     if all("labels" in item and "answers" in item for item in items):
         probabilities, labels = (np.array([item[key] for item in items], dtype=float) for key in ("answers", "labels"))
-        return ItemMetric(names, groups, statistics.leakage(probabilities, labels))
+        return statistics.leakage(names, groups, probabilities, labels)
     scores, chances = (
         [float(item.get(key, other)) for item in items] for key, other in (("score", math.nan), ("chance", attack.chance))
     )
-    metric = statistics.mean_leakage(scores, chances)
+    metric = statistics.mean_leakage(names, groups, scores, chances)
     # scores that do not reproduce the recorded leakage would give the interval of another metric
-    if abs(float(metric(np.ones((1, len(items))))[0]) - attack.leakage) < 1e-3:
-        return ItemMetric(names, groups, metric)
-    return None
+    return metric if abs(statistics.interval(metric).value - attack.leakage) < 1e-3 else None
 
 
-def strongest_attacker(
-    attacks: Sequence[AttackRecord], evaluators: Sequence[ItemMetric] = (), sources: Mapping[str, str] | None = None
-) -> ItemMetric | None:
-    """The leakage to the strongest attacker, which is chosen anew in every resample; the trial's `evaluators` count as well.
+def strongest_of(trial: pd.Series) -> str:
+    """The metric that is a trial's worst_leakage: of the attacker strongest on validation data; empty where not recorded."""
+    names = [str(name) for name in trial.index if str(name).startswith(STRONGEST) and trial[name] == 1]
+    return names[0].removeprefix(STRONGEST) if names else ""
 
-    None unless every attack whose controls hold has predictions by item.
-    """
-    found = [item_metric(attack, sources) for attack in attacks if attack.valid]
-    known = [each for each in found if each is not None]
-    return statistics.largest([*known, *evaluators]) if known and len(known) == len(found) else None
+
+def attacker_words(metric: str) -> str:
+    """The attacker whose leakage a metric is: the name of an attack in words, or an evaluator of the trial."""
+    return EVALUATORS.get(metric) or words(metric.removeprefix(ATTACK))
 
 
 def names_of(trials: pd.DataFrame) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
 
 import matplotlib
 import numpy as np
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from analysis import text
 from analysis.measure.settings import of
-from analysis.read.attacks import EVALUATORS, WORST, invalid, names_of
+from analysis.read.attacks import WORST, attacker_words, invalid, names_of, strongest_of
 from analysis.read.study import RecordedStudy
 from analysis.read.trials import RAW
 from analysis.report.drawing import GREY, LABEL_LENGTH, MARKERS, PALETTE, PANEL, STYLE, canvas, distinct_part, legend_below
@@ -64,13 +64,15 @@ def table(trials: pd.DataFrame, settings: pd.DataFrame) -> Table:
         held = "hold" if not broken else f"INVALID in {broken} of {len(of_setting)}"
         cells = [_cell(of_setting, row, name) for name in names]
         worst = of(row, WORST)
-        strongest = _strongest(of_setting, names) if worst.n else text.DASH
+        strongest = _strongest(of_setting) if worst.n else text.DASH
         rows.append([str(row["label"]), str(row["n"]), text.mean(worst), strongest, held, *cells])
     caption = (
-        "Leakage above chance by attack: mean over seeds ± half of the 95 % t interval; with n = 1 the 95 % interval over test"
-        " videos of that seed (what other videos would give, not what another training would). The strongest attacker is the"
-        " one with the largest leakage among those whose controls hold. A cell marked INVALID is of an attack that missed the"
-        " level of a control and says nothing."
+        "Leakage above chance by attack: mean over seeds ± half of the 95 % t interval; with n = 1 the 95 % interval over the"
+        " sources or people of that seed's test videos (what other videos would give, not what another training would)."
+        " The strongest attacker is the one that reads most of attributes in validation items, among those whose controls hold."
+        " Its leakage here is of test items, so that others may lie above it. Compare settings attack by attack: the searches"
+        " for people are on a scale of their own. A cell marked INVALID is of an attack that missed the level of a control and"
+        " says nothing."
     )
     return Table(caption, columns, rows)
 
@@ -102,7 +104,7 @@ def summary(trials: pd.DataFrame, settings: pd.DataFrame) -> list[str]:
     if len(known):
         best = known.sort_values(WORST).iloc[0]
         raw = settings[settings["method"] == RAW]
-        strongest = _strongest(trials[trials["setting"] == best.name], names)
+        strongest = _strongest(trials[trials["setting"] == best.name])
         leaks, field = (text.metric_mean_with_n(name, of(best, name)) for name in (WORST, "leakage"))
         of_raw = text.metric_mean_with_n(WORST, of(raw.iloc[0], WORST)) if len(raw) and of(raw.iloc[0], WORST).n else ""
         lines.append(
@@ -179,16 +181,12 @@ def _missed(trials: pd.DataFrame, name: str) -> bool:
     return bool(ATTACK_VALID + name in trials and (trials[ATTACK_VALID + name] == 0).any())
 
 
-def _strongest(trials: pd.DataFrame, names: Sequence[str]) -> str:
-    """The attacker with the largest mean leakage over the trials of a setting: an evaluator of the trial, or an attack whose
-    controls hold."""
-    valid = {
-        name: trials.loc[trials.get(ATTACK_VALID + name, pd.Series(1.0, index=trials.index)) == 1, ATTACK + name].mean()
-        for name in names
-    }
-    evaluators = {label: trials[metric].mean() for metric, label in EVALUATORS.items() if metric in trials}
-    known = {name: value for name, value in {**evaluators, **valid}.items() if not math.isnan(value)}
-    return text.words(max(known, key=known.__getitem__)) if known else text.DASH
+def _strongest(trials: pd.DataFrame) -> str:
+    """The attackers that are strongest on validation data over the trials of a setting, each with the number of its trials."""
+    counts = Counter(attacker_words(name) for _, trial in trials.iterrows() if (name := strongest_of(trial)))
+    if len(counts) == 1:
+        return next(iter(counts))
+    return ", ".join(f"{name} ({count} of {counts.total()})" for name, count in counts.most_common()) or text.DASH
 
 
 def _range(trials: pd.DataFrame, metric: str) -> str:

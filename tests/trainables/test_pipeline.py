@@ -59,6 +59,8 @@ def equal(a: object, b: object) -> bool:
     """Tensors bit for bit, whatever they are nested in."""
     if isinstance(a, torch.Tensor):
         return isinstance(b, torch.Tensor) and torch.equal(a, b)
+    if isinstance(a, list):
+        return isinstance(b, list) and len(a) == len(b) and all(map(equal, a, b))
     if isinstance(a, Mapping):
         return isinstance(b, Mapping) and a.keys() == b.keys() and all(equal(a[k], b[k]) for k in a)
     return a == b
@@ -86,7 +88,13 @@ def test_a_trial_ends_with_the_figures_of_the_schema(undisturbed: tuple[TrialRec
     on_clips = json.loads(outcomes["evaluate_clip_privacy"].files["answers/evaluate_clip_privacy.json"])
     assert on_clips["items"] == actions["items"]
     probabilities, labels = np.array(on_clips["probabilities"]), np.array(on_clips["labels"])
-    assert leakage_of(probabilities, labels, tuple(on_clips["attributes"])).leakage == record.metrics["clip_leakage"]
+    found = leakage_of(probabilities, labels, tuple(on_clips["attributes"]), on_clips["groups"])
+    assert found.leakage == record.metrics["clip_leakage"]
+    assert found.prevalences["warm"] == labels.mean(axis=0)[on_clips["attributes"].index("warm")]
+    assert record.metrics["clip_prevalence.warm"] == found.prevalences["warm"]
+    for metric in ("top1", "leakage", "clip_leakage"):
+        assert f"validation_{metric}" in record.metrics
+        assert record.metrics[f"{metric}_low"] <= record.metrics[metric] <= record.metrics[f"{metric}_high"]
     assert [len(outcome.history) for outcome in outcomes.values()] == [2] * 6
     assert {"loss_anonymizer", "loss_action", "loss_privacy", "penalty", "rms_distortion"} <= outcomes["minimax"].history[
         0

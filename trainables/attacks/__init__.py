@@ -79,7 +79,7 @@ def attack_stage(
     trains: bool = True,
 ) -> Stage:
     """The stage of the attack `name`. trains: it learns for `attacks.epochs`. See `Stage` for the other fields."""
-    return Stage(f"attack_{name}", run, fields, data, (ANONYMIZER, *inputs), trains="attacks" if trains else "")
+    return Stage(f"attack_{name}", run, fields, data, (ANONYMIZER, *inputs), 2, "attacks" if trains else "")
 
 
 def _weigh(context: StageContext) -> Outcome:
@@ -89,7 +89,7 @@ def _weigh(context: StageContext) -> Outcome:
 
 
 # Compares the results of a trial's attacks with their controls; its inputs are all of these stages.
-WEIGH_ATTACKS = Stage("attacks", _weigh, ("attacks.names",), (), version=2)
+WEIGH_ATTACKS = Stage("attacks", _weigh, ("attacks.names",), (), version=3)
 
 
 def attack_names(config: TrialConfig) -> tuple[str, ...]:

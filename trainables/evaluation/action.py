@@ -20,8 +20,9 @@ from trainables.metrics import chance_top1, topk_accuracy
 from trainables.models.action import build_action_classifier
 from trainables.models.base import Anonymizer
 from trainables.predictions import of_classes
-from trainables.schema import ARTIFACT_FRAMES
+from trainables.schema import ARTIFACT_FRAMES, ends
 from trainables.stages import RAW_ACTION
+from trainables.statistics import interval, mean
 from trainables.store import Outcome
 
 _DATA = "action_evaluation"
@@ -58,6 +59,8 @@ def run(context: StageContext) -> Outcome:
     best = Best("validation_top1", ("classifier",), last=config.selection == "last")
     history = run_epochs(context, {"classifier": classifier, "optimizer": optimizer}, settings.epochs, epoch, best)
     test = _predict(context, classifier, anonymizer, _test_loader(context, splits.test, config.clip), config.clip)
+    right = test["probabilities"].argmax(axis=1) == test["labels"]
+    sure = interval(mean([video.name for video in splits.test], [video.group for video in splits.test], right))
     metrics = {
         "top1": topk_accuracy(test["probabilities"], test["labels"], 1),
         "top5": topk_accuracy(test["probabilities"], test["labels"], 5),
@@ -65,10 +68,13 @@ def run(context: StageContext) -> Outcome:
         "rms_distortion": float(test["rms"].mean()),
         "rms_relative": float(test["rms_relative"].mean()),
         "validation_top1": best.value,
+        **ends("top1", sure.low, sure.high),
         "best_epoch": float(best.epoch),
     }
     state = {"classifier": classifier.state_dict(), "test": {name: torch.from_numpy(value) for name, value in test.items()}}
-    return Outcome(metrics, history, state, {ARTIFACT_FRAMES: _picture(context, anonymizer), **_predictions(context, test)})
+    files = {ARTIFACT_FRAMES: _picture(context, anonymizer), **_predictions(context, test)}
+    notes = (f"{splits.name}: top1 has no interval: {sure.lacking}",) if sure.lacking else ()
+    return Outcome(metrics, history, state, files, notes)
 
 
 def test_deployed(context: StageContext) -> Outcome:

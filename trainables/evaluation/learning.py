@@ -51,6 +51,11 @@ class LabelledData:
         return [item.name for item in self.test.samples.items]
 
 
+def groups_of(loader: Loader) -> list[str]:
+    """The source, or the person where a data set names people, of every item that a loader serves."""
+    return [item.group for item in loader.samples.items]
+
+
 def labelled_data(
     context: StageContext, data: str, batch_size: int, frames: int | None, choose_on_test: bool = False
 ) -> LabelledData:

@@ -16,15 +16,16 @@ from torch.optim.lr_scheduler import LinearLR, ReduceLROnPlateau
 
 from trainables.data.items import DataError
 from trainables.data.loader import Batch, Stills
-from trainables.evaluation.learning import LabelledData, Training, attribute_loss, labelled_data, learn, predict
+from trainables.evaluation.learning import LabelledData, Training, attribute_loss, groups_of, labelled_data, learn, predict
 from trainables.execution.context import StageContext
 from trainables.execution.loop import Best
 from trainables.metrics import Leakage, leakage_of
 from trainables.models.axes import frames_of
 from trainables.models.privacy import build_privacy_classifier
 from trainables.predictions import of_attributes
-from trainables.schema import AP, AP_CHANCE, CLIP
+from trainables.schema import AP, AP_CHANCE, CLIP, PREVALENCE, VALIDATION, ends
 from trainables.stages import EVALUATE_PRIVACY
+from trainables.statistics import interval, leakage
 from trainables.store import Outcome
 
 
@@ -64,11 +65,11 @@ def test_on_others(context: StageContext) -> Outcome:
         tested_labels = labels.numpy()[:, [splits.attributes.index(name) for name in sources]]
         figures = _Figures(context, splits.name, tuple(sources), prefix="")
         tested.append(figures.outcome(splits.test, probabilities, tested_labels))
-    return _worst(tested, splits.name, prefix="")
+    return _strongest(tested, _validated(context.inputs[EVALUATE_PRIVACY.name]), splits.name, prefix="")
 
 
 def _strongest_of_several(context: StageContext, data: LabelledData, prefix: str) -> Outcome:
-    """Trains `attackers` classifiers; the one that reads most in test counts. Each has a checkpoint of its own."""
+    """Trains `attackers` classifiers; the one that reads most in validation items counts. Each has a checkpoint of its own."""
     count, epochs = context.config.evaluate_privacy.attackers, context.config.evaluate_privacy.epochs
     trained: list[Outcome] = []
 
@@ -79,24 +80,36 @@ def _strongest_of_several(context: StageContext, data: LabelledData, prefix: str
         work = context.work.part(f"attacker{number}") if number else context.work
         part = replace(context, work=work, report=report)
         trained.append(_attacker(part, number, data, prefix))
-    worst = _worst(trained, data.name, prefix)
-    state = {**worst.state, "attackers": [outcome.state["classifier"] for outcome in trained]} if count > 1 else worst.state
-    return replace(worst, state=state, history=[row for outcome in trained for row in outcome.history])
+    validated = [outcome.metrics[f"{VALIDATION}{prefix}leakage"] for outcome in trained]
+    strongest = _strongest(trained, validated, data.name, prefix)
+    state = {**strongest.state, "attackers": [outcome.state["classifier"] for outcome in trained], "validated": validated}
+    return replace(strongest, state=state, history=[row for outcome in trained for row in outcome.history])
 
 
 def _attackers(trained: Outcome) -> list[Any]:
     """The states of the classifiers that a stage has trained."""
-    return trained.state.get("attackers", [trained.state["classifier"]])
+    return list(trained.state["attackers"])
 
 
-def _worst(tested: Sequence[Outcome], name: str, prefix: str) -> Outcome:
-    """The outcome with the largest leakage, the first of equals, with a note of how many there were."""
-    leakages = [outcome.metrics.get(f"{prefix}leakage", 0.0) for outcome in tested]
-    worst = tested[leakages.index(max(leakages))]
-    if len(tested) == 1 or f"{prefix}leakage" not in worst.metrics:
-        return worst
-    note = f"{name}: the worst of {len(tested)} attackers counts; their leakage is {min(leakages):.3f} to {max(leakages):.3f}"
-    return replace(worst, notes=(*worst.notes, note))
+def _validated(trained: Outcome) -> list[float]:
+    """The leakage that each of the classifiers of a stage reads from its validation items."""
+    return list(trained.state["validated"])
+
+
+def _strongest(tested: Sequence[Outcome], validated: Sequence[float], name: str, prefix: str) -> Outcome:
+    """The outcome of the attacker that reads most in validation items, the first of equals, with a note of how many there were.
+
+    The largest of several test figures would be above what the strongest attacker reads of other items.
+    """
+    strongest = tested[validated.index(max(validated))]
+    if len(tested) == 1 or f"{prefix}leakage" not in strongest.metrics:
+        return strongest
+    leakages = [outcome.metrics[f"{prefix}leakage"] for outcome in tested]
+    note = (
+        f"{name}: of {len(tested)} attackers the one that reads most in validation items counts; their leakage in test is"
+        f" {min(leakages):.3f} to {max(leakages):.3f}"
+    )
+    return replace(strongest, notes=(*strongest.notes, note))
 
 
 def _attacker(context: StageContext, attacker: int, data: LabelledData, prefix: str) -> Outcome:
@@ -114,7 +127,8 @@ def _attacker(context: StageContext, attacker: int, data: LabelledData, prefix: 
 
     def validate() -> dict[str, float]:
         [probabilities], labels = predict(context, anonymizer, logits, data.validation)
-        return {"validation_cmap": figures.leakage(probabilities.numpy(), labels.numpy()).cmap}
+        found = figures.leakage(probabilities.numpy(), labels.numpy(), groups_of(data.validation))
+        return {"validation_cmap": found.cmap, "validation_leakage": found.leakage}
 
     best = Best("validation_cmap", ("classifier",), last=context.config.selection == "last")
     schedule = partial(
@@ -125,7 +139,7 @@ def _attacker(context: StageContext, attacker: int, data: LabelledData, prefix: 
     )
     history = learn(context, classifier, data.train, losses, validate, training)
     state: dict[str, Any] = {"classifier": classifier.state_dict()}
-    chosen = {prefix + "validation_cmap": best.value}
+    chosen = {f"{VALIDATION}{prefix}{name}": history[best.epoch][VALIDATION + name] for name in ("cmap", "leakage")}
     if not data.test.samples.items:
         return Outcome(chosen, history, state)
     classifier.eval()
@@ -147,29 +161,36 @@ class _Figures:
         # the released code compares raw logits with 0.5
         self._threshold = 1.0 / (1.0 + math.exp(-0.5)) if context.config.departures.logit_threshold else 0.5
 
-    def leakage(self, probabilities: np.ndarray, labels: np.ndarray) -> Leakage:
+    def leakage(self, probabilities: np.ndarray, labels: np.ndarray, groups: Sequence[str]) -> Leakage:
         """Raises DataError where no attribute has both values."""
         try:
-            return leakage_of(probabilities, labels, self._attributes, self._threshold)
+            return leakage_of(probabilities, labels, self._attributes, groups, self._threshold)
         except ValueError as error:
             raise DataError(f"{self._name}: {error}; leakage cannot be measured on such a split") from None
 
     def outcome(self, items: Sequence[Any], probabilities: np.ndarray, labels: np.ndarray) -> Outcome:
-        """The metrics of the test items, with the predictions as a file."""
-        found, prefix = self.leakage(probabilities, labels), self._prefix
+        """The metrics of the test items and the interval of leakage, with the predictions as a file."""
+        groups, prefix = [item.group for item in items], self._prefix
+        found = self.leakage(probabilities, labels, groups)
+        sure = interval(leakage([item.name for item in items], groups, probabilities, labels))
         metrics = {
             prefix + "cmap": found.cmap,
             prefix + "chance_cmap": found.chance_cmap,
+            prefix + "prevalence": found.prevalence,
             prefix + "macro_f1": found.macro_f1,
             prefix + "leakage": found.leakage,
             **{prefix + AP + attribute: value for attribute, value in found.ap.items()},
             **{prefix + AP_CHANCE + attribute: value for attribute, value in found.ap_chance.items()},
+            **{prefix + PREVALENCE + attribute: value for attribute, value in found.prevalences.items()},
+            **ends(prefix + "leakage", sure.low, sure.high),
         }
         skipped = ", ".join(found.skipped)
-        notes = (f"{self._name}: no average precision for {skipped}: one value only in test",) if skipped else ()
+        notes = [f"{self._name}: no average precision for {skipped}: one value only in test"] if skipped else []
+        if sure.lacking:
+            notes.append(f"{self._name}: {prefix}leakage has no interval: {sure.lacking}")
         test = {"probabilities": torch.from_numpy(probabilities), "labels": torch.from_numpy(labels)}
         files = of_attributes(self._stage, items, self._attributes, probabilities, labels)
-        return Outcome(metrics, [], {"test": test}, files, notes)
+        return Outcome(metrics, [], {"test": test}, files, tuple(notes))
 
 
 class _Schedule:

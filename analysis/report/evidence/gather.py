@@ -128,7 +128,7 @@ def _gathered(
     intervals = {
         name: sure
         for name, metric in predictions.items()
-        if name in trial and abs((sure := statistics.bootstrap(metric)).value - trial[name]) < _EQUAL
+        if name in trial and abs((sure := statistics.interval(metric)).value - trial[name]) < _EQUAL
     }
     found = findings(trial, raw, attacks, intervals)
     useful = utility(trial, alike, raw, intervals)

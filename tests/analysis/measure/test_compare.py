@@ -64,7 +64,7 @@ def test_command(two: tuple[RecordedStudy, str, str], capsys: pytest.CaptureFixt
     said = capsys.readouterr().out
     assert f"A  a seed=0  run {a}" in said
     assert "A - B        +30.0 (" in said
-    assert "A is higher with probability 100 %; p " in said
+    assert "A is higher with probability 99 %; p = 0.0" in said
     assert "(40 items in 20 groups)" in said
     assert "A - B +31.0 ± 2.5 (n = 3, seeds 0, 1, 2, in pairs); to find a difference of this size takes 2 seeds" in said
     assert main([*command, "--metric", "top5"]) == 0

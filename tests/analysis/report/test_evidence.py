@@ -72,7 +72,7 @@ def test_the_page_says_what_was_found_and_how_sure_it_is(studied: tuple[Recorded
     page = words(page_of(found))
     for expected in (
         "Of 4 attackers whose figures count, the strongest (Retrained classifiers) still learns",
-        "What people do is still recognised in 90.0 % (interval 7",
+        "What people do is still recognised in 90.0 % (interval 6",
         "is one of 2 trainings of the same setting",
         "It claims no compliance with any law",
         "budget B = 0.14 of the range from black to white; the penalty beyond it weighs 10 (lambda)",

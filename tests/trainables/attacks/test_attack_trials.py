@@ -114,7 +114,8 @@ def test_the_leakage_can_be_computed_again_from_the_items(trials: Trials) -> Non
 
     found = attack_files(trials.raw[1])["retrained"]
     answers, labels = (torch.tensor([item[key] for item in found["items"]]).double().numpy() for key in ("answers", "labels"))
-    assert leakage_of(answers, labels, tuple(found["attributes"])).leakage == pytest.approx(found["leakage"], abs=1e-4)
+    groups = [item["group"] for item in found["items"]]
+    assert leakage_of(answers, labels, tuple(found["attributes"]), groups).leakage == pytest.approx(found["leakage"], abs=1e-4)
 
 
 def test_nobody_reads_blank_frames(trials: Trials) -> None:

@@ -78,9 +78,10 @@ def test_clips_in_bgr_images_in_rgb(tiny_config: TrialConfig, tiny_data: Path, t
 
 
 def test_f1_at_logit_one_half() -> None:
+    groups = ["a", "b", "c"]
     probabilities, labels = np.array([[0.6], [0.7], [0.1]]), np.array([[1.0], [1.0], [0.0]])
-    assert leakage_of(probabilities, labels, ("a",)).macro_f1 == 1.0
-    assert leakage_of(probabilities, labels, ("a",), 1 / (1 + np.exp(-0.5))).macro_f1 == pytest.approx(2 / 3)
+    assert leakage_of(probabilities, labels, ("a",), groups).macro_f1 == 1.0
+    assert leakage_of(probabilities, labels, ("a",), groups, 1 / (1 + np.exp(-0.5))).macro_f1 == pytest.approx(2 / 3)
 
 
 def test_partial_batches(tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path) -> None:

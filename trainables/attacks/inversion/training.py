@@ -17,7 +17,8 @@ from trainables.attacks.shared.learning import (
     frame_classifiers,
     member_names,
 )
-from trainables.data.loader import Batch, Loader
+from trainables.data.loader import Batch
+from trainables.evaluation.learning import LabelledData
 from trainables.execution.context import StageContext
 from trainables.models.axes import clips_of, frames_of
 from trainables.models.base import Anonymizer
@@ -73,20 +74,20 @@ def run(context: StageContext) -> Outcome:
         return readers(restore(anonymized).clamp(0.0, 1.0))
 
     result, history = attack_attributes(context, data, anonymizer, decoder, losses, read, member_names(context))
-    others, picture = _likeness(context, anonymizer, restore, data.test)
+    others, picture = _likeness(context, anonymizer, restore, data)
     shown = {"others": others, "picture": picture, "caption": "raw, anonymized, restored"}
     return Outcome({}, history, {"evidence": {**result.state(), **shown}})
 
 
 @torch.no_grad()
 def _likeness(
-    context: StageContext, anonymizer: Anonymizer, restore: Callable[[Tensor], Tensor], loader: Loader
+    context: StageContext, anonymizer: Anonymizer, restore: Callable[[Tensor], Tensor], data: LabelledData
 ) -> tuple[dict[str, float], Tensor]:
     """Returns PSNR and SSIM of restored and of anonymized test frames against raw frames, and a picture of some of them."""
     found: dict[str, list[Tensor]] = {"psnr": [], "ssim": [], "psnr_anonymized": [], "ssim_anonymized": []}
     rows: list[Tensor] = []
-    for batch in context.evaluation_batches(loader):
-        view, anonymized = context.anonymized_view(anonymizer, batch)
+    for batch in context.evaluation_batches(data.test):
+        view, anonymized = context.anonymized_view(anonymizer, batch, clips=data.clips)
         with context.autocast():
             restored = restore(anonymized)
         frames = [frames_of(clips.float().clamp(0.0, 1.0)) for clips in (view, anonymized, restored)]

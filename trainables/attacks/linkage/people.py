@@ -50,9 +50,14 @@ def search_of(splits: VideoSplits, queries: tuple[Video, ...], people: str) -> P
 
 def numbered(items: Sequence[Video], splits: VideoSplits, people: str) -> list[int]:
     """Returns a number for the person that each item shows. Raises DataError where labels should name people and do not."""
-    by_label = named_by_label(splits, people)
     numbers: dict[str, int] = {}
-    return [numbers.setdefault(_person(item, splits, by_label), len(numbers)) for item in items]
+    return [numbers.setdefault(name, len(numbers)) for name in people_of(items, splits, people)]
+
+
+def people_of(items: Sequence[Video], splits: VideoSplits, people: str) -> list[str]:
+    """Returns a name for the person that each item shows. Raises DataError as `numbered`."""
+    by_label = named_by_label(splits, people)
+    return [_person(item, splits, by_label) for item in items]
 
 
 def named_by_label(splits: VideoSplits, people: str) -> bool:

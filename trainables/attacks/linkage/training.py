@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,9 +11,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainables.attacks.linkage.pairs import PersonPairs
-from trainables.attacks.linkage.people import PersonSearch, numbered, search_of
+from trainables.attacks.linkage.people import PersonSearch, numbered, people_of, search_of
 from trainables.attacks.shared.learning import attack_training, contact_sheet, effort
-from trainables.attacks.shared.result import AttackResult, curve_of
+from trainables.attacks.shared.result import AttackResult, curve_of, strongest_member
 from trainables.config import ClipConfig, NetworkConfig
 from trainables.data.boxes import Boxes
 from trainables.data.items import Video
@@ -31,6 +32,7 @@ _DATA = "clips_with_attributes"
 _TEMPERATURE = 0.1
 _DIGITS = 5  # of a similarity; smaller differences come from the size of the batch it was computed in
 _PICTURED = 6
+_GALLERIES = ("anonymized", "ordinary")
 
 
 def run(context: StageContext) -> Outcome:
@@ -53,19 +55,24 @@ def run(context: StageContext) -> Outcome:
         who = people[batch["index"]]
         return {"loss_anonymized": contrastive(anchor, other, who), "loss_raw": contrastive(anchor, raw, who)}
 
-    def validate() -> dict[str, float]:
+    def validated() -> list[float]:
         search = search_of(splits, splits.validation, settings.people)
         if not search.asked.any():
-            return {}
+            return [math.nan] * len(_GALLERIES)
         found = _look(context, anonymizer, network, search, validation_clip(clip), boxes)
-        return {"leakage": max(above_chance(float(one.hits.mean()), float(one.chances.mean())) for one in found)}
+        return [above_chance(float(one.hits.mean()), float(one.chances.mean())) for one in found]
+
+    def validate() -> dict[str, float]:
+        found = validated()
+        return {} if math.isnan(found[0]) else {"leakage": max(found)}
 
     history = learn(context, network, pairs, losses, validate, attack_training(context))
+    chosen_by = validated()
     search = search_of(splits, splits.test, settings.people)
     found = _look(context, anonymizer, network, search, clip, boxes)
     spent = effort(context, network, len(splits.train))
-    evidence = _evidence(context, anonymizer, search, found, clip, boxes, spent, history)
-    return Outcome({}, history, {"evidence": evidence.state()})
+    evidence = _evidence(context, anonymizer, search, found, clip, boxes, chosen_by)
+    return Outcome({}, history, {"evidence": {**evidence.state(), "effort": spent, "curve": curve_of(history)}})
 
 
 def embed(network: PrivacyEncoder, clips: Tensor) -> Tensor:
@@ -118,7 +125,9 @@ def _embeddings(
     loader = context.loader(EvaluationClips(items, clip, context.seed("test"), boxes=boxes), videos, shuffle=False)
     found: tuple[list[Tensor], list[Tensor]] = ([], [])
     for batch in context.evaluation_batches(loader):
-        view, anonymized = context.anonymized_view(anonymizer, batch)
+        # each clip of a video by itself for the anonymizer, all of them one item for the embedding
+        parts = context.anonymized_view(anonymizer, batch, clips=clip.test_clips)
+        view, anonymized = (part.unflatten(0, (-1, clip.test_clips)).flatten(1, 2) for part in parts)
         with context.autocast():
             both = embed(network, torch.cat([anonymized, view])).chunk(2)
         for rows, part in zip(found, both, strict=True):
@@ -133,11 +142,10 @@ def _evidence(
     found: tuple[Retrieval, Retrieval],
     clip: ClipConfig,
     boxes: Boxes | None,
-    spent: dict[str, float],
-    history: list[dict[str, float]],
+    validated: list[float],
 ) -> AttackResult:
-    names = ("anonymized", "ordinary")
-    strongest = max((0, 1), key=lambda number: found[number].hits.mean())
+    names, splits, people = _GALLERIES, context.data.clips_with_attributes, context.config.attacks.people
+    strongest = strongest_member(validated)
     best = found[strongest]
     queries = [item for item, asked in zip(search.queries, best.asked, strict=True) if asked]
     sureness = best.hits * (1.0 + best.margins)
@@ -150,12 +158,13 @@ def _evidence(
     left = len(search.queries) - len(queries)
     return AttackResult(
         ids=[item.name for item in queries],
+        groups=people_of(queries, splits, people),
         members=[f"among {name} clips" for name in names],
+        validated=validated,
         answers=torch.from_numpy(np.stack([one.hits for one in found])),
         chances=torch.from_numpy(best.chances),
         sureness=torch.from_numpy(sureness),
-        effort=spent,
-        curve=curve_of(history),
+        effort={},
         others=others,
         notes=[f"{left} test clips have nobody to be found or nobody to be confused with, and are left out"] if left else [],
         picture=contact_sheet([*shown, matches[1 - strongest]]),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
@@ -9,10 +11,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from trainables.attacks.shared.learning import attacked_data, attribute_result, strongest_leakage
+from trainables.attacks.shared.learning import attacked_data, attribute_result, leakages
 from trainables.attacks.shared.result import Curve
 from trainables.data.loader import EvaluationClips, Loader, Stills
-from trainables.evaluation.learning import LabelledData
+from trainables.evaluation.learning import LabelledData, groups_of
 from trainables.execution.context import StageContext, validation_clip
 from trainables.metrics import DIGITS
 from trainables.models.action import ActionClassifier, build_action_classifier
@@ -31,29 +33,31 @@ def run(context: StageContext) -> Outcome:
     classes = len(context.data.action_evaluation.classes)
     classifier = context.placed(build_action_classifier(network, classes, config.clip)).eval()
     classifier.load_state_dict(state)
-    train, test = (_features(context, classifier, loader, clips) for loader, clips in _loaders(context, data))
+    loaders = _loaders(context, data)
+    train, validation, test = (_features(context, classifier, loader, clips) for loader, clips in loaders)
     order = np.random.default_rng(context.seed("order")).permutation(len(train[0]))
     curve: Curve = []
     for share in _SHARES:
         some = order[: max(1, round(share * len(order)))]
-        predictions = _fit(train[0][some], train[1][some], test[0])
-        found = strongest_leakage(predictions[None], test[1])
-        if found is not None:
+        probabilities = _fit(train[0][some], train[1][some], torch.cat([validation[0], test[0]]))
+        known, predictions = probabilities.split([len(validation[0]), len(test[0])])
+        [found] = leakages(known[None], validation[1], groups_of(data.validation))
+        if not math.isnan(found):
             curve.append({"effort": float(len(some)), "leakage": found})
     parameters = (train[0].shape[1] + 1) * train[1].shape[1]
     spent = {"epochs": 0.0, "items": float(len(train[0])), "parameters": float(parameters)}
-    result = attribute_result(data, ["linear"], (predictions[None], test[1]), spent, []).state()
-    return Outcome({}, [], {"evidence": {**result, "curve": curve, "effort_unit": "training items"}})
+    result = attribute_result(data, {"linear": found}, (predictions[None], test[1]), spent, curve).state()
+    return Outcome({}, [], {"evidence": {**result, "effort_unit": "training items"}})
 
 
 def _loaders(context: StageContext, data: LabelledData) -> list[tuple[Loader, int]]:
-    """Training and test items as they are tested, without augmentation, and how many clips each has."""
+    """Training, validation and test items as they are tested, without augmentation, and how many clips each has."""
     samples = data.train.samples
     if isinstance(samples, Stills):
         plain: Stills | EvaluationClips = Stills(samples.items, samples.clip, samples.seed, boxes=samples.boxes)
     else:
         plain = EvaluationClips(samples.items, validation_clip(samples.clip), samples.seed, boxes=samples.boxes)
-    return [(context.loader(plain, data.test.batch_size, shuffle=False), 1), (data.test, data.clips)]
+    return [(context.loader(plain, data.test.batch_size, shuffle=False), 1), (data.validation, 1), (data.test, data.clips)]
 
 
 @torch.no_grad()

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainables.attacks.shared.result import AttackResult, curve_of
+from trainables.attacks.shared.result import AttackResult, Curve, curve_of
 from trainables.config import ConfigError, NetworkConfig
 from trainables.data.loader import Batch
-from trainables.evaluation.learning import Cosine, LabelledData, Training, labelled_data, learn, predict
+from trainables.evaluation.learning import Cosine, LabelledData, Training, groups_of, labelled_data, learn, predict
 from trainables.execution.context import StageContext
 from trainables.metrics import leakage_of
 from trainables.models.axes import frames_of
@@ -42,20 +43,22 @@ def attack_attributes(
     logits: Callable[[Tensor], Tensor],
     members: Sequence[str],
 ) -> tuple[AttackResult, list[dict[str, float]]]:
-    """Trains `network`, then predicts the attributes of the test items; with the history of the training.
+    """Trains `network`, then predicts the attributes of the validation and the test items; with the history of the training.
 
     logits: anonymized (B, T, C, H, W) -> (M, B, T, A) of the `members`.
     """
 
     def validate() -> dict[str, float]:
-        found = strongest_leakage(*predict(context, anonymizer, logits, data.validation))
-        return {} if found is None else {"leakage": found}
+        found = leakages(*predict(context, anonymizer, logits, data.validation), groups_of(data.validation))
+        return {} if math.isnan(found[0]) else {"leakage": max(found)}
 
     training = attack_training(context)
     history = learn(context, network, data.train, losses, validate, training)
     network.eval()
+    validated = leakages(*predict(context, anonymizer, logits, data.validation), groups_of(data.validation))
     predicted = predict(context, anonymizer, logits, data.test, clips=data.clips)
-    return attribute_result(data, members, predicted, effort(context, network, len(data.train.samples)), history), history
+    spent = effort(context, network, len(data.train.samples))
+    return attribute_result(data, dict(zip(members, validated, strict=True)), predicted, spent, curve_of(history)), history
 
 
 class FrameClassifiers(nn.Module):
@@ -92,13 +95,13 @@ def frame_classifiers(context: StageContext, data: LabelledData, state: Mapping[
     return networks
 
 
-def strongest_leakage(predictions: Tensor, labels: Tensor) -> float | None:
-    """The largest leakage among the members of (M, N, A); None where no attribute has both values."""
+def leakages(predictions: Tensor, labels: Tensor, groups: Sequence[str]) -> list[float]:
+    """The leakage of each of the M members of (M, N, A); NaN where no attribute has both values."""
     names = tuple(str(number) for number in range(labels.shape[1]))
     try:
-        return max(leakage_of(member, labels.numpy(), names).leakage for member in predictions.numpy())
+        return [leakage_of(member, labels.numpy(), names, groups).leakage for member in predictions.numpy()]
     except ValueError:
-        return None
+        return [math.nan] * len(predictions)
 
 
 def effort(context: StageContext, network: nn.Module, items: int) -> dict[str, float]:
@@ -109,20 +112,23 @@ def effort(context: StageContext, network: nn.Module, items: int) -> dict[str, f
 
 def attribute_result(
     data: LabelledData,
-    members: Sequence[str],
+    validated: Mapping[str, float],
     predicted: tuple[Tensor, Tensor],
     spent: dict[str, float],
-    history: Sequence[dict[str, float]],
+    curve: Curve,
 ) -> AttackResult:
+    """The result of members with these leakages on validation items; `predicted` in test: (M, N, A), and labels (N, A)."""
     predictions, labels = predicted
     return AttackResult(
         ids=data.ids,
-        members=list(members),
+        groups=groups_of(data.test),
+        members=list(validated),
+        validated=list(validated.values()),
         answers=predictions,
         labels=labels,
         attributes=list(data.attributes),
         effort=spent,
-        curve=curve_of(history),
+        curve=curve,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -13,17 +14,20 @@ Curve = list[dict[str, float]]
 
 @dataclass(frozen=True)
 class AttackResult:
-    """The predictions of one attack, by one or several `members` of which the strongest counts.
+    """The predictions of one attack, by one or several `members` of which the one that is strongest on validation items counts.
 
-    `ids`: names of the N test items. An attack on attributes has `answers` (M, N, A), the predicted probabilities, and `labels`
-    (N, A). A search for people has `answers` (M, N), the expected rank-1 of each query, `chances` (N,), and `sureness` (N,), by
-    which items are ordered. `effort`: epochs,
-    items and parameters. `curve`: leakage of validation items against the effort so far, in `effort_unit`.
+    `validated`: the leakage of each member on validation items; NaN where it cannot be measured.
+    `ids`: names of the N test items; `groups`: the source or person of each, by which intervals are made. An attack on
+    attributes has `answers` (M, N, A), the predicted probabilities, and `labels` (N, A). A search for people has `answers`
+    (M, N), the expected rank-1 of each query, `chances` (N,), and `sureness` (N,), by which items are ordered. `effort`:
+    epochs, items and parameters. `curve`: leakage of validation items against the effort so far, in `effort_unit`.
     `picture`: (H, W, 3) uint8; `caption` says of what.
     """
 
     ids: list[str]
+    groups: list[str]
     members: list[str]
+    validated: list[float]
     answers: Tensor
     effort: dict[str, float]
     attributes: list[str] = field(default_factory=list)
@@ -40,6 +44,11 @@ class AttackResult:
     def state(self) -> dict[str, Any]:
         """As an artifact of the stage keeps it; `AttackResult(**state)` is the inverse."""
         return asdict(self)
+
+
+def strongest_member(validated: Sequence[float]) -> int:
+    """The number of the largest leakage on validation items, the first of equals; the first of all where none is known."""
+    return max(range(len(validated)), key=lambda number: -math.inf if math.isnan(validated[number]) else validated[number])
 
 
 def curve_of(history: Sequence[dict[str, float]]) -> Curve:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from trainables.attacks import ATTACKS, CONTROLS, Attack, attack_names
-from trainables.attacks.shared.result import AttackResult
+from trainables.attacks.shared.result import AttackResult, strongest_member
 from trainables.execution.context import StageContext
 from trainables.metrics import leakage_of
 from trainables.schema import (
@@ -24,9 +25,15 @@ from trainables.schema import (
     ATTACK_RAW,
     ATTACK_VALID,
     CLIP,
+    HIGH,
+    LOW,
+    STRONGEST,
+    VALIDATION,
+    WORST,
+    ends,
 )
 from trainables.stages import part_name
-from trainables.statistics import above_chance, interval, leakage, mean_leakage, resampled
+from trainables.statistics import Interval, interval, leakage, mean_leakage
 from trainables.store import Outcome
 
 _WORST = 6
@@ -35,23 +42,41 @@ _DIGITS = 6
 
 @dataclass(frozen=True)
 class AttackFigures:
-    """The figures of the strongest member of an attack. `rows`: how well each test item is read, in [0, 1]."""
+    """The test figures of the member of an attack that is strongest on validation items, where its leakage is `validated`.
+
+    `rows`: how well each test item is read, in [0, 1]. `sure`: the leakage with its interval over groups of test items.
+    """
 
     result: AttackResult
     member: int
+    validated: float
     score: float
     chance: float
-    leakage: float
-    interval: tuple[float, float]
+    sure: Interval
     rows: np.ndarray
     others: Mapping[str, float]
+
+    @property
+    def leakage(self) -> float:
+        return self.sure.value
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Who may be the strongest attacker of a trial: `key` is the metric of its leakage. `validated` is NaN where not known."""
+
+    key: str
+    leakage: float
+    low: float
+    high: float
+    validated: float
 
 
 def run(context: StageContext) -> Outcome:
     metrics: dict[str, float] = {}
     files: dict[str, bytes] = {}
     notes: list[str] = []
-    valid: dict[str, float] = {}
+    candidates = _evaluators(context)
     for name in attack_names(context.config):
         attack = ATTACKS[name]
         if attack.needs is not None and attack.stage.name not in context.inputs:
@@ -61,33 +86,55 @@ def run(context: StageContext) -> Outcome:
         problems = _problems(raw, blank)
         if problems:
             notes.append(f"attack {name}: figures invalid: {'; '.join(problems)}")
-        else:
-            valid[name] = own.leakage
+        elif own.result.labels is not None:  # a search for people is not on the scale of average precision
+            candidates.append(Candidate(ATTACK + name, own.leakage, own.sure.low, own.sure.high, own.validated))
         metrics |= {
             ATTACK + name: own.leakage,
-            ATTACK_LOW + name: own.interval[0],
-            ATTACK_HIGH + name: own.interval[1],
             ATTACK_RAW + name: raw.leakage,
             ATTACK_NULL + name: blank.leakage,
             ATTACK_VALID + name: float(not problems),
         }
+        if own.sure.lacking:
+            notes.append(f"attack {name}: no interval: {own.sure.lacking}")
+        else:
+            metrics |= {ATTACK_LOW + name: own.sure.low, ATTACK_HIGH + name: own.sure.high}
+        if not math.isnan(own.validated):
+            metrics[VALIDATION + ATTACK + name] = own.validated
         seconds = context.inputs[attack.stage.name].seconds
         pictures = _pictures(name, own.result)
         record = _record(name, attack, own, raw, blank, seconds) | {"pictures": sorted(pictures)}
         files |= {f"{ARTIFACT_ATTACKS}/{file}": content for file, content in pictures.items()}
         files[f"{ARTIFACT_ATTACKS}/{name}.json"] = json.dumps(record, indent=1).encode()
-    evaluated = {
-        key: outcome.metrics[key]
-        for outcome in context.inputs.values()
-        for key in ("leakage", CLIP + "leakage")
-        if key in outcome.metrics
-    }
-    found = {**evaluated, **valid}
-    if found:
-        metrics["worst_leakage"] = max(found.values())
     tried = [key for key in metrics if key.startswith(ATTACK_VALID)]
     metrics["controls_valid"] = float(all(metrics[key] for key in tried))
+    if candidates:
+        metrics |= worst_of(candidates)
+        if all(math.isnan(one.validated) for one in candidates):
+            notes.append(f"worst_leakage: no attacker was measured on validation items; {candidates[0].key}, the first, counts")
     return Outcome(metrics, files=files, notes=tuple(notes))
+
+
+def worst_of(candidates: Sequence[Candidate]) -> dict[str, float]:
+    """The metrics of the candidate that is strongest on validation items, the first of equals, and of all if none is known.
+
+    The largest of several test figures would be above the truth, and its interval would miss it: which attacker is the
+    strongest is found out on other items than what it reads.
+    """
+    chosen = candidates[strongest_member([one.validated for one in candidates])]
+    known = {} if math.isnan(chosen.validated) else {VALIDATION + WORST: chosen.validated}
+    return {WORST: chosen.leakage, STRONGEST + chosen.key: 1.0, **known, **ends(WORST, chosen.low, chosen.high)}
+
+
+def _evaluators(context: StageContext) -> list[Candidate]:
+    """The leakages that f_B' found, on images and on clips; they have no controls."""
+    found: dict[str, float] = {}
+    for outcome in context.inputs.values():
+        found |= outcome.metrics
+    return [
+        Candidate(key, found[key], *(found.get(name, math.nan) for name in (key + LOW, key + HIGH, VALIDATION + key)))
+        for key in ("leakage", CLIP + "leakage")
+        if key in found
+    ]
 
 
 def _problems(raw: AttackFigures, blank: AttackFigures) -> list[str]:
@@ -101,60 +148,60 @@ def _problems(raw: AttackFigures, blank: AttackFigures) -> list[str]:
 
 
 def _reads(raw: AttackFigures) -> bool:
-    """An attack that reads nothing on raw data says nothing elsewhere."""
-    return raw.interval[0] > 0.0
+    """An attack that reads nothing on raw data says nothing elsewhere. Without an interval nobody knows."""
+    return raw.sure.low > 0.0
 
 
 def _at_chance(blank: AttackFigures) -> bool:
-    return blank.interval[0] <= 0.0 <= blank.interval[1]
+    return math.isnan(blank.validated) or blank.leakage == 0.0 or blank.sure.low <= 0.0 <= blank.sure.high
 
 
 def _shown(result: AttackFigures) -> str:
-    return f"{result.leakage:.1%} ({result.interval[0]:.1%} to {result.interval[1]:.1%})"
+    sure = result.sure
+    return f"{sure.value:.1%} ({f'no interval: {sure.lacking}' if sure.lacking else f'{sure.low:.1%} to {sure.high:.1%}'})"
 
 
 def _result(context: StageContext, role: str) -> AttackFigures:
-    result = AttackResult(**context.inputs[role].state["evidence"])
-    return _of_people(result) if result.labels is None else _of_attributes(result)
+    return figures_of(AttackResult(**context.inputs[role].state["evidence"]))
 
 
-def _of_attributes(result: AttackResult) -> AttackFigures:
+def figures_of(result: AttackResult) -> AttackFigures:
+    """The figures of the member that is strongest on validation items, with the interval of its leakage by group."""
+    member = strongest_member(result.validated)
+    return _of_people(result, member) if result.labels is None else _of_attributes(result, member)
+
+
+def _of_attributes(result: AttackResult, member: int) -> AttackFigures:
     assert result.labels is not None
-    labels = result.labels.numpy()
-    found = [leakage_of(answers, labels, tuple(result.attributes)) for answers in result.answers.numpy()]
-    member = int(np.argmax([one.leakage for one in found]))
-    best, answers = found[member], result.answers.numpy()[member]
-    # a resample without an attribute of both values counts as one at chance
-    spread = resampled(leakage(answers, labels, undefined=0.0), range(len(labels)))
+    labels, answers = result.labels.numpy(), result.answers.numpy()[member]
+    found = [leakage_of(each, labels, tuple(result.attributes), result.groups) for each in result.answers.numpy()]
+    best = found[member]
     members = {f"leakage.{name}": one.leakage for name, one in zip(result.members, found, strict=True)}
     per_attribute = {f"ap.{name}": value for name, value in best.ap.items()}
     chances = {f"ap_chance.{name}": value for name, value in best.ap_chance.items()}
     return AttackFigures(
         result=result,
         member=member,
+        validated=result.validated[member],
         score=best.cmap,
         chance=best.chance_cmap,
-        leakage=best.leakage,
-        interval=interval(spread, best.leakage),
+        sure=interval(leakage(result.ids, result.groups, answers, labels)),
         rows=np.where(labels > 0, answers, 1.0 - answers).mean(axis=1),
         others={"macro_f1": best.macro_f1, **members, **per_attribute, **chances, **result.others},
     )
 
 
-def _of_people(result: AttackResult) -> AttackFigures:
+def _of_people(result: AttackResult, member: int) -> AttackFigures:
     assert result.chances is not None
-    hits, chances = result.answers.numpy(), result.chances.numpy()
-    member = int(np.argmax(hits.mean(axis=1)))
-    score, chance = float(hits[member].mean()), float(chances.mean())
-    spread = resampled(mean_leakage(hits[member], chances), range(len(chances)))
+    hits, chances = result.answers.numpy()[member], result.chances.numpy()
     return AttackFigures(
         result=result,
         member=member,
-        score=score,
-        chance=chance,
-        leakage=above_chance(score, chance),
-        interval=interval(spread, above_chance(score, chance)),
-        rows=hits[member],
+        validated=result.validated[member],
+        score=float(hits.mean()),
+        chance=float(chances.mean()),
+        sure=interval(mean_leakage(result.ids, result.groups, hits, chances)),
+        rows=hits,
         others=result.others,
     )
 
@@ -209,7 +256,9 @@ def _figures(result: AttackFigures) -> dict[str, Any]:
         "score": _rounded(result.score),
         "chance": _rounded(result.chance),
         "leakage": _rounded(result.leakage),
-        "interval": [_rounded(bound) for bound in result.interval],
+        "validated": _rounded(result.validated),
+        "interval": None if result.sure.lacking else [_rounded(bound) for bound in (result.sure.low, result.sure.high)],
+        "lacking": result.sure.lacking,
     }
 
 
@@ -217,7 +266,8 @@ def _items(figures: AttackFigures) -> list[dict[str, Any]]:
     """One row for each test item: how well it is read, and what the leakage can be computed from again."""
     result = figures.result
     rows: list[dict[str, Any]] = [
-        {"id": name, "score": _rounded(score)} for name, score in zip(result.ids, figures.rows.tolist(), strict=True)
+        {"id": name, "group": group, "score": _rounded(score)}
+        for name, group, score in zip(result.ids, result.groups, figures.rows.tolist(), strict=True)
     ]
     if result.labels is None:
         assert result.chances is not None
@@ -237,5 +287,6 @@ def _pictures(name: str, result: AttackResult) -> dict[str, bytes]:
     return {f"{name}.png": buffer.getvalue()}
 
 
-def _rounded(value: float) -> float:
-    return round(float(value), _DIGITS)
+def _rounded(value: float) -> float | None:
+    """None for NaN, which is no JSON."""
+    return None if math.isnan(value) else round(float(value), _DIGITS)
