@@ -176,7 +176,7 @@ MINIMAX_FIELDS = (*VIEW, "anonymizer", "action_classifier", "privacy_encoder", "
 EVALUATE_ACTION = Stage(
     "evaluate_action",
     _evaluate_action,
-    (*TEST_VIEW, "anonymizer", "evaluate_action", "selection"),
+    (*TEST_VIEW, "anonymizer", "evaluate_action", "selection", "refit"),
     ("action_evaluation",),
     (ANONYMIZER,),
     trains="evaluate_action",
@@ -196,7 +196,7 @@ TEST_DEPLOYED = Stage(
 EVALUATE_PRIVACY = Stage(
     "evaluate_privacy",
     _evaluate_privacy,
-    (*IMAGE_VIEW, "anonymizer", "evaluate_privacy", "selection", "departures.logit_threshold"),
+    (*IMAGE_VIEW, "anonymizer", "evaluate_privacy", "selection", "refit", "departures.logit_threshold"),
     ("privacy_evaluation",),
     (ANONYMIZER,),
     trains="evaluate_privacy",
@@ -216,7 +216,7 @@ TEST_PRIVACY = Stage(
 EVALUATE_CLIP_PRIVACY = Stage(
     "evaluate_clip_privacy",
     _evaluate_clip_privacy,
-    (*TEST_VIEW, "anonymizer", "evaluate_privacy", "selection", "departures.logit_threshold"),
+    (*TEST_VIEW, "anonymizer", "evaluate_privacy", "selection", "refit", "departures.logit_threshold"),
     ("clips_with_attributes",),
     (ANONYMIZER,),
     trains="evaluate_privacy",

@@ -198,3 +198,24 @@ def test_nothing_is_read_of_blank_frames(numbered: Path, tmp_path: Path, seed: i
     assert not metrics.get("strongest.attack.reverse")
     assert {name: metrics[name] for name in leakages} == dict.fromkeys(leakages, 0.0)
     assert len(leakages) >= 8
+
+
+def test_a_refit_learns_from_validation_items_too_for_the_chosen_number_of_epochs(
+    scripted: Callable[[Sequence[float]], None], numbered: Path, tmp_path: Path
+) -> None:
+    scripted((0.2, 0.9, 0.4))
+    found, plain = (ran(numbered, tmp_path / str(refit), **ONLY, **FAST, refit=refit) for refit in (True, False))
+    for role, (network, _) in EVALUATORS.items():
+        one_epoch = len(plain.log.of(role, network, "learns")) / 3  # frames, or clips, of all training items
+        per_item = one_epoch / ITEMS["train"]
+        learned = [len(found.log.of(role, network, "learns", split)) / per_item for split in ("train", "validation", "test")]
+        assert learned == [(3 + 2) * ITEMS["train"], 2 * ITEMS["validation"], 0], role
+        starts = [found.log.weights(role, network, "learns", split)[0] for split in ("train", "validation")]
+        assert starts[0] == plain.log.weights(role, network, "learns")[0]
+        tested = [look for look in found.log.roles[role] if look.doing == "tested" and look.clips[0][0].split == "test"]
+        assert {look.weights for look in tested} == {weights_left(found, role)}, "the second training is tested"
+        assert weights_left(found, role) != weights_left(plain, role)
+        chosen = [name for name in plain.outcomes[role].metrics if "validation" in name or name == "best_epoch"]
+        for name in chosen:
+            assert found.outcomes[role].metrics[name] == plain.outcomes[role].metrics[name]
+        assert found.outcomes[role].history == plain.outcomes[role].history, "of the training that was validated"

@@ -46,6 +46,8 @@ OF_PENALTY = "minimax"  # the other methods have none
 TABLE: dict[str, tuple[Any, str]] = {
     "seed": (1, ALL),
     "selection": ("last", "evaluate_action raw_action evaluate_privacy evaluate_clip_privacy"),
+    "refit": (True, "evaluate_action raw_action evaluate_privacy evaluate_clip_privacy"),
+    "accept_flaws": (True, ""),  # the data are the same, and the record says what is wrong with them
     "attacker": ("raw", "evaluate_privacy"),  # it sees another method
     "test_deployed": (False, ""),  # which stages there are
     "data.action": (None, TRAINING),

@@ -33,8 +33,10 @@ class TrialConfig(Frozen):
     `options` are the settings of the method beyond these fields; a method declares which it has and their defaults.
     `selection`: which epoch of f_T' and f_B' is tested: the best on validation data, on the TEST data (as the released
     code), or the last. `attacker`: f_B' is trained on anonymized images, or on raw ones (Table 6). `test_deployed`: an action
-    classifier that was trained on raw clips is tested on anonymized ones as well. `accept_flaws`: data with a flaw that
-    falsifies figures (see `trainables.data.flaws`) is used all the same, and the record says which it has.
+    classifier that was trained on raw clips is tested on anonymized ones as well. `refit`: once their epoch is chosen, f_T' and
+    f_B' are trained again from the start for as many epochs, on training and validation items together, and those are tested;
+    validation figures remain those of the first training. `accept_flaws`: data with a flaw that falsifies figures (see
+    `trainables.data.flaws`) is used all the same, and the record says which it has.
     """
 
     method: str = "penalty"
@@ -44,6 +46,7 @@ class TrialConfig(Frozen):
     attacker: Literal["retrained", "raw"] = "retrained"
     test_deployed: bool = False
     accept_flaws: bool = False
+    refit: bool = False
     data: DataConfig = DataConfig()
     clip: ClipConfig = ClipConfig()
     augment: AugmentConfig = AugmentConfig()

@@ -32,32 +32,11 @@ _PICTURED_VIDEOS, _PICTURE_SIDE = 6, 112
 def run(context: StageContext) -> Outcome:
     config, settings = context.config, context.config.evaluate_action
     splits = context.data.action_evaluation
-    torch.manual_seed(context.seed("weights"))
-    anonymizer = context.anonymizer("anonymizer")
-    classifier = context.placed(build_action_classifier(settings.classifier, len(splits.classes), config.clip))
-    optimizer = context.adam(classifier.parameters(), settings.learning_rate)
-    context.data_parallel(classifier)
-    samples = TrainingClips(splits.train, config.clip, context.seed("clips"), boxes=context.boxes(_DATA))
-    clips = context.loader(samples, settings.batch_size, shuffle=True)
-    choosing = splits.test if config.selection == "test" else splits.validation
-    validation = _test_loader(context, choosing, validation_clip(config.clip))
-
-    def epoch(now: Epoch) -> dict[str, float]:
-        classifier.train()
-        for batch in now.batches(clips):
-            with context.autocast():
-                _, anonymized = context.anonymized_view(anonymizer, batch, training=True)
-                logits = context.through(classifier, classifier, anonymized)
-                loss = F.cross_entropy(context.gathered(logits), context.gathered(batch["label"]))
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            now.add(len(batch["clips"]), loss=loss)
-        validated = _predict(context, classifier, anonymizer, validation, validation_clip(config.clip))
-        return now.means() | {"validation_top1": topk_accuracy(validated["probabilities"], validated["labels"], 1)}
-
     best = Best("validation_top1", ("classifier",), last=config.selection == "last")
-    history = run_epochs(context, {"classifier": classifier, "optimizer": optimizer}, settings.epochs, epoch, best)
+    classifier, anonymizer, history = _trained(context, splits.train, settings.epochs, best)
+    if config.refit:  # the chosen number of epochs once more, from the start, on validation items too
+        both = (*splits.train, *splits.validation)
+        classifier, anonymizer, _ = _trained(context.again(history, best.epoch + 1), both, best.epoch + 1, None)
     test = _predict(context, classifier, anonymizer, _test_loader(context, splits.test, config.clip), config.clip)
     right = test["probabilities"].argmax(axis=1) == test["labels"]
     sure = interval(mean([video.name for video in splits.test], [video.group for video in splits.test], right))
@@ -75,6 +54,44 @@ def run(context: StageContext) -> Outcome:
     files = {ARTIFACT_FRAMES: _picture(context, anonymizer), **_predictions(context, test)}
     notes = (f"{splits.name}: top1 has no interval: {sure.lacking}",) if sure.lacking else ()
     return Outcome(metrics, history, state, files, notes)
+
+
+def _trained(
+    context: StageContext, items: tuple[Video, ...], epochs: int, best: Best | None
+) -> tuple[nn.Module, Anonymizer, list[dict[str, float]]]:
+    """f_T' trained on `items`, with the weights of its `best` epoch (None: the last, and nothing is validated), the anonymizer,
+    and the history.
+    """
+    config, settings = context.config, context.config.evaluate_action
+    splits = context.data.action_evaluation
+    torch.manual_seed(context.seed("weights"))
+    anonymizer = context.anonymizer("anonymizer")
+    classifier = context.placed(build_action_classifier(settings.classifier, len(splits.classes), config.clip))
+    optimizer = context.adam(classifier.parameters(), settings.learning_rate)
+    context.data_parallel(classifier)
+    samples = TrainingClips(items, config.clip, context.seed("clips"), boxes=context.boxes(_DATA))
+    clips = context.loader(samples, settings.batch_size, shuffle=True)
+    choosing = splits.test if config.selection == "test" else splits.validation
+    validation = _test_loader(context, choosing, validation_clip(config.clip))
+
+    def epoch(now: Epoch) -> dict[str, float]:
+        classifier.train()
+        for batch in now.batches(clips):
+            with context.autocast():
+                _, anonymized = context.anonymized_view(anonymizer, batch, training=True)
+                logits = context.through(classifier, classifier, anonymized)
+                loss = F.cross_entropy(context.gathered(logits), context.gathered(batch["label"]))
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            now.add(len(batch["clips"]), loss=loss)
+        if best is None:
+            return now.means()
+        validated = _predict(context, classifier, anonymizer, validation, validation_clip(config.clip))
+        return now.means() | {"validation_top1": topk_accuracy(validated["probabilities"], validated["labels"], 1)}
+
+    history = run_epochs(context, {"classifier": classifier, "optimizer": optimizer}, epochs, epoch, best)
+    return classifier, anonymizer, history
 
 
 def test_deployed(context: StageContext) -> Outcome:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -57,16 +57,24 @@ def groups_of(loader: Loader) -> list[str]:
 
 
 def labelled_data(
-    context: StageContext, data: str, batch_size: int, frames: int | None, choose_on_test: bool = False
+    context: StageContext,
+    data: str,
+    batch_size: int,
+    frames: int | None,
+    choose_on_test: bool = False,
+    train_on_validation: bool = False,
 ) -> LabelledData:
     """The data set `data` (a member of TrialData), images or clips, in batches of about `batch_size` frames.
 
     frames: of a clip (see `clip_of_frames`); None: clips as the action classifier sees them. choose_on_test: the test items
-    are the validation items as well. Raises DataError for an item without labels.
+    are the validation items as well. train_on_validation: these are training items as well. Raises DataError for an item
+    without labels.
     """
     splits: VideoSplits | StillSplits = getattr(context.data, data)
     boxes, config = context.boxes(data), context.config.clip
     chosen = splits.test if choose_on_test else splits.validation
+    if train_on_validation:
+        splits = replace(splits, train=(*splits.train, *splits.validation))
     if isinstance(splits, StillSplits):
         stills = [
             Stills(items, config, context.seed(purpose), boxes=boxes)

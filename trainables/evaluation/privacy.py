@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +16,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LinearLR, ReduceLROnPlateau
 
 from trainables.data.items import DataError
-from trainables.data.loader import Batch, Stills
+from trainables.data.loader import Batch, Loader, Stills
 from trainables.evaluation.learning import LabelledData, Training, attribute_loss, groups_of, labelled_data, learn, predict
 from trainables.execution.context import StageContext
 from trainables.execution.loop import Best
@@ -32,15 +33,15 @@ from trainables.store import Outcome
 def run_on_images(context: StageContext) -> Outcome:
     """Leakage on the privacy set."""
     settings, on_test = context.config.evaluate_privacy, context.config.selection == "test"
-    data = labelled_data(context, "privacy_evaluation", settings.batch_size, None, on_test)
-    return _strongest_of_several(context, data, prefix="")
+    load = partial(labelled_data, context, "privacy_evaluation", settings.batch_size, None, on_test)
+    return _strongest_of_several(context, load(), load(True).train if context.config.refit else None, prefix="")
 
 
 def run_on_clips(context: StageContext) -> Outcome:
     """Leakage on the action clips: f_B' sees single frames and its probabilities are averaged over a video."""
     settings, on_test = context.config.evaluate_privacy, context.config.selection == "test"
-    data = labelled_data(context, "clips_with_attributes", settings.batch_size, settings.clip_frames, on_test)
-    return _strongest_of_several(context, data, prefix=CLIP)
+    load = partial(labelled_data, context, "clips_with_attributes", settings.batch_size, settings.clip_frames, on_test)
+    return _strongest_of_several(context, load(), load(True).train if context.config.refit else None, prefix=CLIP)
 
 
 def test_on_others(context: StageContext) -> Outcome:
@@ -68,7 +69,7 @@ def test_on_others(context: StageContext) -> Outcome:
     return _strongest(tested, _validated(context.inputs[EVALUATE_PRIVACY.name]), splits.name, prefix="")
 
 
-def _strongest_of_several(context: StageContext, data: LabelledData, prefix: str) -> Outcome:
+def _strongest_of_several(context: StageContext, data: LabelledData, both: Loader | None, prefix: str) -> Outcome:
     """Trains `attackers` classifiers; the one that reads most in validation items counts. Each has a checkpoint of its own."""
     count, epochs = context.config.evaluate_privacy.attackers, context.config.evaluate_privacy.epochs
     trained: list[Outcome] = []
@@ -79,7 +80,7 @@ def _strongest_of_several(context: StageContext, data: LabelledData, prefix: str
     for number in range(count):
         work = context.work.part(f"attacker{number}") if number else context.work
         part = replace(context, work=work, report=report)
-        trained.append(_attacker(part, number, data, prefix))
+        trained.append(_attacker(part, number, data, both, prefix))
     validated = [outcome.metrics[f"{VALIDATION}{prefix}leakage"] for outcome in trained]
     strongest = _strongest(trained, validated, data.name, prefix)
     state = {**strongest.state, "attackers": [outcome.state["classifier"] for outcome in trained], "validated": validated}
@@ -112,12 +113,16 @@ def _strongest(tested: Sequence[Outcome], validated: Sequence[float], name: str,
     return replace(strongest, notes=(*strongest.notes, note))
 
 
-def _attacker(context: StageContext, attacker: int, data: LabelledData, prefix: str) -> Outcome:
-    """Trains one f_B', chooses its epoch on the validation items, and tests it once, if there are test items."""
+def _attacker(context: StageContext, attacker: int, data: LabelledData, both: Loader | None, prefix: str) -> Outcome:
+    """Trains one f_B', chooses its epoch on the validation items, and tests it once, if there are test items.
+
+    `both`: batches of training and validation items, on which it is trained once more for as many epochs before it is tested.
+    """
     settings = context.config.evaluate_privacy
     torch.manual_seed(context.seed(f"weights {attacker}" if attacker else "weights"))
     anonymizer = context.anonymizer("anonymizer")
     classifier = context.placed(build_privacy_classifier(settings.classifier, len(data.attributes)))
+    start = copy.deepcopy(classifier.state_dict()) if both is not None else None
     logits = partial(_frame_logits, classifier)
     figures = _Figures(context, data.name, data.attributes, prefix)
 
@@ -138,6 +143,10 @@ def _attacker(context: StageContext, attacker: int, data: LabelledData, prefix: 
         settings.epochs, settings.learning_rate, schedule, best, first_epoch=attacker * settings.epochs, name="classifier"
     )
     history = learn(context, classifier, data.train, losses, validate, training)
+    if both is not None and start is not None:
+        classifier.load_state_dict(start)
+        training = replace(training, epochs=best.epoch + 1, best=None)
+        learn(context.again(history, training.epochs), classifier, both, losses, dict, training)
     state: dict[str, Any] = {"classifier": classifier.state_dict()}
     chosen = {f"{VALIDATION}{prefix}{name}": history[best.epoch][VALIDATION + name] for name in ("cmap", "leakage")}
     if not data.test.samples.items:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -122,6 +122,14 @@ class StageContext:
             yield batch
             if self.should_stop():
                 raise Stopped(f"{self.stage}: stopped while it evaluates; saved")
+
+    def again(self, history: Sequence[Mapping[str, float]], epochs: int) -> StageContext:
+        """The context of a second training of the same stage for `epochs` epochs, after one that left `history`."""
+
+        def report(rows: Sequence[Mapping[str, float]], _: int) -> None:
+            self.report([*history, *rows], len(history) + epochs)
+
+        return replace(self, work=self.work.part("again"), report=report)
 
     def should_stop(self) -> bool:
         """Whether all processes of the stage are to save and end now."""
