@@ -208,7 +208,11 @@ def _steps(stage: Stage, config: TrialConfig, data: TrialData) -> int:
     group = getattr(config, stage.trains)
     networks = getattr(group, "attackers", 1)
     epochs = config.attack_epochs if group is config.attacks else group.epochs
-    return networks * epochs * math.ceil(len(getattr(data, stage.data[0]).train) / group.batch_size)
+    splits = getattr(data, stage.data[0])
+    batches = math.ceil(len(splits.train) / group.batch_size)
+    if stage.evaluator and config.refit:  # at most: as many epochs again
+        batches += math.ceil((len(splits.train) + len(splits.validation)) / group.batch_size)
+    return networks * epochs * batches
 
 
 def _boxes(settings: ObfuscationConfig, stage: Stage, data: TrialData) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -73,19 +73,18 @@ def labelled_data(
     splits: VideoSplits | StillSplits = getattr(context.data, data)
     boxes, config = context.boxes(data), context.config.clip
     chosen = splits.test if choose_on_test else splits.validation
-    if train_on_validation:
-        splits = replace(splits, train=(*splits.train, *splits.validation))
+    extra = splits.validation if train_on_validation else ()
     if isinstance(splits, StillSplits):
         stills = [
             Stills(items, config, context.seed(purpose), boxes=boxes)
-            for items, purpose in ((splits.train, "train"), (chosen, "test"), (splits.test, "test"))
+            for items, purpose in (((*splits.train, *extra), "train"), (chosen, "test"), (splits.test, "test"))
         ]
         train, validation, test = (context.loader(each, batch_size, shuffle=each is stills[0]) for each in stills)
         return LabelledData(splits.name, splits.attributes, train, validation, test)
     require_labels(splits)
     clip = config if frames is None else clip_of_frames(config, frames)
     clips = [
-        TrainingClips(splits.train, clip, context.seed("train"), boxes=boxes),
+        TrainingClips((*splits.train, *extra), clip, context.seed("train"), boxes=boxes),
         EvaluationClips(chosen, validation_clip(clip), context.seed("test"), boxes=boxes),
         EvaluationClips(splits.test, clip, context.seed("test"), boxes=boxes),
     ]
