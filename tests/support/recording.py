@@ -229,17 +229,20 @@ def _decoded(pixels: np.ndarray) -> Seen:
     if np.allclose(pixels, 0.5, atol=1e-4):
         return Seen("-", "-", -1, -1, "blank")
     split, item, frame = (round(v * 255 / step) for v, step in zip(pixels[0], (_OF_SPLIT, _OF_ITEM, _OF_FRAME), strict=True))
-    where = SETS[split // 3], SPLITS[split % 3], item, frame
-    stamp, mode, _ = pixels[1].tolist()
-    if np.allclose(pixels[1:], [[0, 0, 1], [0, 0, 0]], atol=1e-3):
-        return Seen(*where, "raw")
-    if np.allclose(pixels[1:], [[0, 0, 0], [0, 0, 1]], atol=1e-3):
-        return Seen(*where, "raw flipped")
-    if np.allclose(pixels[1:, 2], 0.7, atol=1e-3):
-        return Seen(*where, "restored")
-    if np.allclose(pixels[1], pixels[2], atol=1e-3) and mode > 0.2:
-        return Seen(*where, "f_A training" if mode > 0.75 else "f_A", round(stamp, 5))
-    return Seen(*where, "changed")
+    if not 0 <= split < 3 * len(SETS):  # colours were changed
+        return Seen("-", "-", -1, -1, "changed")
+    return Seen(SETS[split // 3], SPLITS[split % 3], item, frame, *_view(pixels[1:]))
+
+
+def _view(lower: np.ndarray) -> tuple[str, float | None]:
+    """How the two pixels in the lower half came to be, and the weight of f_A if it painted them."""
+    for view, blue in (("raw", (1.0, 0.0)), ("raw flipped", (0.0, 1.0)), ("restored", (0.7, 0.7))):
+        if np.allclose(lower[:, 2], blue, atol=1e-3) and (view == "restored" or lower[:, :2].max() < 1e-3):
+            return view, None
+    stamp, mode, _ = lower[0].tolist()
+    if np.allclose(lower[0], lower[1], atol=1e-3) and mode > 0.2:
+        return "f_A training" if mode > 0.75 else "f_A", round(stamp, 5)
+    return "changed", None
 
 
 class _Watcher(nn.Module):
