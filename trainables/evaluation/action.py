@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from trainables.config import ClipConfig
 from trainables.data.items import Video
 from trainables.data.loader import EvaluationClips, Loader, TrainingClips
-from trainables.execution.context import StageContext, validation_clip
+from trainables.execution.context import StageContext, filled, validation_clip
 from trainables.execution.loop import Best, Epoch, run_epochs
 from trainables.losses import rms_distortion
 from trainables.metrics import chance_top1, topk_accuracy
@@ -129,7 +129,7 @@ def _predict(
         videos = len(batch["label"])
         view, anonymized = context.anonymized_view(anonymizer, batch, clips=clip.test_clips)
         with context.autocast():
-            logits = classifier(anonymized)
+            logits = classifier(filled(anonymized, loader.batch_size * clip.test_clips))[: len(anonymized)]
         rows = {
             "probabilities": logits.float().softmax(dim=1),
             "rms": rms_distortion(view, anonymized),

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from trainables.config import ClipConfig
 from trainables.data.items import DataError, StillSplits, VideoSplits
 from trainables.data.loader import Batch, EvaluationClips, Loader, Stills, TrainingClips
-from trainables.execution.context import StageContext, validation_clip
+from trainables.execution.context import StageContext, filled, validation_clip
 from trainables.execution.loop import Best, Epoch, Stateful, run_epochs
 from trainables.metrics import DIGITS
 from trainables.models.base import Anonymizer
@@ -194,8 +194,9 @@ def predict(
     predictions, labels = [], []
     for batch in context.evaluation_batches(loader):
         raw, anonymized = context.anonymized_view(anonymizer, batch, clips=clips)
+        seen = shown(raw, anonymized)
         with context.autocast():
-            logits = network(shown(raw, anonymized))
+            logits = network(filled(seen, loader.batch_size * clips))[:, : len(seen)]
         probabilities = logits.float().sigmoid().mean(dim=2)
         predictions.append(probabilities.unflatten(1, (-1, clips)).mean(dim=2).double().cpu())
         labels.append(batch["attributes"].double().cpu())

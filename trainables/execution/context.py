@@ -266,6 +266,16 @@ def device_of(runtime: Runtime) -> torch.device:
     return torch.device(runtime.device)
 
 
+def filled(values: Tensor, rows: int) -> Tensor:
+    """(N, ...) -> (rows, ...), N <= rows, with the last row repeated.
+
+    Kernels differ with the size of a batch: on a GPU in bfloat16, probabilities of equal frames differ by some 1e-4 between the
+    last, smaller batch of a data set and the others, and an attacker would seem to tell them apart. So networks whose
+    predictions are compared see batches of one size.
+    """
+    return values if len(values) == rows else torch.cat([values, values[-1:].expand(rows - len(values), *values.shape[1:])])
+
+
 def validation_clip(clip: ClipConfig) -> ClipConfig:
     """One clip a video, from its middle; enough to choose an epoch by."""
     return clip.model_copy(update={"test_clips": 1})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import math
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -91,6 +92,12 @@ def test_pa_hmdb51_by_ranges_of_frames(tiny_config: TrialConfig, tiny_data: Path
         assert "attack.retrained" in record.metrics, "on the images: the training clips carry no labels"
 
 
+class FakeBatches(list[Any]):
+    """In place of a loader."""
+
+    batch_size = 3
+
+
 def test_answers_that_differ_by_rounding_only_are_ties() -> None:
     labels = torch.tensor([[1.0], [0.0], [0.0], [0.0]])
     nearly = torch.full((4, 1, 1), 0.3) + torch.tensor([1e-7, 0.0, -1e-7, 0.0])[:, None, None]  # a batch of another size
@@ -99,6 +106,18 @@ def test_answers_that_differ_by_rounding_only_are_ties() -> None:
         autocast=contextlib.nullcontext,
         anonymized_view=lambda anonymizer, batch, clips: (batch["scores"], batch["scores"]),
     )
-    batches: Any = [{"scores": nearly[:3], "attributes": labels[:3]}, {"scores": nearly[3:], "attributes": labels[3:]}]
+    batches = FakeBatches([{"scores": nearly[:3], "attributes": labels[:3]}, {"scores": nearly[3:], "attributes": labels[3:]}])
     [predictions], truth = predict(context, nn.Identity(), lambda scores: scores[None], batches)
     assert leakage_of(predictions.numpy(), truth.numpy(), ("a",), ["1", "2", "3", "4"]).leakage == 0.0
+
+
+def test_equal_frames_get_equal_predictions_of_a_network_that_depends_on_the_size_of_its_batch() -> None:
+    context: Any = SimpleNamespace(
+        evaluation_batches=lambda batches: batches,
+        autocast=contextlib.nullcontext,
+        anonymized_view=lambda anonymizer, batch, clips: (batch["scores"], batch["scores"]),
+    )
+    blank = torch.full((4, 1, 1), 0.3)
+    batches = FakeBatches([{"scores": part, "attributes": part} for part in (blank[:3], blank[3:])])
+    [predictions], _ = predict(context, nn.Identity(), lambda scores: scores[None] + 0.01 * len(scores), batches)
+    assert predictions.flatten().tolist() == [round(1 / (1 + math.exp(-0.33)), 6)] * 4

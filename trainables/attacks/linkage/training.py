@@ -19,7 +19,7 @@ from trainables.data.boxes import Boxes
 from trainables.data.items import Video
 from trainables.data.loader import Batch, EvaluationClips
 from trainables.evaluation.learning import clip_of_frames, learn
-from trainables.execution.context import StageContext, validation_clip
+from trainables.execution.context import StageContext, filled, validation_clip
 from trainables.losses import products
 from trainables.metrics import Retrieval, retrieve
 from trainables.models.axes import frames_of
@@ -129,9 +129,9 @@ def _embeddings(
         parts = context.anonymized_view(anonymizer, batch, clips=clip.test_clips)
         view, anonymized = (part.unflatten(0, (-1, clip.test_clips)).flatten(1, 2) for part in parts)
         with context.autocast():
-            both = embed(network, torch.cat([anonymized, view])).chunk(2)
+            both = embed(network, torch.cat([filled(part, videos) for part in (anonymized, view)])).chunk(2)
         for rows, part in zip(found, both, strict=True):
-            rows.append(part.double().cpu())
+            rows.append(part[: len(view)].double().cpu())
     return torch.cat(found[0]).numpy(), torch.cat(found[1]).numpy()
 
 

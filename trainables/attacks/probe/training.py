@@ -15,7 +15,7 @@ from trainables.attacks.shared.learning import attacked_data, attribute_result, 
 from trainables.attacks.shared.result import Curve
 from trainables.data.loader import EvaluationClips, Loader, Stills
 from trainables.evaluation.learning import LabelledData, groups_of
-from trainables.execution.context import StageContext, validation_clip
+from trainables.execution.context import StageContext, filled, validation_clip
 from trainables.metrics import DIGITS
 from trainables.models.action import ActionClassifier, build_action_classifier
 from trainables.stages import EVALUATE_ACTION
@@ -70,7 +70,7 @@ def _features(context: StageContext, classifier: ActionClassifier, loader: Loade
         if anonymized.shape[1] == 1:
             anonymized = anonymized.expand(-1, context.config.clip.frames, -1, -1, -1)
         with context.autocast():
-            found = classifier.features(anonymized)
+            found = classifier.features(filled(anonymized, loader.batch_size * clips))[: len(anonymized)]
         features.append(found.float().unflatten(0, (-1, clips)).mean(dim=1).double().cpu())
         labels.append(batch["attributes"].double().cpu())
     return torch.cat(features), torch.cat(labels)
