@@ -26,7 +26,7 @@ from trainables.execution.together import run_together
 from trainables.failures import Stopped
 from trainables.plan import PlannedStage, TrialPlan, plan_trial
 from trainables.reporter import Reporter
-from trainables.schema import check_declared
+from trainables.schema import VALIDATION, check_declared
 from trainables.store import Outcome, StageStore
 from trainables.versions import versions
 
@@ -215,10 +215,9 @@ def _device_name(device: torch.device) -> str:
 
 def _record(plan: TrialPlan, data: TrialData, outcomes: Mapping[str, Outcome], computed: set[str]) -> TrialRecord:
     sets = dict.fromkeys(name for stage in plan.stages for name in stage.stage.data)
-    metrics = {name: value for stage in plan.stages if stage.reported for name, value in outcomes[stage.role].metrics.items()}
     return TrialRecord(
         key=plan.key,
-        metrics=metrics | _attack_share(plan, outcomes),
+        metrics=metrics_of(plan, outcomes) | _attack_share(plan, outcomes),
         stage_keys={stage.role: stage.key for stage in plan.stages},
         computed=tuple(name for name in outcomes if name in computed),
         reused=tuple(name for name in outcomes if name not in computed),
@@ -230,6 +229,17 @@ def _record(plan: TrialPlan, data: TrialData, outcomes: Mapping[str, Outcome], c
         devices={name: outcome.device for name, outcome in outcomes.items() if outcome.device},
         versions=versions(),
     )
+
+
+def metrics_of(plan: TrialPlan, outcomes: Mapping[str, Outcome]) -> dict[str, float]:
+    """The metrics that the stages of a trial report.
+
+    With selection = test there are no validation figures: what the evaluators call so was measured on test items, and nobody
+    may choose a setting by it.
+    """
+    metrics = {name: value for stage in plan.stages if stage.reported for name, value in outcomes[stage.role].metrics.items()}
+    on_test = plan.config.selection == "test"
+    return {name: value for name, value in metrics.items() if not (on_test and name.startswith(VALIDATION))}
 
 
 def _attack_share(plan: TrialPlan, outcomes: Mapping[str, Outcome]) -> dict[str, float]:

@@ -133,7 +133,8 @@ def _tags(choice: Choice, run_id: str, folder: str) -> dict[str, str]:
 
 def _rule_text(choice: Choice) -> str:
     what = f"best {choice.rule.prefer}" if choice.rule.prefer else "knee of the front"
-    return " with ".join([what, *(constraint.words() for constraint in choice.rule.constraints)])
+    words = " with ".join([what, *(constraint.words() for constraint in choice.rule.constraints)])
+    return f"{words}, on {choice.rule.chosen_on} data"
 
 
 def _fingerprints(choice: Choice, run_id: str, folder: str) -> dict[str, str]:

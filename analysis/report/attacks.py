@@ -17,7 +17,7 @@ from analysis.read.study import RecordedStudy
 from analysis.read.trials import RAW
 from analysis.report.drawing import GREY, LABEL_LENGTH, MARKERS, PALETTE, PANEL, STYLE, canvas, distinct_part, legend_below
 from analysis.report.page import Section, Table, picture
-from trainables.schema import ATTACK, ATTACK_HIGH, ATTACK_LOW, ATTACK_NULL, ATTACK_RAW, ATTACK_VALID
+from trainables.schema import ATTACK, ATTACK_HIGH, ATTACK_LOW, ATTACK_NULL, ATTACK_RAW, ATTACK_VALID, VALIDATION
 
 _DRAWN = (
     "Leakage by attack: raw, then the settings that leak least to their strongest attacker. Lines: 95 % intervals, over seeds"
@@ -93,22 +93,24 @@ def controls_table(trials: pd.DataFrame) -> Table:
 
 
 def summary(trials: pd.DataFrame, settings: pd.DataFrame) -> list[str]:
-    """Sentences on the setting that leaks least, the warnings, and the settings that were not attacked."""
+    """Sentences on the setting that leaks least on validation data, the warnings, and the settings that were not attacked."""
     names = names_of(trials)
     if not names:
         return []
     lines = warnings_of(trials)
     broken = trials[invalid(trials)]
     sound = settings[~settings.index.isin(broken["setting"])]
-    known = sound[(sound["method"] != RAW)].dropna(subset=[WORST]) if WORST in sound else sound.iloc[:0]
+    anonymized = sound[sound["method"] != RAW].reindex(columns=list(dict.fromkeys([*sound, VALIDATION + WORST])))
+    known = anonymized.dropna(subset=[WORST, VALIDATION + WORST]) if WORST in sound else sound.iloc[:0]
     if len(known):
-        best = known.sort_values(WORST).iloc[0]
+        best = known.sort_values(VALIDATION + WORST, kind="stable").iloc[0]
         raw = settings[settings["method"] == RAW]
         strongest = _strongest(trials[trials["setting"] == best.name])
         leaks, field = (text.metric_mean_with_n(name, of(best, name)) for name in (WORST, "leakage"))
         of_raw = text.metric_mean_with_n(WORST, of(raw.iloc[0], WORST)) if len(raw) and of(raw.iloc[0], WORST).n else ""
         lines.append(
-            f"Against the strongest of {len(names)} attackers {best['label']} leaks least, {leaks} (by: {strongest})"
+            f"Against the strongest of {len(names)} attackers {best['label']} leaks least on validation data; on test data"
+            f" {leaks} (by: {strongest})"
             + (f"; raw data {of_raw}" if of_raw else "")
             + f". The one retrained classifier of the field's habit reads {field} there."
         )

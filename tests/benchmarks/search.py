@@ -13,12 +13,13 @@ import argparse
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from mlflow.tracking import MlflowClient
-from moocore import hypervolume
 
+from analysis.measure.pareto import hypervolume, non_dominated
 from search_spaces.pareto_search import SIZES
 from search_spaces.registry import RAW, SPACES, Space, grid
 
@@ -30,6 +31,7 @@ GRID = grid(
         "minimax.penalty_weight": (1.0, 10.0, 100.0),
     }
 )
+_METRICS = ("top1", "leakage", "chance_top1", "validation_top1", "validation_leakage")
 ORDERS = 200  # a grid has no order: its curve is the mean over so many
 
 if "search_grid" not in SPACES:
@@ -53,8 +55,8 @@ def main() -> None:
         _draw(curves, options.picture)
 
 
-def _study(arm: str, seed: int, trials: int, storage: Path) -> list[tuple[str, float, float, float]]:
-    """Runs or continues one study; its runs in the order they ended, as (method, top1, leakage, chance_top1)."""
+def _study(arm: str, seed: int, trials: int, storage: Path) -> list[dict[str, Any]]:
+    """Runs or continues one study; the method and the figures of its runs, in the order they ended."""
     uri = f"sqlite:///{storage}/{arm}-{seed}.db"
     storage.mkdir(parents=True, exist_ok=True)
     what = ["--space", "search_grid", "--plugin", __file__]
@@ -69,21 +71,28 @@ def _study(arm: str, seed: int, trials: int, storage: Path) -> list[tuple[str, f
     runs = client.search_runs(
         [experiment.experiment_id], "attributes.status = 'FINISHED'", order_by=["attributes.end_time ASC"]
     )
-    return [
-        (run.data.tags["method"], *(run.data.metrics[metric] for metric in ("top1", "leakage", "chance_top1"))) for run in runs
-    ]
+    return [{"method": run.data.tags["method"], **{metric: run.data.metrics[metric] for metric in _METRICS}} for run in runs]
 
 
-def _curve(rows: list[tuple[str, float, float, float]], arm: str, trials: int) -> np.ndarray:
-    """Hypervolume after 1 .. `trials` trials; the raw trial is the corner, not a trial."""
-    _, _, raw_leakage, chance = next(row for row in rows if row[0] == "raw")
-    points = np.array([(-top1, leakage) for method, top1, leakage, _ in rows if method != "raw"])
-    reference = np.array([-chance, raw_leakage])
+def _curve(rows: list[dict[str, Any]], arm: str, trials: int) -> np.ndarray:
+    """Hypervolume after 1 .. `trials` trials; the raw trial is the corner, not a trial.
+
+    It is that of the test figures of the front, which is chosen by validation figures.
+    """
+    raw = next(row for row in rows if row["method"] == "raw")
+    tried = [row for row in rows if row["method"] != "raw"]
+    points = np.array([(row["leakage"], row["top1"]) for row in tried])
+    choosing = np.array([(row["validation_leakage"], row["validation_top1"]) for row in tried])
+    reference = (raw["leakage"], raw["chance_top1"])
+
+    def reached(first: np.ndarray) -> float:
+        return hypervolume(points[first][non_dominated(choosing[first])], reference)
+
     orders = [np.arange(len(points))]
     if arm == "grid":
         orders = [np.random.default_rng(number).permutation(len(points)) for number in range(ORDERS)]
     counts = range(1, min(trials, len(points)) + 1)
-    return np.mean([[hypervolume(points[order[:n]], ref=reference) for n in counts] for order in orders], axis=0)
+    return np.mean([[reached(order[:n]) for n in counts] for order in orders], axis=0)
 
 
 def _print(curves: dict[str, list[np.ndarray]], trials: int) -> None:

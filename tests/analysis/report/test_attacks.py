@@ -45,7 +45,8 @@ def test_table_and_summary(make_study: Maker) -> None:
     assert by_label["strong"][1:3] == ["50.0 ± 0.0", "retrained"]
     assert "mean over seeds" in table.caption
     (said,) = attacks.summary(study.trials, settings)
-    assert "Against the strongest of 2 attackers strong leaks least, 50.0 ± 0.0\N{NO-BREAK SPACE}% (n = 2)" in said
+    least = "strong leaks least on validation data; on test data 50.0 ± 0.0\N{NO-BREAK SPACE}% (n = 2)"
+    assert f"Against the strongest of 2 attackers {least}" in said
     assert "by: retrained" in said
     assert attacks.controls_table(study.trials).rows[0] == ["inversion", "90.0 (n = 6)", "2.0 (n = 6)", "6 of 6"]
 
