@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.data.decoding.files import File
+from trainables.data.decoding.folder import FolderReader, frames_in
 from trainables.data.decoding.images import decode_image
 from trainables.data.decoding.index import Index, index_of
 from trainables.data.decoding.known import keep, known_index
@@ -29,6 +30,8 @@ def count_frames(path: Path) -> int:
 
 def find_frames(path: Path) -> Index:
     """Returns which frames a video shows. Raises DataError for a file that is no whole video."""
+    if path.is_dir():
+        return Index(len(frames_in(path)), np.empty(0, np.int64), (), timed=True)
     file = File.at(path)
     if file not in _INDICES:
         index = known_index(file)
@@ -48,7 +51,7 @@ def read_frames(path: Path, indices: Sequence[int], size: int | None = None) -> 
 
 
 class VideoFile:
-    """A video file, of which the length and any frames can be read. It must not be carried across a fork.
+    """A video file, or a folder of frames, whose length and frames can be read. It must not be carried across a fork.
 
     Short, small videos are decoded whole once and cached, because opening one costs more than decoding all of its frames. Of
     other videos only the index is cached.
@@ -60,7 +63,7 @@ class VideoFile:
         if self._whole is not None:
             return
         self._index = find_frames(path)
-        self._reader = VideoReader(File.at(path), self._index, size)
+        self._reader = FolderReader(path, size) if path.is_dir() else VideoReader(File.at(path), self._index, size)
         if size is not None and len(self) * size * size * 3 <= _SMALL_BYTES:
             self._whole = self._reader.read(range(len(self)))
             self._reader.close()

@@ -78,12 +78,17 @@ def problems_of(files: Files, decode: bool) -> Iterator[str]:
 def problem_of(path: Path, frames: int | None, decode: bool) -> str:
     """Opens one file; returns what is wrong with it, or nothing."""
     from trainables.data.decoding.files import File  # decoders, and what they import, only where they are used
+    from trainables.data.decoding.folder import FolderReader, frames_in
     from trainables.data.decoding.images import check_image, decode_image
     from trainables.data.decoding.known import is_known, keep
     from trainables.data.decoding.video import VideoReader
     from trainables.data.reading import find_frames
 
     try:
+        if path.is_dir():
+            count = len(frames_in(path))
+            FolderReader(path).read(range(count) if decode else [0])
+            return "" if frames is None or count >= frames else f"{path}: {count} frames; the labels go to frame {frames - 1}"
         file = File.at(path, "image" if frames is None else "video")
         known = is_known(file, decode)
         if frames is None:

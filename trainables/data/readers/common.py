@@ -10,7 +10,7 @@ import dataclasses
 import difflib
 import json
 import re
-import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ import numpy as np
 
 from trainables.data import safe_pickle
 from trainables.data.items import DataError, Video, VideoSplits
+from trainables.data.readers.places import describe, find_folder, locate
 
 
 class DataNotThereError(DataError):
@@ -58,16 +59,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"nearest: {', '.join(close)}" if close else f"there are: {', '.join(shown) or 'none'}"
 
 
-def fold(name: str) -> str:
-    """A name without what people write in two ways: letter case, accents in one or two characters, `_`, `-` and blanks."""
-    return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFC", name)).casefold()
-
-
-def find_folder(root: Path, names: Sequence[str]) -> Path | None:
-    """The first of `names` that is a folder under `root`."""
-    return next((root / name for name in names if (root / name).is_dir()), None)
-
-
 def find_file(root: Path, names: Sequence[str]) -> Path | None:
     """The first of `names` that is a file under `root`."""
     return next((root / name for name in names if (root / name).is_file()), None)
@@ -77,14 +68,17 @@ def require_folder(root: Path, names: Sequence[str], what: str) -> Path:
     """As `find_folder`. Raises DataNotThereError where there is none."""
     folder = find_folder(root, names)
     if folder is None:
-        raise DataNotThereError(f"{root}: no folder with {what}; put it at {' or '.join(str(root / name) for name in names)}")
+        places = " or ".join(str(root / name) for name in names[:3])
+        raise DataNotThereError(f"{root}: no folder with {what}; put it at {places} ({describe(root)})")
     return folder
 
 
 def read_list(path: Path) -> list[ListEntry]:
     """The lines of a list file that are not blank. Raises DataError where it cannot be read or holds none."""
     try:  # names of files may hold any byte: keep them as the file system gives them
-        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+        content = path.read_bytes()
+        wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))  # as Windows writes lists
+        text = content.decode("utf-16" if wide else "utf-8-sig", errors="replace" if wide else "surrogateescape")
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); put the data set's list file there") from None
     entries = [ListEntry(line.strip(), f"{path}:{number}") for number, line in enumerate(text.splitlines(), 1) if line.strip()]
@@ -115,8 +109,11 @@ def refuse_outside(folder: Path, entries: Iterable[ListEntry]) -> None:
     )
 
 
-def refuse_unusable(folder: Path, entries: Sequence[ListEntry]) -> None:
-    """Raises DataError for names outside `folder`, listed twice (in one list or two), without a file or with an empty one."""
+def refuse_unusable(folder: Path, entries: Sequence[ListEntry]) -> dict[str, Path]:
+    """Returns the path of each listed item.
+
+    Raises DataError for names outside `folder`, listed twice (in one list or two), without a file or with an empty one.
+    """
     refuse_outside(folder, entries)
     seen: dict[str, str] = {}
     twice = []
@@ -125,19 +122,38 @@ def refuse_unusable(folder: Path, entries: Sequence[ListEntry]) -> None:
             twice.append(f"{entry.where}: {entry.name!r} is listed already at {seen[entry.name]}")
         seen.setdefault(entry.name, entry.where)
     refuse(twice, "list each item once, either for training or for testing")
-    missing, empty = [], []
+    paths = locate(folder, list(seen))
+    missing, empty, unreadable = [], [], []
     for entry in entries:
         try:
-            if (folder / entry.name).stat().st_size == 0:
+            if paths[entry.name].stat().st_size == 0:
                 empty.append(entry)
+        except PermissionError:
+            unreadable.append(entry)
         except OSError:
             missing.append(entry)
-    for broken, what in ((missing, "is not there"), (empty, "is an empty file")):
+    remedies = (
+        (unreadable, "cannot be read (Permission denied)", "give this user the right to read it"),
+        (missing, "is not there", "unpack the data set again or correct the list"),
+        (empty, "is an empty file", "unpack the data set again or correct the list"),
+    )
+    for broken, what, remedy in remedies:
         if broken:
+            beside = f"; {describe((folder / broken[0].name).parent)}" if broken is missing else ""
             raise DataError(
                 f"{broken[0].where}: {folder / broken[0].name} {what} ({len(broken):,} of {len(entries):,} files,"
-                f" first {', '.join(repr(entry.name) for entry in broken[:3])}); unpack the data set again or correct the list"
+                f" first {', '.join(repr(entry.name) for entry in broken[:3])}){beside}; {remedy}"
             )
+    used = Counter(paths.values())
+    refuse(
+        [
+            f"{seen[name]}: {name!r} would be {path}, as another listed item is"
+            for name, path in paths.items()
+            if used[path] > 1
+        ],
+        "give every listed item a file of its own",
+    )
+    return paths
 
 
 def read_labels_csv(path: Path, key: Callable[[str], str] = str) -> LabelTable:

@@ -1,6 +1,6 @@
 """A data set of one's own, videos and images, each optional:
 
-    videos/<class>/*.avi|mp4|mkv|mov|webm   splits/train.txt  splits/test.txt  [splits/validation.txt]
+    videos/<class>/<file>                   splits/train.txt  splits/test.txt  [splits/validation.txt]
                                             one `<class>/<file>` per line; the classes are those of train.txt
     clip_attributes.csv                     optional: filename,[group,]attribute,...
 
@@ -32,10 +32,9 @@ from trainables.data.readers.common import (
     require_folder,
     select_columns,
 )
+from trainables.data.readers.places import VIDEO_SUFFIXES
 from trainables.data.registry import STILL_SETS, VIDEO_SETS
 from trainables.data.validation import hold_out_validation
-
-SUFFIXES = (".avi", ".mp4", ".mkv", ".mov", ".webm")
 
 
 @VIDEO_SETS.register("folders")
@@ -46,9 +45,9 @@ def folders_videos(config: ActionData, root: Path) -> VideoSplits:
     every = [entry for entries in listed.values() for entry in entries]
     refuse(
         [
-            f"{entry.where}: {entry.name!r} is not <class>/<file> with one of {', '.join(SUFFIXES)}"
+            f"{entry.where}: {entry.name!r} is not <class>/<file> with one of {', '.join(VIDEO_SUFFIXES)}"
             for entry in every
-            if entry.name.count("/") != 1 or not entry.name.lower().endswith(SUFFIXES)
+            if entry.name.count("/") != 1 or not entry.name.lower().endswith(VIDEO_SUFFIXES)
         ],
         "list videos that lie in a folder of their class",
     )
@@ -61,14 +60,12 @@ def folders_videos(config: ActionData, root: Path) -> VideoSplits:
         ],
         "correct the list, or list videos of that class for training",
     )
-    refuse_unusable(folder, every)
+    paths = refuse_unusable(folder, every)
     attributes = root / "clip_attributes.csv"
     table = read_labels_csv(attributes) if attributes.is_file() else LabelTable(attributes, (), {})
     groups = _groups(every, table, config.group_pattern)
     parts = {
-        part: tuple(
-            Video(entry.name, folder / entry.name, classes.index(_class(entry)), groups[entry.name]) for entry in entries
-        )
+        part: tuple(Video(entry.name, paths[entry.name], classes.index(_class(entry)), groups[entry.name]) for entry in entries)
         for part, entries in listed.items()
     }
     splits = VideoSplits(config.name, classes, (), parts["train"], parts["validation"], parts["test"])

@@ -10,16 +10,18 @@ The videos that PA-HMDB51 labels train like the others: a study that tests on th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from trainables.config import ActionData
 from trainables.data.items import DataError, Video, VideoSplits
 from trainables.data.readers.common import ListEntry, read_list, refuse, refuse_attributes, refuse_unusable, require_folder
 from trainables.data.readers.pa_annotations import annotated_names
+from trainables.data.readers.places import VIDEO_SUFFIXES, fold, lists_in
 from trainables.data.registry import VIDEO_SETS
 from trainables.data.validation import hold_out_validation
 
-VIDEO_FOLDERS = ("HMDB51", "hmdb51", "hmdb51_org")
+VIDEO_FOLDERS = ("HMDB51/videos", "HMDB51", "hmdb51", "hmdb51_org")
 LIST_FOLDER = "testTrainMulti_7030_splits"
 CLASSES = 51
 
@@ -62,11 +64,12 @@ def read_splits(config: ActionData, root: Path) -> VideoSplits:
     for part, entries in (("training", train), ("test", listed["2"])):
         if not entries:
             raise DataError(f"{files[0].parent}: no {part} videos in split {config.split}; put the official lists there")
-    refuse_unusable(folder, [*train, *listed["2"]])
-    videos = [make_video(entry.name, folder, classes) for entry in train]
-    test = tuple(make_video(entry.name, folder, classes) for entry in listed["2"])
+    paths = refuse_unusable(folder, [*train, *listed["2"]])
+    videos = [make_video(entry.name, paths, classes) for entry in train]
+    test = tuple(make_video(entry.name, paths, classes) for entry in listed["2"])
+    known = {fold(name) for name in classes}
     unlisted = sorted(
-        path.name for path in folder.iterdir() if path.name not in classes and path.name != LIST_FOLDER and path.is_dir()
+        path.name for path in folder.iterdir() if path.is_dir() and fold(path.name) not in known and _holds_videos(path)
     )
     flaws = [
         f"no list {name}{suffix} for the folder {name}, so it is no class: fewer classes make actions easier"
@@ -81,9 +84,13 @@ def available_splits(root: Path) -> tuple[int, ...]:
     return tuple(split for split in (1, 2, 3) if any(lists.glob(f"*_test_split{split}.txt")))
 
 
-def make_video(name: str, folder: Path, classes: tuple[str, ...]) -> Video:
+def make_video(name: str, paths: Mapping[str, Path], classes: tuple[str, ...]) -> Video:
     """The video `<class>/<file>`; `classes` must hold its class."""
-    return Video(name, folder / name, classes.index(name.partition("/")[0]), source(name))
+    return Video(name, paths[name], classes.index(name.partition("/")[0]), source(name))
+
+
+def _holds_videos(folder: Path) -> bool:
+    return any(path.suffix.lower() in VIDEO_SUFFIXES for path in folder.iterdir())
 
 
 def source(name: str) -> str:
@@ -105,6 +112,9 @@ def video_folder(root: Path) -> Path:
 def _list_folder(root: Path, folder: Path) -> Path:
     places = [root / LIST_FOLDER, folder / LIST_FOLDER]
     found = next((place for place in places if place.is_dir()), None)
+    if found is None or not any(found.glob("*_test_split?.txt")):  # a wrapper folder, or mmaction2's `annotations`
+        near = [found] if found else [folder.parent / "annotations", folder / "annotations", *root.glob(f"*/{LIST_FOLDER}")]
+        found = lists_in(near, "*_test_split?.txt") or found
     if found is None:
         raise DataError(f"{folder}: no lists for these videos; put the folder {LIST_FOLDER} at {places[0]} or {places[1]}")
     return found

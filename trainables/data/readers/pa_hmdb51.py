@@ -13,7 +13,6 @@ from trainables.data.items import DataError, Still, StillSplits, VideoSplits
 from trainables.data.readers import hmdb51
 from trainables.data.readers.common import (
     ListEntry,
-    find_folder,
     nearest,
     refuse,
     refuse_attributes,
@@ -21,6 +20,7 @@ from trainables.data.readers.common import (
     refuse_unusable,
 )
 from trainables.data.readers.pa_annotations import ATTRIBUTES, Annotation, frame_labels, read_annotations
+from trainables.data.readers.places import find_folder
 from trainables.data.registry import STILL_SETS, VIDEO_SETS
 from trainables.data.validation import hold_out_validation
 
@@ -32,7 +32,7 @@ def pa_hmdb51_videos(config: ActionData, root: Path) -> VideoSplits:
     """Training videos of HMDB51 without those of PA-HMDB51 (unless `train_on_pa_hmdb51`), which are the test videos."""
     refuse_attributes(config.attributes, config.name)
     annotations = read_annotations(root)
-    folder = _video_folder(root, annotations)
+    paths = _video_paths(root, annotations)
     splits = hmdb51.read_splits(config, root)
     refuse(
         [
@@ -43,7 +43,7 @@ def pa_hmdb51_videos(config: ActionData, root: Path) -> VideoSplits:
         ],
         "name the label files after HMDB51's classes",
     )
-    test = tuple(hmdb51.make_video(annotation.name, folder, splits.classes) for annotation in annotations)
+    test = tuple(hmdb51.make_video(annotation.name, paths, splits.classes) for annotation in annotations)
     return hold_out_validation(dataclasses.replace(splits, test=test), config.validation_fraction)
 
 
@@ -51,7 +51,7 @@ def pa_hmdb51_videos(config: ActionData, root: Path) -> VideoSplits:
 def pa_hmdb51_stills(config: PrivacyData, root: Path) -> StillSplits:
     """Every FRAME_STEP-th labelled frame of the PA-HMDB51 videos as test stills; there is nothing to train on."""
     annotations = read_annotations(root)
-    folder = _video_folder(root, annotations)
+    paths = _video_paths(root, annotations)
     wanted = ATTRIBUTES if config.attributes == "auto" else config.attributes
     if isinstance(wanted, str):
         raise DataError(f"pa_hmdb51 has no attributes {wanted!r}; write auto or a list of {', '.join(ATTRIBUTES)}")
@@ -63,15 +63,14 @@ def pa_hmdb51_stills(config: PrivacyData, root: Path) -> StillSplits:
         for frame in list(labels)[::FRAME_STEP]:
             row = tuple(labels[frame][column] for column in columns)
             name = f"{annotation.name}#{frame}"
-            stills.append(Still(name, folder / annotation.name, row, hmdb51.source(annotation.name), frame))
+            stills.append(Still(name, paths[annotation.name], row, hmdb51.source(annotation.name), frame))
     return StillSplits(config.name, tuple(wanted), (), (), tuple(stills))
 
 
-def _video_folder(root: Path, annotations: list[Annotation]) -> Path:
-    """HMDB51's video folder, with every annotated video in it; its absence beside label files is no mere "not there"."""
+def _video_paths(root: Path, annotations: list[Annotation]) -> dict[str, Path]:
+    """The file of every annotated video by its name. The absence of HMDB51 beside label files is no mere "not there"."""
     folder = find_folder(root, hmdb51.VIDEO_FOLDERS)
     if folder is None:
         places = " or ".join(str(root / name) for name in hmdb51.VIDEO_FOLDERS)
         raise DataError(f"{root}: the labels of PA-HMDB51 are there, the videos of HMDB51 are not; put them at {places}")
-    refuse_unusable(folder, [ListEntry(annotation.name, annotation.where) for annotation in annotations])
-    return folder
+    return refuse_unusable(folder, [ListEntry(annotation.name, annotation.where) for annotation in annotations])

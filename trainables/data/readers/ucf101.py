@@ -29,10 +29,11 @@ from trainables.data.readers.common import (
     require_folder,
     select_columns,
 )
+from trainables.data.readers.places import lists_in
 from trainables.data.registry import VIDEO_SETS
 from trainables.data.validation import hold_out_validation
 
-VIDEO_FOLDERS = ("UCF-101", "UCF101/UCF-101", "UCF101")
+VIDEO_FOLDERS = ("UCF-101", "UCF101/UCF-101", "UCF101/videos", "UCF101")
 LIST_FOLDER = "ucfTrainTestlist"
 ATTRIBUTES = "clip_attributes.csv"
 
@@ -63,12 +64,12 @@ def read_splits(config: ActionData, root: Path) -> VideoSplits:
         )
     classes = _read_classes(lists / "classInd.txt")
     listed = [_read_entries(lists / f"{part}list{config.split:02}.txt", folder, classes) for part in ("train", "test")]
-    refuse_unusable(folder, [*listed[0], *listed[1]])
+    paths = refuse_unusable(folder, [*listed[0], *listed[1]])
     groups = find_groups(config.group_pattern or _GROUP.pattern, [*listed[0], *listed[1]])
     if config.group_pattern is None:
         groups = [f"{_class(entry.name)}/{group}" for entry, group in zip((*listed[0], *listed[1]), groups, strict=True)]
     videos = [
-        Video(entry.name, folder / entry.name, classes.index(_class(entry.name)), group)
+        Video(entry.name, paths[entry.name], classes.index(_class(entry.name)), group)
         for entry, group in zip((*listed[0], *listed[1]), groups, strict=True)
     ]
     return VideoSplits(
@@ -95,6 +96,13 @@ def _video_folder(root: Path) -> Path:
 def _list_folder(root: Path, folder: Path) -> Path:
     places = [root / LIST_FOLDER, folder / LIST_FOLDER, folder.parent / LIST_FOLDER]
     found = next((place for place in places if place.is_dir()), None)
+    if found is None or not (found / "classInd.txt").is_file():  # a wrapper folder, or mmaction2's `annotations`
+        near = (
+            [found]
+            if found
+            else [folder.parent / "annotations", folder / "annotations", *root.glob(f"*/{LIST_FOLDER}"), folder]
+        )
+        found = lists_in(near, "classInd.txt") or found
     if found is None:
         raise DataError(f"{folder}: no lists for these videos; put the folder {LIST_FOLDER} at {places[0]} or {places[1]}")
     return found

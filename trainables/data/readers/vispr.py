@@ -19,9 +19,7 @@ from trainables.data.items import DataError, Still, StillSplits
 from trainables.data.readers.common import (
     ListEntry,
     find_file,
-    find_folder,
     find_groups,
-    fold,
     read_json,
     read_labels_pickle,
     read_list,
@@ -31,6 +29,7 @@ from trainables.data.readers.common import (
     refuse_unusable,
     require_folder,
 )
+from trainables.data.readers.places import find_folder, fold
 from trainables.data.registry import STILL_SETS
 from trainables.data.validation import hold_out_validation
 
