@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from search_spaces.registry import Range, Search
 from study import study as study_module
 from study.backend.base import StudyEnd
 from study.backend.progress import StudyProgress
@@ -19,6 +20,7 @@ from study.records import recording
 from study.records.outbox import RunContent
 from study.records.recording import MlflowRecorder, TrialRecording
 from study.records.tracking import StudyTracker, finished_trials
+from study.schedule.search import points_of
 from study.schedule.usage import Usage
 from study.study import Study
 from trainables import failures, pipeline, trial
@@ -274,6 +276,15 @@ class FakeRun:
 
 
 RUNS = [FakeRun(status, {TAG_TRIAL_KEY: status}) for status in ("FINISHED", "FAILED", "KILLED", "RUNNING", "SCHEDULED")]
+
+
+def test_a_search_learns_from_finished_trials_only() -> None:
+    """A worker may die between the final figures and the end: that point is tried again."""
+    search = Search({"minimax.distortion_budget": Range(0.0, 1.0)}, 5, {"top1": "max"}, "tpe")
+    params = {"method": "penalty", "seed": "0", "minimax.distortion_budget": "0.5"}
+    runs = [SimpleNamespace(info=run.info, data=SimpleNamespace(params=params, metrics={"top1": 0.9}, tags={})) for run in RUNS]
+    points = [points_of(search, [run], 0) for run in runs]
+    assert [[point.objectives for point in found] for found in points] == [[(0.9,)], [], [None], [None], [None]]
 
 
 def test_only_a_finished_record_is_done() -> None:

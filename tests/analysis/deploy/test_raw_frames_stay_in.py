@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from analysis.deploy import one_video
+from analysis.deploy import one_video, video
 from analysis.deploy.anonymize import anonymize
 from analysis.deploy.folder import anonymize_folder
 from analysis.deploy.one_video import VideoOptions, VideoResult, anonymize_video
@@ -102,6 +103,20 @@ def test_a_lost_frame_takes_no_other_one_s_place() -> None:
     assert (result.frames, result.lost, result.failed) == (5, 2, 0)
 
 
+def test_a_corrupt_frame_is_lost() -> None:
+    """A decoder gives a frame of a damaged file with a mark that it is wrong: what it shows is not passed on."""
+    frames = [SimpleNamespace(pts=number, is_corrupt=number == 1) for number in range(3)]
+    packets = [
+        SimpleNamespace(
+            pts=n, dts=n, duration=1, size=9, is_discard=False, is_keyframe=n == 0, decode=lambda frame=frame: [frame]
+        )
+        for n, frame in enumerate(frames)
+    ]
+    order = video._FrameOrder(SimpleNamespace(timed=True, period=1, picture=lambda frame: frame.pts))  # type: ignore[arg-type]
+    shots = [shot for packet in packets for shot in order.of(packet)] + list(order.rest())
+    assert [(shot.time, shot.picture) for shot in shots] == [(0, 0), (1, None), (2, 2)]
+
+
 def test_black_frames_are_an_error_of_a_file_and_of_a_folder(tmp_path: Path) -> None:
     folder, said = tmp_path / "videos", []
     folder.mkdir()
@@ -120,8 +135,8 @@ def test_nothing_is_left_of_a_file_that_is_broken_off(tmp_path: Path, monkeypatc
     source = write_video(tmp_path / "in.mkv", moving_noise(COUNT, HEIGHT, WIDTH))
     shots = VideoInput.__iter__
 
-    def broken_off(video: VideoInput) -> object:
-        for number, shot in enumerate(shots(video)):
+    def broken_off(source: VideoInput) -> object:
+        for number, shot in enumerate(shots(source)):
             if number == 7:
                 raise KeyboardInterrupt
             yield shot
