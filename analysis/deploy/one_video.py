@@ -242,7 +242,7 @@ def _tell(
     if video.has_audio:
         notes.append("sound kept as it was" if options.keep_audio else "sound dropped (--keep-audio keeps it)")
     if video.turned:
-        notes.append(f"turned upright by {90 * video.turned} degrees")
+        notes.append("turned upright, as the file says")
     if options.side_by_side:
         notes.append("the left half shows the RAW frames")
     say(f"  {'; '.join(notes)}")

@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 
 from analysis import text
 from analysis.read.store import AnalysisError
+from trainables.data.decoding.index import pictures_of
+from trainables.data.decoding.orientation import UPRIGHT, Orientation
 
 RgbFrame = NDArray[np.uint8]  # (H, W, 3)
 
@@ -56,11 +58,11 @@ class VideoInput:
     def __init__(self, source: str, audio: bool = False) -> None:
         self.source, self.live = source, is_live(source)
         self.container = _open(source, self.live)
-        try:
-            self.stream = self.container.streams.video[0]
-        except IndexError:
+        found = pictures_of(self.container)
+        if found is None:
             self.container.close()
-            raise AnalysisError(f"{source}: has no video stream") from None
+            raise AnalysisError(f"{source}: has no video stream")
+        self.stream = found
         context = self.stream.codec_context
         self._coded = (context.width, context.height)
         if not all(self._coded):
@@ -75,7 +77,7 @@ class VideoInput:
         self.period = max(1, round(1 / (self.rate * self.time_base)))
         self.seconds = self._seconds()
         self.frames = 0 if self.live else self.stream.frames or round(self.seconds * self.rate)
-        self.turned, self._upright = 0, False
+        self.orientation: Orientation | None = None  # known from the first frame on
         self.cut = ""
         self._shots = self._read()
         self._waiting: list[Shot | av.Packet] = []
@@ -83,11 +85,26 @@ class VideoInput:
 
     @property
     def width(self) -> int:
-        return self._coded[1] if self.turned % 2 else self._coded[0]
+        return self._coded[1] if self._lies else self._coded[0]
 
     @property
     def height(self) -> int:
-        return self._coded[0] if self.turned % 2 else self._coded[1]
+        return self._coded[0] if self._lies else self._coded[1]
+
+    @property
+    def turned(self) -> bool:
+        """Whether the stored pictures are turned or mirrored to be upright."""
+        return self.orientation not in (None, UPRIGHT)
+
+    @property
+    def _lies(self) -> bool:
+        return self.orientation is not None and self.orientation.transposed
+
+    @property
+    def aspect(self) -> Fraction | None:
+        """The width of a pixel of the upright pictures by its height; None if the file does not say."""
+        stored = self.stream.codec_context.sample_aspect_ratio
+        return (1 / stored if self._lies else stored) if stored else None
 
     def __iter__(self) -> Iterator[Shot | av.Packet]:
         """Every frame in the order it is shown, once, and between them the packets of the sound if it was asked for.
@@ -145,9 +162,10 @@ class VideoInput:
 
     def _missing(self, order: _FrameOrder, last: Shot) -> str:
         """Says how much earlier the file ends than its header promises: one that was cut short opens without an error."""
-        promised = self.stream.frames
+        promised, given = self.stream.frames, order.given + order.hidden
         if promised:
-            lacking = promised - order.given
+            # the header of an AVI counts places in time, also those where no frame is coded
+            lacking = promised - (max(given, order.places) if "avi" in self.container.format.name else given)
             return f"ends early, {order.given} of {promised} frames" if lacking > max(2, promised // 50) else ""
         ends = float((last.time + last.duration - (self.stream.start_time or 0)) * self.time_base)
         if self.timed and self.seconds - ends > max(2 * float(1 / self.rate), 0.02 * self.seconds):
@@ -164,10 +182,10 @@ class VideoInput:
 
     def picture(self, frame: av.VideoFrame) -> RgbFrame:
         """The frame in RGB, upright, in the size of the video."""
-        if not self._upright:
-            self.turned, self._upright = round(frame.rotation / 90) % 4, True
+        if self.orientation is None:
+            self.orientation = Orientation.of(frame)
         rgb = np.asarray(frame.reformat(*self._coded, "rgb24").to_ndarray(), np.uint8)
-        return np.ascontiguousarray(np.rot90(rgb, self.turned)) if self.turned else rgb
+        return np.ascontiguousarray(self.orientation.upright(rgb))
 
 
 class _FrameOrder:
@@ -186,11 +204,13 @@ class _FrameOrder:
         self._started = False
         self._next: int | None = None
         self._count = 0
-        self.given = 0
+        self.given, self.hidden, self.places = 0, 0, 0  # frames shown; outside the edit list; decoding times
 
     def of(self, packet: Any) -> Iterator[Shot]:
         """The frames that can be passed on after this packet, None for lost ones; an empty packet is the last of a decoder."""
         expected = packet.size > 0 and not packet.is_discard
+        self.hidden += packet.size > 0 and packet.is_discard
+        self.places = self.places if packet.dts is None else packet.dts + 1
         timed = self._video.timed and (packet.pts is not None or not expected)
         self._started |= packet.is_keyframe  # what comes before belongs to a key frame that is not in the file
         if expected and self._started and timed:
@@ -282,8 +302,8 @@ class VideoOutput:
         context = self._stream.codec_context
         context.width, context.height, context.time_base = self.width, self.height, self.time_base
         context.pix_fmt = self.pixels = _pixels(self.codec, self.width, self.height)
-        if source.stream.codec_context.sample_aspect_ratio and not source.turned % 2:
-            context.sample_aspect_ratio = source.stream.codec_context.sample_aspect_ratio
+        if source.aspect:
+            context.sample_aspect_ratio = source.aspect
         self._matrix = Colorspace.ITU709 if self.height >= _HD else Colorspace.ITU601
         if self.codec not in _LOSSLESS_RGB:
             context.colorspace = self._matrix

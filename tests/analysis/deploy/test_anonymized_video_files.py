@@ -17,7 +17,9 @@ from analysis.deploy.anonymize import anonymize
 from analysis.deploy.one_video import VideoOptions, anonymize_video
 from analysis.deploy.video import VideoInput
 from analysis.read.store import AnalysisError
+from tests.support.numbered import numbers_of, write_numbered
 from tests.support.videos import Inverse, damage, facts_of, frame_times, moving_noise, read_video, write_video
+from tests.trainables.data.inputs_videos import cut, place_of_corner, turned_video
 
 LOSSLESS = VideoOptions(codec="ffv1")
 
@@ -179,6 +181,18 @@ def test_turned_videos_are_upright(tmp_path: Path) -> None:
     made = read_video(tmp_path / "out.mkv")
     assert made.shape == (4, 48, 32, 3)
     assert np.abs(made.astype(int) - (255 - np.rot90(pictures, 1, axes=(1, 2)).astype(int))).mean() < 6
+
+
+def test_what_a_player_shows_is_anonymized(tmp_path: Path) -> None:
+    """Mirrored where the file says so; only what the edit list shows, which is no file that ends early."""
+    mirrored = turned_video(tmp_path / "selfie.mp4", 0, mirrored=True)
+    anonymize_video(str(mirrored), tmp_path / "out.mkv", Inverse(), LOSSLESS)
+    assert place_of_corner(255 - read_video(tmp_path / "out.mkv")[3]) == "top right, level"
+    options = {"preset": "ultrafast", "x264-params": "keyint=12:min-keyint=12:bframes=2:b-adapt=0:scenecut=0"}
+    whole = write_numbered(tmp_path / "whole.mp4", range(60), "libx264", options)
+    result = anonymize_video(str(cut(whole, tmp_path / "cut.mp4", 17, 39)), tmp_path / "cut.mkv", Inverse(), LOSSLESS)
+    assert not result.cut
+    assert numbers_of(255 - read_video(tmp_path / "cut.mkv")) == list(range(17, 40))
 
 
 def test_live_source(tmp_path: Path) -> None:

@@ -83,19 +83,24 @@ def open_video(file: File) -> tuple[InputContainer, VideoStream]:
     Raises DataError for a file that is no video.
     """
     import av
-    from av.stream import Disposition
 
     try:
         # a name with a colon would be read as a protocol; an absolute path is never
         container = av.open(str(file.path.absolute()))
     except (av.FFmpegError, OSError, ValueError) as error:
         raise DataError(f"{file.path}: not a readable video ({short(error)}); replace the file") from None
-    for stream in container.streams.video:
-        if not stream.disposition & Disposition.attached_pic:
-            stream.codec_context.thread_count = 1
-            return container, stream
+    if (stream := pictures_of(container)) is not None:
+        stream.codec_context.thread_count = 1
+        return container, stream
     container.close()
     raise DataError(f"{file.path}: not a readable video (it has no pictures); replace the file")
+
+
+def pictures_of(container: InputContainer) -> VideoStream | None:
+    """Returns the first video stream that is no cover picture; None where there is none."""
+    from av.stream import Disposition
+
+    return next((stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic), None)
 
 
 def index_of(file: File) -> Index:
