@@ -10,6 +10,7 @@ from typing import Any
 
 import av
 import numpy as np
+from PIL import Image
 
 from tests.support.inputs import Input
 from tests.support.numbered import HEIGHT, RATE, WIDTH, numbered, numbers_of, write_numbered
@@ -103,6 +104,14 @@ def _missing(folder: Path) -> str:
 def _folder(folder: Path) -> str:
     (folder / "folder.avi").mkdir()
     return _shown(folder / "folder.avi")
+
+
+def _frames(folder: Path) -> str:
+    place = folder / "clip"
+    place.mkdir()
+    for number in range(12):
+        Image.fromarray(numbered(number)).save(place / f"img_{number}.png")
+    return _shown(place)
 
 
 def _sound_alone(folder: Path) -> str:
@@ -266,7 +275,8 @@ INPUTS = [
     _row("text with the name of a video", "refused: not a readable video", partial(_content, "t.mp4", b"no video\n" * 99)),
     _row("a web page saved as a video", "refused: not a readable video", partial(_content, "t.mp4", b"<!DOCTYPE html>" * 9)),
     _row("a file that is not there", "refused: no such video file", _missing),
-    _row("a folder with the name of a video", "refused: no such video file", _folder),
+    _row("an empty folder with the name of a video", "refused: no frames in this folder; put images there", _folder),
+    _row("a folder of numbered PNGs, without leading zeros", "frames 0 to 11", _frames),
     _row("a file with sound alone", "refused: not a readable video (it has no pictures)", _sound_alone),
     _row("a name with blanks and `#%;&:`", "frames 0 to 11", partial(_written, "a b#;&%20:1.avi", range(12), "mpeg4", {})),
     *(

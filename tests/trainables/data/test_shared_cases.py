@@ -8,8 +8,9 @@ import pytest
 
 from tests.support import SHARED
 from tests.trainables.data.inputs_codecs import nothing_kept
+from trainables.data.decoding import video
 from trainables.data.items import DataError
-from trainables.data.reading import VideoFile, count_frames, read_frames, read_image
+from trainables.data.reading import VideoFile, count_frames, find_frames, read_frames, read_image
 
 CASES = SHARED.parent / "cases"
 pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason="shared/cases is not here")
@@ -54,6 +55,25 @@ def test_each_frame_is_the_one_that_was_asked_for(name: str, numbers: list[int])
             found = number_of(single.frames([index])[0])
             assert found == expected[index] or index in wrong
     assert len(wrong) == (23 if name == "xvid.avi" else 0), "its encoder has lost a square of 23 frames"
+
+
+@pytest.mark.parametrize(
+    ("name", "starts"),
+    [("v_ApplyEyeMakeup_g01_c01.avi", 0), ("v_BaseballPitch_g01_c01.avi", 8), ("kinetics_like_demo.mp4", 3)],
+)
+def test_real_files_of_data_sets_give_the_frames_that_are_played(name: str, starts: int) -> None:
+    path = SHARED / "real_forms" / name
+    with av.open(str(path)) as container:
+        played = [frame.reformat(48, 48, "rgb24").to_ndarray() for frame in container.decode(video=0)]
+    with nothing_kept(small_ones_too=True):
+        found = VideoFile(path, 48)
+        assert len(found) == len(played)
+        assert len(find_frames(path).starts) == starts
+        draw = np.random.default_rng(0)
+        for _ in range(12):
+            clip = draw.integers(0, len(played), 5).tolist()
+            assert np.array_equal(found.frames(clip), np.stack([played[index] for index in clip]))
+    assert not video._IN_ORDER_ONLY
 
 
 def test_images_are_right_or_refused_by_name() -> None:
