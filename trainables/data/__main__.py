@@ -1,4 +1,4 @@
-"""`python -m trainables.data check ROOT`: which data sets are there, and can they be used? `generate ROOT`: makes one."""
+"""`python -m trainables.data`: `check ROOT` looks through data sets, `init ROOT` makes one, `generate ROOT` draws one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from trainables.config import ConfigError
-from trainables.data import check
+from trainables.data import check, init
 from trainables.data.generated import MOTIONS, GeneratedSpec, ensure
 
 
@@ -17,9 +17,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m trainables.data", description="The data sets on this machine.")
     commands = parser.add_subparsers(dest="command", required=True)
     check.add_arguments(commands.add_parser("check", help="look through the data sets under a data root"))
+    init.add_arguments(commands.add_parser("init", help="make clips.csv of your own videos: lists, persons, attributes"))
     _add_generate(commands.add_parser("generate", help="make a data set with known truth; prints its data root"))
     options = parser.parse_args(argv)
-    return check.run(options) if options.command == "check" else _generate(options)
+    return {"check": check.run, "init": init.run, "generate": _generate}[options.command](options)
 
 
 def _add_generate(parser: argparse.ArgumentParser) -> None:

@@ -22,7 +22,7 @@ class Video:
     """One video file. `name` is its name inside the data set (never a path of the machine).
 
     `group` names what videos cut from one source share; `attributes` holds one 0/1 label per private attribute of the
-    data set, None where it has none.
+    data set, None where it has none. `span`: the clip is what is shown between these seconds of the file (None: to its end).
     """
 
     name: str
@@ -30,17 +30,23 @@ class Video:
     label: int
     group: str
     attributes: tuple[float, ...] | None = None
+    span: tuple[float, float | None] | None = None
 
 
 @dataclass(frozen=True)
 class Still:
-    """One image, or frame number `frame` of a video file, with one 0/1 label per private attribute."""
+    """One image, or frame number `frame` of a video file, with one 0/1 label per private attribute.
+
+    Or the frame at `moment` of a `clip`: 0 is its first frame, 1 its last.
+    """
 
     name: str
     path: Path
     attributes: tuple[float, ...]
     group: str
     frame: int | None = None
+    clip: Video | None = None
+    moment: float = 0.5
 
 
 Item = TypeVar("Item", Video, Still)
@@ -70,7 +76,7 @@ class VideoSplits:
         """
         contents = contents_of_items((*self.train, *self.validation, *self.test))
         rows = [
-            (split, item.name, contents[item.path], item.label, item.group, item.attributes)
+            (split, item.name, contents[item.path], item.label, item.group, item.attributes, item.span)
             for split in ("train", "validation", "test")
             for item in getattr(self, split)
         ]
@@ -94,7 +100,7 @@ class StillSplits:
         """Hash of every item's name, frame, group and attributes, and of what is in its file."""
         contents = contents_of_items((*self.train, *self.validation, *self.test))
         rows = [
-            (split, item.name, item.frame, contents[item.path], item.group, item.attributes)
+            (split, item.name, item.frame, item.moment, contents[item.path], item.group, item.attributes)
             for split in ("train", "validation", "test")
             for item in getattr(self, split)
         ]

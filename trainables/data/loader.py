@@ -114,7 +114,7 @@ class TrainingClips(_Seeded):
     def __getitem__(self, sample: SampleId) -> dict[str, Tensor]:
         item = cast(Video, self.items[sample.item])
         position, draws = self.draw(sample)
-        video = VideoFile(item.path, self.clip.decode_size)
+        video = VideoFile(item.path, self.clip.decode_size, item.span)
         indices = clip_indices(len(video), self.clip, position)
         return _sample(video.frames(indices), item, draws, sample.item, self.boxes_at(item, indices))
 
@@ -124,7 +124,7 @@ class EvaluationClips(_Seeded):
 
     def __getitem__(self, sample: SampleId) -> dict[str, Tensor]:
         item = cast(Video, self.items[sample.item])
-        video = VideoFile(item.path, self.clip.decode_size)
+        video = VideoFile(item.path, self.clip.decode_size, item.span)
         indices = [i for position in test_positions(self.clip) for i in clip_indices(len(video), self.clip, position)]
         return _sample(video.frames(indices, keep=True), item, self.draw(sample)[1], sample.item, self.boxes_at(item, indices))
 
@@ -141,7 +141,7 @@ class TwoTimes(_Seeded):
     def __getitem__(self, sample: SampleId) -> dict[str, Tensor]:
         item = cast(Video, self.items[sample.item])
         position, draws = self.draw(sample)
-        video = VideoFile(item.path, self.clip.decode_size)
+        video = VideoFile(item.path, self.clip.decode_size, item.span)
         here = clip_indices(len(video), self.clip, position)
         there = other_clip_indices(len(video), self.clip, position, float(draws[3, 0]))
         frames = video.frames([*here, *(there or here)])
@@ -162,7 +162,7 @@ class FramePairs(_Seeded):
     def __getitem__(self, sample: SampleId) -> dict[str, Tensor]:
         item = cast(Video, self.items[sample.item])
         position, draws = self.draw(sample)
-        video = VideoFile(item.path, self.clip.decode_size)
+        video = VideoFile(item.path, self.clip.decode_size, item.span)
         return _sample(video.frames(pair_indices(len(video), self.distance, position)), item, draws, sample.item)
 
 
@@ -171,7 +171,10 @@ class Stills(_Seeded):
 
     def __getitem__(self, sample: SampleId) -> dict[str, Tensor]:
         item = cast(Still, self.items[sample.item])
-        if item.frame is None:
+        if item.clip is not None:
+            video = VideoFile(item.path, self.clip.decode_size, item.clip.span)
+            frames = video.frames([round(item.moment * (len(video) - 1))])
+        elif item.frame is None:
             frames = read_image(item.path, self.clip.decode_size)[None]
         else:
             frames = VideoFile(item.path, self.clip.decode_size).frames([item.frame])

@@ -16,7 +16,9 @@ from trainables.data.decoding.folder import FolderReader, frames_in
 from trainables.data.decoding.images import decode_image
 from trainables.data.decoding.index import Index, index_of
 from trainables.data.decoding.known import keep, known_index
+from trainables.data.decoding.spans import frames_between
 from trainables.data.decoding.video import VideoReader
+from trainables.data.items import DataError
 
 Frames = NDArray[np.uint8]
 # What a cached array holds: a whole file at a size, or some frames of it.
@@ -57,25 +59,35 @@ class VideoFile:
     other videos only the index is cached.
     """
 
-    def __init__(self, path: Path, size: int | None = None) -> None:
+    def __init__(self, path: Path, size: int | None = None, span: tuple[float, float | None] | None = None) -> None:
+        """`span`: only what is shown between these seconds is the video (see `Video.span`)."""
         self.path, self._size = path, size
         self._whole = _CACHE.get((path, size))
-        if self._whole is not None:
+        self._shown = range(len(self._whole)) if self._whole is not None else range(0)
+        if self._whole is not None and span is None:
             return
         self._index = find_frames(path)
+        self._shown = range(self._index.count)
+        if span is not None:
+            if path.is_dir():
+                raise DataError(f"{path}: a folder of frames has no times; leave start and end out")
+            self._shown = frames_between(File.at(path), self._index, *span)
+        if self._whole is not None:
+            return
         self._reader = FolderReader(path, size) if path.is_dir() else VideoReader(File.at(path), self._index, size)
-        if size is not None and len(self) * size * size * 3 <= _SMALL_BYTES:
-            self._whole = self._reader.read(range(len(self)))
+        if size is not None and self._index.count * size * size * 3 <= _SMALL_BYTES:
+            self._whole = self._reader.read(range(self._index.count))
             self._reader.close()
             _CACHE.put((path, size), self._whole)
 
     def __len__(self) -> int:
-        return self._index.count if self._whole is None else len(self._whole)
+        return len(self._shown)
 
     def frames(self, indices: Sequence[int], keep: bool = False) -> Frames:
         """(T, H, W, 3) uint8 RGB. `keep`: these frames will be asked for again."""
+        indices = [self._shown[index] for index in indices]
         if self._whole is not None:
-            return self._whole[list(indices)]
+            return self._whole[indices]
         key = (self.path, self._size, tuple(indices))
         if keep and (kept := _CACHE.get(key)) is not None:
             return kept

@@ -10,6 +10,7 @@ from trainables.config import ActionData, ConfigError, ObfuscationConfig, Privac
 from trainables.data.boxes import Boxes, boxes_file, read_boxes
 from trainables.data.flaws import Flaw, flaws_of, overlaps
 from trainables.data.items import DataError, Still, StillSplits, Video, VideoSplits
+from trainables.data.of_clips import FRAMES_OF_CLIPS, frames_of_clips
 from trainables.data.registry import load_stills, load_videos
 from trainables.schema import KEY_LENGTH, key_of
 
@@ -23,7 +24,7 @@ class TrialData:
     def __init__(self, config: TrialConfig, root: str | Path, like: TrialData | None = None) -> None:
         self._data, self._root, self._accept_flaws = config.data, Path(root), config.accept_flaws
         self._videos: dict[ActionData, VideoSplits] = {} if like is None else like._videos
-        self._stills: dict[PrivacyData, StillSplits] = {} if like is None else like._stills
+        self._stills: dict[PrivacyData | tuple[PrivacyData, ActionData], StillSplits] = {} if like is None else like._stills
         self._boxes: dict[tuple[Path, int], Boxes] = {} if like is None else like._boxes
         self._flaws: dict[int, list[Flaw]] = {} if like is None else like._flaws
         self._complete: set[tuple[str, Path, int]] = set()
@@ -54,7 +55,7 @@ class TrialData:
     @property
     def privacy(self) -> StillSplits:
         self._allow("privacy")
-        return self._read_stills(self._data.privacy)
+        return self._read_stills(self._data.privacy, self._data.action)
 
     @property
     def action_evaluation(self) -> VideoSplits:
@@ -64,12 +65,12 @@ class TrialData:
     @property
     def privacy_evaluation(self) -> StillSplits:
         self._allow("privacy_evaluation")
-        return self._read_stills(self._data.privacy_evaluation)
+        return self._read_stills(self._data.privacy_evaluation, self._data.clips_with_attributes)
 
     @property
     def privacy_test(self) -> StillSplits:
         self._allow("privacy_test")
-        return self._read_stills(self._data.test_privacy or self._data.privacy_evaluation)
+        return self._read_stills(self._data.test_privacy or self._data.privacy_evaluation, self._data.clips_with_attributes)
 
     @property
     def clips_with_attributes(self) -> VideoSplits:
@@ -164,7 +165,10 @@ class TrialData:
             self._videos[data] = load_videos(data, self._root)
         return self._videos[data]
 
-    def _read_stills(self, data: PrivacyData) -> StillSplits:
-        if data not in self._stills:
-            self._stills[data] = load_stills(data, self._root)
-        return self._stills[data]
+    def _read_stills(self, data: PrivacyData, clips: ActionData) -> StillSplits:
+        """The images of `data`, which may be the frames of `clips`."""
+        key = (data, clips) if data.name == FRAMES_OF_CLIPS else data
+        if key not in self._stills:
+            own = data.name == FRAMES_OF_CLIPS
+            self._stills[key] = frames_of_clips(data, self._read_videos(clips)) if own else load_stills(data, self._root)
+        return self._stills[key]

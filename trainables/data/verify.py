@@ -31,7 +31,7 @@ def files_of(items: Iterable[Video | Still]) -> dict[Path, int | None]:
     """Returns the files of items, with the number of frames that labels ask for."""
     files: dict[Path, int | None] = {}
     for item in items:
-        frame = item.frame if isinstance(item, Still) else 0
+        frame = item.frame if isinstance(item, Still) and item.clip is None else 0
         files[item.path] = None if frame is None else max(frame + 1, files.get(item.path) or 1)
     return files
 

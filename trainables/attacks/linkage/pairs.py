@@ -45,7 +45,7 @@ class PersonPairs(_Seeded):
         boxes: list[np.ndarray] = []
         for number, start in ((sample.item, position), (chosen, float(draws[2, 1]))):
             item = cast(Video, self.items[number])
-            video = VideoFile(item.path, self.clip.decode_size)
+            video = VideoFile(item.path, self.clip.decode_size, item.span)
             indices = clip_indices(len(video), self.clip, start)
             frames.append(video.frames(indices))
             if self.boxes is not None:

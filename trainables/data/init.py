@@ -1,0 +1,181 @@
+"""`python -m trainables.data init ROOT`: makes `clips.csv` of what somebody has, and shows how many clips there are of what.
+
+Class folders of videos, or of folders of frames, are looked through; `--csv` takes a table with one clip a row instead. Clips
+that are in no split are divided by whole persons or sources, with the same share of every class in training and test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from trainables.data.items import DataError, Video
+from trainables.data.readers.clips import FILE, SPLITS, ClipRow, attributes_of, read_clips
+from trainables.data.readers.places import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from trainables.data.validation import cut_validation
+
+# What people call the columns, by the name they have in clips.csv.
+ALIASES = {
+    "path": ("file", "filename", "video", "video_path", "clip", "name"),
+    "label": ("class", "action", "activity", "category"),
+    "group": ("person", "subject", "actor", "performer", "source", "person_id", "subject_id"),
+    "split": ("subset", "set", "part"),
+    "start": ("time_start", "start_time", "begin", "t_start"),
+    "end": ("time_end", "end_time", "stop", "t_end"),
+}
+_SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "validate": "validation",
+    "validation": "validation",
+}
+_SPLIT_NAMES |= {"test": "test", "testing": "test"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("root", type=Path, metavar="ROOT", help="the folder of the videos; clips.csv is written into it")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="a table of clips: path, label, person, start, end, ...")
+    parser.add_argument("--group-pattern", metavar="REGEX", help="its first group, found in a path, is the person or source")
+    parser.add_argument("--test", type=float, default=0.3, metavar="SHARE", help="of the clips that test (default 0.3)")
+    parser.add_argument("--force", action="store_true", help="replace a clips.csv that is there")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Writes `clips.csv` and prints counts. Returns 2 where it cannot be made."""
+    root: Path = options.root
+    target = root / FILE
+    try:
+        if not root.is_dir():
+            raise DataError(f"{root}: no such folder; give the folder of your videos")
+        if target.exists() and not options.force and options.csv != target:
+            raise DataError(f"{target}: is there already; correct it by hand, or replace it with --force")
+        if not 0.0 < options.test < 1.0:
+            raise DataError(f"--test {options.test}: write a share between 0 and 1, for example 0.3")
+        rows = _of_table(options.csv, root) if options.csv else list(_of_folders(root))
+        if not rows:
+            raise DataError(f"{root}: no videos and no folders of frames in class folders; put them at {root}/<class>/<file>")
+        rows = _grouped(rows, options.group_pattern)
+        rows = _split(rows, options.test)
+        attributes, values = attributes_of(rows, options.csv or root)
+        write_clips(target, rows)
+    except DataError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print("\n".join(_counts(rows, attributes, values)))
+    if all(row.group in ("", row.path) for row in rows):
+        print("\nno person or source is known: every file is its own. Where several clips show one, name it in the column")
+        print("group of clips.csv or with --group-pattern, or test figures flatter")
+    print(f"\n{target}: look it through, then run a study with --set data.action.name=clips")
+    return 0
+
+
+def write_clips(path: Path, rows: Sequence[ClipRow]) -> None:
+    """Writes rows in the form that the data set `clips` reads."""
+    others = list(rows[0].others)
+    spans = any(row.span is not None for row in rows)
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "label", "split", "group", *(["start", "end"] if spans else []), *others])
+        for row in rows:
+            start, end = row.span or (None, None)
+            times = ["" if time is None else f"{time:g}" for time in (start, end)] if spans else []
+            writer.writerow([row.path, row.label, row.split, row.group, *times, *(row.others[name] for name in others)])
+
+
+def _of_folders(root: Path) -> Iterator[ClipRow]:
+    """Clips at <class>/... or [videos/]<split>/<class>/...; a folder between class and clip names the person or source."""
+    base = root / "videos" if (root / "videos").is_dir() else root
+    for place, folders, files in os.walk(base, followlinks=True):
+        folders.sort()
+        here = Path(place)
+        videos = sorted(file for file in files if file.lower().endswith(VIDEO_SUFFIXES) and not file.startswith("."))
+        frames = not videos and any(file.lower().endswith(IMAGE_SUFFIXES) for file in files)
+        for path in [here / file for file in videos] + ([here] if frames else []):
+            parts = list(path.relative_to(base).parts)
+            split = _SPLIT_NAMES.get(parts[0].lower(), "") if len(parts) > 2 else ""
+            own = parts[1:] if split else parts
+            if len(own) > 1:
+                yield ClipRow(path.relative_to(root).as_posix(), own[0], split, "/".join(own[1:-1]), None)
+
+
+def _of_table(path: Path, root: Path) -> list[ClipRow]:
+    rows = read_clips(path, ALIASES)
+    known: dict[str, str] | None = None
+    found = []
+    for row in rows:
+        place = row.path
+        if not (root / place).exists():  # a name without folder or suffix, as the ids of Kinetics
+            known = known or _files(root)
+            stem = Path(place).name
+            place = known.get(stem) or known.get(Path(stem).stem) or ""
+            if not place:
+                raise DataError(f"{row.where}: {root / row.path} is not there, nor {stem} anywhere below; correct the path")
+        split = _SPLIT_NAMES.get(row.split.lower(), row.split)
+        if split and split not in SPLITS:
+            raise DataError(f"{row.where}: split {row.split!r}; write {', '.join(SPLITS)}, or leave it empty")
+        found.append(replace(row, path=Path(place).as_posix(), split=split))
+    return found
+
+
+def _files(root: Path) -> dict[str, str]:
+    """Every video below `root`, relative to it, by its name, by its stem, and by its stem without the times that a download of
+    Kinetics adds.
+    """
+    found: dict[str, str] = {}
+    for path in sorted(root.rglob("*")):
+        if path.suffix.lower() in VIDEO_SUFFIXES:
+            place = path.relative_to(root).as_posix()
+            for name in (re.sub(r"_\d{6}_\d{6}$", "", path.stem), path.stem, path.name):
+                found.setdefault(name, place)
+    return found
+
+
+def _grouped(rows: list[ClipRow], pattern: str | None) -> list[ClipRow]:
+    if pattern is None:
+        return [row if row.group else replace(row, group=row.path) for row in rows]
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise DataError(f"--group-pattern {pattern!r}: not a regular expression ({error}); correct it") from None
+    found = [(row, expression.search(row.path)) for row in rows]
+    missed = [row.path for row, match in found if match is None or not match.groups()]
+    if missed:
+        raise DataError(f"--group-pattern {pattern!r}: no group of it in {missed[0]!r} ({len(missed):,} such); correct it")
+    return [replace(row, group=match[1]) for row, match in found if match is not None]
+
+
+def _split(rows: list[ClipRow], share: float) -> list[ClipRow]:
+    """Divides the rows that are in no split into training and test, by whole groups and evenly by class."""
+    if all(row.split for row in rows):
+        return rows
+    if any(row.split for row in rows):
+        raise DataError(f"{next(row.where for row in rows if not row.split)}: no split, others have one; give all one, or none")
+    classes = sorted({row.label for row in rows})
+    items = [Video(row.name, Path(row.path), classes.index(row.label), row.group) for row in rows]
+    test = {item.name for item in cut_validation(items, share, "test")[1]}
+    return [replace(row, split="test" if row.name in test else "train") for row in rows]
+
+
+def _counts(rows: Sequence[ClipRow], attributes: Sequence[str], values: Sequence[Sequence[float]]) -> list[str]:
+    table = [["", *SPLITS]]
+    for label in sorted({row.label for row in rows}):
+        counted = Counter(row.split for row in rows if row.label == label)
+        table.append([f"class {label}", *(str(counted[split]) for split in SPLITS)])
+    for column, name in enumerate(attributes):
+        counted = Counter(row.split for row, own in zip(rows, values, strict=True) if own[column])
+        table.append([f"attribute {name}", *(str(counted[split]) for split in SPLITS)])
+    table.append(["all clips", *(str(sum(row.split == split for row in rows)) for split in SPLITS)])
+    table.append(["persons or sources", *(str(len({row.group for row in rows if row.split == split})) for split in SPLITS)])
+    widths = [max(len(row[column]) for row in table) for column in range(4)]
+    return [
+        "  ".join(cell.ljust(w) if n == 0 else cell.rjust(w) for n, (cell, w) in enumerate(zip(row, widths, strict=True)))
+        for row in table
+    ]
