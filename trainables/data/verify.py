@@ -97,11 +97,11 @@ def problem_of(path: Path, frames: int | None, decode: bool) -> str:
                 keep(file, None, decode)
             return ""
         index = find_frames(path)
-        if not known:
+        if not known and index.timed:  # of others the index is what a whole decode has found
             reader = VideoReader(file, index)
             reader.check() if decode else reader.read([0])
             reader.close()
-            keep(file, index, decode or not index.timed)
+            keep(file, index, decode)
     except DataError as error:
         return str(error)
     if index.count < frames:
