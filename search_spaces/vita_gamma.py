@@ -1,6 +1,6 @@
-"""The weight of VITA's ensemble against its utility loss: 0.5 is its paper's, for each of six attributes.
+"""The weight of VITA's ensemble against its utility loss: 0.5 is its paper's, the default is that for each of six attributes.
 
-The default of `vita` is chosen from here, by validation figures:
+Another one is chosen from here, by validation figures:
 
     python -m analysis select --space vita_gamma --min top1=90% --prefer leakage
 """

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from analysis.measure.answer import answer as answer_of
+from analysis.measure.answer import headline
 from analysis.measure.plane import Plane
 from analysis.measure.settings import DEFAULT, overlay, settings_table
 from analysis.measure.warnings import warnings_of
@@ -76,7 +77,7 @@ class Page:
 
     title: str
     parts: list[StudyPart]
-    rule: str
+    rule: str  # by which the answer's setting was chosen; empty where none was
     front: Markup
     front_narrow: Markup
     front_figure: Figure
@@ -144,7 +145,7 @@ def build_page(studies: Sequence[RecordedStudy], each: Sequence[pd.DataFrame], p
     return Page(
         title=" and ".join(study.name for study in studies),
         parts=parts,
-        rule=answer.rule(plane),
+        rule="" if headline(table, plane) is None else answer.rule(plane),
         front=Markup(drawing.inline_svg(wide, "wide", marks)),
         front_narrow=Markup(drawing.inline_svg(narrow, "narrow", narrow_marks)),
         front_figure=wide,

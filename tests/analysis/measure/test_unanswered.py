@@ -85,6 +85,7 @@ def test_the_terminal_and_the_page_say_it_first(
     assert capsys.readouterr().out.startswith(f"{CANNOT} {WHY}")
     page = (tmp_path / "report.html").read_text()
     assert page.index(CANNOT) < page.index("Before you trust")
+    assert "Chosen by rule" not in page
     assert "hypervolume" not in page.lower().replace("no hypervolume", "")
     assert "keeps" not in page[page.index("<main") : page.index("Before you trust")]
 

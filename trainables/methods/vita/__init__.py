@@ -21,8 +21,8 @@ class VitaOptions(MethodOptions):
     """How often the ensemble and f_T learn, and the weight of the ensemble in the loss of f_A."""
 
     ensemble: Count = 4  # M, privacy classifiers
-    # 0.5 for each of six attributes, as the loss is their mean: with 0.5 for all of them a retrained attacker read nearly as
-    # much of the generated data as of raw frames (cMAP 81 % and 87 %; 63 % with 3)
+    # 0.5 for each of six attributes, as the loss is their mean. Another value is chosen from the space `vita_gamma`, by
+    # validation figures.
     gamma: Weight = 3.0
     restart_every: CountOrNone = 200  # iterations between two restarts of the ensemble; 0: none
     retrain_steps: CountOrNone = 200  # steps of a fresh ensemble before it counts
