@@ -138,7 +138,10 @@ def _method_config(part: StagePart, config: TrialConfig) -> TrialConfig:
     """The configuration that a part of a trial runs with: that of another method for a control, and for an f_B' that is
     trained on raw images.
     """
-    other = "raw" if part.stage == EVALUATE_PRIVACY and config.attacker == "raw" else part.control
+    if part.control == "permuted":
+        config = config.model_copy(update={"attacks": config.attacks.model_copy(update={"permuted": True})})
+    on_raw = part.control == "permuted" or (part.stage == EVALUATE_PRIVACY and config.attacker == "raw")
+    other = "raw" if on_raw else part.control
     return resolved(config.model_copy(update={"method": other, "options": {}})) if other else config
 
 

@@ -55,7 +55,8 @@ UNTESTED = ("seconds", "pipeline_seconds", "attack_share", "penalty_active", "co
 # Metrics of which there is one for each attribute, or each attack: the prefix of their names -> their meaning.
 AP, AP_CHANCE, PREVALENCE, CLIP = "ap.", "ap_chance.", "prevalence.", "clip_"
 ATTACK, ATTACK_LOW, ATTACK_HIGH = "attack.", "attack_low.", "attack_high."
-ATTACK_RAW, ATTACK_NULL, ATTACK_VALID = "attack_raw.", "attack_null.", "attack_valid."
+ATTACK_RAW, ATTACK_NULL, ATTACK_PERMUTED = "attack_raw.", "attack_null.", "attack_permuted."
+ATTACK_VALID = "attack_valid."
 WORST, STRONGEST = "worst_leakage", "strongest."
 METRIC_FAMILIES: dict[str, str] = {
     AP: "average precision of an attribute in the anonymized images",
@@ -69,7 +70,8 @@ METRIC_FAMILIES: dict[str, str] = {
     ATTACK_HIGH: "upper end of its 95 % interval over test items",
     ATTACK_RAW: "leakage of its positive control, the same attack on raw data",
     ATTACK_NULL: "leakage of its negative control, the same attack on blank frames",
-    ATTACK_VALID: "1 if both controls hold",
+    ATTACK_PERMUTED: "leakage of its second negative control, on raw data where sources have exchanged labels",
+    ATTACK_VALID: "1 if all of its controls hold",
     STRONGEST: "1 for the attacker whose leakage is worst_leakage, by the name of that metric",
 }
 

@@ -76,7 +76,8 @@ class Stage:
         return f"{code.co_filename} line {code.co_firstlineno}" if code else self.run.__module__
 
 
-Control = Literal["", "raw", "blank"]  # the method of another trial, whose stage this one is the same as
+# The method of another trial, whose stage this one is the same as; permuted: raw, with the labels of people exchanged.
+Control = Literal["", "raw", "blank", "permuted"]
 
 
 @dataclass(frozen=True)

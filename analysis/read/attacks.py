@@ -55,7 +55,7 @@ class AttackRecord:
     low: float
     high: float
     positive: Control
-    negative: Control
+    negatives: tuple[Control, ...]
     effort: Mapping[str, float] = field(default_factory=dict)
     effort_unit: str = "epochs"
     others: Mapping[str, float] = field(default_factory=dict)
@@ -68,9 +68,13 @@ class AttackRecord:
     notes: tuple[str, ...] = ()
 
     @property
+    def controls(self) -> tuple[Control, ...]:
+        return (self.positive, *self.negatives)
+
+    @property
     def valid(self) -> bool:
-        """Whether both controls landed where they must: otherwise the figures of the attack say nothing."""
-        return self.positive.holds and self.negative.holds
+        """Whether all controls landed where they must: otherwise the figures of the attack say nothing."""
+        return all(control.holds for control in self.controls)
 
 
 def read_attacks(client: MlflowClient, run_id: str, folder: str | Path) -> list[AttackRecord]:
@@ -151,8 +155,8 @@ def _read(path: Path) -> AttackRecord:
             leakage=float(record["leakage"]),
             low=_number(low),
             high=_number(high),
-            positive=_control(record["controls"]["positive"], "the same attack on raw data"),
-            negative=_control(record["controls"]["negative"], "the same attack where nothing is to be read"),
+            positive=_control(record["controls"]["raw"]),
+            negatives=tuple(_control(control) for name, control in record["controls"].items() if name != "raw"),
             effort={str(name): float(value) for name, value in record.get("effort", {}).items() if value is not None},
             effort_unit=str(record.get("curve_unit", "epochs")),
             others={str(name): float(value) for name, value in (record.get("others") or {}).items() if value is not None},
@@ -169,10 +173,9 @@ def _read(path: Path) -> AttackRecord:
         raise AnalysisError(f"{ARTIFACT_ATTACKS}/{path.name} is no record of an attack ({reason[:200]})") from None
 
 
-def _control(record: Mapping[str, Any], what: str) -> Control:
+def _control(record: Mapping[str, Any]) -> Control:
     low, high = map(_number, record.get("interval") or (math.nan, math.nan))
-    words = str(record.get("what") or what), str(record.get("must", ""))
-    return Control(words[0], float(record["leakage"]), words[1], bool(record["holds"]), low, high)
+    return Control(str(record["what"]), float(record["leakage"]), str(record.get("must", "")), bool(record["holds"]), low, high)
 
 
 def _number(value: object) -> float:

@@ -17,7 +17,16 @@ from analysis.read.study import RecordedStudy
 from analysis.read.trials import RAW
 from analysis.report.drawing import GREY, LABEL_LENGTH, MARKERS, PALETTE, PANEL, STYLE, canvas, distinct_part, legend_below
 from analysis.report.page import Section, Table, picture
-from trainables.schema import ATTACK, ATTACK_HIGH, ATTACK_LOW, ATTACK_NULL, ATTACK_RAW, ATTACK_VALID, VALIDATION
+from trainables.schema import (
+    ATTACK,
+    ATTACK_HIGH,
+    ATTACK_LOW,
+    ATTACK_NULL,
+    ATTACK_PERMUTED,
+    ATTACK_RAW,
+    ATTACK_VALID,
+    VALIDATION,
+)
 
 _DRAWN = (
     "Leakage by attack: raw, then the settings that leak least to their strongest attacker. Lines: 95 % intervals, over seeds"
@@ -83,13 +92,16 @@ def controls_table(trials: pd.DataFrame) -> Table:
     for name in names_of(trials):
         made = trials[trials[ATTACK + name].notna()]
         valid = made[ATTACK_VALID + name] if ATTACK_VALID + name in made else pd.Series(math.nan, index=made.index)
-        cells = [_range(made, ATTACK_RAW + name), _range(made, ATTACK_NULL + name), f"{int((valid == 1).sum())} of {len(made)}"]
+        cells = [_range(made, prefix + name) for prefix in (ATTACK_RAW, ATTACK_NULL, ATTACK_PERMUTED)]
+        cells.append(f"{int((valid == 1).sum())} of {len(made)}")
         rows.append([text.words(name), *cells])
     caption = (
-        "Controls of each attack, leakage in percent over all trials: on raw data it must read what is there, where there is"
-        " nothing to read it must land at chance. A weak attack is so told from a good anonymizer."
+        "Controls of each attack, leakage in percent over all trials: on raw data it must read what is there; on blank frames,"
+        " and of labels that sources have exchanged, it must read nothing. A weak attack is so told from a good anonymizer, and"
+        " a test that gives its answers away from a strong attack."
     )
-    return Table(caption, ["attack", "on raw data %", "with nothing to read %", "controls hold in trials"], rows)
+    columns = ["attack", "on raw data %", "on blank frames %", "with exchanged labels %", "controls hold in trials"]
+    return Table(caption, columns, rows)
 
 
 def summary(trials: pd.DataFrame, settings: pd.DataFrame) -> list[str]:

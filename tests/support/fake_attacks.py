@@ -46,8 +46,15 @@ def attack(name: str, level: float, title: str = "", risk: str = "inference", **
         "interval": [leakage - 0.1, leakage + 0.1],
         "others": {"rank1": 0.62, "eer": 0.21} if risk == "linkability" else {},
         "controls": {
-            "positive": {"score": 0.95, "leakage": 0.9, "must": "read at least half of what there is", "holds": True},
-            "negative": {"score": 0.51, "leakage": 0.02, "interval": [-0.09, 0.12], "must": "land at chance", "holds": True},
+            "raw": {"what": "the same attack on raw data", "leakage": 0.9, "must": "read at least half of it", "holds": True},
+            "blank": {"what": "the same attack on blank frames", "leakage": 0.0, "must": "land at chance", "holds": True},
+            "permuted": {
+                "what": "exchanged labels",
+                "leakage": 0.02,
+                "interval": [-0.1, 0.1],
+                "must": "read none",
+                "holds": True,
+            },
         },
         "curve": [{"effort": 1, "leakage": 0.1}, {"effort": 6, "leakage": 0.8 * leakage}, {"effort": 12, "leakage": leakage}],
         "items": items,
@@ -58,8 +65,8 @@ def attack(name: str, level: float, title: str = "", risk: str = "inference", **
 
 def broken(record: Record) -> Record:
     """The same attack, whose positive control missed its level."""
-    positive = record["controls"]["positive"] | {"leakage": 0.04, "holds": False}
-    return record | {"controls": record["controls"] | {"positive": positive}}
+    positive = record["controls"]["raw"] | {"leakage": 0.04, "holds": False}
+    return record | {"controls": record["controls"] | {"raw": positive}}
 
 
 def figures_of(records: Sequence[Record], *judges: float) -> dict[str, float]:
@@ -72,8 +79,9 @@ def figures_of(records: Sequence[Record], *judges: float) -> dict[str, float]:
             f"attack.{name}": record["leakage"],
             f"attack_low.{name}": record["interval"][0],
             f"attack_high.{name}": record["interval"][1],
-            f"attack_raw.{name}": controls["positive"]["leakage"],
-            f"attack_null.{name}": controls["negative"]["leakage"],
+            f"attack_raw.{name}": controls["raw"]["leakage"],
+            f"attack_null.{name}": controls["blank"]["leakage"],
+            f"attack_permuted.{name}": controls["permuted"]["leakage"],
             f"attack_valid.{name}": float(valid[name]),
         }
     sound = [("leakage", value) for value in judges]

@@ -89,6 +89,7 @@ TABLE: dict[str, tuple[Any, str]] = {
     "attacks.clip_network": (None, "attack_temporal"),
     "attacks.decoder_width": (65, "attack_inversion"),
     "attacks.people": ("group", "attack_linkage"),
+    "attacks.permuted": (True, ATTACK_STAGES),
     "departures.detached_penalty": (True, OF_PENALTY),
     "departures.scrambled_frames": (True, f"{TRAINING} {ON_CLIPS}"),  # one frame has nothing to be scrambled with
     "departures.bgr_clips": (True, f"{TRAINING} {ON_CLIPS}"),
@@ -309,6 +310,6 @@ def test_a_new_version_of_a_stage_computes_it_and_what_builds_on_it_again(
         "evaluate_action",
         "raw_action",
         "test_deployed",
-        *("attack_probe", "attack_probe.raw", "attack_probe.blank"),
+        *("attack_probe", "attack_probe.raw", "attack_probe.blank", "attack_probe.permuted"),
         "attacks",
     }

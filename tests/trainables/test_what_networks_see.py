@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.recording import FRAMES, ITEMS, Ran, ran, stamp_in_place_of
 from trainables import stages
-from trainables.attacks import ATTACKS, CONTROLS
+from trainables.attacks import ATTACKS
 from trainables.methods import METHODS
 from trainables.stages import Stage, part_name
 
@@ -88,7 +88,8 @@ EXPECTED = {
     "test_deployed": reader("f_T'", "evaluate_action", "f_A"),
     **attacked("f_A"),
     **{part_name(name, "raw"): found for name, found in attacked("raw").items()},
-    **{part_name(name, "blank"): found for name, found in attacked("blank").items()},
+    **{part_name(name, "blank"): found for name, found in attacked("blank").items() if name != "attack_reverse"},
+    **{part_name(name, "permuted"): found for name, found in attacked("raw").items()},
     "attacks": set(),
 }
 OF_FRAMES = {"detect"}  # stages that train and test no network of the trial: see test_obfuscation
@@ -96,7 +97,7 @@ OF_FRAMES = {"detect"}  # stages that train and test no network of the trial: se
 
 def test_every_stage_every_attack_and_every_method_is_named_here() -> None:
     declared = {stage.name for stage in vars(stages).values() if isinstance(stage, Stage)}
-    attacks = {part_name(ATTACKS[name].stage.name, control) for name in ATTACKS for control in ("", *CONTROLS)}
+    attacks = {part_name(ATTACKS[name].stage.name, control) for name in ATTACKS for control in ("", *ATTACKS[name].controls)}
     methods = {stage.name for name in METHODS for stage in METHODS[name].stages}
     assert declared | attacks | methods <= EXPECTED.keys() | TRAINING.keys() | OF_FRAMES, "say here what its networks are given"
     assert set(METHODS) == VIEWS.keys(), "say here what evaluators see of its anonymizer"
@@ -116,7 +117,7 @@ def test_what_evaluators_see_was_made_by_the_trained_weights(full: Ran) -> None:
     start, trained = full.stamp("reconstruct"), full.stamp("minimax")
     assert len({0.3, start, trained}) == 3, "both stages have moved the only weight"
     for role in EXPECTED.keys() - {"reconstruct", "warm_up", "minimax", "attacks"}:
-        controls = role.endswith((".raw", ".blank")) or role == "raw_action"
+        controls = role.endswith((".raw", ".blank", ".permuted")) or role == "raw_action"
         assert full.log.stamps(role) == (set() if controls else {trained}), role
     assert full.log.stamps("warm_up") == {start}
 

@@ -1,8 +1,8 @@
 """Attacks by name: who tries to learn from anonymized data what they must not show. Declared without importing torch.
 
 Every package in this folder is imported when this one is, and registers its attacks in ATTACKS. An attack is a stage of a
-trial, and has two controls: the same attack on raw data, which must succeed, and on blank frames, which must land at chance.
-The controls are stages too, of equal keys in all trials of a seed.
+trial, and has controls: the same attack on raw data, which must succeed, and on blank frames and on raw data with the labels of
+people exchanged, which must not. The controls are stages too, of equal keys in all trials of a seed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from trainables.store import Outcome
 
 Risk = Literal["singling out", "linkability", "inference"]
-CONTROLS: tuple[Control, ...] = ("raw", "blank")
+CONTROLS: tuple[Control, ...] = ("raw", "blank", "permuted")
 WORDS = ("standard", "all", "none")
 CLIPS = "clips_with_attributes"
 
@@ -48,6 +48,7 @@ class Attack:
     stage: its code returns an outcome with an `AttackResult` (`trainables.attacks.shared.result`) as `state["evidence"]`.
     needs: data without which the attack is not tried.
     standard: it is cheap enough for every trial.
+    controls: those of CONTROLS that say something of it.
     """
 
     title: str
@@ -57,12 +58,13 @@ class Attack:
     stage: Stage
     needs: Need | None = None
     standard: bool = True
+    controls: tuple[Control, ...] = CONTROLS
 
 
 ATTACKS: Registry[Attack] = Registry("attack")
 
 # The fields that every attack depends on, and those of one that learns.
-ATTACK_VIEW = (*TEST_VIEW, "anonymizer", "attacks.batch_size", "attacks.frames")
+ATTACK_VIEW = (*TEST_VIEW, "anonymizer", "attacks.batch_size", "attacks.frames", "attacks.permuted")
 ATTACK_TRAINING = (*ATTACK_VIEW, "attacks.epochs", "attacks.learning_rate")
 ATTRIBUTES_MEASURE = (
     "mean average precision over the private attributes, averaged over the frames of a test item; of several classifiers the"
@@ -128,10 +130,10 @@ def attack_parts(
 
     # those that build on others last: where a control is the trial's own stage, the own one is to be there before it
     attacks = [ATTACKS[name] for name in names]
-    tried = [attack.stage for attack in attacks if attack.needs is None or attack.needs.met(config, data)]
-    for stage in sorted(tried, key=lambda stage: len(stage.inputs)):
-        for control in ("", *CONTROLS):
-            add(stage, control)
+    tried = [attack for attack in attacks if attack.needs is None or attack.needs.met(config, data)]
+    for attack in sorted(tried, key=lambda attack: len(attack.stage.inputs)):
+        for control in ("", *attack.controls):
+            add(attack.stage, control)
     verdict = replace(WEIGH_ATTACKS, inputs=(*parts, *evaluations))
     return {**parts, verdict.name: StagePart(verdict, attack=True)}
 

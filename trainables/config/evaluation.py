@@ -54,6 +54,10 @@ class AttacksConfig(Frozen):
     )
     clip_network: NetworkConfig = NetworkConfig(name="i3d_r50", weights="kinetics400")
     decoder_width: Count = Field(default=64, description="channels of the decoder of inversion")
+    permuted: bool = Field(
+        default=False,
+        description="labels of people are exchanged between sources: the negative control that every attack has by itself",
+    )
     people: Literal["auto", "attributes", "group"] = Field(
         default="auto",
         description="attributes: the one label that a clip carries; group: the clip's source; auto: the first where it can be",

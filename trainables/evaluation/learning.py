@@ -63,14 +63,15 @@ def labelled_data(
     frames: int | None,
     choose_on_test: bool = False,
     train_on_validation: bool = False,
+    splits: VideoSplits | StillSplits | None = None,
 ) -> LabelledData:
     """The data set `data` (a member of TrialData), images or clips, in batches of about `batch_size` frames.
 
     frames: of a clip (see `clip_of_frames`); None: clips as the action classifier sees them. choose_on_test: the test items
-    are the validation items as well. train_on_validation: these are training items as well. Raises DataError for an item
-    without labels.
+    are the validation items as well. train_on_validation: these are training items as well. splits: the items with other labels.
+    Raises DataError for an item without labels.
     """
-    splits: VideoSplits | StillSplits = getattr(context.data, data)
+    splits = getattr(context.data, data) if splits is None else splits
     boxes, config = context.boxes(data), context.config.clip
     chosen = splits.test if choose_on_test else splits.validation
     extra = splits.validation if train_on_validation else ()

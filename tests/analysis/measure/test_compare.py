@@ -16,7 +16,8 @@ Maker = Callable[..., RecordedStudy]
 UNKNOWN = {
     **dict.fromkeys(("name", "title", "question", "risk", "measure"), ""),
     **dict.fromkeys(("score", "low", "high"), 0.0),
-    **dict.fromkeys(("positive", "negative"), Control("", 0.0, "", True)),
+    "positive": Control("", 0.0, "", True),
+    "negatives": (),
 }
 
 

@@ -48,7 +48,13 @@ def test_table_and_summary(make_study: Maker) -> None:
     least = "strong leaks least on validation data; on test data 50.0 ± 0.0\N{NO-BREAK SPACE}% (n = 2)"
     assert f"Against the strongest of 2 attackers {least}" in said
     assert "by: retrained" in said
-    assert attacks.controls_table(study.trials).rows[0] == ["inversion", "90.0 (n = 6)", "2.0 (n = 6)", "6 of 6"]
+    assert attacks.controls_table(study.trials).rows[0] == [
+        "inversion",
+        "90.0 (n = 6)",
+        "0.0 (n = 6)",
+        "2.0 (n = 6)",
+        "6 of 6",
+    ]
 
 
 def test_one_seed_has_the_interval_over_videos(make_study: Maker) -> None:

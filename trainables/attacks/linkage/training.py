@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch.nn import functional
 from trainables.attacks.linkage.pairs import PersonPairs
 from trainables.attacks.linkage.people import PersonSearch, numbered, people_of, search_of
 from trainables.attacks.shared.learning import attack_training, contact_sheet, effort
+from trainables.attacks.shared.permutation import with_permuted_people
 from trainables.attacks.shared.result import AttackResult, curve_of, strongest_member
 from trainables.config import ClipConfig, NetworkConfig
 from trainables.data.boxes import Boxes
@@ -37,6 +39,8 @@ _GALLERIES = ("anonymized", "ordinary")
 
 def run(context: StageContext) -> Outcome:
     settings, splits = context.config.attacks, context.data.clips_with_attributes
+    if settings.permuted:
+        splits = with_permuted_people(splits, context.seed("permutation"), settings.people)
     clip = clip_of_frames(context.config.clip, settings.frames)
     boxes = context.boxes(_DATA)
     numbers = numbered(splits.train, splits, settings.people)
@@ -71,8 +75,15 @@ def run(context: StageContext) -> Outcome:
     search = search_of(splits, splits.test, settings.people)
     found = _look(context, anonymizer, network, search, clip, boxes)
     spent = effort(context, network, len(splits.train))
-    evidence = _evidence(context, anonymizer, search, found, clip, boxes, chosen_by)
-    return Outcome({}, history, {"evidence": {**evidence.state(), "effort": spent, "curve": curve_of(history)}})
+    evidence = replace(
+        _evidence(context, anonymizer, search, found, clip, boxes, chosen_by),
+        groups=people_of(
+            [item for item, asked in zip(search.queries, search.asked, strict=True) if asked], splits, settings.people
+        ),
+        effort=spent,
+        curve=curve_of(history),
+    )
+    return Outcome({}, history, {"evidence": evidence.state()})
 
 
 def embed(network: PrivacyEncoder, clips: Tensor) -> Tensor:
@@ -144,7 +155,7 @@ def _evidence(
     boxes: Boxes | None,
     validated: list[float],
 ) -> AttackResult:
-    names, splits, people = _GALLERIES, context.data.clips_with_attributes, context.config.attacks.people
+    names = _GALLERIES
     strongest = strongest_member(validated)
     best = found[strongest]
     queries = [item for item, asked in zip(search.queries, best.asked, strict=True) if asked]
@@ -158,7 +169,7 @@ def _evidence(
     left = len(search.queries) - len(queries)
     return AttackResult(
         ids=[item.name for item in queries],
-        groups=people_of(queries, splits, people),
+        groups=[],
         members=[f"among {name} clips" for name in names],
         validated=validated,
         answers=torch.from_numpy(np.stack([one.hits for one in found])),

@@ -18,7 +18,7 @@ def _run(context: StageContext) -> Outcome:
     return run(context)
 
 
-_FIELDS = (*TEST_VIEW, "anonymizer", "evaluate_action", "attacks.batch_size")
+_FIELDS = (*TEST_VIEW, "anonymizer", "evaluate_action", "attacks.batch_size", "attacks.permuted")
 _DATA = (ATTACKED, "action_evaluation")  # the classes of the latter shape f_T'
 
 ATTACKS.register("probe")(

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainables.attacks.shared.permutation import with_permuted_labels
 from trainables.attacks.shared.result import AttackResult, Curve, curve_of
 from trainables.config import ConfigError, NetworkConfig
 from trainables.data.loader import Batch
@@ -22,10 +23,14 @@ from trainables.models.privacy import PRIVACY_BACKBONES, build_privacy_classifie
 
 def attacked_data(context: StageContext, whole_clips: bool = False) -> LabelledData:
     """The action clips where they carry labels, `attacks.frames` frames of each, or with `whole_clips` as the action classifier
-    sees them; otherwise the images of the privacy set.
+    sees them; otherwise the images of the privacy set. Labels are exchanged for the control that wants it.
     """
     settings = context.config.attacks
-    return labelled_data(context, context.data.attacked, settings.batch_size, None if whole_clips else settings.frames)
+    splits = getattr(context.data, context.data.attacked)
+    if settings.permuted:
+        splits = with_permuted_labels(splits, context.seed("permutation"))
+    frames = None if whole_clips else settings.frames
+    return labelled_data(context, context.data.attacked, settings.batch_size, frames, splits=splits)
 
 
 def attack_training(context: StageContext) -> Training:

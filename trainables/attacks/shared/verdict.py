@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from trainables.attacks import ATTACKS, CONTROLS, Attack, attack_names
+from trainables.attacks import ATTACKS, Attack, attack_names
 from trainables.attacks.shared.result import AttackResult, strongest_member
 from trainables.execution.context import StageContext
 from trainables.metrics import leakage_of
@@ -22,6 +22,7 @@ from trainables.schema import (
     ATTACK_HIGH,
     ATTACK_LOW,
     ATTACK_NULL,
+    ATTACK_PERMUTED,
     ATTACK_RAW,
     ATTACK_VALID,
     CLIP,
@@ -32,7 +33,7 @@ from trainables.schema import (
     WORST,
     ends,
 )
-from trainables.stages import part_name
+from trainables.stages import Control, part_name
 from trainables.statistics import Interval, interval, leakage, mean_leakage
 from trainables.store import Outcome
 
@@ -82,16 +83,16 @@ def run(context: StageContext) -> Outcome:
         if attack.needs is not None and attack.stage.name not in context.inputs:
             notes.append(f"attack {name}: not tried, it needs {attack.needs.text}")
             continue
-        own, raw, blank = (_result(context, part_name(attack.stage.name, control)) for control in ("", *CONTROLS))
-        problems = _problems(raw, blank)
+        own = _result(context, attack.stage.name)
+        controls = {control: _result(context, part_name(attack.stage.name, control)) for control in attack.controls}
+        problems = [problem for control, figures in controls.items() if (problem := _problem(control, figures))]
         if problems:
             notes.append(f"attack {name}: figures invalid: {'; '.join(problems)}")
         elif own.result.labels is not None:  # a search for people is not on the scale of average precision
             candidates.append(Candidate(ATTACK + name, own.leakage, own.sure.low, own.sure.high, own.validated))
         metrics |= {
             ATTACK + name: own.leakage,
-            ATTACK_RAW + name: raw.leakage,
-            ATTACK_NULL + name: blank.leakage,
+            **{_CONTROLS[control].metric + name: figures.leakage for control, figures in controls.items()},
             ATTACK_VALID + name: float(not problems),
         }
         if own.sure.lacking:
@@ -102,7 +103,7 @@ def run(context: StageContext) -> Outcome:
             metrics[VALIDATION + ATTACK + name] = own.validated
         seconds = context.inputs[attack.stage.name].seconds
         pictures = _pictures(name, own.result)
-        record = _record(name, attack, own, raw, blank, seconds) | {"pictures": sorted(pictures)}
+        record = _record(name, attack, own, controls, seconds) | {"pictures": sorted(pictures)}
         files |= {f"{ARTIFACT_ATTACKS}/{file}": content for file, content in pictures.items()}
         files[f"{ARTIFACT_ATTACKS}/{name}.json"] = json.dumps(record, indent=1).encode()
     tried = [key for key in metrics if key.startswith(ATTACK_VALID)]
@@ -137,23 +138,42 @@ def _evaluators(context: StageContext) -> list[Candidate]:
     ]
 
 
-def _problems(raw: AttackFigures, blank: AttackFigures) -> list[str]:
-    """What is wrong with the controls, in words."""
-    found = []
-    if not _reads(raw):
-        found.append(f"on raw data it reads {_shown(raw)}, and must be surely above chance")
-    if not _at_chance(blank):
-        found.append(f"on blank frames it reads {_shown(blank)}, where nothing is to be read")
-    return found
+@dataclass(frozen=True)
+class _Control:
+    """A control of an attack: the metric that records its leakage, what it is, and what it has to reach, in words."""
+
+    metric: str
+    what: str
+    must: str
 
 
-def _reads(raw: AttackFigures) -> bool:
-    """An attack that reads nothing on raw data says nothing elsewhere. Without an interval nobody knows."""
-    return raw.sure.low > 0.0
+_CONTROLS: Mapping[Control, _Control] = {
+    "raw": _Control(ATTACK_RAW, "the same attack on raw data", "the interval lies above chance"),
+    "blank": _Control(ATTACK_NULL, "the same attack on blank frames", "the interval does not lie above chance"),
+    "permuted": _Control(
+        ATTACK_PERMUTED,
+        "the same attack on raw data where sources have exchanged the labels of their people",
+        "the interval does not lie above chance (one sound attack in forty misses it by chance: another seed tells)",
+    ),
+}
 
 
-def _at_chance(blank: AttackFigures) -> bool:
-    return math.isnan(blank.validated) or blank.leakage == 0.0 or blank.sure.low <= 0.0 <= blank.sure.high
+def _problem(control: Control, found: AttackFigures) -> str:
+    """What is wrong with a control, in words; empty where it holds."""
+    if holds(control, found):
+        return ""
+    if control == "raw":
+        return f"on raw data it reads {_shown(found)}, and must be surely above chance"
+    where = "on blank frames" if control == "blank" else "of labels that were exchanged"
+    return f"{where} it reads {_shown(found)}, where nothing is to be read"
+
+
+def holds(control: Control, found: AttackFigures) -> bool:
+    """Whether a control is where it must be. Nobody knows without an interval, except that nothing at all is read.
+
+    An attack that reads nothing on raw data says nothing elsewhere; one that reads where nothing is to be read is told.
+    """
+    return found.sure.low > 0.0 if control == "raw" else found.leakage <= 0.0 or found.sure.low <= 0.0
 
 
 def _shown(result: AttackFigures) -> str:
@@ -207,12 +227,12 @@ def _of_people(result: AttackResult, member: int) -> AttackFigures:
 
 
 def _record(
-    name: str, attack: Attack, own: AttackFigures, raw: AttackFigures, blank: AttackFigures, seconds: float
+    name: str, attack: Attack, own: AttackFigures, controls: Mapping[Control, AttackFigures], seconds: float
 ) -> dict[str, Any]:
     """What is kept of an attack, for reports and for the comparison of trials item by item."""
     result = own.result
     order = result.sureness.numpy() if result.sureness is not None else own.rows
-    problems = _problems(raw, blank)
+    problems = [problem for control, figures in controls.items() if (problem := _problem(control, figures))]
     return {
         "name": name,
         "title": attack.title,
@@ -225,19 +245,14 @@ def _record(
         **_figures(own),
         "others": {key: _rounded(value) for key, value in own.others.items()},
         "controls": {
-            "positive": {
-                **_figures(raw),
-                "what": "the same attack on raw data",
-                "must": "the interval lies above chance",
-                "holds": _reads(raw),
-                "others": {key: _rounded(value) for key, value in raw.others.items()},
-            },
-            "negative": {
-                **_figures(blank),
-                "what": "the same attack on blank frames",
-                "must": "the interval includes chance",
-                "holds": _at_chance(blank),
-            },
+            control: {
+                **_figures(figures),
+                "what": _CONTROLS[control].what,
+                "must": _CONTROLS[control].must,
+                "holds": holds(control, figures),
+                "others": {key: _rounded(value) for key, value in figures.others.items()},
+            }
+            for control, figures in controls.items()
         },
         "valid": not problems,
         "problems": problems,

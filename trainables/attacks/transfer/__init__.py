@@ -43,5 +43,7 @@ ATTACKS.register("reverse")(
         "inference",
         ATTRIBUTES_MEASURE,
         attack_stage("reverse", _reverse, _FIELDS, (RETRAINED.name,), trains=False),
+        # what networks that learned from blank frames make of raw ones is left over from their first weights: no control
+        controls=("raw", "permuted"),
     )
 )
