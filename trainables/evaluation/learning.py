@@ -68,7 +68,7 @@ def labelled_data(
     """The data set `data` (a member of TrialData), images or clips, in batches of about `batch_size` frames.
 
     frames: of a clip (see `clip_of_frames`); None: clips as the action classifier sees them. choose_on_test: the test items
-    are the validation items as well. train_on_validation: these are training items as well. splits: the items with other labels.
+    are the validation items as well. train_on_validation: these are training items as well. splits: with other labels.
     Raises DataError for an item without labels.
     """
     splits = getattr(context.data, data) if splits is None else splits
