@@ -109,6 +109,14 @@ class Look:
     weights: tuple[float, ...]
 
     @property
+    def items(self) -> tuple[tuple[Seen, ...], ...]:
+        """The clips without those at the end that repeat the one before: see `trainables.execution.context.filled`."""
+        count = len(self.clips)
+        while count > 1 and self.clips[count - 1] == self.clips[count - 2]:
+            count -= 1
+        return self.clips[:count]
+
+    @property
     def words(self) -> set[str]:
         return {f"{self.network} {self.doing}: {f.data}.{f.split}, {f.view}" for clip in self.clips for f in clip}
 
@@ -137,9 +145,10 @@ class Log:
         return list(dict.fromkeys(look.weights for look in looks if not split or look.clips[0][0].split == split))
 
     def of(self, role: str, network: str, doing: str, split: str = "") -> list[tuple[Seen, ...]]:
-        """The clips that a network was given in a stage, in order."""
+        """The clips that a network was given in a stage, in order, without those that only fill the last batch of a test."""
         looks = [look for look in self.roles[role] if (look.network, look.doing) == (network, doing)]
-        return [clip for look in looks for clip in look.clips if not split or clip[0].split == split]
+        clips = [clip for look in looks for clip in (look.items if doing == "tested" else look.clips)]
+        return [clip for clip in clips if not split or clip[0].split == split]
 
     def stamps(self, role: str) -> set[float]:
         """The weights of the anonymizer in all that the other networks were given, to five digits."""
