@@ -6,7 +6,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 export PYTHONWARNINGS := ignore::FutureWarning
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: mutants demo test bench check env tradeoff tables methods attacks search scale figures lock clean chaos
+.PHONY: mutants coverage demo test bench check env tradeoff tables methods attacks search scale figures lock clean chaos
 
 env: $(VENV)/.stamp
 
@@ -66,6 +66,10 @@ bench: env
 # Wrong behaviours, planted one at a time: are they noticed? It goes on where it stopped.
 mutants: env
 	$(PYTHON) -m tests.mutants --storage mutants --jobs 2
+
+# How often intervals hold the truth and controls err (the table in trainables/attacks/README.md).
+coverage: env
+	OMP_NUM_THREADS=1 $(PYTHON) -m tests.benchmarks.coverage --out coverage.md
 
 test: env
 	$(PYTHON) -m pytest -n 2 --dist loadfile

@@ -25,7 +25,8 @@ TABLES: Mapping[int, str] = {
 }
 # Tables that evaluate one anonymizer with several classifiers, and the role of these.
 VARIED_CLASSIFIER: Mapping[int, Role] = {5: "action", 7: "privacy", 8: "privacy"}
-# Mean prevalence of the attributes in the test data: what a random scorer gets. The paper prints none; VISPR2's is not known.
+# Mean prevalence of the attributes in the test data, near what a guesser is expected to have of many items.
+# The paper prints none; VISPR2's is not known.
 CHANCE_CMAP: Mapping[str, float] = {"vispr1": 0.248, "pa_hmdb51": 0.691, "vp_hmdb51": 0.584, "vp_ucf101": 0.582}
 
 SCRATCH, UNKNOWN = "scratch", ""

@@ -78,7 +78,9 @@ def chance_line(block: Block) -> str:
         return ""
     data = measured_on(block.protocol, "cmap")
     chance = CHANCE_CMAP.get(data)
-    return f"chance cMAP of the paper's {data}: " + ("not known" if chance is None else f"{100 * chance:.1f} %")
+    return f"prevalence in the paper's {data}, of which its leakage is computed: " + (
+        "not known" if chance is None else f"{100 * chance:.1f} %"
+    )
 
 
 def remarks(table: PaperTable) -> list[str]:
@@ -87,7 +89,7 @@ def remarks(table: PaperTable) -> list[str]:
     n = f"n = {counts} seeds" if counts else "no cell was run"
     found = [
         f"here: mean over seeds ± half of the 95 % t interval, none where n = 1; {n}. The paper states neither.",
-        "diff.: here minus paper. chance: what a random scorer gets on the data of ours. Empty: not run, or not printed.",
+        "diff.: here minus paper. chance: what a guesser is expected to have on ours. Empty: not run, or not printed.",
     ]
     everywhere = common_differences(table)
     if everywhere:

@@ -50,7 +50,9 @@ def _beside(metric: str, block: cells.Block, line: cells.Line) -> list[str]:
     here = text.mean(cell.ours)
     if metric == "cmap":
         chance = block.chance_of_paper
-        theirs += "" if cell.printed is None else f" (chance {'not known' if chance is None else text.number(100 * chance)})"
+        theirs += (
+            "" if cell.printed is None else f" (prevalence {'not known' if chance is None else text.number(100 * chance)})"
+        )
         here += f" (chance {text.number(100 * cell.chance.mean)})" if cell.chance.n else ""
     if line.row.method == RAW:
         return [theirs, here, "baseline", "baseline"]
@@ -71,7 +73,7 @@ def _compared(printed: Printed | None) -> float:
 def _note(study: RecordedStudy, blocks: Sequence[cells.Block]) -> str:
     """Which of the paper's figures are computed or doubtful, and in what the study differs, each said once."""
     lines = [line for block in blocks for line in block.lines if cells.in_both(line)]
-    notes = ["Leakage of the paper is computed from its cMAP and the chance level of its test data, which it does not print."]
+    notes = ["Leakage of the paper is computed from its cMAP and the prevalence in its test data, which it does not print."]
     if study.profile != "paper":
         notes.insert(
             0,

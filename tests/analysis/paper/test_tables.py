@@ -27,7 +27,7 @@ Maker = Callable[..., RecordedStudy]
 
 GOLDEN = """\
 f_A, f_T' and f_B' on UCF101 split 1 and VISPR1, tested on their test sets [known_ucf101; space ablation_lambda]
-chance cMAP of the paper's vispr1: 24.8 %
+prevalence in the paper's vispr1, of which its leakage is computed: 24.8 %
                       | top-1 %, ucf101               | cMAP %, vispr1                | macro F1, vispr1           |
 setting               |       here paper diff. chance |       here paper diff. chance |          here paper  diff. |   n notes
 --------------------------------------------------------------------------------------------------------------------------------
@@ -109,7 +109,7 @@ def test_on_labelled_clips_the_leakage_of_the_clips_counts(tables: dict[tuple[in
 def test_doubtful_print_and_chance_are_said(tables: dict[tuple[int, str], PaperTable]) -> None:
     text = as_text(tables[1, "generated"])
     assert "printed with cMAP and F1 swapped" in text
-    assert "chance cMAP of the paper's pa_hmdb51: 69.1 %" in text
+    assert "prevalence in the paper's pa_hmdb51, of which its leakage is computed: 69.1 %" in text
     assert "stprivacy (approximate)" in text
     block = block_of(tables[1, "generated"], "known_pa_hmdb51")
     assert line_of(block, "raw").cells["cmap"].notes == ("the paper's cMAP is near chance (leakage under 10 %)",)
