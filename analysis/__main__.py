@@ -33,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from analysis.terminal import show_error
 
     try:
+        _load_plugins(options)
         return _COMMANDS[options.command](options) or 0
     except AnalysisError as error:
         show_error(str(error))
@@ -61,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     for command in (tables, figures):
         command.add_argument("--profile", help="paper, small or generated; may be left out where only one was run")
     for command in (report, tables, figures):
-        _add_uri(command)
+        _add_common(command)
     tables.add_argument("--out", help="directory for table1.txt, table2.txt, ...; without it they are printed")
     for command in (report, figures):
         command.add_argument("--out", required=True, help="directory for the files; made if absent")
@@ -105,14 +106,14 @@ def _add_compare(commands: Any) -> None:
     compare.add_argument("--profile", help="paper, small or generated; may be left out where only one was run")
     compare.add_argument("--trial", required=True, action="append", metavar="RUN_ID", help="give it twice: A, then B")
     compare.add_argument("--metric", action="append", default=[], help="e.g. top1, leakage, worst_leakage, attack.linkage; all")
-    _add_uri(compare)
+    _add_common(compare)
 
 
 def _add_evidence(commands: Any) -> None:
     evidence = commands.add_parser("evidence", help="one page for who decides or audits: what attackers still learn, how sure")
     evidence.add_argument("--trial", required=True, metavar="RUN_ID", help="id of the trial's MLflow run")
     evidence.add_argument("--out", required=True, type=Path, help="directory for evidence.html and evidence.json")
-    _add_uri(evidence)
+    _add_common(evidence)
 
 
 def _add_export(commands: Any) -> None:
@@ -147,11 +148,9 @@ def _add_anonymize(commands: Any) -> None:
 
 
 def _add_common(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--plugin", action="append", default=[], metavar="FILE.py", help="with an anonymizer of your own")
-    _add_uri(command)
-
-
-def _add_uri(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--plugin", action="append", default=[], metavar="FILE.py", help="what you added: sections, metrics, attacks, networks"
+    )
     command.add_argument("--tracking-uri", help="MLflow store, e.g. sqlite:////abs/mlflow.db; default: MLFLOW_TRACKING_URI")
 
 
@@ -213,7 +212,6 @@ def _select(options: argparse.Namespace) -> None:
     if options.register:
         from analysis.deploy.register import register
 
-        _load_plugins(options)
         print(register(choice, options.register))
 
 
@@ -242,7 +240,6 @@ def _evidence(options: argparse.Namespace) -> None:
 def _export(options: argparse.Namespace) -> None:
     from analysis.deploy.export import export_trial, parse_size
 
-    _load_plugins(options)
     size = parse_size(options.size) if options.size else None
     print(
         export_trial(
@@ -260,7 +257,6 @@ def _anonymize(options: argparse.Namespace) -> int:
 
     if options.batch < 1:
         raise AnalysisError(f"--batch {options.batch}: give at least 1")
-    _load_plugins(options)
     size = parse_size(options.size) if options.size else None
     model = load_model(options.model, options.tracking_uri, options.device)
     if model.size and size and model.size != size:
@@ -284,10 +280,10 @@ def _anonymize(options: argparse.Namespace) -> int:
 def _load_plugins(options: argparse.Namespace) -> None:
     from analysis.read.store import AnalysisError
     from trainables.config import ConfigError
-    from trainables.plugins import load_plugins, read_plugins
+    from trainables.plugins import load_named
 
     try:
-        load_plugins(read_plugins(options.plugin))
+        load_named(options.plugin)
     except ConfigError as error:
         raise AnalysisError(str(error)) from None
 

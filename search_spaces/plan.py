@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from search_spaces.profiles import PROFILES, Profile
-from search_spaces.registry import Search, Space, Values, label_of, load_spaces
+from search_spaces.registry import SPACES, Search, Space, Values, label_of, load_spaces
 from trainables.config import ConfigError, TrialConfig, with_values
 from trainables.methods import METHODS, resolved
+from trainables.plugins import registered_by_plugin
 from trainables.schema import experiment_name
 
 
@@ -86,7 +87,13 @@ def plan_study(space: str, profile: str, seeds: Sequence[int], overrides: Mappin
                 own = {**values, "seed": seed}
                 layers = (recipe, chosen.values, data, sizes, {"attacks.names": found.attacks}, overrides, own)
                 merged = {key: value for layer in layers for key, value in layer.items()}
-                config = resolved(with_values(TrialConfig(), merged))
+                try:
+                    config = resolved(with_values(TrialConfig(), merged))
+                except ConfigError as error:
+                    if not registered_by_plugin(space):
+                        raise
+                    at = SPACES.where(space)
+                    raise ConfigError(f"space {space} ({at}), setting {label_of(values)!r}: {error}") from None
                 trials.append(StudyTrial(label_of(values) + where, values, protocol.name, config))
     made = found.generated if chosen.generated else None
     return StudyPlan(space, profile, tuple(trials), made, found.search, tuple(overrides))

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from search_spaces.protocols import KNOWN_UCF101, Protocol, Values
+from trainables.config import ConfigError
 from trainables.methods import METHODS
 from trainables.registry import Registry
 
@@ -80,6 +81,10 @@ class Space:
     table: int | None = None
     search: Search | None = None
     attacks: str = "none"
+
+    def __post_init__(self) -> None:
+        if not self.settings or not all(isinstance(values, Mapping) for values in self.settings):
+            raise ConfigError(f"a space with settings = {self.settings!r}; give a tuple of mappings, one a trial")
 
     def settings_for(self, profile: str) -> tuple[Values, ...]:
         return self.settings if profile == "paper" or self.small_settings is None else self.small_settings

@@ -14,6 +14,7 @@ import yaml
 from trainables.config import DATA_ROOT_VARIABLE, ConfigError, Runtime, load_trial, parse_setting, with_values
 from trainables.data.generated import GeneratedSpec, ensure
 from trainables.data.items import DataError
+from trainables.plugins import add_plugin_argument, blamed, load_named
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=0, help="decoding processes")
     parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch")
     parser.add_argument("--ranks", type=int, default=1, metavar="N", help="processes that share every batch, one a GPU")
+    add_plugin_argument(parser, "your own methods, networks or data sets")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
@@ -34,9 +36,15 @@ def main(arguments: list[str] | None = None) -> int:
     except (ConfigError, DataError, ArithmeticError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except Exception as error:
+        if not (at := blamed(error)):
+            raise
+        print(f"error: {at}: {type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
 
 
 def _run(options: argparse.Namespace) -> int:
+    load_named(options.plugin)
     config = with_values(load_trial(options.config), dict(parse_setting(text) for text in options.set))
     out = Path(options.out).absolute()
     data_root = options.data_root or os.environ.get(DATA_ROOT_VARIABLE)

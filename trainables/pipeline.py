@@ -15,7 +15,7 @@ from functools import partial
 
 import torch
 
-from trainables.config import Runtime, TrialConfig
+from trainables.config import ConfigError, Runtime, TrialConfig
 from trainables.data.loader import close_loaders
 from trainables.data.reading import decoder
 from trainables.data.trial_data import TrialData
@@ -24,6 +24,8 @@ from trainables.execution.distributed import Processes
 from trainables.execution.loop import Diverged
 from trainables.execution.together import run_together
 from trainables.failures import Stopped
+from trainables.methods import method_of
+from trainables.models.anonymizers import build_anonymizer
 from trainables.plan import PlannedStage, TrialPlan, plan_trial
 from trainables.reporter import Reporter
 from trainables.schema import VALIDATION, check_declared
@@ -173,7 +175,11 @@ class _Worker:
             config, loss = stage.config, stage.config.minimax
             of = f"method {config.method}, B {loss.distortion_budget}, lambda {loss.penalty_weight}, seed {config.seed}"
             raise Diverged(f"{error} ({of})") from None
+        if not isinstance(outcome, Outcome):
+            raise ConfigError(f"stage {stage.name!r} ({stage.stage.where}) returned {outcome!r:.60}; return an Outcome")
         check_declared(stage.name, outcome.metrics)
+        if stage.name == method_of(stage.config).anonymizer:
+            _check_anonymizer(stage, outcome)
         notes = (*outcome.notes, *progress.notes)
         outcome = replace(outcome, notes=notes, seconds=progress.seconds, device=_device_name(context.device))
         circumstances = {"steps": stage.steps, "decoder": decoder()}
@@ -207,6 +213,21 @@ class _Worker:
     def _context(self, ready: _Task) -> StageContext:
         work = self.store.work(ready.stage.name, ready.stage.key)
         return replace(StageContext.of(ready.stage, self.runtime, ready.data, ready.inputs, work), stop=self.stop)
+
+
+def _check_anonymizer(stage: PlannedStage, outcome: Outcome) -> None:
+    """Raises ConfigError where a stage that is to train the anonymizer leaves none behind, or one of another network."""
+    where, network = f"stage {stage.name!r} ({stage.stage.where})", stage.config.anonymizer
+    if "anonymizer" not in outcome.state:
+        raise ConfigError(f'{where} leaves no anonymizer; return Outcome(..., state={{"anonymizer": f_a.state_dict()}})')
+    if stage.stage.run.__module__.startswith("trainables."):
+        return  # ours do, and a large network takes seconds to build
+    without = network.model_copy(update={"weights": None, "encoder_weights": None})
+    try:
+        build_anonymizer(without).load_state_dict(outcome.state["anonymizer"])
+    except (RuntimeError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(f"{where} leaves an anonymizer that does not fit {network.name}: {reason}") from None
 
 
 def _device_name(device: torch.device) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 from collections.abc import Callable, Iterator
 from typing import ClassVar, Generic, TypeVar
@@ -10,29 +11,39 @@ from typing import ClassVar, Generic, TypeVar
 from trainables.config import ConfigError
 
 T = TypeVar("T")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 class Registry(Generic[T]):
-    """Name -> entry. Which module registered a name is remembered: see `origins`."""
+    """Name -> entry. Who registered a name is remembered: see `origins` and `where`."""
 
     _modules: ClassVar[dict[str, set[str]]] = {}
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._entries: dict[str, T] = {}
+        self._places: dict[str, str] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Decorator. Raises ValueError if `name` is taken."""
-        caller = sys._getframe(1).f_globals.get("__name__", "")
+        """Decorator. Raises ConfigError if `name` is taken, or holds what no file name and no key of a record can."""
+        caller = sys._getframe(1)
+        module, place = caller.f_globals.get("__name__", ""), f"{caller.f_code.co_filename} line {caller.f_lineno}"
+        if not _NAME.fullmatch(name):
+            raise ConfigError(f"{self.kind} {name!r}: a name has letters, digits, '_', '-' and '.' only; choose another")
 
         def add(entry: T) -> T:
             if name in self._entries:
-                raise ValueError(f"{self.kind} {name!r} is registered twice; choose another name")
-            self._entries[name] = entry
-            Registry._modules.setdefault(name, set()).add(caller)
+                there = f", first in {self.where(name)}" if self.where(name) else ""
+                raise ConfigError(f"{self.kind} {name!r} is registered twice{there}; choose another name")
+            self._entries[name], self._places[name] = entry, place
+            Registry._modules.setdefault(name, set()).add(module)
             return entry
 
         return add
+
+    def where(self, name: str) -> str:
+        """`FILE line N`: where `name` was registered; empty if it is not known."""
+        return self._places.get(name, "") if name in self._entries else ""
 
     @staticmethod
     def origins(name: str) -> frozenset[str]:

@@ -18,7 +18,7 @@ from trainables import schema
 from trainables.config import ConfigError, Runtime, TrialConfig, with_values
 from trainables.data.items import DataError
 from trainables.failures import LOSSES, Attempts, Lost, Stop, Stopped, memory_was_taken, patiently
-from trainables.plugins import Plugin, load_plugins
+from trainables.plugins import Plugin, blamed, load_plugins
 from trainables.reporter import Reporter
 from trainables.store.files import Files
 from trainables.store.leases import HEARTBEAT_SECONDS, Leases
@@ -180,7 +180,9 @@ def _run_recorded(job: TrialJob, attempts: Attempts, progress: _Progress, stop: 
             recording.interrupt(f"to be tried again: {error}")
             raise Lost(str(error)) from error
         log.exception("trial %s failed", job.name)
-        reason = f"{type(error).__name__}: {error} (a bug, or out of memory)\n{traceback.format_exc()}"
+        at = blamed(error)
+        what = f"{at}: {type(error).__name__}: {error}" if at else f"{type(error).__name__}: {error} (a bug, or out of memory)"
+        reason = f"{what}\n{traceback.format_exc()}"
         recording.fail(reason)
         end = TrialState(FAILED, reason=reason)
     attempts.got_on()

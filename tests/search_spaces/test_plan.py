@@ -59,7 +59,7 @@ def test_a_grid_is_every_combination_and_its_labels_are_short() -> None:
 def test_a_space_is_registered_once() -> None:
     load_spaces()
     with pytest.raises(ValueError, match="registered twice"):
-        SPACES.register("demo")(Space("", "", ()))
+        SPACES.register("demo")(Space("", "", ({},)))
 
 
 @pytest.mark.parametrize(

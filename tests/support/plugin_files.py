@@ -1,27 +1,59 @@
-"""A plug-in of tests/examples for the time of one test."""
+"""Plug-ins for the time of one test: those of tests/examples, or any file."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
+from search_spaces.registry import SPACES
 from tests.support import ROOT
-from trainables import plugins
+from trainables import plugins, schema
 from trainables.attacks import ATTACKS
+from trainables.data.registry import STILL_SETS, VIDEO_SETS
 from trainables.methods import METHODS
-from trainables.schema import FINAL_METRICS
+from trainables.models.action import ACTION_CLASSIFIERS
+from trainables.models.anonymizers import ANONYMIZERS
+from trainables.models.privacy import PRIVACY_BACKBONES
+from trainables.registry import Registry
+
+REGISTRIES: tuple[Registry[Any], ...] = (
+    SPACES,
+    METHODS,
+    ATTACKS,
+    ANONYMIZERS,
+    ACTION_CLASSIFIERS,
+    PRIVACY_BACKBONES,
+    VIDEO_SETS,
+    STILL_SETS,
+)
 
 
 @contextlib.contextmanager
-def example(name: str) -> Iterator[None]:
-    """Loads `tests/examples/<name>.py`, and forgets afterwards what it registered: other tests list methods and metrics."""
-    kept = [(entries, dict(entries)) for entries in (ATTACKS._entries, METHODS._entries, FINAL_METRICS, plugins._loaded)]
-    plugins.load_plugins(plugins.read_plugins([str(ROOT / "tests" / "examples" / f"{name}.py")]))
+def loaded(*paths: Path) -> Iterator[None]:
+    """Loads plug-ins, and forgets afterwards what they registered: other tests list methods and metrics."""
+    tables: list[dict[str, Any]] = [registry._entries for registry in REGISTRIES]
+    tables += [schema.FINAL_METRICS, schema._UNSHOWN, plugins._loaded, plugins._helpers, sys.modules]
+    kept = [(table, dict(table)) for table in tables]
+    origins = {name: set(modules) for name, modules in Registry._modules.items()}
     try:
+        plugins.load_named([str(path) for path in paths])
         yield
     finally:
-        del sys.modules[name]
-        for entries, before in kept:
-            entries.clear()
-            entries.update(before)
+        own = set(plugins._loaded) | set(plugins._helpers)
+        for table, before in kept:
+            if table is sys.modules:  # what else was imported meanwhile stays
+                for name in [name for name in table if name in own - set(before)]:
+                    del table[name]
+                continue
+            table.clear()
+            table.update(before)
+        Registry._modules.clear()
+        Registry._modules.update(origins)
+
+
+def example(name: str) -> contextlib.AbstractContextManager[None]:
+    """Loads `tests/examples/<name>.py` for the time of a test."""
+    return loaded(ROOT / "tests" / "examples" / f"{name}.py")

@@ -80,12 +80,13 @@ TABLE: dict[str, tuple[Any, str]] = {
     "evaluate_privacy.clips": (False, ON_IMAGES),  # the stage on clips is not there then
     "obfuscation": (None, ""),  # of methods that change people only, see below
     "attacks.names": (("probe",), "attacks"),
-    "attacks.epochs": (31, "attack_inversion attack_linkage attack_retrained attack_temporal"),
+    "attacks.epochs": (501, "attack_inversion attack_linkage attack_retrained attack_temporal"),
     "attacks.batch_size": (33, ATTACK_STAGES),
     "attacks.learning_rate": (5e-4, "attack_inversion attack_linkage attack_retrained attack_temporal"),
     "attacks.frames": (5, ATTACK_STAGES.replace("attack_probe ", "")),  # it sees whole clips
     "attacks.ensemble": (("resnet18",), "attack_inversion attack_raw_trained attack_retrained attack_reverse"),
     "attacks.encoder": ("other", "attack_linkage"),
+    "attacks.weights": ("other", "attack_linkage attack_retrained"),  # the others read what the latter has trained
     "attacks.clip_network": (None, "attack_temporal"),
     "attacks.decoder_width": (65, "attack_inversion"),
     "attacks.people": ("group", "attack_linkage"),
@@ -98,7 +99,7 @@ TABLE: dict[str, tuple[Any, str]] = {
     "departures.float16": (True, ALL),
 }
 # Fields that some stages are not given: who fixes them, or reads another one instead.
-FIXED = {"anonymizer.name": "stprivacy"}
+FIXED = {"anonymizer.name": "stprivacy", "anonymizer.encoder_weights": "stprivacy"}
 OTHER = {
     "anonymizer.decoder_channels": (1, 2, 3, 4),
     "anonymizer.decoder_norm": "identity",
@@ -107,6 +108,7 @@ OTHER = {
     "data.test_privacy.attribute_map": ("p=q",),
     "minimax.judge_statistics": "running",
     "minimax.alternate": "batches",
+    "minimax.pair_batch_size": 7,
 }
 TOGETHER = ("anonymizer.depth",)  # it changes with decoder_channels only
 
@@ -118,7 +120,7 @@ BASE = TrialConfig(
         clip_privacy=ActionData(folder="c"),
     ),
     test_deployed=True,
-    attacks=AttacksConfig(names=("all",)),
+    attacks=AttacksConfig(names=("all",), epochs=500),
 )
 
 

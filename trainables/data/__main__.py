@@ -11,15 +11,23 @@ from pathlib import Path
 from trainables.config import ConfigError
 from trainables.data import check, init
 from trainables.data.generated import MOTIONS, GeneratedSpec, ensure
+from trainables.plugins import add_plugin_argument, load_named
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m trainables.data", description="The data sets on this machine.")
     commands = parser.add_subparsers(dest="command", required=True)
-    check.add_arguments(commands.add_parser("check", help="look through the data sets under a data root"))
+    checking = commands.add_parser("check", help="look through the data sets under a data root")
+    check.add_arguments(checking)
+    add_plugin_argument(checking, "data sets of your own")
     init.add_arguments(commands.add_parser("init", help="make clips.csv of your own videos: lists, persons, attributes"))
     _add_generate(commands.add_parser("generate", help="make a data set with known truth; prints its data root"))
     options = parser.parse_args(argv)
+    try:
+        load_named(getattr(options, "plugin", []))
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     return {"check": check.run, "init": init.run, "generate": _generate}[options.command](options)
 
 

@@ -14,9 +14,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
-from trainables.config import ConfigError, Frozen, TrialConfig, VisibleOptions, with_values
+from trainables.config import ConfigError, Frozen, TrialConfig, VisibleOptions, is_field, with_values
 from trainables.registry import Registry
-from trainables.stages import Stage
+from trainables.stages import ANONYMIZER, Stage
 
 Values = Mapping[str, Any]
 Weight = Annotated[float, Field(ge=0.0)]
@@ -76,6 +76,25 @@ class Method:
     anonymizer_options: tuple[str, ...] = ()
     boxes: bool = False
     approximate: str = ""
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.options, type) and issubclass(self.options, MethodOptions)):
+            raise ConfigError(f"a method with options = {self.options!r}; give a subclass of MethodOptions")
+        names = [stage.name for stage in self.stages]
+        for number, stage in enumerate(self.stages):
+            before = names[:number]
+            if unknown := [name for name in stage.inputs if name not in (*before, ANONYMIZER)]:
+                raise ConfigError(
+                    f"a method whose stage {stage.name!r} reads {unknown[0]!r}, no stage before it; there are"
+                    f" {', '.join(before) or 'none'}"
+                )
+        if self.anonymizer is not None and self.anonymizer not in names:
+            there = ", ".join(names) or "none"
+            raise ConfigError(
+                f"a method whose anonymizer comes from {self.anonymizer!r}, none of its stages; there are {there}"
+            )
+        if unknown := [name for name in (*self.fixed, *self.recipe) if not is_field(name)]:
+            raise ConfigError(f"a method that sets {unknown[0]!r}, which is no field of a trial; see trainables/config")
 
 
 METHODS: Registry[Method] = Registry("method")

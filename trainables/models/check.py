@@ -13,6 +13,7 @@ from trainables.config import AnonymizerConfig, ClipConfig, ConfigError, Network
 from trainables.methods import method_of, resolved
 from trainables.models.action import build_action_classifier
 from trainables.models.anonymizers import EncoderDecoder, build_anonymizer
+from trainables.models.check_own import check_own_networks
 from trainables.models.detector import new_detector
 from trainables.models.privacy import build_privacy_classifier, build_privacy_encoder
 from trainables.models.weights import (
@@ -43,6 +44,7 @@ def check_weights(config: TrialConfig) -> None:
     _check_network("evaluate_privacy.classifier", config.evaluate_privacy.classifier, config.clip)
     _check_attackers(config)
     _check_obfuscation(resolved(config))
+    check_own_networks(config)
 
 
 # The trials of a study ask the same again and again. A failure raises, and so is not cached.
