@@ -105,7 +105,7 @@ def broken(tmp_path: Path, kind: str) -> Path:
         ("text", "not a readable video"),
         ("truncated", "truncated|not a readable video"),
         ("missing", "no such video file"),
-        ("directory", "no such video file"),
+        ("directory", "no frames in this folder"),
     ],
 )
 def test_a_broken_video_is_one_clear_line(tmp_path: Path, kind: str, message: str) -> None:
