@@ -188,12 +188,30 @@ def test_two_trials_on_the_same_items() -> None:
     )
 
 
+def test_two_trials_are_compared_group_by_group() -> None:
+    """Twelve items in six groups: the standard error is that of leaving out one group, the freedom one less than groups."""
+    other = [1, 0, 0, 0, 0, 0, 1, 0, 0, 1, 0, 0]
+    found = compare(mean(names(12), GROUPS, RIGHT), mean(names(12), GROUPS, other))
+    differences = [a - b for a, b in zip(RIGHT, other, strict=True)]
+    value = sum(differences) / 12
+    without = [np.mean([d for d, g in zip(differences, GROUPS, strict=True) if g != left]) for left in dict.fromkeys(GROUPS)]
+    error = math.sqrt(5 / 6 * sum((x - np.mean(without)) ** 2 for x in without))
+    assert found.difference.value == pytest.approx(value)
+    assert found.difference.low == pytest.approx(value - stats.t.ppf(0.975, 5) * error)
+    assert found.p == pytest.approx(2 * stats.t.sf(value / error, 5))
+    assert (found.difference.items, found.difference.groups) == (12, 6)
+
+
 def test_trials_are_compared_on_the_items_of_both_and_the_others_are_counted() -> None:
     first = mean(("x", "a", "b", "c", "d", "e", "f"), ("9", *"123456"), [1, 1, 0, 1, 1, 0, 1])
     second = mean(("f", "e", "d", "c", "b", "a", "y", "z"), (*"654321", "7", "8"), [0, 0, 1, 0, 1, 0, 1, 1])
     found = compare(first, second)
     assert (found.first.value, found.second.value, found.left_out) == (pytest.approx(4 / 6), pytest.approx(2 / 6), 3)
     assert (found.first.items, found.first.groups) == (6, 6)
+    back = compare(second, first)
+    assert (back.first.value, back.second.value, back.left_out) == (pytest.approx(2 / 6), pytest.approx(4 / 6), 3)
+    longer = mean(("y", "z", *"abcdef"), names(8), [0, 0, 1, 0, 1, 1, 0, 1])
+    assert compare(longer, first).first.value == pytest.approx(4 / 6), "the last items are among those of both"
     with pytest.raises(ValueError, match="no test item in common"):
         compare(first, mean(("q",), ("q",), [1]))
 

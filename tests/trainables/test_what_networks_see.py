@@ -92,6 +92,8 @@ EXPECTED = {
     **{part_name(name, "permuted"): found for name, found in attacked("raw").items()},
     "attacks": set(),
 }
+# as the people of this seed are exchanged, nobody is there to be found in the four validation clips
+EXPECTED["attack_linkage.permuted"] = EXPECTED["attack_linkage.permuted"] - {"embedder tested: clip_privacy.validation, raw"}
 OF_FRAMES = {"detect"}  # stages that train and test no network of the trial: see test_obfuscation
 
 

@@ -1,14 +1,16 @@
-"""What the linear classifiers of the probe learn from, and what they answer for."""
+"""What the linear classifiers of the probe and the decoder of inversion learn from."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor
 
 from tests.support.recording import ITEMS, attributes_of, ran
+from trainables.attacks.inversion import training as inversion
 from trainables.attacks.probe import training
 
 FEW = {f"{name}__epochs": 1 for name in ("evaluate_action", "evaluate_privacy")}
@@ -31,3 +33,20 @@ def test_the_probe_learns_from_training_items_and_answers_for_validation_and_tes
     assert sorted(labels.tolist()) == sorted(list(attributes_of(number)) for number in range(ITEMS["train"]))
     assert len(others) == ITEMS["validation"] + ITEMS["test"]
     assert not any(torch.equal(row, other) for row in train for other in others)
+
+
+def test_the_decoder_learns_to_make_raw_frames_of_anonymized_ones(
+    numbered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    targets: list[Tensor] = []
+
+    def mse_loss(restored: Tensor, target: Tensor) -> Tensor:
+        targets.append(target)
+        return (restored - target).square().mean()
+
+    monkeypatch.setattr(inversion, "F", SimpleNamespace(mse_loss=mse_loss))
+    ran(numbered, tmp_path, **FEW, method="blank", attacks__names="inversion", attacks__epochs=1, evaluate_privacy__clips=False)
+    # the trial's own decoder, the control on raw frames, and the one on blank frames, which is the trial's own again
+    for target in targets:
+        assert target[..., -1, :].amax(dim=(-1, -2)).min() > 0.99, "the stripes of a raw frame are there"
+    assert targets

@@ -58,10 +58,14 @@ def search(hit: float, validated: float) -> AttackResult:
 Three = tuple[AttackResult, AttackResult, AttackResult]  # the attack, on raw data, on blank frames
 
 
-def weighed(attacks: Mapping[str, Three], **evaluated: float) -> Outcome:
+def weighed(attacks: Mapping[str, Three], permuted: AttackResult | None = None, **evaluated: float) -> Outcome:
     inputs = {"evaluate_privacy": Outcome(evaluated)}
     for name, each in attacks.items():
-        for control, found in zip(("", "raw", "blank"), each, strict=True):
+        own, raw, blank = each
+        # where labels were exchanged as little is read as of blank frames
+        by_control = {"": own, "raw": raw, "blank": blank, "permuted": blank if permuted is None else permuted}
+        for control in ("", *ATTACKS[name].controls):
+            found = by_control[control]
             inputs[part_name(ATTACKS[name].stage.name, control)] = Outcome({}, state={"evidence": found.state()}, seconds=7.0)  # type: ignore[arg-type]
     config = with_values(TrialConfig(), {"attacks.names": tuple(attacks)})
     context: Any = SimpleNamespace(config=config, inputs=inputs)
@@ -119,6 +123,11 @@ def test_an_attack_counts_only_if_both_controls_hold(raw: AttackResult, blank: A
     worst = found.metrics["attack.retrained"] if valid else 0.25
     # f_B' was not measured on validation items here, so the attack is before it if it counts
     assert found.metrics["worst_leakage"] == worst
+
+
+def test_an_attack_that_reads_exchanged_labels_does_not_count() -> None:
+    found = weighed({"retrained": (result(0.9), *SOUND)}, permuted=result(1.0), leakage=0.25)
+    assert (found.metrics["attack_valid.retrained"], found.metrics["worst_leakage"]) == (0.0, 0.25)
 
 
 def test_all_controls_must_hold() -> None:
