@@ -264,7 +264,7 @@ def guessers(draws: int) -> Iterator[Row]:
         yield Row(
             "mean leakage of random answers, points",
             where,
-            100.0 * float(np.mean([f.leakage for f in found])),
+            100.0 * float(np.mean(guessed)),
             -0.5,
             0.5,
             reason,
