@@ -57,6 +57,7 @@ AP, AP_CHANCE, PREVALENCE, CLIP = "ap.", "ap_chance.", "prevalence.", "clip_"
 ATTACK, ATTACK_LOW, ATTACK_HIGH = "attack.", "attack_low.", "attack_high."
 ATTACK_RAW, ATTACK_NULL, ATTACK_PERMUTED = "attack_raw.", "attack_null.", "attack_permuted."
 ATTACK_VALID = "attack_valid."
+ATTACK_CONVERGED = "attack_converged."
 WORST, STRONGEST = "worst_leakage", "strongest."
 METRIC_FAMILIES: dict[str, str] = {
     AP: "average precision of an attribute in the anonymized images",
@@ -72,6 +73,7 @@ METRIC_FAMILIES: dict[str, str] = {
     ATTACK_NULL: "leakage of its negative control, the same attack on blank frames",
     ATTACK_PERMUTED: "leakage of its second negative control, on raw data where sources have exchanged labels",
     ATTACK_VALID: "1 if all of its controls hold",
+    ATTACK_CONVERGED: "1 if leakage has stopped rising with the effort of the attacker, 0 if it has not or nobody can tell",
     STRONGEST: "1 for the attacker whose leakage is worst_leakage, by the name of that metric",
 }
 

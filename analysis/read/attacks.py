@@ -40,7 +40,8 @@ class Control:
 @dataclass(frozen=True)
 class AttackRecord:
     """One attack on one trial. Leakages are above chance, 1 = perfect; `low` and `high` bound the 95 % interval over test
-    items. `effort`: what the attacker spent, by name; `curve`: (effort, leakage) in `effort_unit`; `items`: predictions by test
+    items. `effort`: what the attacker spent, by name; `curve`: (effort, leakage) in `effort_unit`; `converged`: whether it
+    has flattened, None where nobody can tell; `items`: predictions by test
     item; `worst`: names of those read most surely; `pictures`: files fetched beside the record, of what `caption` says.
     """
 
@@ -60,6 +61,7 @@ class AttackRecord:
     effort_unit: str = "epochs"
     others: Mapping[str, float] = field(default_factory=dict)
     curve: tuple[tuple[float, float], ...] = ()
+    converged: bool | None = None
     attributes: tuple[str, ...] = ()
     items: tuple[Mapping[str, Any], ...] = ()
     worst: tuple[str, ...] = ()
@@ -161,6 +163,7 @@ def _read(path: Path) -> AttackRecord:
             effort_unit=str(record.get("curve_unit", "epochs")),
             others={str(name): float(value) for name, value in (record.get("others") or {}).items() if value is not None},
             curve=tuple((float(point["effort"]), float(point["leakage"])) for point in record.get("curve", ())),
+            converged=record.get("converged"),
             attributes=tuple(map(str, record.get("attributes", ()))),
             items=tuple(record.get("items", ())),
             worst=tuple(map(str, record.get("worst", ()))),

@@ -19,6 +19,7 @@ from analysis.report.drawing import GREY, LABEL_LENGTH, MARKERS, PALETTE, PANEL,
 from analysis.report.page import Section, Table, picture
 from trainables.schema import (
     ATTACK,
+    ATTACK_CONVERGED,
     ATTACK_HIGH,
     ATTACK_LOW,
     ATTACK_NULL,
@@ -49,14 +50,24 @@ def section(study: RecordedStudy, settings: pd.DataFrame) -> Section | None:
 
 
 def warnings_of(trials: pd.DataFrame) -> list[str]:
-    """Warns of the settings whose attacks missed a control."""
+    """Warns of the settings whose attacks missed a control, and of attacks that had not converged."""
+    lines = []
+    rising = [name for name in names_of(trials) if ATTACK_CONVERGED + name in trials]
+    counts = {name: int((trials[ATTACK_CONVERGED + name] == 0).sum()) for name in rising}
+    if any(counts.values()):
+        told = text.listed(f"{text.words(name)} in {count} of {len(trials)} trials" for name, count in counts.items() if count)
+        lines.append(
+            f"Not converged: {told}. Leakage still rose in the last quarter of the attacker's effort, or was measured too"
+            " seldom to tell: with more effort (attacks.epochs) these attacks may read more."
+        )
     broken = trials[invalid(trials)]
     if broken.empty:
-        return []
+        return lines
     names = text.listed(dict.fromkeys(broken["label"]))
     return [
+        *lines,
         f"INVALID: controls of attacks missed their level in {len(broken)} of {len(trials)} trials ({names}). What these"
-        " attacks read says nothing there, and the strongest attacker is not known."
+        " attacks read says nothing there, and the strongest attacker is not known.",
     ]
 
 
@@ -180,6 +191,8 @@ def _cell(trials: pd.DataFrame, row: pd.Series, name: str) -> str:
     low, high = _ends(trials, name)
     if value.n == 1 and not math.isnan(low):
         found = f"{text.mean(value, count=False)} (n = 1; {text.number(100 * low)} to {text.number(100 * high)})"
+    if ATTACK_CONVERGED + name in trials and (trials[ATTACK_CONVERGED + name] == 0).any():
+        found += " not converged"
     return f"{found} INVALID" if _missed(trials, name) else found
 
 

@@ -34,6 +34,7 @@ from trainables.stages import EVALUATE_ACTION
 ATTACK_STAGES = (
     "attack_inversion attack_linkage attack_probe attack_raw_trained attack_retrained attack_reverse attack_temporal"
 )
+LEARNING_ATTACKS = "attack_inversion attack_linkage attack_retrained attack_temporal"
 METHOD_STAGES = "minimax mass stprivacy tedspad vita"
 TRAINING = f"reconstruct warm_up {METHOD_STAGES}"
 ON_CLIPS = f"evaluate_action raw_action test_deployed evaluate_clip_privacy {ATTACK_STAGES}"  # of the anonymizer, as below
@@ -46,7 +47,7 @@ OF_PENALTY = "minimax"  # the other methods have none
 TABLE: dict[str, tuple[Any, str]] = {
     "seed": (1, ALL),
     "selection": ("last", "evaluate_action raw_action evaluate_privacy evaluate_clip_privacy"),
-    "refit": (True, "evaluate_action raw_action evaluate_privacy evaluate_clip_privacy"),
+    "refit": (True, "evaluate_action raw_action evaluate_privacy evaluate_clip_privacy attack_probe"),
     "accept_flaws": (True, ""),  # the data are the same, and the record says what is wrong with them
     "attacker": ("raw", "evaluate_privacy"),  # it sees another method
     "test_deployed": (False, ""),  # which stages there are
@@ -77,12 +78,14 @@ TABLE: dict[str, tuple[Any, str]] = {
     "minimax.pair_distance": (5, f"warm_up {METHOD_STAGES}"),
     "evaluate_action": (None, "evaluate_action raw_action test_deployed attack_probe"),
     "evaluate_privacy": (None, f"evaluate_clip_privacy {ON_IMAGES}"),
+    # attackers train as long as f_B' unless more epochs are given
+    "evaluate_privacy.epochs": (99, f"evaluate_clip_privacy {ON_IMAGES} {LEARNING_ATTACKS}"),
     "evaluate_privacy.clips": (False, ON_IMAGES),  # the stage on clips is not there then
     "obfuscation": (None, ""),  # of methods that change people only, see below
     "attacks.names": (("probe",), "attacks"),
-    "attacks.epochs": (501, "attack_inversion attack_linkage attack_retrained attack_temporal"),
+    "attacks.epochs": (501, LEARNING_ATTACKS),
     "attacks.batch_size": (33, ATTACK_STAGES),
-    "attacks.learning_rate": (5e-4, "attack_inversion attack_linkage attack_retrained attack_temporal"),
+    "attacks.learning_rate": (5e-4, LEARNING_ATTACKS),
     "attacks.frames": (5, ATTACK_STAGES.replace("attack_probe ", "")),  # it sees whole clips
     "attacks.ensemble": (("resnet18",), "attack_inversion attack_raw_trained attack_retrained attack_reverse"),
     "attacks.encoder": ("other", "attack_linkage"),

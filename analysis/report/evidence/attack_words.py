@@ -10,7 +10,11 @@ from analysis import text
 from analysis.read.attacks import AttackRecord
 from analysis.report.drawing import GREY, PALETTE, STYLE, canvas, image_uri
 
-_RISING = 0.02  # leakage that a curve gains in its last quarter before it counts as levelled off
+_CONVERGED = {
+    True: " In the end more effort gained little.",
+    False: " Not converged: it was still learning when it was stopped.",
+    None: " Whether it had converged is not known.",
+}
 
 _OTHERS = {
     "rank1": "the most similar clip shows the same person in {:.1%} of searches",
@@ -43,11 +47,7 @@ def effort(attack: AttackRecord) -> str:
         "seconds": "seconds of computing",
     }
     told = [f"{known.get(name, text.words(name))}: {round(value, 1):,.10g}" for name, value in attack.effort.items() if value]
-    rest = ""
-    if len(attack.curve) > 1:
-        rest = (
-            " It was still learning when it was stopped." if still_rising(attack) else " In the end more effort gained little."
-        )
+    rest = _CONVERGED[attack.converged]
     return f"{'; '.join(told) or 'not recorded'}.{rest}"
 
 
@@ -84,16 +84,6 @@ def curve(attack: AttackRecord) -> str:
             xlabel=f"effort ({attack.effort_unit})", ylabel="learned beyond guessing %", ylim=(min(-5, 110 * min(leakage)), 105)
         )
         return image_uri(figure)
-
-
-def still_rising(attack: AttackRecord) -> bool:
-    """Whether leakage still gained in the last quarter of the effort."""
-    values = [leakage for _, leakage in attack.curve]
-    if len(values) < 2:
-        return False
-    quarter = max(1, len(values) // 4)
-    last, before = values[-quarter:], values[-2 * quarter : -quarter]
-    return sum(last) / len(last) - sum(before) / len(before) > _RISING
 
 
 def learned_from_raw(attack: AttackRecord) -> str:

@@ -11,7 +11,7 @@ from analysis import text
 from analysis.read.attacks import RISKS, WORST, AttackRecord
 from analysis.read.study import RecordedStudy
 from analysis.read.trials import PARAM
-from analysis.report.evidence.attack_words import learned_from_raw, still_rising
+from analysis.report.evidence.attack_words import learned_from_raw
 from analysis.report.evidence.findings import AttackerFinding
 from trainables.attacks import ATTACKS
 from trainables.schema import AP, CLIP
@@ -79,7 +79,7 @@ def limits(
         " sources (place, time, sound, who was on duty). A tested attacker that fails does not show that all fail.",
         "The figures are averages over many clips. Some people may be recognised far more easily than the average says.",
     ]
-    rising = [attack.title for attack in attacks if still_rising(attack)]
+    rising = [attack.title for attack in attacks if attack.converged is False]
     if rising:
         found.append(f"Still learning when stopped, so that more effort would probably learn more: {', '.join(rising)}.")
     sizes = {(found.items, found.groups) for name, found in intervals.items() if name != WORST}

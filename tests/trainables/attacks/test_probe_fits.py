@@ -28,11 +28,14 @@ def test_the_probe_learns_from_training_items_and_answers_for_validation_and_tes
 
     monkeypatch.setattr(training, "_fit", fit)
     ran(numbered, tmp_path, **FEW, method="raw", attacks__names="probe", evaluate_privacy__clips=False)
-    assert [len(train) for train, _, _ in seen[:4]] == [1, 2, 3, 6], "a tenth, a quarter, half, and all of six"
-    train, labels, others = seen[3]
+    assert [len(train) for train, _, _ in seen[:5]] == [1, 2, 3, 4, 6], "a tenth, a quarter, half, three quarters, all of six"
+    assert {len(others) for _, _, others in seen[:5]} == {ITEMS["validation"]}
+    train, labels, _ = seen[4]
     assert sorted(labels.tolist()) == sorted(list(attributes_of(number)) for number in range(ITEMS["train"]))
-    assert len(others) == ITEMS["validation"] + ITEMS["test"]
-    assert not any(torch.equal(row, other) for row in train for other in others)
+    every, _, test = seen[5]
+    assert sorted(every[: len(train)].tolist()) == sorted(train.tolist()), "before the test it learns from both"
+    assert (len(every), len(test)) == (ITEMS["train"] + ITEMS["validation"], ITEMS["test"])
+    assert not any(torch.equal(row, other) for row in every for other in test)
 
 
 def test_the_decoder_learns_to_make_raw_frames_of_anonymized_ones(

@@ -15,7 +15,7 @@ from trainables.attacks.linkage.pairs import PersonPairs
 from trainables.attacks.linkage.people import PersonSearch, numbered, people_of, search_of
 from trainables.attacks.shared.learning import attack_training, contact_sheet, effort
 from trainables.attacks.shared.permutation import with_permuted_people
-from trainables.attacks.shared.result import AttackResult, curve_of, strongest_member
+from trainables.attacks.shared.result import AttackResult, curve_of, flattened, strongest_member
 from trainables.config import ClipConfig, NetworkConfig
 from trainables.data.boxes import Boxes
 from trainables.data.items import Video
@@ -82,6 +82,7 @@ def run(context: StageContext) -> Outcome:
         ),
         effort=spent,
         curve=curve_of(history),
+        converged=flattened(curve_of(history)),
     )
     return Outcome({}, history, {"evidence": evidence.state()})
 

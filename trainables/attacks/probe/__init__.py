@@ -18,15 +18,16 @@ def _run(context: StageContext) -> Outcome:
     return run(context)
 
 
-_FIELDS = (*TEST_VIEW, "anonymizer", "evaluate_action", "attacks.batch_size", "attacks.permuted")
-_DATA = (ATTACKED, "action_evaluation")  # the classes of the latter shape f_T'
+_FIELDS = (*TEST_VIEW, "anonymizer", "evaluate_action", "refit", "attacks.batch_size", "attacks.permuted")
+_DATA = (ATTACKED, "action_evaluation")  # the classes of the latter shape f_T', and its clips are those that f_T' has seen
 
 ATTACKS.register("probe")(
     Attack(
         "What the action classifier passes on",
         "Who gets not the video but only what the action classifier computes from it: what can be read of a person?",
         "inference",
-        "mean average precision over the private attributes of a linear classifier of the features of f_T'",
+        "mean average precision over the private attributes of a linear classifier of the features of f_T'; of one that learns"
+        " from clips that f_T' was trained on and one that learns from others, the stronger counts",
         attack_stage("probe", _run, _FIELDS, (EVALUATE_ACTION.name,), _DATA, trains=False),
     )
 )

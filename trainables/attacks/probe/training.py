@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,16 +13,24 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from trainables.attacks.shared.learning import attacked_data, attribute_result, leakages
-from trainables.attacks.shared.result import Curve
+from trainables.attacks.shared.result import Curve, strongest_member
+from trainables.config import TrialConfig
+from trainables.data.items import DataError
 from trainables.data.loader import EvaluationClips, Loader, Stills
-from trainables.evaluation.learning import LabelledData, groups_of
+from trainables.data.trial_data import TrialData
+from trainables.data.validation import cut_validation
+from trainables.evaluation.learning import LabelledData
 from trainables.execution.context import StageContext, filled, validation_clip
 from trainables.metrics import DIGITS
 from trainables.models.action import ActionClassifier, build_action_classifier
 from trainables.stages import EVALUATE_ACTION
 from trainables.store import Outcome
 
-_SHARES = (0.1, 0.25, 0.5, 1.0)  # of the training items, for the curve
+Features = tuple[Tensor, Tensor]  # (N, F) of the items, and their labels (N, A)
+
+_SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)  # of the items that are learned from, for the curve
+_KNOWN = 0.5  # of the validation clips, which tell the stronger of two classifiers; one of them learns from the others
+SEEN, UNSEEN = "linear, from clips that f_T' was trained on", "linear, from other clips"
 _FLAT = 1e-4  # features of a smaller deviation are rounding of one and the same value
 
 
@@ -33,35 +42,80 @@ def run(context: StageContext) -> Outcome:
     classes = len(context.data.action_evaluation.classes)
     classifier = context.placed(build_action_classifier(network, classes, config.clip)).eval()
     classifier.load_state_dict(state)
-    loaders = _loaders(context, data)
-    train, validation, test = (_features(context, classifier, loader, clips) for loader, clips in loaders)
-    order = np.random.default_rng(context.seed("order")).permutation(len(train[0]))
-    curve: Curve = []
-    for share in _SHARES:
-        some = order[: max(1, round(share * len(order)))]
-        probabilities = _fit(train[0][some], train[1][some], torch.cat([validation[0], test[0]]))
-        known, predictions = probabilities.split([len(validation[0]), len(test[0])])
-        [found] = leakages(known[None], validation[1], groups_of(data.validation))
-        if not math.isnan(found):
-            curve.append({"effort": float(len(some)), "leakage": found})
-    parameters = (train[0].shape[1] + 1) * train[1].shape[1]
-    spent = {"epochs": 0.0, "items": float(len(train[0])), "parameters": float(parameters)}
-    result = attribute_result(data, {"linear": found}, (predictions[None], test[1]), spent, curve).state()
+    sources, known = _items(context, data)
+    looked_at = _features(context, classifier, _loader(context, data, known), 1) if known else None
+    test = _features(context, classifier, data.test, data.clips)
+    validated: dict[str, float] = {}
+    curves: list[Curve] = []
+    tested: list[Tensor] = []
+    for name, items in sources.items():
+        learned = _features(context, classifier, _loader(context, data, items), 1)
+        validated[name], curve = _measured(context, learned, looked_at, [item.group for item in known])
+        curves.append(curve)
+        every = learned if looked_at is None else [torch.cat(pair) for pair in zip(learned, looked_at, strict=True)]
+        tested.append(_fit(every[0], every[1], test[0]))
+    strongest = strongest_member(list(validated.values()))
+    count = len(list(sources.values())[strongest]) + len(known)
+    parameters = (test[0].shape[1] + 1) * test[1].shape[1]
+    spent = {"epochs": 0.0, "items": float(count), "parameters": float(parameters)}
+    predicted = torch.stack(tested), test[1]
+    result = attribute_result(data, validated, predicted, spent, curves[strongest]).state()
     return Outcome({}, [], {"evidence": {**result, "effort_unit": "training items"}})
 
 
-def _loaders(context: StageContext, data: LabelledData) -> list[tuple[Loader, int]]:
-    """Training, validation and test items as they are tested, without augmentation, and how many clips each has."""
+def unseen(items: list[Any], config: TrialConfig, data: TrialData) -> list[Any]:
+    """Those of the clips that f_T' was not trained on."""
+    evaluated = data.action_evaluation
+    seen = {item.path for item in (*evaluated.train, *(evaluated.validation if config.refit else ()))}
+    return [item for item in items if item.path not in seen]
+
+
+def _items(context: StageContext, data: LabelledData) -> tuple[dict[str, list[Any]], list[Any]]:
+    """What each linear classifier learns from, by its name, and the items that tell which is the stronger.
+
+    What f_T' computes of clips that it was trained on differs from what it computes of others, which are few: only validation
+    tells whether it is better to learn from the many or from the few. None of the items that tell was f_T' trained on. Before
+    the test each classifier learns from them, too.
+    """
+    train, validation = list(data.train.samples.items), list(data.validation.samples.items)
+    if isinstance(data.train.samples, Stills):
+        return {"linear": train}, validation
+    fresh, held_out = (unseen(items, context.config, context.data) for items in (train, validation))
+    if fresh:
+        return {"linear": fresh}, held_out
+    try:
+        learned, known = cut_validation(held_out, _KNOWN, data.name)
+    except DataError:  # none, or all of one source, or each the only one of its class
+        return {SEEN: train}, held_out
+    return {SEEN: train, UNSEEN: list(learned)}, list(known)
+
+
+def _measured(context: StageContext, learned: Features, looked_at: Features | None, groups: list[str]) -> tuple[float, Curve]:
+    """The leakage of a classifier that has learned from all items, in others, and its curve; NaN where nothing tells."""
+    found, curve = math.nan, list[dict[str, float]]()
+    if looked_at is None:
+        return found, curve
+    order = np.random.default_rng(context.seed("order")).permutation(len(learned[0]))
+    for share in _SHARES:
+        some = order[: max(1, round(share * len(order)))]
+        [found] = leakages(_fit(learned[0][some], learned[1][some], looked_at[0])[None], looked_at[1], groups)
+        if not math.isnan(found):
+            curve.append({"effort": float(len(some)), "leakage": found})
+    return found, curve
+
+
+def _loader(context: StageContext, data: LabelledData, items: list[Any]) -> Loader:
+    """The items as they are tested, without augmentation, a clip of each."""
     samples = data.train.samples
     if isinstance(samples, Stills):
-        plain: Stills | EvaluationClips = Stills(samples.items, samples.clip, samples.seed, boxes=samples.boxes)
+        plain: Stills | EvaluationClips = Stills(items, samples.clip, samples.seed, boxes=samples.boxes)
     else:
-        plain = EvaluationClips(samples.items, validation_clip(samples.clip), samples.seed, boxes=samples.boxes)
-    return [(context.loader(plain, data.test.batch_size, shuffle=False), 1), (data.validation, 1), (data.test, data.clips)]
+        plain = EvaluationClips(items, validation_clip(samples.clip), samples.seed, boxes=samples.boxes)
+    return context.loader(plain, data.test.batch_size, shuffle=False)
 
 
 @torch.no_grad()
-def _features(context: StageContext, classifier: ActionClassifier, loader: Loader, clips: int) -> tuple[Tensor, Tensor]:
+def _features(context: StageContext, classifier: ActionClassifier, loader: Loader, clips: int) -> Features:
     """(N, F), averaged over the clips of an item, and labels (N, A)."""
     anonymizer = context.anonymizer("anonymizer")
     features, labels = [], []

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.attacks.shared.permutation import with_permuted_labels
-from trainables.attacks.shared.result import AttackResult, Curve, curve_of
+from trainables.attacks.shared.result import AttackResult, Curve, curve_of, flattened
 from trainables.config import ConfigError, NetworkConfig
 from trainables.data.loader import Batch
 from trainables.evaluation.learning import Cosine, LabelledData, Training, groups_of, labelled_data, learn, predict
@@ -134,6 +134,7 @@ def attribute_result(
         attributes=list(data.attributes),
         effort=spent,
         curve=curve,
+        converged=flattened(curve),
     )
 
 

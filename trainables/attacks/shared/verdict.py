@@ -19,6 +19,7 @@ from trainables.metrics import leakage_of
 from trainables.schema import (
     ARTIFACT_ATTACKS,
     ATTACK,
+    ATTACK_CONVERGED,
     ATTACK_HIGH,
     ATTACK_LOW,
     ATTACK_NULL,
@@ -94,6 +95,7 @@ def run(context: StageContext) -> Outcome:
             ATTACK + name: own.leakage,
             **{_CONTROLS[control].metric + name: figures.leakage for control, figures in controls.items()},
             ATTACK_VALID + name: float(not problems),
+            ATTACK_CONVERGED + name: float(own.result.converged is True),
         }
         if own.sure.lacking:
             notes.append(f"attack {name}: no interval: {own.sure.lacking}")
@@ -101,6 +103,8 @@ def run(context: StageContext) -> Outcome:
             metrics |= {ATTACK_LOW + name: own.sure.low, ATTACK_HIGH + name: own.sure.high}
         if not math.isnan(own.validated):
             metrics[VALIDATION + ATTACK + name] = own.validated
+        if own.result.converged is not True:
+            notes.append(f"attack {name}: {_convergence(own.result)}")
         seconds = context.inputs[attack.stage.name].seconds
         pictures = _pictures(name, own.result)
         record = _record(name, attack, own, controls, seconds) | {"pictures": sorted(pictures)}
@@ -174,6 +178,13 @@ def holds(control: Control, found: AttackFigures) -> bool:
     An attack that reads nothing on raw data says nothing elsewhere; one that reads where nothing is to be read is told.
     """
     return found.sure.low > 0.0 if control == "raw" else found.leakage <= 0.0 or found.sure.low <= 0.0
+
+
+def _convergence(result: AttackResult) -> str:
+    """Whether leakage has flattened against effort, in words."""
+    if result.converged is None:
+        return "not known to have converged: its leakage was not measured often enough on validation items"
+    return "converged" if result.converged else "not converged: its leakage still rose in the last quarter of its effort"
 
 
 def _shown(result: AttackFigures) -> str:
@@ -258,6 +269,8 @@ def _record(
         "problems": problems,
         "curve": [{"effort": point["effort"], "leakage": _rounded(point["leakage"])} for point in result.curve],
         "curve_unit": result.effort_unit,
+        "converged": result.converged,
+        "convergence": _convergence(result),
         "attributes": result.attributes,
         "items": _items(own),
         "worst": [result.ids[number] for number in np.argsort(-order, kind="stable")[:_WORST]],

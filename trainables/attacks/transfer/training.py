@@ -73,4 +73,5 @@ def _outcome(
 ) -> Outcome:
     members = dict(zip(member_names(context), validated, strict=True))
     result = attribute_result(data, members, predicted, trained["evidence"]["effort"], [])
-    return Outcome({}, [], {"evidence": {**result.state(), "notes": list(notes)}})
+    converged = trained["evidence"]["converged"]
+    return Outcome({}, [], {"evidence": {**result.state(), "converged": converged, "notes": list(notes)}})
