@@ -119,7 +119,7 @@ def test_an_attack_counts_only_if_both_controls_hold(raw: AttackResult, blank: A
     assert found.metrics["attack_valid.retrained"] == found.metrics["controls_valid"] == float(valid)
     kept = json.loads(found.files["attacks/retrained.json"])
     assert kept["valid"] is valid
-    assert (len(found.notes) == 0) is valid
+    assert (not [note for note in found.notes if "converged" not in note]) is valid
     worst = found.metrics["attack.retrained"] if valid else 0.25
     # f_B' was not measured on validation items here, so the attack is before it if it counts
     assert found.metrics["worst_leakage"] == worst
