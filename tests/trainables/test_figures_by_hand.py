@@ -45,6 +45,12 @@ def test_the_loss_of_attributes_is_that_of_the_labels_of_the_item() -> None:
     assert attribute_loss(logits[:, 0], labels).item() == pytest.approx(sum(by_hand[0:2] + by_hand[4:6]) / 4)
 
 
+class FakeBatches(list[Any]):
+    """In place of a loader."""
+
+    batch_size = 2
+
+
 def test_predictions_are_averaged_over_the_frames_and_clips_of_an_item_only() -> None:
     """Two items of two clips of two frames, one attribute, two members; the last item comes in a batch of its own."""
     raw = torch.linspace(-2, 2, 12).view(6, 2, 1, 1, 1)  # ((item clip), frame, ...)
@@ -54,7 +60,7 @@ def test_predictions_are_averaged_over_the_frames_and_clips_of_an_item_only() ->
         autocast=contextlib.nullcontext,
         anonymized_view=lambda anonymizer, batch, clips: (batch["raw"], -batch["raw"]),
     )
-    batches: Any = [{"raw": raw[:4], "attributes": labels[:2]}, {"raw": raw[4:], "attributes": labels[2:]}]
+    batches = FakeBatches([{"raw": raw[:4], "attributes": labels[:2]}, {"raw": raw[4:], "attributes": labels[2:]}])
 
     def members(clips: torch.Tensor) -> torch.Tensor:
         return torch.stack([clips, 3 * clips]).flatten(3)  # (M, B, T, A)

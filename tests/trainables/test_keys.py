@@ -78,8 +78,7 @@ TABLE: dict[str, tuple[Any, str]] = {
     "minimax.pair_distance": (5, f"warm_up {METHOD_STAGES}"),
     "evaluate_action": (None, "evaluate_action raw_action test_deployed attack_probe"),
     "evaluate_privacy": (None, f"evaluate_clip_privacy {ON_IMAGES}"),
-    # attackers train as long as f_B' unless more epochs are given
-    "evaluate_privacy.epochs": (99, f"evaluate_clip_privacy {ON_IMAGES} {LEARNING_ATTACKS}"),
+    "evaluate_privacy.epochs": (99, f"evaluate_clip_privacy {ON_IMAGES}"),  # of attackers that were given theirs, see below
     "evaluate_privacy.clips": (False, ON_IMAGES),  # the stage on clips is not there then
     "obfuscation": (None, ""),  # of methods that change people only, see below
     "attacks.names": (("probe",), "attacks"),
@@ -123,7 +122,7 @@ BASE = TrialConfig(
         clip_privacy=ActionData(folder="c"),
     ),
     test_deployed=True,
-    attacks=AttacksConfig(names=("all",), epochs=500),
+    attacks=AttacksConfig(names=("all",)),
 )
 
 
@@ -216,6 +215,11 @@ def test_a_field_changes_the_keys_of_the_stages_in_the_table(files: Files) -> No
             found[leaf] |= differing(before, own(with_values(config, {leaf: other}), files))
     expected = {leaf: set(TABLE[row_of(leaf)][1].split()) - {FIXED.get(leaf, "")} for leaf in LEAVES}
     assert found == expected
+
+
+def test_attackers_without_epochs_of_their_own_follow_those_of_f_b(files: Files) -> None:
+    before, after = (own(with_values(BASE, {"evaluate_privacy.epochs": epochs}), files) for epochs in (99, 100))
+    assert differing(before, after) == set(f"evaluate_clip_privacy {ON_IMAGES} {LEARNING_ATTACKS}".split())
 
 
 def test_the_method_is_in_no_key_and_its_options_are_in_that_of_its_own_stage(files: Files) -> None:

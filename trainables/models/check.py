@@ -38,7 +38,8 @@ def check_weights(config: TrialConfig) -> None:
     if method_of(config).anonymizer is not None:
         _check_anonymizer(config.anonymizer)
         _check_network("action_classifier", config.action_classifier, config.clip)
-        for name in filter(None, str(config.options.get("architectures", "")).split(",")) or [config.privacy_encoder.name]:
+        members = [name for name in str(config.options.get("architectures", "")).split(",") if name]
+        for name in members or [config.privacy_encoder.name]:
             _check_network("privacy_encoder", config.privacy_encoder.model_copy(update={"name": name}), config.clip)
     _check_network("evaluate_action.classifier", config.evaluate_action.classifier, config.clip)
     _check_network("evaluate_privacy.classifier", config.evaluate_privacy.classifier, config.clip)

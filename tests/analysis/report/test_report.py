@@ -107,7 +107,7 @@ def test_page_reads_like_a_paper(report: Path) -> None:
         "Dashed: median attainment surface, as above.",
         "Table 1 of the paper beside this study",
         "Other data, other networks",
-        "57.6 (chance 24.8)",
+        "57.6 (prevalence 24.8)",
         "CUDA out of memory in minimax",
         "B=1 lambda=1: no result for seeds 0, 1, 2",
         "parameters common to all trials",

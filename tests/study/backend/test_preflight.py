@@ -123,7 +123,7 @@ def test_gpus(needs: Needs, gpus: float, memory: float | None, found: list[Gpu],
 def test_a_plug_in_that_cannot_be_run_there(needs: Needs) -> None:
     plugin = Plugin("broken_here", "broken_here.py", "import no_such_module")
     assert any(
-        "broken_here.py: ModuleNotFoundError" in line
+        "broken_here.py, line 1: ModuleNotFoundError" in line
         for line in check(replace(needs, plugins=(plugin,)), "me", tuple, 0).problems
     )
 

@@ -12,7 +12,18 @@ from trainables.data import augment
 from trainables.data.augment import DRAWS, augment_clips, centre_crop, to_float
 
 NOTHING = AugmentConfig(
-    crop_min=1.0, crop_max=1.0, test_crop=1.0, flip=0, brightness=0, contrast=0, saturation=0, hue=0, grey=0, erase=0
+    crop_min=1.0,
+    crop_max=1.0,
+    test_crop=1.0,
+    flip=0,
+    brightness=0,
+    contrast=0,
+    saturation=0,
+    hue=0,
+    contrast_probability=1,
+    colour_probability=1,
+    grey=0,
+    erase=0,
 )
 
 

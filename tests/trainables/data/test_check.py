@@ -68,7 +68,15 @@ def test_what_is_found_and_what_is_missing(root: Path, check: Check) -> None:
     assert [row[:4] for row in rows if row[0] == "ucf101"] == [["ucf101", "split", str(n), "found"] for n in (1, 2)]
     assert ["folders", "images", "found", "1", "1", "1", "0%", "-"] in rows
     assert ["folders", "split", "1", "missing", "-", "-", "-", "-", "-"] in rows
-    assert {row[0] for row in rows if "missing" in row} == {"folders", "hmdb51", "pa_hmdb51", "vispr", "vp_hmdb51", "vp_ucf101"}
+    assert {row[0] for row in rows if "missing" in row} == {
+        "clips",
+        "folders",
+        "hmdb51",
+        "pa_hmdb51",
+        "vispr",
+        "vp_hmdb51",
+        "vp_ucf101",
+    }
 
 
 def test_a_broken_data_set_fails(root: Path, check: Check) -> None:

@@ -166,7 +166,7 @@ def test_two_ranks_with_dropout_go_on_where_they_were_stopped(config: TrialConfi
 
 
 def on_ranks(run: Callable[[StageContext], Outcome], config: TrialConfig) -> PlannedStage:
-    return PlannedStage(run.__name__, Stage(run.__name__, run, (), (), parallel=True), "key", {}, {}, config, 1)
+    return PlannedStage(run.__name__, Stage(run.__name__, run, data=("action",), parallel=True), "key", {}, {}, config, 1)
 
 
 def fails_on_the_second(context: StageContext) -> Outcome:

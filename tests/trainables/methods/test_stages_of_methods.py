@@ -270,7 +270,7 @@ def test_an_interrupted_trial_ends_in_the_same_numbers_bit_for_bit(
         judged = outcomes["evaluate_privacy"]
         assert len(judged.state["attackers"]) == 2
         assert len(judged.history) == 4, "both attackers' epochs"
-        assert any("the worst of 2 attackers counts" in note for note in judged.notes)
+        assert any("of 2 attackers the one that reads most in validation items counts" in note for note in judged.notes)
 
 
 def until_done(
@@ -309,9 +309,11 @@ def test_the_budget_is_no_part_of_a_method_without_a_penalty(tiny_config: TrialC
         assert plan_trial(config, data).key == plan_trial(other, data).key
 
 
-def test_of_several_attackers_the_one_that_reads_most_counts() -> None:
+def test_of_several_attackers_the_one_that_reads_most_in_validation_counts() -> None:
     tested = [Outcome({"leakage": value, "ap.face": value / 2}, [], {"classifier": {}}) for value in (0.2, 0.6, 0.4)]
-    worst = evaluate_privacy._worst(tested, "vispr", prefix="")
-    assert worst.metrics == {"leakage": 0.6, "ap.face": 0.3}
-    assert worst.notes == ("vispr: the worst of 3 attackers counts; their leakage is 0.200 to 0.600",)
-    assert evaluate_privacy._worst(tested[:1], "vispr", prefix="").notes == ()
+    strongest = evaluate_privacy._strongest(tested, (0.1, 0.2, 0.5), "vispr", prefix="")
+    assert strongest.metrics == {"leakage": 0.4, "ap.face": 0.2}
+    assert strongest.notes == (
+        "vispr: of 3 attackers the one that reads most in validation items counts; their leakage in test is 0.200 to 0.600",
+    )
+    assert evaluate_privacy._strongest(tested[:1], (0.1,), "vispr", prefix="").notes == ()
