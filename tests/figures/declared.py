@@ -189,6 +189,8 @@ FIGURES = {
             12,
             of_json("scale.json"),
         ),
+        Figure("coverage", "trainables/attacks/README.md", ("-m tests.benchmarks.coverage",), 15, printed),
+        Figure("mutants", "tests/mutants/README.md", (f"-m tests.mutants --storage {STORAGE}/mutants --jobs 2",), 90, printed),
         Figure("chaos", "tests/chaos/README.md", ("tests/chaos",), 35, printed),
     )
 }

@@ -82,8 +82,8 @@ def test_the_example_space_is_listed_and_planned(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ("import nowhere", "ModuleNotFoundError at line 1: No module named 'nowhere'"),
-        ("x = (", "SyntaxError at line 1"),
+        ("import nowhere", "line 1: ModuleNotFoundError: No module named 'nowhere'"),
+        ("x = (", "line 1: SyntaxError"),
         ("from trainables.methods import METHODS, Method\nMETHODS.register('raw')(Method(''))", "line"),
         (None, "cannot be read"),
     ],
