@@ -36,6 +36,13 @@ ON_CPU = ("loader", "study", "export", "flops")  # rows that a GPU changes nothi
 ON_GPU = tuple(MORE_ON_GPU)  # what only a GPU has
 
 
+def processor() -> str:
+    """The name of this machine's processor."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
 def machine(device: str) -> dict[str, str]:
     names = ("torch", "torchvision", "timm", "segmentation-models-pytorch", "pytorchvideo", "decord", "av", "numpy")
     versions = {}
@@ -44,13 +51,10 @@ def machine(device: str) -> dict[str, str]:
             versions[name] = version(name)
         except PackageNotFoundError:
             versions[name] = "none"
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    processor = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
     gpu = torch.cuda.get_device_name() if device == "cuda" else "none"
     threads = str(torch.get_num_threads())
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    here = {"processor": processor, "cores": str(os.cpu_count()), "threads": threads, "load before": load, "GPU": gpu}
+    here = {"processor": processor(), "cores": str(os.cpu_count()), "threads": threads, "load before": load, "GPU": gpu}
     return {**here, "python": platform.python_version(), **versions}
 
 

@@ -14,13 +14,13 @@ import datetime
 import hashlib
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tests.benchmarks.speed import processor
 from tests.figures.declared import FIGURES, STORAGE, Figure
 from tests.support import ROOT
 
@@ -81,10 +81,11 @@ def measure(figure: Figure, storage: Path) -> Measured:
         with file.open("w") as out:
             subprocess.run([sys.executable, *arguments], cwd=ROOT, env=environment, check=True, stdout=out)
         output = file.read_text()
+    machine = f"{os.cpu_count()} cores of {processor()}"
     seconds = (datetime.datetime.now(datetime.UTC) - start).total_seconds()
     table = figure.table(storage, output)
     shown = tuple(f"python {command.replace(STORAGE, 'figures')}" for command in figure.commands)
-    return Measured(figure.name, shown, _commit(), code(), start.date().isoformat(), _machine(), seconds, table)
+    return Measured(figure.name, shown, _commit(), code(), start.date().isoformat(), machine, seconds, table)
 
 
 def code() -> str:
@@ -101,12 +102,6 @@ def _commit() -> str:
 
     changed = [line for line in git("status", "--porcelain").splitlines() if line.endswith(".py")]
     return git("rev-parse", "--short=8", "HEAD") + (" with changes" if changed else "")
-
-
-def _machine() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
-    processor = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-    return f"{os.cpu_count()} cores of {processor}"
 
 
 def main() -> int:

@@ -32,6 +32,14 @@ class SilentReporter:
     def finished(self, *_: object) -> None: ...
 
 
+class FakeBatches(list[Any]):
+    """In place of a loader: the batches, of which the first is a full one."""
+
+    @property
+    def batch_size(self) -> int:
+        return len(self[0]["attributes"])
+
+
 def declared_stage(name: str) -> Stage | None:
     """The stage of this name, of a method, of an attack or of the evaluation; None if there is none."""
     evaluation = (EVALUATE_ACTION, TEST_DEPLOYED, EVALUATE_PRIVACY, TEST_PRIVACY, EVALUATE_CLIP_PRIVACY, WEIGH_ATTACKS)

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from tests.support.recording import ITEMS, attributes_of, picture, ran
+from tests.support.stages import FakeBatches
 from trainables.attacks.inversion.training import psnr
 from trainables.config import ClipConfig
 from trainables.evaluation.learning import Cosine, attribute_loss, clip_of_frames, predict, show_anonymized, show_raw
@@ -43,12 +44,6 @@ def test_the_loss_of_attributes_is_that_of_the_labels_of_the_item() -> None:
     ]
     assert attribute_loss(logits, labels).item() == pytest.approx(sum(by_hand) / 8)
     assert attribute_loss(logits[:, 0], labels).item() == pytest.approx(sum(by_hand[0:2] + by_hand[4:6]) / 4)
-
-
-class FakeBatches(list[Any]):
-    """In place of a loader."""
-
-    batch_size = 2
 
 
 def test_predictions_are_averaged_over_the_frames_and_clips_of_an_item_only() -> None:

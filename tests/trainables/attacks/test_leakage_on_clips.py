@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.support.stages import FakeBatches
 from tests.trainables.attacks.test_attack_trials import SILENT, SMALL, run
 from trainables.config import TrialConfig, with_values
 from trainables.evaluation.learning import predict
@@ -90,12 +91,6 @@ def test_pa_hmdb51_by_ranges_of_frames(tiny_config: TrialConfig, tiny_data: Path
     if with_attacks:
         assert "worst_leakage" in record.metrics
         assert "attack.retrained" in record.metrics, "on the images: the training clips carry no labels"
-
-
-class FakeBatches(list[Any]):
-    """In place of a loader."""
-
-    batch_size = 3
 
 
 def test_answers_that_differ_by_rounding_only_are_ties() -> None:
