@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, f1_score, roc_curve
+from sklearn.metrics import roc_curve
 
-from trainables.statistics import Array, above_chance, average_precision
+from trainables.statistics import Array, above_chance, average_precision, numbered
 
 # Of a probability. Answers that differ by less owe it to the batches they were computed in: blank frames must tie.
 DIGITS = 6
@@ -57,7 +58,8 @@ def leakage_of(
     if not kept:
         raise ValueError(f"no attribute of {', '.join(names)} has both values among the {len(labels)} test items")
     every = np.ones((1, len(labels)), dtype=bool)
-    found = {a: average_precision(probabilities[:, a], labels[:, a], groups, every) for a in kept}
+    numbers = numbered(groups)
+    found = {a: average_precision(probabilities[:, a], labels[:, a], numbers, every) for a in kept}
     ap, ap_chance = ({names[a]: float(levels[which][0]) for a, levels in found.items()} for which in (0, 1))
     prevalences = {names[a]: float(labels[:, a].mean()) for a in kept}
     cmap, chance = float(np.mean(list(ap.values()))), float(np.mean(list(ap_chance.values())))
@@ -65,7 +67,7 @@ def leakage_of(
         cmap=cmap,
         chance_cmap=chance,
         prevalence=float(np.mean(list(prevalences.values()))),
-        macro_f1=float(np.mean([f1_score(labels[:, a], probabilities[:, a] >= threshold, zero_division=0.0) for a in kept])),
+        macro_f1=float(np.mean([_f1(labels[:, a], probabilities[:, a] >= threshold) for a in kept])),
         leakage=above_chance(cmap, chance),
         ap=ap,
         ap_chance=ap_chance,
@@ -74,22 +76,47 @@ def leakage_of(
     )
 
 
+def _f1(labels: Array, said: NDArray[np.bool_]) -> float:
+    """F1 of (N,) predictions for labels of which at least one is 1."""
+    return float(2.0 * labels[said].sum() / (labels.sum() + said.sum()))
+
+
 @dataclass(frozen=True)
 class Retrieval:
     """A search for the same person. `asked`: of all queries, those with a right and a wrong candidate; the rest is of these Q.
 
+    `similarity`, `same`, `candidates`: (Q, G); who may not be looked for has a similarity of minus infinity.
     `hits`, `chances`: (Q,), the expected rank-1 (of equal candidates one by lot), and the share of candidates that are right.
-    `best`: (Q,), the most similar candidate of each, `margins` by how much it is above the mean one. `mean_ap` takes equal
-    ones together. `eer`: where as many pairs of two people pass for one person as pairs of one person for two.
+    `best`: (Q,), the most similar candidate of each, `margins` by how much it is above the mean one.
     """
 
     asked: NDArray[np.bool_]
+    similarity: Array
+    same: NDArray[np.bool_]
+    candidates: NDArray[np.bool_]
     hits: Array
     chances: Array
     margins: Array
     best: NDArray[np.int64]
-    mean_ap: float
-    eer: float
+
+    @cached_property
+    def mean_ap(self) -> float:
+        """The mean over queries of the average precision; equal candidates are taken together."""
+        order = np.argsort(-self.similarity, axis=1, kind="stable")
+        ranked, right = (np.take_along_axis(each, order, axis=1) for each in (self.similarity, self.same & self.candidates))
+        places = np.arange(ranked.shape[1])
+        ends = np.full(ranked.shape, len(places) - 1)
+        ends[:, :-1] = np.where(ranked[:, :-1] != ranked[:, 1:], places[:-1], len(places))
+        last = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]  # of the candidates that are equally similar
+        precision = np.take_along_axis(right.cumsum(axis=1), last, axis=1) / (last + 1.0)
+        return float(np.mean((precision * right).sum(axis=1) / right.sum(axis=1)))
+
+    @cached_property
+    def eer(self) -> float:
+        """The rate where as many pairs of two people pass for one person as pairs of one person for two."""
+        false_alarm, found, _ = roc_curve(self.same[self.candidates], self.similarity[self.candidates])
+        crossing = int(np.argmin(abs(false_alarm - (1.0 - found))))
+        return float((false_alarm[crossing] + 1.0 - found[crossing]) / 2)
 
 
 def retrieve(similarity: Array, same: NDArray[np.bool_], candidates: NDArray[np.bool_]) -> Retrieval:
@@ -102,15 +129,13 @@ def retrieve(similarity: Array, same: NDArray[np.bool_], candidates: NDArray[np.
     top = similarity == similarity.max(axis=1, keepdims=True)
     hits = (top & same).sum(axis=1) / top.sum(axis=1)
     chances = (same & candidates).sum(axis=1) / candidates.sum(axis=1)
-    precision = [average_precision_score(s[c], x[c]) for x, s, c in zip(similarity, same, candidates, strict=True)]
-    false_alarm, found, _ = roc_curve(same[candidates], similarity[candidates])
-    crossing = int(np.argmin(abs(false_alarm - (1.0 - found))))
     return Retrieval(
         asked=asked,
+        similarity=similarity,
+        same=same,
+        candidates=candidates,
         hits=hits,
         chances=chances,
         margins=similarity.max(axis=1) - similarity.mean(axis=1, where=candidates),
         best=similarity.argmax(axis=1),
-        mean_ap=float(np.mean(precision)),
-        eer=float((false_alarm[crossing] + 1.0 - found[crossing]) / 2),
     )

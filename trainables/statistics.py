@@ -4,8 +4,8 @@ Two kinds of interval, both at CONFIDENCE. An interval over the groups of test i
 would give; a t interval over the seeds of a setting says what other trainings would give. Neither says anything about the
 other. `make coverage` measures how often each holds the truth.
 
-An `ItemMetric` is computed again for any selection of the test items: `kept` (R, N) says which of N items each of R selections
-keeps.
+An `ItemMetric` is computed again for selections of the test items: `kept` (R, N) says which of N items each of R selections
+keeps, always whole groups of them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _DIGITS = 12  # of an average precision and its chance level: where nothing is t
 
 @dataclass(frozen=True)
 class ItemMetric:
-    """One metric of one trial, which can be computed again for any selection of its N test items.
+    """One metric of one trial, which can be computed again for selections of its N test items by group.
 
     `items`: their names. `groups`: the source or person of each, by name: items of one group are no independent evidence, so
     that an interval leaves out whole groups. `metric`: kept (R, N) -> (R,), at most 1, NaN where it is not defined.
@@ -176,7 +176,8 @@ def mean_leakage(items: Iterable[str], groups: Iterable[str], scores: Iterable[f
 def cmap(items: Iterable[str], groups: Iterable[str], probabilities: Array, labels: Array) -> ItemMetric:
     """The mean average precision of (N, A) probabilities over the attributes that have both values among the items."""
     names = tuple(groups)
-    return ItemMetric(tuple(items), names, lambda kept: _mean_precision(probabilities, labels, names, kept)[0])
+    numbers = numbered(names)
+    return ItemMetric(tuple(items), names, lambda kept: _mean_precision(probabilities, labels, numbers, kept)[0])
 
 
 def leakage(items: Iterable[str], groups: Iterable[str], probabilities: Array, labels: Array) -> ItemMetric:
@@ -185,19 +186,27 @@ def leakage(items: Iterable[str], groups: Iterable[str], probabilities: Array, l
     An attribute of which a selection of items has one value only is left out of it.
     """
     names = tuple(groups)
+    numbers = numbered(names)
 
     def metric(kept: Kept) -> Array:
-        return above_chance(*_mean_precision(probabilities, labels, names, kept))
+        return above_chance(*_mean_precision(probabilities, labels, numbers, kept))
 
-    [chance] = _mean_precision(probabilities, labels, names, np.ones((1, len(labels)), dtype=bool))[1]
+    [chance] = _mean_precision(probabilities, labels, numbers, np.ones((1, len(labels)), dtype=bool))[1]
     return ItemMetric(tuple(items), names, metric, least=above_chance(0.0, float(chance)))
+
+
+def numbered(groups: Sequence[Hashable]) -> list[int]:
+    """The group of each item as a number, from 0 in the order of their first items."""
+    number: dict[Hashable, int] = {}
+    return [number.setdefault(group, len(number)) for group in groups]
 
 
 def average_precision(scores: Array, labels: Array, groups: Sequence[Hashable], kept: Kept) -> tuple[Array, Array]:
     """scikit-learn's average precision of R selections, and what a guesser is expected to have: (R,) and (R,).
 
-    scores, labels: (N,), labels 0 or 1. kept: (R, N), which items are selected. Equal scores are one threshold. NaN where a
-    selection lacks a positive or a negative.
+    scores, labels: (N,), labels 0 or 1. groups: the group of each item. kept: (R, N), which items are selected: of the items
+    that any of the selections has, each has whole groups (ValueError). Equal scores are one threshold. NaN where a selection
+    lacks a positive or a negative.
 
     The guesser gives the scores as they are, ties and all, to items whose labels were exchanged between the groups. Item i
     stands among the n_i items that score as high or higher, w_i of them others of its own group. With P positives among N
@@ -207,26 +216,29 @@ def average_precision(scores: Array, labels: Array, groups: Sequence[Hashable], 
     its own, `q_b = P (P - 1) / (N (N - 1))` (Bestgen, Exact expected average precision of the random baseline, 2015).
     Whoever ranks whole groups is expected to have more than whoever ranks items: this is in w_i and q_w.
     """
-    number = np.unique(np.asarray(groups), return_inverse=True)[1]
-    order = np.lexsort((number, -scores))
-    chosen, truth, number, ranked = kept[:, order].astype(float), labels[order].astype(float), number[order], -scores[order]
-    positive = chosen * truth
+    some = kept.any(axis=0)
+    number = np.unique(np.asarray(groups)[some], return_inverse=True)[1]
+    scores, labels, kept = scores[some], labels[some].astype(float), kept[:, some]
+    order = np.argsort(-scores, kind="stable")
+    ranked, truth, number = -scores[order], labels[order], number[order]
     last = np.searchsorted(ranked, ranked, side="right") - 1  # of the items that score the same
-    above, hits = chosen.cumsum(axis=1)[:, last], positive.cumsum(axis=1)[:, last]
-    within = _above_within_groups(chosen, number, last)
-    items, positives = chosen.sum(axis=1), positive.sum(axis=1)
-    by_group = np.argsort(number, kind="stable")
-    starts = np.flatnonzero(np.diff(number[by_group], prepend=-1))
-    pairs_within, hits_within = (
-        _pairs(np.add.reduceat(each[:, by_group], starts, axis=1)).sum(axis=1) for each in (chosen, positive)
-    )
+    whole = kept[:, order[np.unique(number, return_index=True)[1]]]  # (R, groups)
+    if not np.array_equal(whole[:, number], kept[:, order]):
+        raise ValueError("a selection has some items of a group that another has, and not all of them")
+    chosen, hit = kept[:, order].astype(float), np.flatnonzero(truth)
+    above = _at(chosen.cumsum(axis=1), last)
+    hits = _at(chosen[:, hit].cumsum(axis=1), truth.cumsum().astype(int)[last[hit]] - 1)
+    inverse = chosen / np.maximum(above, 1.0)
+    within = _above_within_groups(number, last)
+    size, has = np.bincount(number), np.bincount(number, truth)
+    items, positives, pairs_within, hits_within = (whole @ each for each in (size, has, _pairs(size), _pairs(has)))
     both_within = hits_within / np.maximum(pairs_within, 1.0)
     both_between = (_pairs(positives) - hits_within) / np.maximum(_pairs(items) - pairs_within, 1.0)
+    first, others = inverse.sum(axis=1), inverse @ within  # the sums of 1 / n_i and of w_i / n_i
     with np.errstate(invalid="ignore", divide="ignore"):
-        share = positives / items
-        expected = share[:, None] + within * both_within[:, None] + (above - 1.0 - within) * both_between[:, None]
-        precision = (positive * hits / np.maximum(above, 1.0)).sum(axis=1) / positives
-        chance = (chosen * expected / np.maximum(above, 1.0)).sum(axis=1) / positives
+        precision = (inverse[:, hit] * hits).sum(axis=1) / positives
+        expected = positives / items * first + both_within * others + both_between * (items - first - others)
+        chance = expected / positives
     defined = (positives > 0) & (positives < items)
     return np.where(defined, precision, np.nan).round(_DIGITS), np.where(defined, chance, np.nan).round(_DIGITS)
 
@@ -298,7 +310,7 @@ def _mean_of(values: Array, kept: Kept) -> Array:
     return np.asarray(kept @ values / kept.sum(axis=1))
 
 
-def _mean_precision(probabilities: Array, labels: Array, groups: Sequence[str], kept: Kept) -> tuple[Array, Array]:
+def _mean_precision(probabilities: Array, labels: Array, groups: Sequence[Hashable], kept: Kept) -> tuple[Array, Array]:
     """Average precision and its chance level, means over the attributes that are defined; NaN where none is."""
     each = [average_precision(scores, truth, groups, kept) for scores, truth in zip(probabilities.T, labels.T, strict=True)]
     precision, chance = np.array(each).transpose(1, 0, 2)  # (A, R)
@@ -307,38 +319,38 @@ def _mean_precision(probabilities: Array, labels: Array, groups: Sequence[str], 
         return tuple(np.where(known, level, 0.0).sum(axis=0) / known.sum(axis=0) for level in (precision, chance))
 
 
-def _above_within_groups(chosen: Array, number: NDArray[Any], last: NDArray[Any]) -> Array:
-    """How many other chosen items of its own group score as high as an item, or higher: (R, N).
+def _at(values: Array, places: NDArray[np.int64]) -> Array:
+    """The columns of (R, N) at `places`, without a copy where these are all in order, as they are without equal scores."""
+    return values if np.array_equal(places, np.arange(values.shape[1])) else values[:, places]
 
-    chosen: (R, N) in the order of falling scores; number: the group of each; last: the place of the last of equal scores.
+
+def _above_within_groups(number: NDArray[np.int64], last: NDArray[np.int64]) -> Array:
+    """How many other items of its own group score as high as an item, or higher: (N,).
+
+    In the order of falling scores, number: the group of each item; last: the place of the last of equal scores.
     """
-    order = np.lexsort((np.arange(len(number)), number))
-    group, tie = number[order], last[order]
-    counted = chosen[:, order].cumsum(axis=1)
-    start = np.searchsorted(group, group, side="left")
-    before = np.where(start > 0, counted[:, start - 1], 0.0)
-    ends = np.flatnonzero(np.append((group[1:] != group[:-1]) | (tie[1:] != tie[:-1]), True))
-    there = ends[np.searchsorted(ends, np.arange(len(group)))]
-    found = np.empty_like(counted)
-    found[:, order] = counted[:, there] - before - 1.0
-    return found
+    start = number * len(number)
+    keys = np.sort(start + last)
+    found = np.searchsorted(keys, start + last, side="right") - np.searchsorted(keys, start, side="left") - 1
+    return found.astype(float)
 
 
-def _pairs(count: Array) -> Array:
+def _pairs(count: NDArray[Any]) -> Array:
     """The ordered pairs of so many different items."""
     return count * (count - 1.0)
 
 
 def _jackknife(item_metric: ItemMetric) -> tuple[float, Array]:
     """The value, and the values without one of the groups, or, of more than MOST_BLOCKS groups, one block of groups."""
-    number = {group: place for place, group in enumerate(dict.fromkeys(item_metric.groups))}
-    groups = len(number)
+    number = np.array(numbered(item_metric.groups))
+    groups = int(number.max()) + 1
     if groups < LEAST_GROUPS:
         return _value(item_metric), np.full(groups, np.nan)
     block = np.arange(groups) if groups <= MOST_BLOCKS else np.random.default_rng(0).permutation(groups) % MOST_BLOCKS
-    of_item = block[[number[group] for group in item_metric.groups]]
+    of_item = block[number]
     without = of_item[None] != np.arange(block.max() + 1)[:, None]
-    return _value(item_metric), item_metric.metric(without)
+    found = item_metric.metric(np.vstack([np.ones((1, len(of_item)), dtype=bool), without]))
+    return float(found[0]), found[1:]
 
 
 def _standard_error(without: Array) -> float:

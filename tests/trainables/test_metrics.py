@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score, f1_score
 
-from trainables.metrics import chance_top1, leakage_of, topk_accuracy
+from trainables.metrics import chance_top1, leakage_of, retrieve, topk_accuracy
 
 ITEMS = [str(number) for number in range(5000)]  # each of a source of its own
 
@@ -66,3 +67,26 @@ def test_an_attribute_of_one_value_is_left_out_and_named() -> None:
     assert set(found.ap) == {"kept"}
     with pytest.raises(ValueError, match="no attribute"):
         leakage_of(np.zeros((3, 1)), np.ones((3, 1)), ("constant",), ITEMS[:3])
+
+
+def test_f1_is_that_of_scikit_learn() -> None:
+    random = np.random.default_rng(4)
+    labels, probabilities = (random.random((20, 5)) < 0.3).astype(float), random.random((20, 5))
+    for threshold in (0.05, 0.5, 0.99):
+        found = leakage_of(probabilities, labels, tuple("abcde"), ITEMS[:20], threshold)
+        assert found.macro_f1 == f1_score(labels, probabilities >= threshold, average="macro", zero_division=0.0)
+
+
+@pytest.mark.parametrize("digits", [1, 12])
+def test_the_mean_average_precision_of_a_search_is_that_of_scikit_learn(digits: int) -> None:
+    """With one digit most candidates are equal to others."""
+    random = np.random.default_rng(5)
+    similarity, same = random.normal(size=(15, 20)).round(digits), random.random((15, 20)) < 0.3
+    candidates = random.random((15, 20)) < 0.8
+    found = retrieve(similarity, same, candidates)
+    each = [
+        average_precision_score(right[asked], score[asked])
+        for score, right, asked in zip(similarity, same, candidates, strict=True)
+    ]
+    assert found.asked.all()
+    assert found.mean_ap == pytest.approx(np.mean(each), abs=1e-12)

@@ -100,14 +100,24 @@ def test_random_answers_have_no_leakage(people: int, clips: int, of_group: bool)
     assert abs(np.mean(found)) < 0.03
 
 
-def test_leakage_is_that_of_the_items_selected() -> None:
+def test_leakage_is_that_of_the_groups_selected() -> None:
     probabilities, labels = attributes(40)
-    kept = np.random.default_rng(2).random((20, 40)) < 0.5
-    groups = [f"g{number // 4}" for number in range(40)]
+    groups = [f"g{number % 10}" for number in range(40)]
+    kept = np.tile(np.random.default_rng(2).random((20, 10)) < 0.5, 4)
     found = statistics.leakage(names(40), groups, probabilities, labels).metric(kept)
     for row, leakage in zip(kept, found, strict=True):
         own = [group for group, is_kept in zip(groups, row, strict=True) if is_kept]
         assert leakage == pytest.approx(leakage_of(probabilities[row], labels[row], ("a", "b", "c"), own).leakage)
+
+
+def test_a_part_of_a_group_cannot_be_selected() -> None:
+    """Items that no selection has are as if they were not there: the trials of a comparison may lack some."""
+    scores, labels, groups = np.array([0.9, 0.8, 0.7, 0.6]), np.array([0.0, 1.0, 0.0, 1.0]), list("aabb")
+    with pytest.raises(ValueError, match="some items of a group that another has"):
+        average_precision(scores, labels, groups, np.array([[True, True, True, True], [True, False, True, True]]))
+    found, chance = average_precision(scores, labels, groups, np.array([[True, True, True, False]]))
+    alone, chance_alone = average_precision(scores[:3], labels[:3], groups[:3], every(3))
+    assert (found[0], chance[0]) == (alone[0], chance_alone[0]) == (0.5, pytest.approx((1 + 1 / 2 + 1 / 3) / 3))
 
 
 def test_figures_are_those_of_the_trial() -> None:
