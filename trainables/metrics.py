@@ -103,7 +103,8 @@ class Retrieval:
     def mean_ap(self) -> float:
         """The mean over queries of the average precision; equal candidates are taken together."""
         order = np.argsort(-self.similarity, axis=1, kind="stable")
-        ranked, right = (np.take_along_axis(each, order, axis=1) for each in (self.similarity, self.same & self.candidates))
+        ranked = np.take_along_axis(self.similarity, order, axis=1)
+        right = np.take_along_axis(self.same & self.candidates, order, axis=1)
         places = np.arange(ranked.shape[1])
         ends = np.full(ranked.shape, len(places) - 1)
         ends[:, :-1] = np.where(ranked[:, :-1] != ranked[:, 1:], places[:-1], len(places))
