@@ -36,6 +36,9 @@ SYMBOLS = {
     "minimax.temperature": "temperature",
     "minimax.penalty_norm": "norm",
     "minimax.penalty_scope": "scope",
+    "options.pixels": "pixels",
+    "options.sigma": "sigma",
+    "options.kernel": "kernel",
 }
 
 
@@ -66,8 +69,8 @@ class Space:
     """`settings`: dotted keys of TrialConfig and their values, one mapping a trial; every other field is the profile's.
 
     With several `protocols` every setting is a trial under each of them. `small_settings` takes the settings' place in the
-    profiles for CPUs where a value, such as a backbone, must be another one there. On generated data,
-    `generated_defaults` changes what the profile sets, and `generated` the sizes of the data (fields of `GeneratedSpec`).
+    profiles for CPUs where a value, such as a backbone, must be another one there. `defaults` changes what the profile sets;
+    on generated data `generated_defaults` does as well, and `generated` the sizes of the data (fields of `GeneratedSpec`).
     `table` is the paper's, if it makes one. `attacks`: those of its trials, unless the command line names others.
     """
 
@@ -75,6 +78,7 @@ class Space:
     question: str
     settings: tuple[Values, ...]
     small_settings: tuple[Values, ...] | None = None
+    defaults: Values = field(default_factory=dict)
     generated_defaults: Values = field(default_factory=dict)
     generated: Values = field(default_factory=dict)
     protocols: tuple[Protocol, ...] = (KNOWN_UCF101,)

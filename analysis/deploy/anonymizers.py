@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from trainables.models.base import Anonymizer
 
 FILE = "anonymizer.pt"
-_UNTRAINED = ("downsample_2x", "downsample_4x")  # their trials keep no file: the name says all
+_UNTRAINED = ("downsample_2x", "downsample_4x", "downsample_to", "mild_blur")  # no file: the name and the options say all
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -112,12 +112,12 @@ def read_stored(path: Path) -> Stored:
 
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        config, state = dict(content["config"]), content["state_dict"]
+        config, state, options = dict(content["config"]), content["state_dict"], dict(content.get("options", {}))
         settings = AnonymizerConfig.model_validate(config | {"encoder_weights": None, "weights": None})
     except Exception as error:
         raise AnalysisError(f"{path}: no file of an anonymizer ({text.reason(error)}); give the {FILE} of a trial") from None
     try:
-        anonymizer = build_anonymizer(settings).eval().requires_grad_(False)
+        anonymizer = build_anonymizer(settings, options or None).eval().requires_grad_(False)
         refuse_other_than_frames(anonymizer, settings.name)
         anonymizer.load_state_dict(state)
     except (ConfigError, RuntimeError) as error:
@@ -211,10 +211,10 @@ def _untrained(client: MlflowClient, run_id: str, folder: Path) -> Path:
 
     try:
         config = yaml.safe_load(Path(client.download_artifacts(run_id, ARTIFACT_CONFIG, str(folder))).read_text())
-        anonymizer = config["anonymizer"]
+        content = {"config": config["anonymizer"], "options": dict(config.get("options") or {}), "state_dict": {}}
     except (MlflowException, OSError, ValueError, TypeError, KeyError):
         raise AnalysisError(f"run {run_id} has no readable {ARTIFACT_CONFIG}: its anonymizer is not known") from None
-    torch.save({"config": anonymizer, "state_dict": {}}, folder / FILE)
+    torch.save(content, folder / FILE)
     return folder / FILE
 
 

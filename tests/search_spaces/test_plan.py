@@ -50,6 +50,18 @@ def test_the_paper_profile_is_the_recipe() -> None:
     assert config.minimax.temperature == 0.1
 
 
+def test_attackers_of_people_see_whole_clips_in_every_profile() -> None:
+    """A difference is of frames that neighbour in the clip: an attacker that was shown fewer would see other differences."""
+    for profile in PROFILES:
+        for trial in plan_study("identity", profile, [0], {}).trials:
+            frames = trial.config.clip.frames
+            assert min(trial.config.attacks.frames, trial.config.evaluate_privacy.clip_frames) >= frames
+    names = [trial.setting for trial in plan_study("identity", "small", [0], {}).trials]
+    assert "downsample_to pixels=12" in names
+    changed = plan_study("identity", "small", [0], {"attacks.frames": 2}).trials[0].config
+    assert changed.attacks.frames == 2, "the command line wins over the space"
+
+
 def test_a_grid_is_every_combination_and_its_labels_are_short() -> None:
     values = grid({"minimax.distortion_budget": (0.1, 0.3), "minimax.penalty_weight": (1.0,)})
     assert [label_of(v) for v in values] == ["B=0.1 lambda=1", "B=0.3 lambda=1"]

@@ -102,7 +102,7 @@ def test_every_stage_every_attack_and_every_method_is_named_here() -> None:
     attacks = {part_name(ATTACKS[name].stage.name, control) for name in ATTACKS for control in ("", *ATTACKS[name].controls)}
     methods = {stage.name for name in METHODS for stage in METHODS[name].stages}
     assert declared | attacks | methods <= EXPECTED.keys() | TRAINING.keys() | OF_FRAMES, "say here what its networks are given"
-    assert set(METHODS) == VIEWS.keys(), "say here what evaluators see of its anonymizer"
+    assert set(METHODS) == VIEWS.keys() | OVER_TIME, "say here what evaluators see of its anonymizer"
 
 
 def test_the_trial_has_all_of_these_stages(full: Ran) -> None:
@@ -266,11 +266,14 @@ VIEWS = {
     "blank": "blank",
     "downsample_2x": CHANGED,
     "downsample_4x": CHANGED,
+    "downsample_to": CHANGED,
     "mild_blur": CHANGED,
     "blackening": CHANGED,
     "weak_blur": CHANGED,
     "strong_blur": CHANGED,
 }
+# They show how frames differ, from which no number can be read.
+OVER_TIME = {"grey_difference", "small_difference", "blurred_difference", "moving_pixels"}
 # As released: f_T's step moves f_A too, f_T learns until it knows enough of validation clips, and f_A blinds f_B in clips only.
 JOINTLY = TRAINING["vita"] - {"f_T learns: action.train, f_A", "f_B frozen: privacy.train, f_A training"}
 JOINTLY |= {"f_T learns: action.train, f_A training", "f_T tested: action.validation, f_A"}
@@ -291,6 +294,17 @@ def test_the_networks_of_every_method(method: str, numbered: Path, tmp_path: Pat
         assert found.stamp(source) not in (0.3, found.stamp("reconstruct"))
         for role in evaluated(""):
             assert found.log.stamps(role) == {found.stamp(source)}, role
+
+
+@pytest.mark.parametrize("method", sorted(OVER_TIME))
+def test_no_network_sees_frames_of_which_differences_are_to_be_shown(method: str, numbered: Path, tmp_path: Path) -> None:
+    once = {f"{name}.epochs": 1 for name in ("evaluate_action", "evaluate_privacy")}
+    found = ran(numbered, tmp_path, method=method, **once)
+    assert found.log.roles.keys() == evaluated("").keys()
+    for role in found.log.roles:
+        clips = [clip for look in found.log.roles[role] for clip in look.clips]
+        assert clips
+        assert not {frame.view for clip in clips for frame in clip} & {"raw", "raw flipped"}, role
 
 
 def test_an_attacker_that_knows_raw_images_only(numbered: Path, tmp_path: Path) -> None:

@@ -148,6 +148,16 @@ def test_a_run_that_is_not_there(store: str, tmp_path: Path, capsys: pytest.Capt
     assert "no run ffff" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("pixels", "differs"), [(4, True), (48, False)])
+def test_options_of_a_method_are_those_of_its_trial(make_study: Maker, tmp_path: Path, pixels: int, differs: bool) -> None:
+    study = make_study([FakeTrial("a", "downsample_to", metrics=metrics(0.9, 0.3))])
+    run_id, config = str(study.trials.index[0]), tmp_path / "config.yaml"
+    config.write_text(f"method: downsample_to\nanonymizer:\n  name: downsample_to\noptions:\n  pixels: {pixels}\n")
+    MlflowClient(tracking_uri=study.tracking_uri).log_artifact(run_id, str(config))
+    frames = torch.rand(2, 3, 48, 64)
+    assert torch.equal(load_model(run_id, study.tracking_uri)(frames), frames) is not differs
+
+
 def test_downsampling_needs_no_file(make_study: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = make_study([FakeTrial("a", "downsample_2x", metrics=metrics(0.9, 0.3))])
     run_id, config = str(study.trials.index[0]), tmp_path / "config.yaml"

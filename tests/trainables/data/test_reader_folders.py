@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.support import SHARED
 from tests.support.data_sets import append, refused, write, write_lines
+from trainables.attacks.linkage.people import named_by_label, people_of
 from trainables.config import ActionData, PrivacyData
 from trainables.data.registry import load_stills, load_videos
 
+IXMAS = SHARED / "ixmas_mini"
 OWN_TRAIN = [f"{c}/clip {n}.{s}" for c in ("fall", "walk") for n, s in enumerate(("mp4", "MKV", "avi"))]
 OWN_TEST = ["fall/t.webm", "walk/t.mov"]
 
@@ -29,6 +34,20 @@ def own(tmp_path: Path) -> Path:
     rows = ["a/1.png,a,1,0", "a/2.png,a,1,1", "b/1.png,b,0,1", "3.jpg,c,0,0"]
     write_lines(tmp_path / "image_attributes.csv", ["filename,group,tall,blue", *rows])
     return tmp_path
+
+
+@pytest.mark.skipif(not IXMAS.is_dir(), reason=f"the clips of ten people are not at {IXMAS}")
+def test_clips_of_people_who_are_known() -> None:
+    """10 people, 6 actions, takes 1 and 2 to train, 3 to test, two cameras each; only the name of the layout is given."""
+    clips, stills = load_videos(ActionData(name="folders"), IXMAS), load_stills(PrivacyData(name="folders"), IXMAS)
+    assert (len(clips.classes), len(clips.train) + len(clips.validation), len(clips.test)) == (6, 240, 120)
+    assert clips.attributes == stills.attributes == tuple(f"person_{number:02}" for number in range(1, 11))
+    assert len(stills.train) + len(stills.validation) + len(stills.test) == 720
+    assert named_by_label(clips, "auto")
+    assert set(people_of(clips.test, clips, "auto")) == set(people_of(clips.train, clips, "auto")) == set(clips.attributes)
+    assert {item.group: 2 for item in clips.test} == Counter(item.group for item in clips.test), "a performance, two cameras"
+    takes = {part: {re.search(r"take(\d)", item.name)[1] for item in getattr(clips, part)} for part in ("train", "test")}  # type: ignore[index]
+    assert takes == {"train": {"1", "2"}, "test": {"3"}}
 
 
 def load_own(root: Path, **config: object) -> Callable[[], object]:
