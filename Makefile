@@ -81,7 +81,7 @@ check: env
 
 # After a change of the dependencies in pyproject.toml: pins all of them again.
 lock:
-	uv pip compile --quiet --python-version 3.11 --extra dev --no-annotate --no-header --no-emit-index-url pyproject.toml --output-file requirements.txt
+	uv pip compile --quiet --python-version 3.11 --extra dev --extra attackers --no-annotate --no-header --no-emit-index-url pyproject.toml --output-file requirements.txt
 
 clean:
 	rm -rf $(VENV) $(DEMO) tables search scale figures

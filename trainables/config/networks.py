@@ -18,7 +18,9 @@ class AnonymizerConfig(Frozen):
     decoder_channels: tuple[int, ...] = (256, 128, 64, 32)
     decoder_norm: Literal["batchnorm", "layernorm", "instancenorm", "identity"] = "batchnorm"
     output: Literal["linear", "sigmoid"] = "sigmoid"
-    encoder_weights: str | None = Field(default=None, description="None, 'imagenet', or a file of a state dict")
+    encoder_weights: str | None = Field(
+        default=None, description="None, 'imagenet', 'package' (see trainables.models.packaged), or a file of a state dict"
+    )
     weights: str | None = Field(default=None, description="file of a trained anonymizer to start from")
 
     @property
@@ -39,7 +41,8 @@ class AnonymizerConfig(Frozen):
 class NetworkConfig(Frozen):
     """A classifier or encoder by its registered name, and where its weights start.
 
-    `weights`: None = from scratch; a file; or a name the library knows (`kinetics400`, `imagenet`, `simclr`).
+    `weights`: None = from scratch; a file; a name the library knows (`kinetics400`, `imagenet`, `simclr`);
+    or `package`: the file that an installed package carries (`trainables.models.packaged`).
     """
 
     name: str

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from trainables.config import ClipConfig, ConfigError, NetworkConfig
 from trainables.models.axes import channels_first
-from trainables.models.classifier import RGB, Backbone, Classifier, standardised
+from trainables.models.classifier import IMAGENET_MEAN, IMAGENET_STD, RGB, Backbone, Classifier, standardised
+from trainables.models.mobilenet import MobileNetClips
 from trainables.models.weights import initialise
 from trainables.registry import Registry
 
@@ -197,3 +198,15 @@ def _narrow3d(clip: ClipConfig) -> Backbone:
 @ACTION_CLASSIFIERS.register("narrow2plus1d")
 def _narrow2plus1d(clip: ClipConfig) -> Backbone:
     return Backbone(Narrow2Plus1d(), "fc", GREY_MEAN, GREY_STD)
+
+
+@ACTION_CLASSIFIERS.register("mobilenet_v2")
+def _mobilenet_v2(clip: ClipConfig) -> Backbone:
+    """MobileNetV2 on every frame, features pooled over time (see `trainables.models.mobilenet`)."""
+    return Backbone(MobileNetClips(), "classifier.1", IMAGENET_MEAN, IMAGENET_STD)
+
+
+@ACTION_CLASSIFIERS.register("frozen_mobilenet_v2")
+def _frozen_mobilenet_v2(clip: ClipConfig) -> Backbone:
+    """The same, of which only the head learns: with ImageNet's weights a linear probe."""
+    return Backbone(MobileNetClips(frozen=True), "classifier.1", IMAGENET_MEAN, IMAGENET_STD)

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from trainables.config import NetworkConfig
 from trainables.models.classifier import IMAGENET_MEAN, IMAGENET_STD, Backbone, Classifier, standardised
+from trainables.models.mobilenet import MobileNetFrames
 from trainables.models.weights import initialise
 from trainables.registry import Registry
 
@@ -64,10 +65,14 @@ for _name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"):
 
 @PRIVACY_BACKBONES.register("mobilenet_v2")
 def _mobilenet_v2() -> Backbone:
-    """https://arxiv.org/abs/1801.04381, of torchvision."""
-    from torchvision.models import get_model
+    """MobileNetV2 of torchvision on frames of at least 112 pixels (see `trainables.models.mobilenet`)."""
+    return Backbone(MobileNetFrames(), "classifier.1", IMAGENET_MEAN, IMAGENET_STD)
 
-    return Backbone(get_model("mobilenet_v2", weights=None), "classifier.1", IMAGENET_MEAN, IMAGENET_STD)
+
+@PRIVACY_BACKBONES.register("frozen_mobilenet_v2")
+def _frozen_mobilenet_v2() -> Backbone:
+    """The same, of which only the head learns: with ImageNet's weights a linear probe."""
+    return Backbone(MobileNetFrames(frozen=True), "classifier.1", IMAGENET_MEAN, IMAGENET_STD)
 
 
 class Narrow2d(nn.Module):

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from trainables.config import AnonymizerConfig, ConfigError, NetworkConfig
+from trainables.models.mobilenet import MobileNetFrames
+from trainables.models.packaged import PACKAGE, PACKAGED_WEIGHTS, packaged_weights
 
 if TYPE_CHECKING:
     from trainables.models.classifier import Classifier
@@ -42,7 +44,7 @@ DETECTOR_FIELD = "obfuscation.detector_weights"
 # (model, name) -> the entry of torchvision's weights enumeration. V1 is what `pretrained=True` meant when the paper was made.
 TORCHVISION_WEIGHTS = {
     **{(f"resnet{depth}", "imagenet"): "IMAGENET1K_V1" for depth in (18, 34, 50, 101, 152)},
-    ("mobilenet_v2", "imagenet"): "IMAGENET1K_V1",
+    **{(model, "imagenet"): "IMAGENET1K_V1" for model in ("mobilenet_v2", "frozen_mobilenet_v2")},
     **{(model, "kinetics400"): "KINETICS400_V1" for model in ("r3d_18", "r2plus1d_18", "mvit_v2_s")},
     **{(model, "coco"): "COCO_V1" for model in DETECTORS},
 }
@@ -113,17 +115,20 @@ def library_url(model: str, name: str) -> str | None:
         return None
     from torchvision.models import get_model_weights
 
-    return get_model_weights(model)[TORCHVISION_WEIGHTS[model, name]].url
+    return get_model_weights(model.removeprefix("frozen_"))[TORCHVISION_WEIGHTS[model, name]].url
 
 
 def read_state_dict(path: str, model: str, field: str) -> State:
     """Reads a file of tensors, bare or wrapped as training scripts do, without the `module.` of DataParallel.
 
-    Raises ConfigError where the file is absent, unreadable, holds anything but tensors, or would run code.
+    `package` is the file that an installed package carries. Raises ConfigError where the file is absent, unreadable, holds
+    anything but tensors, or would run code.
     """
     where = f"{field} = {path!r}"
+    path = str(packaged_weights(model, field)) if path == PACKAGE else path
     if not Path(path).is_file():
         names = [name for name in LIBRARY_NAMES if library_url(model, name)]
+        names += [PACKAGE] if model in PACKAGED_WEIGHTS else []
         library = f" nor a library name of {model} ({', '.join(names)})" if names else f", and {model} has no library weights"
         raise ConfigError(f"{where}: no such file{library}; {_remedy(field)}")
     try:
@@ -140,7 +145,17 @@ def read_state_dict(path: str, model: str, field: str) -> State:
         ) from None
     except Exception as error:  # torch, zipfile and safetensors each raise their own kinds for a damaged file
         raise ConfigError(f"{where}: cannot be read ({_one_line(error)}); {_remedy(field)}") from None
-    return _unwrap(content, where)
+    state = _unwrap(content, where)
+    return _of_mobilenet(state) if model in PACKAGED_WEIGHTS else state
+
+
+def _of_mobilenet(state: State) -> State:
+    """The state by torchvision's names where it is the trunk of MobileNetV2 in their order under older ones."""
+    with torch.device("meta"):
+        own = MobileNetFrames().features.state_dict()
+    pairs = list(zip(own, state, strict=False))
+    alike = all(own[new].shape == state[old].shape and new.split(".")[-1] == old.split(".")[-1] for new, old in pairs)
+    return {f"features.{new}": state[old] for new, old in pairs} if alike and len(own) == len(state) else state
 
 
 def _unwrap(content: Any, where: str) -> State:

