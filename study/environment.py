@@ -16,6 +16,7 @@ TRACKING_URI_VARIABLE, NODES_COME_LATER_VARIABLE = "MLFLOW_TRACKING_URI", "ANONY
 DEFAULTS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_OVERRIDE_JOB_RUNTIME_ENV": "1",  # `ray job submit --runtime-env-json` may name a PYTHONPATH, which this one contains
     "RAY_worker_niceness": "0",  # by default every other process of the machine goes first
     "RAY_AIR_NEW_OUTPUT": "0",  # `StudyProgress` prints
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # `Halt` lets the trials save

@@ -212,7 +212,13 @@ class _Worker:
 
     def _context(self, ready: _Task) -> StageContext:
         work = self.store.work(ready.stage.name, ready.stage.key)
-        return replace(StageContext.of(ready.stage, self.runtime, ready.data, ready.inputs, work), stop=self.stop)
+        context = StageContext.of(ready.stage, self.runtime, ready.data, ready.inputs, work)
+
+        def stop() -> bool:
+            work.require_so_far()
+            return self.stop()
+
+        return replace(context, stop=stop)
 
 
 def _check_anonymizer(stage: PlannedStage, outcome: Outcome) -> None:

@@ -21,7 +21,7 @@ from trainables.failures import LOSSES, Attempts, Lost, Stop, Stopped, memory_wa
 from trainables.plugins import Plugin, blamed, load_plugins
 from trainables.reporter import Reporter
 from trainables.store.files import Files
-from trainables.store.leases import HEARTBEAT_SECONDS, Leases
+from trainables.store.leases import HEARTBEAT_SECONDS, Lease, Leases, Superseded
 
 if TYPE_CHECKING:
     from trainables.pipeline import TrialRecord
@@ -75,8 +75,8 @@ class Recorder(Protocol):
     def label(self, proposed: Mapping[str, Any]) -> str:
         """The name of the setting that a search proposes, as dotted keys with their values."""
 
-    def open(self, job: TrialJob) -> Recording:
-        """Begins the record of a trial, or goes on with the one of an earlier worker."""
+    def open(self, job: TrialJob, lease: Lease) -> Recording:
+        """Begins the record of a trial, or goes on with the one of an earlier worker, as long as `lease` is this worker's."""
 
 
 @dataclass(frozen=True)
@@ -107,29 +107,34 @@ Report = Callable[[TrialState], None]
 def run_job(job: TrialJob, proposed: Mapping[str, Any], report: Report) -> None:
     """Runs a trial in this process, with the values that a search proposes (dotted keys), and reports how far it is.
 
-    What a retry cannot cure (bad config or data, a diverged loss, too little memory for the trial alone, a bug) ends the
-    trial here, once, with its reason in the record. Raises Lost for what a retry can cure; a worker that dies does not even
-    get here. The trial is then to be started again and goes on from what its stages have saved.
+    What a retry cannot cure (a plug-in that does not load, bad config or data, a diverged loss, too little memory for the trial
+    alone, a bug) ends the trial here, once, with its reason in the record, if there is one yet. Raises Lost for what a retry
+    can cure; a worker that dies does not even get here. The trial is then to be started again and goes on from what its stages
+    have saved.
     """
-    load_plugins(job.plugins)
-    if proposed:
-        job = _with_proposed(job, proposed)
     with Stop(Files(job.runtime.storage), job.stop) as stop:
         try:
-            end = patiently(lambda: _run_alone(job, stop, report), stop, lambda: False)
+            end = patiently(lambda: _run_alone(_complete(job, proposed), stop, report), stop, lambda: False)
         except Stopped as error:
             if stop.going:
                 raise Lost("the worker was told to end") from error
             end = TrialState(STOPPED)
+        except (Lost, Superseded) as error:
+            raise Lost(str(error)) from error
+        except Exception as error:
+            end = TrialState(FAILED, reason=_reason(job, error))
     figures = end.objectives or job.objectives_if_failed
     report(replace(end, progress=1.0, objectives={name: figures[name] for name in job.objectives_if_failed}))
 
 
-def _with_proposed(job: TrialJob, proposed: Mapping[str, Any]) -> TrialJob:
-    """The job of the trial that a search proposes, from the template of the search."""
+def _complete(job: TrialJob, proposed: Mapping[str, Any]) -> TrialJob:
+    """The job itself, or that of the trial that a search proposes, from the template of the search."""
     from trainables.data.trial_data import TrialData
     from trainables.plan import plan_trial
 
+    if not proposed:
+        return job
+    load_plugins(job.plugins)
     config, setting = with_values(job.config, proposed), job.recorder.label(proposed)
     key = plan_trial(config, TrialData(config, job.runtime.data_root)).key
     tags = {**job.tags, schema.TAG_SETTING: setting}
@@ -140,7 +145,7 @@ def _run_alone(job: TrialJob, stop: Stop, report: Report) -> TrialState:
     """Runs the trial once no other worker of its study does."""
     files = Files(job.runtime.storage)
     folder, leases = job.recorder.leases, Leases(files)
-    progress = _Progress(job.config, report)
+    progress = _Progress(report)
     while True:
         if stop():
             raise Stopped("stopped before it began")
@@ -150,19 +155,21 @@ def _run_alone(job: TrialJob, stop: Stop, report: Report) -> TrialState:
         progress.waiting("its other worker", leases.holder(folder, job.key))
         time.sleep(HEARTBEAT_SECONDS)
     with lease:
-        return _run_recorded(job, Attempts(files, f"{folder}/{job.key}.attempts"), progress, stop)
+        return _run_recorded(job, lease, Attempts(files, f"{folder}/{job.key}.attempts"), progress, stop)
 
 
-def _run_recorded(job: TrialJob, attempts: Attempts, progress: _Progress, stop: Stop) -> TrialState:
+def _run_recorded(job: TrialJob, lease: Lease, attempts: Attempts, progress: _Progress, stop: Stop) -> TrialState:
     from trainables.pipeline import run_trial
 
-    recording = job.recorder.open(job)
+    recording = job.recorder.open(job, lease)
     heard = _Heard(attempts)
     reporter = _All(recording, progress, heard)
     try:
         lost = patiently(attempts.begin, stop, heard.asked)
         if lost >= LOSSES:
             raise ConfigError(f"its worker was lost {lost} times without an epoch in between: killed, or out of memory")
+        load_plugins(job.plugins)
+        progress.expect(job.config)
         record, outcomes = patiently(
             lambda: run_trial(job.config, job.runtime, reporter, stop, job.neighbours), stop, heard.asked
         )
@@ -172,21 +179,24 @@ def _run_recorded(job: TrialJob, attempts: Attempts, progress: _Progress, stop: 
         attempts.got_on()
         recording.interrupt(f"interrupted ({error}); run the same command to continue")
         raise
-    except (ConfigError, DataError, ArithmeticError) as error:
-        recording.fail(str(error))
-        end = TrialState(FAILED, reason=str(error))
     except Exception as error:
-        if isinstance(error, Lost) or memory_was_taken(error, job.gpus):
-            recording.interrupt(f"to be tried again: {error}")
+        if isinstance(error, Lost | Superseded) or memory_was_taken(error, job.gpus):
+            recording.interrupt(f"to be tried again: {error}")  # not sent by one whose lease has passed on
             raise Lost(str(error)) from error
-        log.exception("trial %s failed", job.name)
-        at = blamed(error)
-        what = f"{at}: {type(error).__name__}: {error}" if at else f"{type(error).__name__}: {error} (a bug, or out of memory)"
-        reason = f"{what}\n{traceback.format_exc()}"
-        recording.fail(reason)
-        end = TrialState(FAILED, reason=reason)
+        end = TrialState(FAILED, reason=_reason(job, error))
+        recording.fail(end.reason)
     attempts.got_on()
     return end
+
+
+def _reason(job: TrialJob, error: Exception) -> str:
+    """Why the trial failed; with the traceback where it is not what the user can read in one line."""
+    if isinstance(error, ConfigError | DataError | ArithmeticError):
+        return str(error)
+    log.error("trial %s failed", job.name, exc_info=error)
+    at = blamed(error)
+    what = f"{at}: {type(error).__name__}: {error}" if at else f"{type(error).__name__}: {error} (a bug, or out of memory)"
+    return f"{what}\n{''.join(traceback.format_exception(error))}"
 
 
 class _Heard:
@@ -216,7 +226,16 @@ class _Heard:
 class _Progress:
     """Reports how far the trial is: the share of its epochs that are done, over all of its stages."""
 
-    def __init__(self, config: TrialConfig, report: Report) -> None:
+    def __init__(self, report: Report) -> None:
+        self._report_state = report
+        self._epochs: dict[str, int] = {}
+        self._done: dict[str, int] = {}
+        self._waits_for = ""
+        self._start, self._waited = time.monotonic(), 0.0
+        self._waits_since: float | None = None
+
+    def expect(self, config: TrialConfig) -> None:
+        """Counts the epochs of a trial's stages. The plug-ins that it names must be loaded."""
         from trainables.attacks import ATTACKS, attack_names
         from trainables.methods import method_of
         from trainables.stages import EVALUATE_ACTION, EVALUATE_CLIP_PRIVACY, EVALUATE_PRIVACY
@@ -230,12 +249,8 @@ class _Progress:
             epochs[stage.name] = getattr(getattr(config, stage.name, None), "epochs", 1)
         attacks = [ATTACKS[name].stage for name in attack_names(config)]
         epochs |= {stage.name: config.attack_epochs for stage in attacks if stage.trains}
-        self._report_state = report
         self._epochs = {name: max(1, count) for name, count in epochs.items()}
         self._done = dict.fromkeys(self._epochs, 0)
-        self._waits_for = ""
-        self._start, self._waited = time.monotonic(), 0.0
-        self._waits_since: float | None = None
 
     def epoch(self, stage: str, history: Sequence[Mapping[str, float]], epochs: int) -> None:
         self._waits_since = None
@@ -257,7 +272,7 @@ class _Progress:
             self._report(stage.role, len(outcome.history), len(outcome.history))
 
     def _report(self, stage: str, epoch: int, epochs: int) -> None:
-        share = min(0.999, sum(self._done.values()) / sum(self._epochs.values()))
+        share = min(0.999, sum(self._done.values()) / max(1, sum(self._epochs.values())))
         runs_for = time.monotonic() - self._start
         self._report_state(TrialState(RUNNING, stage, epoch, epochs, share, runs_for, self._waited))
 

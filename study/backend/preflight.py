@@ -163,7 +163,10 @@ def require_here(needs: Needs) -> None:
     context = ray.get_runtime_context()
     if context.get_node_id() in needs.checked or needs in _passed:
         return
-    problems = check(needs, context.get_node_id(), gpus_here, float(bool(needs.gpus))).problems
+    try:
+        problems = check(needs, context.get_node_id(), gpus_here, float(bool(needs.gpus))).problems
+    except Exception as error:  # whatever it is, this node cannot run the trial
+        problems = (" ".join(f"the check could not run ({type(error).__name__}: {error})".split()),)
     if problems:
         time.sleep(UNFIT_SECONDS)
         raise NodeUnfit(f"{socket.gethostname()} ({context.get_node_id()[:6]}): {'; '.join(problems)}")

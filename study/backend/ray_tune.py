@@ -105,14 +105,21 @@ class RayBackend:
         return Worker
 
 
+def runtime_env() -> dict[str, Any]:
+    """What workers get of this process: its checkout, and the user's own modules after it. Uploaded code is there already."""
+    if has_uploaded_code():
+        return {}
+    own = [str(Path(path).absolute()) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    return {"env_vars": {"PYTHONPATH": os.pathsep.join(dict.fromkeys([str(ROOT), *own]))}}
+
+
 def _init_ray() -> None:
-    runtime_env: dict[str, Any] = {} if has_uploaded_code() else {"env_vars": {"PYTHONPATH": str(ROOT)}}
     if joins_cluster():
-        ray.init(runtime_env=runtime_env, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(runtime_env=runtime_env(), log_to_driver=False, logging_level=logging.ERROR)
     else:
         ray.init(
             address="local",
-            runtime_env=runtime_env,
+            runtime_env=runtime_env(),
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,

@@ -32,6 +32,7 @@ from study.records.outbox import RUNNING, EpochMetrics, Outbox, RunContent, now,
 from study.records.refusal import TRIES, Refused, first_line, refusal, trouble
 from trainables import schema
 from trainables.store.files import Files
+from trainables.store.leases import Lease, Superseded
 from trainables.trial import TrialJob
 
 if TYPE_CHECKING:
@@ -49,10 +50,13 @@ _BATCH = 900  # MLflow takes at most 1,000 metrics a call
 
 
 class Sender:
-    """Brings the MLflow run of one trial up to date. Not for several threads."""
+    """Brings the MLflow run of one trial up to date. Not for several threads.
 
-    def __init__(self, tracking_uri: str, experiment_id: str) -> None:
-        self._client, self._experiment_id = MlflowClient(tracking_uri), experiment_id
+    Every call to MLflow first asks the `lease` of the trial, so any method may raise Superseded.
+    """
+
+    def __init__(self, tracking_uri: str, experiment_id: str, lease: Lease | None = None) -> None:
+        self._mlflow, self._experiment_id, self._lease = MlflowClient(tracking_uri), experiment_id, lease
         self._run_id = ""
         self._forget()
 
@@ -76,6 +80,12 @@ class Sender:
         if not self._finished:
             self._client.set_tag(run_id, schema.TAG_REASON, reason[:5000])
             self._client.set_terminated(run_id, FAILED, now())
+
+    @property
+    def _client(self) -> MlflowClient:
+        if self._lease is not None:
+            self._lease.require()
+        return self._mlflow
 
     def _forget(self) -> None:
         self._new = self._finished = self._final = False
@@ -182,18 +192,19 @@ class MlflowRecorder:
         """The name of a setting that a search proposes."""
         return label_of(proposed)
 
-    def open(self, job: TrialJob) -> TrialRecording:
+    def open(self, job: TrialJob, lease: Lease | None = None) -> TrialRecording:
         """Begins or goes on with the MLflow run of a trial."""
-        return TrialRecording(self, job)
+        return TrialRecording(self, job, lease)
 
 
 class TrialRecording:
     """A `trainables.trial.Recording` that never waits for MLflow while the trial runs: a thread of its own sends.
 
-    Once MLflow has refused what it was sent, every call that brings more raises Refused: the trial ends with that reason.
+    Once MLflow has refused what it was sent, every call that brings more raises Refused: the trial ends with that reason. Once
+    the lease of the trial has passed on, it raises Superseded, and nothing more is recorded here.
     """
 
-    def __init__(self, recorder: MlflowRecorder, job: TrialJob) -> None:
+    def __init__(self, recorder: MlflowRecorder, job: TrialJob, lease: Lease | None = None) -> None:
         params, whole = schema.params_and_tags(job.config, recorder.compared)
         self._content = RunContent(job.key, job.name, {**job.tags, **whole, schema.TAG_REASON: ""}, params)
         config = yaml.safe_dump(job.config.model_dump(mode="json"), sort_keys=False)
@@ -201,12 +212,13 @@ class TrialRecording:
         self._outbox = Outbox(Files(job.runtime.storage), recorder.tracking_uri, recorder.experiment_id)
         self._stages: dict[str, str] = {}  # names by key
         self._lock = threading.Lock()
-        self._refused: Refused | None = None
+        self._lease = lease
+        self._refused: Refused | Superseded | None = None
         self._refusals = 0  # one after another
         self._changed, self._sent, self._given_up = threading.Event(), threading.Event(), threading.Event()
         self._changed.set()
         self._outbox.drop(job.key)  # what an earlier worker could not send comes again from its stages
-        sender = Sender(recorder.tracking_uri, recorder.experiment_id)
+        sender = Sender(recorder.tracking_uri, recorder.experiment_id, lease)
         self._sending = threading.Thread(target=self._keep_sending, args=(sender,), name=f"MLflow {job.name}", daemon=True)
         self._sending.start()
 
@@ -251,7 +263,7 @@ class TrialRecording:
         """Ends the run; returns whether MLflow has all of it. If it has not after some seconds the record goes to the outbox:
         whoever runs the study sends it, while this worker computes the next trial.
         """
-        if self._refused is not None:  # the run has been ended with that reason
+        if self._refused is not None:  # the run has been ended with that reason, or is another worker's
             return True
         with self._lock:
             self._content.tags[schema.TAG_REASON] = reason[:5000]
@@ -261,6 +273,8 @@ class TrialRecording:
             return True
         self._given_up.set()
         self._changed.set()
+        if self._lease is not None:
+            self._lease.require()
         self._outbox.put(self._content)
         self._sending.join(_LAST_CALL_SECONDS)  # nobody else is to send at the same time
         if self._sent.is_set():
@@ -289,7 +303,7 @@ class TrialRecording:
         """Sends whatever is new until the record is complete, or given up."""
         first, longest = _RETRY_SECONDS
         patiently = Retrying(
-            retry=retry_if_not_exception_type(Refused),
+            retry=retry_if_not_exception_type((Refused, Superseded)),
             wait=wait_exponential(multiplier=first, max=longest),
             stop=stop_when_event_set(self._given_up),
             sleep=sleep_using_event(self._given_up),
@@ -303,6 +317,10 @@ class TrialRecording:
                 return
             except Refused as error:
                 self._end_refused(sender, error)
+                return
+            except Superseded as error:
+                self._refused = error
+                self._sent.set()
                 return
             if status != RUNNING:
                 self._sent.set()

@@ -26,7 +26,7 @@ from study.records.refusal import TRIES, refusal, trouble
 from trainables import schema
 from trainables.config import ConfigError
 from trainables.store.files import Files
-from trainables.store.leases import HEARTBEAT_SECONDS, LEASE_SECONDS, Leases
+from trainables.store.leases import HEARTBEAT_SECONDS, LEASE_SECONDS, Lease, Leases
 
 log = logging.getLogger(__name__)
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it logs every table it makes
@@ -209,16 +209,16 @@ class StudyTracker:
                 try:
                     content = self._outbox.get(key)
                     if content is not None:
-                        self._send_or_fail(content)
+                        self._send_or_fail(content, lease)
                         self._outbox.drop(key)
                 except Exception as error:  # a server, a database, a network: each has errors of its own
                     log.warning("MLflow %s", trouble(error))
                     return len(keys) - number
         return 0
 
-    def _send_or_fail(self, content: RunContent) -> None:
+    def _send_or_fail(self, content: RunContent, lease: Lease) -> None:
         """Sends a record, or fails its run where MLflow refuses it. Raises what MLflow raises when it does not answer."""
-        sender = Sender(self.tracking_uri, self.experiment_id)
+        sender = Sender(self.tracking_uri, self.experiment_id, lease)
         for attempt in range(1, TRIES + 1):
             try:
                 sender.send(content)

@@ -91,7 +91,7 @@ class NoRecorder:
     def label(self, proposed: Mapping[str, Any]) -> str:
         return ""
 
-    def open(self, job: TrialJob) -> Any:
+    def open(self, job: TrialJob, lease: Any) -> Any:
         raise NotImplementedError
 
 

@@ -32,7 +32,7 @@ from trainables.pipeline import TrialRecord
 from trainables.schema import STUDY_RUN, TAG_KIND, TAG_REASON, TAG_TRIAL_KEY
 from trainables.store import Outcome
 from trainables.store.files import Files
-from trainables.store.leases import Leases
+from trainables.store.leases import Lease, Leases, Superseded
 from trainables.trial import DONE, FAILED, RUNNING, STOPPED, TrialJob, TrialState, run_job
 
 RECORD = TrialRecord("key", {"top1": 0.5, "leakage": 0.25}, {}, (), (), (), {}, 10.0, 20.0, {}, {}, {})
@@ -46,7 +46,7 @@ class Told:
     ends: list[tuple[str, str]] = field(default_factory=list)
     leases: str = FOLDER
 
-    def open(self, job: TrialJob) -> Told:
+    def open(self, job: TrialJob, lease: Lease) -> Told:
         return self
 
     def complete(self, record: TrialRecord, anonymizer: bytes | None) -> None:
@@ -130,6 +130,33 @@ def test_what_would_end_the_same_way_again_is_failed_once(
     assert [kind for kind, _ in worker.told.ends] == ["fail"]
     assert str(error) in worker.told.ends[0][1]
     assert worker.lost == 0, "it ended by itself"
+
+
+@pytest.mark.parametrize("error", [ConfigError("no such helper"), SyntaxError("invalid syntax"), ImportError("rank")])
+def test_a_plugin_that_does_not_load_on_the_worker_fails_the_trial_once(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(trial, "load_plugins", raising(error))
+    state = worker.run(lambda reporter: None, monkeypatch)
+    assert (state.status, worker.calls, worker.lost) == (FAILED, 0, 0)
+    assert str(error) in state.reason
+    [(kind, reason)] = worker.told.ends
+    assert (kind, str(error) in reason) == ("fail", True)
+
+
+def test_a_point_of_a_search_that_is_refused_fails_once(worker: Worker) -> None:
+    runtime = Runtime(data_root="", storage=str(worker.storage), device="cpu")
+    template = TrialJob("", "", TrialConfig(), runtime, worker.told, objectives_if_failed={"top1": 0.0})  # type: ignore[arg-type]
+    run_job(template, {"minimax.distortion_budget": -1.0}, worker.states.append)
+    [state] = worker.states
+    assert (state.status, state.objectives) == (FAILED, {"top1": 0.0})
+    assert "distortion_budget" in state.reason
+
+
+def test_a_worker_that_was_paused_for_long_gives_the_trial_back(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Lost, match="paused for long"):
+        worker.run(raising(Superseded("minimax: paused for long")), monkeypatch)
+    assert worker.states == []
 
 
 def test_a_lost_worker_is_tried_again_and_counted(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,6 @@ class NoRecorder:
         """All points have the same name."""
         return "point"
 
-    def open(self, job: Any) -> Any:
+    def open(self, job: Any, lease: Any) -> Any:
         """Is not called."""
         raise NotImplementedError

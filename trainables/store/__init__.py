@@ -8,6 +8,6 @@
 """
 
 from trainables.store.artifacts import Outcome, StageStore, Work, digest
-from trainables.store.leases import Lease
+from trainables.store.leases import Lease, Superseded
 
-__all__ = ["Lease", "Outcome", "StageStore", "Work", "digest"]
+__all__ = ["Lease", "Outcome", "StageStore", "Superseded", "Work", "digest"]

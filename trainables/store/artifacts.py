@@ -79,15 +79,23 @@ class Progress:
 
 
 class Work:
-    """The last two checkpoints of a stage that is being computed. A worker that takes over the stage continues from them."""
+    """The last two checkpoints of a stage that is being computed. A worker that takes over the stage continues from them.
 
-    def __init__(self, files: Files, folder: str, progress: Progress | None = None) -> None:
-        self._files, self._folder = files, folder
+    Where it is written under a `lease`, a write raises Superseded once that has passed on.
+    """
+
+    def __init__(self, files: Files, folder: str, lease: Lease | None = None, progress: Progress | None = None) -> None:
+        self._files, self._folder, self._lease = files, folder, lease
         self.progress = progress or Progress()
+
+    def require_so_far(self) -> None:
+        """Raises Superseded if the lease is known to have passed on, so that computing more is in vain."""
+        if self._lease is not None:
+            self._lease.require_so_far()
 
     def part(self, name: str) -> Work:
         """Returns the checkpoints of a part of the stage; they are deleted together with the stage's own."""
-        return Work(self._files, f"{self._folder}/{name}", self.progress)
+        return Work(self._files, f"{self._folder}/{name}", self._lease, self.progress)
 
     def read(self) -> bytes | None:
         """Returns the last checkpoint that passes its checksum, or None.
@@ -107,9 +115,13 @@ class Work:
     def write(self, content: bytes) -> None:
         """Writes a checkpoint, whole or not at all, and keeps the one before it as well."""
         before = self._numbers()
-        number = max(before, default=0) + 1
-        self._files.replace(self._path(number), _checksum(content).encode() + content)
-        for old in before - {number - 1}:
+        last, step = max(before, default=0), 1
+        if self._lease is not None:
+            self._lease.require()
+            # one that is paused from here on, and completes its write later, has a lower number than all of its successors
+            step = self._lease.generation
+        self._files.replace(self._path(last + step), _checksum(content).encode() + content)
+        for old in before - {last}:
             self._files.remove(self._path(old))
 
     def _path(self, number: int) -> str:
@@ -129,6 +141,7 @@ class StageStore:
     def __init__(self, storage: str | Path) -> None:
         self.files = Files(storage)
         self._leases = Leases(self.files)
+        self._held: dict[tuple[str, str], Lease] = {}
 
     @property
     def directory(self) -> Path | None:
@@ -164,16 +177,19 @@ class StageStore:
         progress = Progress()
         if any(name.startswith(f"{key}.damaged-") for name in self.files.names(f"{STAGES}/{stage}")):
             progress.notes.append(f"{stage} {key}: what was stored was damaged; it was computed again")
-        return Work(self.files, f"{_path(stage, key)}.work", progress)
+        return Work(self.files, f"{_path(stage, key)}.work", self._held.get((stage, key)), progress)
 
     def try_claim(self, stage: str, key: str) -> Lease | None:
         """Returns the lease of a stage, to be held in a `with` statement; None while another live worker holds it.
 
         Whoever waits calls this again on the same object: once the holder's heartbeat has not moved for LEASE_SECONDS, or its
         process is gone from this host, the lease passes on. Read the outcome again once the lease is held: the holder before
-        may have stored it.
+        may have stored it. Once it has passed on, what this object would write of the stage raises Superseded.
         """
-        return self._leases.take(f"{STAGES}/{stage}", key)
+        lease = self._leases.take(f"{STAGES}/{stage}", key)
+        if lease is not None:
+            self._held[stage, key] = lease
+        return lease
 
     def holder(self, stage: str, key: str) -> str:
         """Returns host and process of the live worker that holds the lease of a stage, or an empty string."""
@@ -225,7 +241,8 @@ class StageStore:
         """Stores an outcome under its key, all or nothing, and drops its checkpoint.
 
         `circumstances`, such as the decoder of its videos, are kept in its record and are no part of the key. If several
-        workers write the same key, the first one wins: outcomes of the same key are the same.
+        workers write the same key, the first one wins: outcomes of the same key are the same. Raises Superseded for a worker
+        whose lease has passed on.
         """
         import torch
 
@@ -249,6 +266,8 @@ class StageStore:
             "files": {name: _checksum(content) for name, content in files.items()},
         }
         commit = self._commit_by_rename if self.directory else self._commit_by_record
+        if (lease := self._held.get((stage, key))) is not None:
+            lease.require()
         commit(_path(stage, key), attempt, files, json.dumps(record, indent=1).encode())
         self.files.remove_tree(f"{_path(stage, key)}.work")
 

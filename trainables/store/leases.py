@@ -2,7 +2,11 @@
 
 A lease is a file `<key>.lease.<N>`. To take over from the holder of N is to create N + 1, which only one can. So nobody
 ever removes or rewrites the lease of another, and no two clocks are compared: whoever waits watches the heartbeat in the
-file and calls the holder dead when it has not moved for LEASE_SECONDS of its own clock.
+file and calls the holder dead when it has not moved for LEASE_SECONDS of its own clock. Who did not look all that time, since
+it was paused itself, begins to watch anew.
+
+A holder may only have been paused (a suspended job or machine, a hung mount). Before each write that its lease guards it
+therefore asks `Lease.require`: a lease that has passed on stays lost.
 """
 
 from __future__ import annotations
@@ -22,18 +26,25 @@ HEARTBEAT_SECONDS = 2.0
 LEASE_SECONDS = 30.0  # a holder whose heartbeat has not moved for so long counts as dead
 
 
+class Superseded(RuntimeError):
+    """A lease has passed on to another worker, or was released: nothing more may be written under it."""
+
+
 class Lease:
-    """The right to compute a stage, held inside a `with` statement. A thread of its own keeps its heartbeat moving."""
+    """The right to compute a stage, held inside a `with` statement. A thread of its own keeps its heartbeat moving.
+
+    Each successor of a holder that did not release it has a higher `generation`, from 1.
+    """
 
     def __init__(self, files: Files, folder: str, key: str, generation: int) -> None:
-        self._files, self._folder, self._key, self._generation = files, folder, key, generation
+        self._files, self._folder, self._key, self.generation = files, folder, key, generation
         self._me = f"{socket.gethostname()} {os.getpid()} {uuid.uuid4().hex[:12]}"
-        self._done = threading.Event()
+        self._done, self._lost = threading.Event(), threading.Event()
         self._heart = threading.Thread(target=self._beat, daemon=True)
 
     @property
     def path(self) -> str:
-        return _path(self._folder, self._key, self._generation)
+        return _path(self._folder, self._key, self.generation)
 
     def __enter__(self) -> Lease:
         self._heart.start()
@@ -47,11 +58,27 @@ class Lease:
         except Exception as problem:  # the result is stored already, and the lease expires by itself
             log.warning("%s: not released (%s)", self.path, problem)
 
+    def require(self) -> None:
+        """Raises Superseded unless this worker holds the lease still. To be called before each write that it guards."""
+        self._held()
+        self.require_so_far()
+
+    def require_so_far(self) -> None:
+        """Raises Superseded if the heartbeat or `require` has found that the lease has passed on; asks nobody."""
+        if self._lost.is_set():
+            raise Superseded(f"{self._folder}/{self._key}: this worker was paused for long, and another one took over")
+
+    def _held(self) -> bool:
+        after = _path(self._folder, self._key, self.generation + 1)
+        if not self._lost.is_set() and (not self._mine() or self._files.exists(after)):
+            self._lost.set()
+        return not self._lost.is_set()
+
     def _release(self) -> None:
-        if not self._mine():
-            return  # taken over and released by another
+        if not self._held():
+            return  # the files of its successor say who holds it
         for generation in _generations(self._files, self._folder, self._key):
-            if generation < self._generation:
+            if generation < self.generation:
                 self._files.remove(_path(self._folder, self._key, generation))
         self._files.remove(self.path)  # deleted last: while it exists, no new lease starts again from 1
 
@@ -66,10 +93,15 @@ class Lease:
         beats = 0
         while not self._done.wait(HEARTBEAT_SECONDS):
             beats += 1
+            begun = time.monotonic()
             try:
-                if not self._mine():
+                if not self._held():
                     return
                 self._files.replace(self.path, f"{self._me} {beats}".encode())
+                if time.monotonic() - begun > LEASE_SECONDS - HEARTBEAT_SECONDS:
+                    # paused between the two: a successor may have come and gone, and this file is its own again
+                    self._lost.set()
+                    self._files.remove(self.path)
             except Exception as error:  # a network failure of a moment must not end the heartbeat
                 log.warning("%s: heartbeat failed (%s)", self.path, error)
 
@@ -80,6 +112,7 @@ class Leases:
     def __init__(self, files: Files) -> None:
         self._files = files
         self._seen: dict[str, tuple[int, bytes, float]] = {}
+        self._looked: dict[str, float] = {}
         self._moved: set[str] = set()
 
     def take(self, folder: str, key: str) -> Lease | None:
@@ -117,9 +150,11 @@ class Leases:
         if _died_here(content):
             return True
         now = time.monotonic()
+        was_away = now - self._looked.get(stage, now) > LEASE_SECONDS / 2
+        self._looked[stage] = now
         seen = self._seen.get(stage)
-        if seen is None or seen[:2] != (generation, content):
-            if seen is not None:
+        if seen is None or was_away or seen[:2] != (generation, content):
+            if seen is not None and seen[:2] != (generation, content):
                 self._moved.add(stage)
             self._seen[stage] = generation, content, now
             return False

@@ -22,7 +22,7 @@ from trainables.config import Runtime, TrialConfig
 from trainables.pipeline import TrialRecord
 from trainables.store import Outcome
 from trainables.store.files import Files
-from trainables.store.leases import Leases
+from trainables.store.leases import Lease, Leases, Superseded
 from trainables.trial import TrialJob
 
 RECORD = TrialRecord("key", {"top1": 0.5}, {}, (), (), (), {}, 10.0, 20.0, {}, {}, {})
@@ -76,7 +76,7 @@ class Away:
 def test_what_was_sent_without_an_answer_is_not_sent_again(study: StudyTracker, method: str, after: bool) -> None:
     whole = content(3, files={"a/b.txt": b"b"}, final={"top1": 0.5, "pipeline_seconds": 9.0}, status=FINISHED, ended=5000)
     sender = Sender(study.tracking_uri, study.experiment_id)
-    client = sender._client
+    client = sender._mlflow
     setattr(client, method, Away(getattr(client, method), times=1, after=after))
     with pytest.raises(ConnectionError):
         sender.send(whole)
@@ -104,12 +104,19 @@ def losses(epochs: int) -> list[dict[str, float]]:
     return [{"loss": float(epoch)} for epoch in range(epochs)]
 
 
-def recording_of(study: StudyTracker) -> TrialRecording:
+def recording_of(study: StudyTracker, lease: Lease | None = None) -> TrialRecording:
     recorder, runtime = (
         MlflowRecorder(study.tracking_uri, study.experiment_id),
         Runtime(data_root="", storage=study.files.storage),
     )
-    return recorder.open(TrialJob("a trial", "key", TrialConfig(), runtime, recorder, study.tags))
+    return recorder.open(TrialJob("a trial", "key", TrialConfig(), runtime, recorder, study.tags), lease)
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30.0
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def test_an_outage_in_the_middle_costs_nothing(study: StudyTracker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,6 +181,26 @@ def test_runs_are_ended_only_where_no_worker_is_left(study: StudyTracker) -> Non
     with lease:
         assert study.end_unfinished("its worker was lost") == ["B=0.3 seed=0"]
     assert {run.info.run_name: run.info.status for run in study.runs()} == {"B=0.3 seed=0": KILLED, "other": "RUNNING"}
+
+
+def test_a_worker_that_was_paused_records_nothing_beside_its_successor(study: StudyTracker) -> None:
+    folder = trials_folder(study.tracking_uri, study.experiment_id)
+    lease = Leases(study.files).take(folder, "key")
+    assert lease is not None
+    with lease:
+        record = recording_of(study, lease)
+        record.epoch("minimax", [{"loss": 1.0}], 9)
+        eventually(lambda: bool(study.runs()) and points(study, "minimax/loss") == [(0, 1.0)])
+        study.files.create(f"{folder}/key.lease.2", b"another-host 1 abc 0")  # after a pause
+        record.epoch("minimax", [{"loss": 1.0}, {"loss": 0.5}], 9)
+        eventually(lambda: record._refused is not None)
+        with pytest.raises(Superseded):
+            record.epoch("minimax", [{"loss": 1.0}, {"loss": 0.5}, {"loss": 0.25}], 9)
+        record.interrupt("to be tried again")
+    assert points(study, "minimax/loss") == [(0, 1.0)]
+    assert run_of(study).info.status == "RUNNING", "as its successor has it"
+    assert study.files.exists(f"{folder}/key.lease.2")
+    assert list(Outbox(study.files, study.tracking_uri, study.experiment_id).keys()) == []
 
 
 def test_a_fresh_study_leaves_the_records_of_the_old_one(study: StudyTracker, database: tuple[str, Path]) -> None:

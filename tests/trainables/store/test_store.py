@@ -17,7 +17,7 @@ import torch
 from fsspec.registry import known_implementations
 
 from trainables.config import ConfigError
-from trainables.store import Lease, Outcome, StageStore, leases
+from trainables.store import Lease, Outcome, StageStore, Superseded, leases
 
 OUTCOME = Outcome({"top1": 0.5}, [{"loss": 1.0}], {"w": torch.arange(3.0)}, {"a.png": b"picture"}, ("a note",), 2.0)
 ELSEWHERE = b"another-host 1 abc"
@@ -218,12 +218,110 @@ def test_a_holder_on_another_host_is_dead_when_its_heartbeat_has_stopped(store: 
     assert stored(store) == {}, "the lease of the dead goes with that of its successor"
 
 
-def test_only_one_of_several_takes_over(store: StageStore, short_lease: None) -> None:
+class Clock:
+    """Stands in for the module `time`."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(leases, "time", clock)
+    return clock
+
+
+def test_only_one_of_several_takes_over(store: StageStore, clock: Clock) -> None:
     store.files.replace("stages/minimax/k.lease.3", ELSEWHERE)
     others = [StageStore(store.files.storage) for _ in range(3)]
-    assert [other.try_claim("minimax", "k") for other in others] == [None] * 3
-    time.sleep(0.3)
+    for clock.now in (0.0, 10.0, 20.0, 30.0):
+        assert [other.try_claim("minimax", "k") for other in others] == [None] * 3
+    clock.now = 30.1
     assert sum(other.try_claim("minimax", "k") is not None for other in others) == 1
+
+
+def test_who_was_paused_while_it_watched_begins_anew(store: StageStore, clock: Clock) -> None:
+    """Holder and watcher are paused together, as on one machine: that the heartbeat has not moved says nothing."""
+    store.files.replace("stages/minimax/k.lease.1", ELSEWHERE)
+    for clock.now in (0.0, 60.0, 70.0, 80.0, 90.0):
+        assert store.try_claim("minimax", "k") is None
+    assert not store.beats("minimax", "k")
+    clock.now = 90.1
+    assert store.try_claim("minimax", "k") is not None
+
+
+def _write_for_ever(root: Path, begun: multiprocessing.synchronize.Event, said: multiprocessing.Queue[str]) -> None:
+    leases.LEASE_SECONDS, leases.HEARTBEAT_SECONDS = 1.0, 0.02
+    store = StageStore(root)
+    with wait_for_claim(store) as lease:
+        work = store.work("minimax", "k")
+        try:
+            while True:
+                work.write(b"of the one that was paused")
+                begun.set()
+                time.sleep(0.01)
+        except Superseded:
+            said.put("checkpoint refused")
+        try:
+            store.write("minimax", "k", OUTCOME, {}, {})
+        except Superseded:
+            said.put("stage refused")
+        wait_until(lambda: not lease._heart.is_alive())
+    said.put("ended")
+
+
+@pytest.mark.parametrize("successor", ["computes", "has stored and left"])
+def test_a_paused_holder_writes_nothing_once_it_was_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, successor: str
+) -> None:
+    """SIGSTOP and SIGCONT of a real process: a suspended job, a paused machine."""
+    monkeypatch.setattr(leases, "LEASE_SECONDS", 1.0)
+    monkeypatch.setattr(leases, "HEARTBEAT_SECONDS", 0.02)
+    context = multiprocessing.get_context("fork")  # quick: nothing is imported again
+    begun, said = context.Event(), context.Queue()
+    holder = context.Process(target=_write_for_ever, args=(tmp_path, begun, said))
+    holder.start()
+    assert begun.wait(60)
+    assert holder.pid is not None
+    os.kill(holder.pid, signal.SIGSTOP)
+    try:
+        store = StageStore(tmp_path)
+        with wait_for_claim(store) as lease:
+            work = store.work("minimax", "k")
+            assert work.read() == b"of the one that was paused"
+            work.write(b"of its successor")
+            if successor == "computes":
+                os.kill(holder.pid, signal.SIGCONT)
+                assert [said.get(timeout=60) for _ in range(3)] == ["checkpoint refused", "stage refused", "ended"]
+                lease.require()
+                assert work.read() == b"of its successor"
+            store.write("minimax", "k", OUTCOME, {}, {})
+    finally:
+        os.kill(holder.pid, signal.SIGCONT)
+    if successor == "has stored and left":
+        assert [said.get(timeout=60) for _ in range(3)] == ["checkpoint refused", "stage refused", "ended"]
+    holder.join(60)
+    late = {name for name in stored(store) if "checkpoint" in name}  # of the write in which it was paused
+    assert sorted(stored(store).keys() - late) == ["a.png", "record.json", "state.pt"], "no lease"
+
+
+def test_a_heartbeat_that_was_late_is_the_last(store: StageStore, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paused between the look at its file and the write, it may have revived the file after its successor's end."""
+    monkeypatch.setattr(leases, "HEARTBEAT_SECONDS", 0.01)
+    replace = store.files.replace
+
+    def pause(path: str, content: bytes) -> None:
+        clock.now += 60.0
+        replace(path, content)
+
+    with wait_for_claim(store) as lease:
+        monkeypatch.setattr(store.files, "replace", pause)
+        wait_until(lambda: store.files.read(lease.path) is None)
+        with pytest.raises(Superseded, match=r"stages/minimax/k: this worker was paused"):
+            lease.require()
 
 
 def test_one_that_was_taken_over_disturbs_nobody(store: StageStore, short_lease: None) -> None:
