@@ -6,7 +6,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 export PYTHONWARNINGS := ignore::FutureWarning
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: mutants coverage demo test bench check env tradeoff tables methods attacks search scale figures lock clean chaos
+.PHONY: mutants coverage demo test bench check env tables search scale figures lock clean chaos
 
 env: $(VENV)/.stamp
 
@@ -23,10 +23,6 @@ $(VENV)/.stamp: requirements.txt pyproject.toml
 demo: env
 	$(PYTHON) study/run.py --space demo --profile generated --storage $(DEMO)
 
-# The trade-off on data with known truth, three seeds (the table of the README).
-tradeoff: env
-	$(PYTHON) study/run.py --space tradeoff --profile generated --seeds 3 --storage results
-
 # Every table of the paper on generated data, in one storage, in small: that all runs and what is shared, not who is best.
 TABLES := table1_ucf101 table1_pahmdb51 table1_vphmdb51 table2_hmdb51 table2_pahmdb51 table2_vispr2 table2_vpucf101 \
 	ablation_B ablation_lambda table5_action_backbones table6_raw_attacker table7_privacy_backbones \
@@ -34,14 +30,6 @@ TABLES := table1_ucf101 table1_pahmdb51 table1_vphmdb51 table2_hmdb51 table2_pah
 tables: env
 	for space in $(TABLES); do $(PYTHON) study/run.py --space $$space --profile generated --attacks none --storage tables || exit 1; done
 	$(PYTHON) -m analysis tables --table all --profile generated --tracking-uri sqlite:///tables/mlflow.db
-
-# The methods side by side on data with known truth (the table of the README).
-methods: env
-	$(PYTHON) study/run.py --space methods --profile generated --storage results
-
-# Every attack on raw, blank, blurred and anonymized data (the table of the README).
-attacks: env
-	$(PYTHON) study/run.py --space attacks --profile generated --storage results
 
 # A search against a grid and chance (the figure of the README).
 search: env

@@ -1,6 +1,6 @@
 """How private is it really? Anonymizers whose answers are known, and two that were trained, before every attacker."""
 
-from search_spaces.demo import FEW_EPOCHS
+from search_spaces.demo import FEW_CLIPS, FEW_EPOCHS
 from search_spaces.registry import RAW, SPACES, Space
 
 SPACES.register("attacks")(
@@ -22,6 +22,7 @@ SPACES.register("attacks")(
             "data.clip_privacy.folder": "known",
             "data.clip_privacy.attributes": ("belted", "badge"),
         },
+        generated=FEW_CLIPS,
         attacks="all",
     )
 )

@@ -2,6 +2,7 @@
 
 from search_spaces.registry import RAW, SPACES, Space
 
+FEW_CLIPS = {"train_clips": 300, "test_clips": 180, "train_images": 300, "val_images": 90, "test_images": 240}
 FEW_EPOCHS = {
     "reconstruct.epochs": 6,
     "warm_up.epochs": 6,
@@ -18,10 +19,10 @@ SPACES.register("demo")(
             RAW,
             {"minimax.distortion_budget": 0.0, "minimax.penalty_weight": 10.0},
             {"minimax.distortion_budget": 0.1, "minimax.penalty_weight": 10.0},
-            {"minimax.distortion_budget": 0.2, "minimax.penalty_weight": 10.0},
             {"minimax.penalty_weight": 0.0},
         ),
         generated_defaults=FEW_EPOCHS,
-        attacks="standard",
+        generated=FEW_CLIPS,
+        attacks="linkage,raw_trained",
     )
 )

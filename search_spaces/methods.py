@@ -1,5 +1,6 @@
 """Every method side by side, all evaluated alike: the rows of Table 1 and the methods that the paper only cites."""
 
+from search_spaces.demo import FEW_CLIPS
 from search_spaces.registry import RAW, SPACES, Space
 from search_spaces.shared_rows import OBFUSCATIONS, SPACT, STPRIVACY, VITA
 
@@ -18,5 +19,6 @@ SPACES.register("methods")(
             {"minimax.distortion_budget": 0.1, "minimax.penalty_weight": 10.0},
         ),
         generated_defaults={"evaluate_action.epochs": 24},
+        generated=FEW_CLIPS,
     )
 )

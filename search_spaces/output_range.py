@@ -1,5 +1,6 @@
 """The output range of the anonymizer and the norm of the penalty: does B bind at all? Behind the defaults of both."""
 
+from search_spaces.demo import FEW_CLIPS, FEW_EPOCHS
 from search_spaces.registry import RAW, SPACES, Space, grid
 
 _OUTPUT = {"anonymizer.output": ("sigmoid", "linear")}
@@ -20,5 +21,7 @@ SPACES.register("output_range")(
                 }
             ),
         ),
+        generated_defaults=FEW_EPOCHS,
+        generated=FEW_CLIPS,
     )
 )

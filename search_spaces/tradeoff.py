@@ -1,5 +1,6 @@
 """Does the method do what it claims? On data with known truth: raw, no penalty, and the strict end of the penalty."""
 
+from search_spaces.demo import FEW_CLIPS
 from search_spaces.registry import RAW, SPACES, Space
 
 SPACES.register("tradeoff")(
@@ -13,6 +14,7 @@ SPACES.register("tradeoff")(
             {"minimax.penalty_weight": 0.0},
         ),
         generated_defaults={"evaluate_action.epochs": 24, "test_deployed": True},
+        generated=FEW_CLIPS,
         attacks="standard",
     )
 )

@@ -38,7 +38,6 @@ class Measured:
     code: str
     day: str
     machine: str
-    seconds: float
     table: str
 
     @classmethod
@@ -50,7 +49,7 @@ class Measured:
 
     def shown(self) -> str:
         """What a README shows of it: the table, and in small print where it is from."""
-        return f"{self.table}\n\n<sub>{self.day}, commit {self.commit}, {self.machine}, {self.seconds / 60:.0f} minutes</sub>"
+        return f"{self.table}\n\n<sub>{self.day}, commit {self.commit}, {self.machine}</sub>"
 
 
 def begin(name: str) -> str:
@@ -73,7 +72,7 @@ def replaced(text: str, name: str, content: str) -> str:
 
 def measure(figure: Figure, storage: Path) -> Measured:
     """Runs the commands of a figure. Raises CalledProcessError where one fails; its output is in the storage."""
-    start, output = datetime.datetime.now(datetime.UTC), ""
+    start, output = datetime.datetime.now(datetime.UTC).date(), ""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     for number, command in enumerate(figure.commands):
         file = storage / f"{figure.name}.{number}.out"
@@ -82,10 +81,9 @@ def measure(figure: Figure, storage: Path) -> Measured:
             subprocess.run([sys.executable, *arguments], cwd=ROOT, env=environment, check=True, stdout=out)
         output = file.read_text()
     machine = f"{os.cpu_count()} cores of {processor()}"
-    seconds = (datetime.datetime.now(datetime.UTC) - start).total_seconds()
     table = figure.table(storage, output)
     shown = tuple(f"python {command.replace(STORAGE, 'figures')}" for command in figure.commands)
-    return Measured(figure.name, shown, _commit(), code(), start.date().isoformat(), machine, seconds, table)
+    return Measured(figure.name, shown, _commit(), code(), start.isoformat(), machine, table)
 
 
 def code() -> str:

@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 
+from trainables.__main__ import main
 from trainables.config import ConfigError, Runtime, TrialConfig, with_values
 from trainables.data.items import DataError
 from trainables.data.trial_data import TrialData
@@ -253,14 +254,21 @@ def test_from_the_command_line(
     assert (tmp_path / "out" / "frames.png").is_file()
 
 
-def test_without_a_data_root_it_says_that_the_data_are_generated(tiny_config: TrialConfig, tmp_path: Path) -> None:
+def test_without_a_data_root_it_says_that_the_data_are_generated(
+    tiny_config: TrialConfig,
+    tiny_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv("ANONYMIZATION_DATA_ROOT", raising=False)
+    monkeypatch.setattr("trainables.__main__.ensure", lambda *_: tiny_data)  # that of the default has 600 clips
     raw = with_values(
         tiny_config.model_copy(update={"method": "raw"}), {"evaluate_action.epochs": 1, "evaluate_privacy.epochs": 1}
     )
     (tmp_path / "trial.yaml").write_text(yaml.safe_dump(raw.model_dump(mode="json")))
-    found = command(["--config", "trial.yaml", "--out", "out"], tmp_path)
-    assert found.returncode == 0, found.stderr
-    assert found.stdout.startswith("no --data-root: on generated data, ")
+    assert main(["--config", str(tmp_path / "trial.yaml"), "--out", str(tmp_path / "out"), "--device", "cpu"]) == 0
+    assert capsys.readouterr().out.startswith(f"no --data-root: on generated data, {tiny_data}")
 
 
 def test_it_needs_neither_ray_nor_mlflow(tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path) -> None:
