@@ -147,7 +147,8 @@ def _method_config(part: StagePart, config: TrialConfig) -> TrialConfig:
 
 def _inputs(part: StagePart, parts: Mapping[str, StagePart], config: TrialConfig) -> dict[str, str]:
     """The roles of the inputs of a part, by the names its code knows. A control has the same kind of control as its input
-    where there is one, and the f_T' of the raw trial.
+    where there is one, and the f_T' of the raw trial. With exchanged labels, networks that were trained on raw frames have
+    learned those.
     """
     own = _method_config(part, config)
     source = method_of(config).anonymizer if own is config else None
@@ -157,7 +158,7 @@ def _inputs(part: StagePart, parts: Mapping[str, StagePart], config: TrialConfig
             if source is not None:
                 found[name] = source
         elif part.control and part.attack:
-            control = part_name(name, part.control)
+            control = part_name(name.partition(".")[0] if part.control == "permuted" else name, part.control)
             found[name] = control if control in parts else RAW_ACTION if name == EVALUATE_ACTION.name else name
         else:
             found[name] = name

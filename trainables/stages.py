@@ -222,5 +222,5 @@ EVALUATE_CLIP_PRIVACY = Stage(
     (ANONYMIZER,),
     trains="evaluate_privacy",
     evaluator=True,
-    version=3,
+    version=4,
 )

@@ -24,7 +24,9 @@ from tests.support.videos import write_video
 from trainables.attacks.inversion import training as inversion
 from trainables.config import ActionData, AnonymizerConfig, PrivacyData, Runtime, TrialConfig, with_values
 from trainables.data.items import Still, StillSplits, Video, VideoSplits
+from trainables.data.loader import Batch
 from trainables.data.registry import STILL_SETS, VIDEO_SETS
+from trainables.execution.context import StageContext
 from trainables.models.action import ACTION_CLASSIFIERS
 from trainables.models.base import ANONYMIZERS, Anonymizer
 from trainables.models.classifier import Backbone
@@ -123,16 +125,22 @@ class Look:
 
 @dataclass
 class Log:
-    """A reporter that sorts what networks record by the role of the stage that runs."""
+    """A reporter that sorts what networks record by the role of the stage that runs.
+
+    labels: by role, the private attributes that batches have for an item, which is named by its split and number.
+    """
 
     pending: list[Look] = field(default_factory=list)
     roles: dict[str, list[Look]] = field(default_factory=dict)
+    told: dict[tuple[str, int], set[tuple[float, ...]]] = field(default_factory=dict)
+    labels: dict[str, dict[tuple[str, int], set[tuple[float, ...]]]] = field(default_factory=dict)
 
     def epoch(self, *_: object) -> None: ...
     def waiting(self, *_: object) -> None: ...
 
     def finished(self, stage: PlannedStage, outcome: Outcome, reused: bool) -> None:
         self.roles[stage.role], self.pending = self.pending, []
+        self.labels[stage.role], self.told = self.told, {}
 
     def words(self, role: str) -> set[str]:
         """What the networks of a stage were given; of f_A only what it learned from: what it makes is in the others' view."""
@@ -191,12 +199,24 @@ def recorded() -> Iterator[Log]:
     log = Log()
     _LOGS.append(log)
     decoder, inversion.Decoder = inversion.Decoder, _Restorer  # type: ignore[assignment, misc]
+    anonymized = StageContext.anonymized_view
+
+    def anonymized_view(
+        self: StageContext, anonymizer: Anonymizer, batch: Batch, training: bool = False, clips: int = 1
+    ) -> tuple[Tensor, Tensor]:
+        found = anonymized(self, anonymizer, batch, training, clips)
+        for clip, labels in zip(_seen(found[0].unflatten(0, (-1, clips))[:, 0]), batch["attributes"].tolist(), strict=True):
+            log.told.setdefault((clip[0].split, clip[0].item), set()).add(tuple(labels))
+        return found
+
+    StageContext.anonymized_view = anonymized_view  # type: ignore[method-assign]
     try:
         with _registered():
             yield log
     finally:
         _LOGS.pop()
         inversion.Decoder = decoder  # type: ignore[misc]
+        StageContext.anonymized_view = anonymized  # type: ignore[method-assign]
 
 
 @contextmanager
@@ -210,7 +230,7 @@ def _registered() -> Iterator[None]:
         ),
         (ANONYMIZERS, {"stamp": Stamp}),
     ]
-    for readers, read in ((VIDEO_SETS, _numbered_videos), (STILL_SETS, _numbered_stills)):
+    for readers, read in ((VIDEO_SETS, numbered_videos), (STILL_SETS, _numbered_stills)):
         named.append((readers, {"numbered": read, "numbered_permuted": partial(read, permuted=True)}))
     for registry, entries in named:
         registry._entries |= entries
@@ -228,9 +248,13 @@ def _note(network: str, module: nn.Module, clips: Tensor, weight: Tensor) -> Non
         return
     own = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in module.parameters())
     doing = ("learns" if own else "in train mode") if module.training else ("frozen" if torch.is_grad_enabled() else "tested")
+    _LOGS[-1].pending.append(Look(network, doing, _seen(clips), tuple(weight.detach().flatten().tolist())))
+
+
+def _seen(clips: Tensor) -> tuple[tuple[Seen, ...], ...]:
+    """(N, T, 3, H, W) -> what the frames of each clip are."""
     corners = clips.detach()[..., (0, -1, -1), (0, 0, 1)].cpu().numpy()  # (N, T, 3, 3): upper, lower left, beside it
-    seen = tuple(tuple(_decoded(frame.T) for frame in clip) for clip in corners)
-    _LOGS[-1].pending.append(Look(network, doing, seen, tuple(weight.detach().flatten().tolist())))
+    return tuple(tuple(_decoded(frame.T) for frame in clip) for clip in corners)
 
 
 def _decoded(pixels: np.ndarray) -> Seen:
@@ -302,8 +326,11 @@ class Stamp(Anonymizer):
         super().__init__()
         self.stamp = nn.Parameter(torch.tensor(0.3))
 
+    def clips(self, clips: Tensor) -> Tensor:
+        _note("f_A", self, clips, self.stamp)
+        return super().clips(clips)
+
     def forward(self, frames: Tensor) -> Tensor:
-        _note("f_A", self, frames[:, None], self.stamp)
         green = 1.0 if self.training else 0.5
         lower = _painted(frames[..., SIDE // 2 :, :], red=self.stamp, green=green, blue=0.0)
         return torch.cat([frames[..., : SIDE // 2, :], lower], dim=-2)
@@ -320,7 +347,7 @@ class StampTubelets(Stamp, Tubelets):
 
     def clips(self, clips: Tensor) -> Tensor:
         self.kept.append(self.stamp * 0.0 + 0.5)
-        return Anonymizer.clips(self, clips)
+        return Stamp.clips(self, clips)
 
     def forward(self, frames: Tensor) -> Tensor:
         return Stamp.forward(self, frames)
@@ -334,7 +361,7 @@ def attributes_of(number: int) -> tuple[float, ...]:
     return float(number // 2 % 2), float(number in (0, 3, 5))
 
 
-def _numbered_videos(config: ActionData, root: Path, permuted: bool = False) -> VideoSplits:
+def numbered_videos(config: ActionData, root: Path, permuted: bool = False) -> VideoSplits:
     def items(split: str) -> tuple[Video, ...]:
         turned = permuted and split == "test"
         return tuple(

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from tests.support.recording import FRAMES, ITEMS, Ran, ran, stamp_in_place_of
+from tests.support.recording import FRAMES, ITEMS, Ran, attributes_of, numbered_videos, ran, stamp_in_place_of
 from trainables import stages
 from trainables.attacks import ATTACKS
+from trainables.attacks.linkage.people import search_of
+from trainables.attacks.shared.permutation import with_permuted_labels, with_permuted_people
+from trainables.config import ActionData
+from trainables.data.items import VideoSplits
 from trainables.methods import METHODS
 from trainables.stages import Stage, part_name
 
@@ -231,10 +237,108 @@ def test_those_who_learn_nothing_are_those_that_others_have_trained(full: Ran) -
         ("attack_raw_trained", "attacker_1", left("attack_retrained.raw", "network", member)),
         ("attack_inversion", "attacker_1", left("attack_retrained.raw", "network", member)),
         ("attack_reverse", "attacker_1", left("attack_retrained", "network", member)),
+        ("attack_raw_trained.permuted", "attacker_1", left("attack_retrained.permuted", "network", member)),
+        ("attack_inversion.permuted", "attacker_1", left("attack_retrained.permuted", "network", member)),
+        ("attack_reverse.permuted", "attacker_1", left("attack_retrained.permuted", "network", member)),
     ):
         assert full.log.weights(role, network, "tested") == [source], role
     assert left("raw_action", "classifier", "backbone.scale") != left("evaluate_action", "classifier", "backbone.scale")
     assert left("attack_retrained", "network", member) != left("attack_retrained.raw", "network", member)
+
+
+# Labels ---------------------------------------------------------------------------------------------------------------
+
+LEARNED_IN = {name: f"attack_{name}" for name in ATTACKS} | dict.fromkeys(
+    ("raw_trained", "reverse", "inversion"), "attack_retrained"
+)
+
+
+def seed_of(stage: str) -> int:
+    """The seed by which a stage exchanges labels, as `StageContext.seed` draws it from the seed of the trial, 0."""
+    return int(np.random.SeedSequence([0, *f"{stage}/permutation".encode()]).generate_state(1)[0])
+
+
+def labels_of(splits: VideoSplits) -> dict[tuple[str, int], tuple[float, ...] | None]:
+    return {(split, n): item.attributes for split in ITEMS for n, item in enumerate(getattr(splits, split))}
+
+
+@pytest.mark.parametrize("name", [name for name in ATTACKS if name != "linkage"])
+def test_labels_that_reach_an_attack_are_those_of_the_items_and_of_its_control_those_of_other_sources(
+    full: Ran, numbered: Path, name: str
+) -> None:
+    """In learning, validation and test; networks that others have trained have learned labels exchanged in the same way."""
+    splits = numbered_videos(ActionData(), numbered / "clip_privacy")
+    seed = seed_of(LEARNED_IN[name])
+    own, exchanged = labels_of(splits), labels_of(with_permuted_labels(splits, seed))
+    assert exchanged != own
+    learns = name not in ("raw_trained", "reverse")
+    for control in ("", *ATTACKS[name].controls):
+        if (role := part_name(ATTACKS[name].stage.name, control)) not in full.log.labels:
+            continue  # it is a stage of the trial itself
+        expected = exchanged if control == "permuted" else own
+        told = full.log.labels[role]
+        assert told == {item: {labels} for item, labels in expected.items() if item in told}
+        assert len(told) == sum(ITEMS[split] for split in ITEMS if split != "train" or learns)
+        tested = full.outcomes[role].state["evidence"]
+        assert tested["labels"].tolist() == [list(expected["test", n] or ()) for n in range(ITEMS["test"])]
+        assert tested["groups"] == [item.group for item in splits.test]
+
+
+def test_labels_that_reach_evaluators_are_those_of_the_items(full: Ran) -> None:
+    for role in ("evaluate_privacy", "evaluate_clip_privacy"):
+        assert full.log.labels[role] == {(s, n): {attributes_of(n)} for s, count in ITEMS.items() for n in range(count)}
+
+
+@pytest.mark.parametrize("control", ["", "permuted"])
+def test_people_that_reach_linkage_are_those_of_the_clips_and_of_its_control_those_of_others(
+    full: Ran, numbered: Path, control: str
+) -> None:
+    """In the pairs that it learns from, and in the search."""
+    splits = numbered_videos(ActionData(), numbered / "clip_privacy")
+    before = splits
+    if control:
+        splits = with_permuted_people(splits, seed_of("attack_linkage"), "auto")
+        assert [item.group for item in splits.train] != [item.group for item in before.train]
+    role = part_name("attack_linkage", control)  # type: ignore[arg-type]
+    pairs = set()
+    for look in (look for look in full.log.roles[role] if look.doing == "learns"):
+        first, second, _ = (part for part in zip(*[iter(look.clips)] * (len(look.clips) // 3), strict=True))
+        pairs |= {(one[0].item, other[0].item) for one, other in zip(first, second, strict=True)}
+    people = [item.group for item in splits.train]
+    assert pairs == {(n, m) for n, who in enumerate(people) for m, other in enumerate(people) if n != m and who == other}
+    asked = search_of(splits, splits.test, "auto").asked
+    tested = full.outcomes[role].state["evidence"]
+    assert tested["groups"] == [item.group for item, counts in zip(splits.test, asked, strict=True) if counts]
+    assert tested["ids"] == [item.name for item, counts in zip(splits.test, asked, strict=True) if counts]
+
+
+@pytest.mark.parametrize(
+    ("role", "lengths"),
+    [
+        ("reconstruct", {1, 3}),
+        ("warm_up", {1, 3}),
+        ("minimax", {1, 3}),
+        ("evaluate_action", {1, 3}),  # a picture of single frames
+        ("test_deployed", {3}),
+        ("evaluate_privacy", {1}),
+        ("test_privacy", {1}),
+        ("evaluate_clip_privacy", {2}),
+        ("attack_retrained", {2}),
+        ("attack_raw_trained", {2}),
+        ("attack_reverse", {2}),
+        ("attack_inversion", {2}),
+        ("attack_linkage", {1, 2}),  # a picture of single frames
+        ("attack_temporal", {3}),
+        ("attack_probe", {3}),
+    ],
+)
+def test_the_anonymizer_is_given_each_clip_of_an_item_by_itself(full: Ran, role: str, lengths: set[int]) -> None:
+    """One that sees time would see the test clips of a video as one clip, with a cut in it, as nobody does who uses it."""
+    clips = [clip for look in full.log.roles[role] if look.network == "f_A" for clip in look.clips]
+    assert {len(clip) for clip in clips} == lengths
+    for clip in clips:
+        assert {later.frame - frame.frame for frame, later in pairwise(clip)} <= {2 if len(clip) == 3 else 3}
+        assert len({frame.item for frame in clip}) == 1
 
 
 def test_figures_of_the_trial_are_those_of_its_own_test_stages(full: Ran) -> None:

@@ -79,9 +79,10 @@ def attack_stage(
     inputs: tuple[str, ...] = (),
     data: tuple[str, ...] = (ATTACKED,),
     trains: bool = True,
+    version: int = 2,
 ) -> Stage:
     """The stage of the attack `name`. trains: it learns for `attacks.epochs`. See `Stage` for the other fields."""
-    return Stage(f"attack_{name}", run, fields, data, (ANONYMIZER, *inputs), 2, "attacks" if trains else "")
+    return Stage(f"attack_{name}", run, fields, data, (ANONYMIZER, *inputs), version, "attacks" if trains else "")
 
 
 def _weigh(context: StageContext) -> Outcome:
@@ -123,7 +124,7 @@ def attack_parts(
         for name in stage.inputs:
             if name in known:
                 other, its_control = known[name]
-                add(other, its_control or control)
+                add(other, control if control == "permuted" else its_control or control)
         attacked = tuple(data.attacked if name == ATTACKED else name for name in stage.data)
         part = StagePart(replace(stage, data=attacked), control, reported=not control, attack=True)
         parts.setdefault(part_name(stage.name, control), part)

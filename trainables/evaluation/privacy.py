@@ -152,7 +152,7 @@ def _attacker(context: StageContext, attacker: int, data: LabelledData, both: Lo
     if not data.test.samples.items:
         return Outcome(chosen, history, state)
     classifier.eval()
-    [probabilities], labels = predict(context, anonymizer, logits, data.test)
+    [probabilities], labels = predict(context, anonymizer, logits, data.test, clips=data.clips)
     tested = figures.outcome(data.test.samples.items, probabilities.numpy(), labels.numpy())
     return Outcome({**tested.metrics, **chosen}, history, {**state, **tested.state}, tested.files, tested.notes)
 

@@ -231,7 +231,7 @@ def test_the_attacks_that_are_asked_for(config: TrialConfig, tiny_data: Path) ->
     assert stages("none") == set()
     assert stages("linkage") == {"attack_linkage", "attack_linkage.blank", "attack_linkage.permuted", "attacks"}
     inversion = {"attack_inversion", "attack_inversion.blank", "attack_inversion.permuted"}
-    assert stages("inversion") == {"attack_retrained.raw", *inversion, "attacks"}
+    assert stages("inversion") == {"attack_retrained.raw", "attack_retrained.permuted", *inversion, "attacks"}
     assert {"attack_inversion", "attack_temporal"} <= stages("all") - stages("standard")
     with pytest.raises(ConfigError, match=r"no attack named 'linkge' \(nearest: linkage\)"):
         stages("linkge")

@@ -1,4 +1,4 @@
-"""Whether an attacker has learned all it can, and which of two probes is the stronger."""
+"""Whether an attacker has learned all it can, and which clips the probe learns from."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.support.stages import SilentReporter
-from trainables.attacks.probe import training
-from trainables.attacks.probe.training import unseen
+from trainables.attacks.probe import training, unseen
 from trainables.attacks.shared.result import RISE, Curve, flattened
 from trainables.config import Runtime, TrialConfig, with_values
 from trainables.data.items import Video, VideoSplits
@@ -22,6 +21,7 @@ from trainables.data.loader import Loader
 from trainables.data.trial_data import TrialData
 from trainables.execution.context import StageContext
 from trainables.pipeline import run_trial
+from trainables.plan import plan_trial
 
 
 def curve(leakages: list[float]) -> Curve:
@@ -107,13 +107,13 @@ def test_clips_that_f_t_was_not_trained_on(tiny_config: TrialConfig) -> None:
     assert names(tiny_config.model_copy(update={"refit": True}), UCF) == [[], []]
 
 
-def test_which_probe_is_the_stronger_is_told_by_clips_that_f_t_was_not_trained_on(
+def test_the_probe_learns_from_no_clip_that_f_t_was_trained_on(
     tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One learns from clips that f_T' was trained on, one from others; features of the former tell it nothing of the latter."""
+    """Features of the clips that f_T' was trained on say the opposite of those of others: who learns from one reads nothing."""
     config = with_values(tiny_config, {"method": "raw", "attacks.names": "probe", "evaluate_privacy.clips": False})
     splits = TrialData(config, tiny_data).clips_with_attributes
-    asked: list[tuple[int, int]] = []
+    asked: list[set[Path]] = []
 
     def memorised(context: StageContext, classifier: nn.Module, loader: Loader, clips: int) -> tuple[Tensor, Tensor]:
         """The labels where f_T' was not trained on the items, and their opposites where it was."""
@@ -121,7 +121,7 @@ def test_which_probe_is_the_stronger_is_told_by_clips_that_f_t_was_not_trained_o
         labels = torch.tensor([item.attributes for item in items], dtype=torch.float64)
         seen = {item.path for item in splits.train}
         signs = torch.tensor([-1.0 if item.path in seen else 1.0 for item in items], dtype=torch.float64)
-        asked.append((int((signs < 0).sum()), len(items)))
+        asked.append({item.path for item in items})
         return (labels - 0.5) * signs[:, None], labels
 
     monkeypatch.setattr(training, "_features", memorised)
@@ -129,13 +129,21 @@ def test_which_probe_is_the_stronger_is_told_by_clips_that_f_t_was_not_trained_o
     runtime = Runtime(data_root=str(tiny_data), storage=str(tmp_path), device="cpu")
     record, outcomes = run_trial(config, runtime, SilentReporter())
     found = json.loads(outcomes["attacks"].files["attacks/probe.json"])
-    assert found["attackers"] == [training.SEEN, training.UNSEEN]
-    assert all(seen in (0, count) for seen, count in asked)
-    validation, test = len(splits.validation), len(splits.test)
-    known, tested, learned, fresh = (count for _, count in asked[:4])
-    assert (learned, known + fresh, tested) == (len(splits.train), validation, test)
-    assert found["attacker"] == training.UNSEEN
+    learned, known, tested = asked[:3]
+    validation = {item.path for item in splits.validation}
+    assert learned | known == validation
+    assert not learned & known
+    assert tested == {item.path for item in splits.test}
+    assert found["attackers"] == ["linear"]
     assert found["leakage"] > 0.9
-    assert found["effort"]["items"] == validation
+    assert found["effort"]["items"] == len(validation)
     assert record.metrics["attack_converged.probe"] == float(found["converged"] is True)
     assert found["convergence"] == "converged" or any(note.endswith(found["convergence"]) for note in record.notes)
+
+
+def test_where_f_t_was_trained_on_every_clip_the_probe_is_not_tried(tiny_config: TrialConfig, tiny_data: Path) -> None:
+    config = with_values(tiny_config, {"method": "raw", "attacks.names": "probe"})
+    for refit, tried in ((False, True), (True, False)):
+        asked = config.model_copy(update={"refit": refit})
+        plan = plan_trial(asked, TrialData(asked, tiny_data))
+        assert ("attack_probe" in {stage.name for stage in plan.stages}) is tried

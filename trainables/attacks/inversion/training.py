@@ -56,7 +56,7 @@ class Decoder(nn.Module):
 
 def run(context: StageContext) -> Outcome:
     """Trains the decoder, then reads attributes from restored frames with the classifiers that were trained on raw frames."""
-    data = attacked_data(context)
+    data = attacked_data(context, learned_in=RETRAINED.name)
     anonymizer = context.anonymizer("anonymizer")
     trained = context.inputs[part_name(RETRAINED.name, "raw")].state
     readers = frame_classifiers(context, data, trained["network"]).eval().requires_grad_(False)

@@ -12,12 +12,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
+from trainables.attacks.probe import unseen
 from trainables.attacks.shared.learning import attacked_data, attribute_result, leakages
-from trainables.attacks.shared.result import Curve, strongest_member
-from trainables.config import TrialConfig
+from trainables.attacks.shared.result import Curve
 from trainables.data.items import DataError
 from trainables.data.loader import EvaluationClips, Loader, Stills
-from trainables.data.trial_data import TrialData
 from trainables.data.validation import cut_validation
 from trainables.evaluation.learning import LabelledData
 from trainables.execution.context import StageContext, filled, validation_clip
@@ -29,8 +28,7 @@ from trainables.store import Outcome
 Features = tuple[Tensor, Tensor]  # (N, F) of the items, and their labels (N, A)
 
 _SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)  # of the items that are learned from, for the curve
-_KNOWN = 0.5  # of the validation clips, which tell the stronger of two classifiers; one of them learns from the others
-SEEN, UNSEEN = "linear, from clips that f_T' was trained on", "linear, from other clips"
+_KNOWN = 0.5  # of the validation clips, where the classifier learns from the others
 _FLAT = 1e-4  # features of a smaller deviation are rounding of one and the same value
 
 
@@ -42,52 +40,37 @@ def run(context: StageContext) -> Outcome:
     classes = len(context.data.action_evaluation.classes)
     classifier = context.placed(build_action_classifier(network, classes, config.clip)).eval()
     classifier.load_state_dict(state)
-    sources, known = _items(context, data)
+    items, known = _items(context, data)
+    learned = _features(context, classifier, _loader(context, data, items), 1)
     looked_at = _features(context, classifier, _loader(context, data, known), 1) if known else None
     test = _features(context, classifier, data.test, data.clips)
-    validated: dict[str, float] = {}
-    curves: list[Curve] = []
-    tested: list[Tensor] = []
-    for name, items in sources.items():
-        learned = _features(context, classifier, _loader(context, data, items), 1)
-        validated[name], curve = _measured(context, learned, looked_at, [item.group for item in known])
-        curves.append(curve)
-        every = learned if looked_at is None else [torch.cat(pair) for pair in zip(learned, looked_at, strict=True)]
-        tested.append(_fit(every[0], every[1], test[0]))
-    strongest = strongest_member(list(validated.values()))
-    count = len(list(sources.values())[strongest]) + len(known)
+    validated, curve = _measured(context, learned, looked_at, [item.group for item in known])
+    every = learned if looked_at is None else [torch.cat(pair) for pair in zip(learned, looked_at, strict=True)]
+    predicted = _fit(every[0], every[1], test[0])[None], test[1]
     parameters = (test[0].shape[1] + 1) * test[1].shape[1]
-    spent = {"epochs": 0.0, "items": float(count), "parameters": float(parameters)}
-    predicted = torch.stack(tested), test[1]
-    result = attribute_result(data, validated, predicted, spent, curves[strongest]).state()
+    spent = {"epochs": 0.0, "items": float(len(items) + len(known)), "parameters": float(parameters)}
+    result = attribute_result(data, {"linear": validated}, predicted, spent, curve).state()
     return Outcome({}, [], {"evidence": {**result, "effort_unit": "training items"}})
 
 
-def unseen(items: list[Any], config: TrialConfig, data: TrialData) -> list[Any]:
-    """Those of the clips that f_T' was not trained on."""
-    evaluated = data.action_evaluation
-    seen = {item.path for item in (*evaluated.train, *(evaluated.validation if config.refit else ()))}
-    return [item for item in items if item.path not in seen]
+def _items(context: StageContext, data: LabelledData) -> tuple[list[Any], list[Any]]:
+    """What the linear classifier learns from, and the items on which its leakage is measured while it has not; before the test
+    it learns from them, too.
 
-
-def _items(context: StageContext, data: LabelledData) -> tuple[dict[str, list[Any]], list[Any]]:
-    """What each linear classifier learns from, by its name, and the items that tell which is the stronger.
-
-    What f_T' computes of clips that it was trained on differs from what it computes of others, which are few: only validation
-    tells whether it is better to learn from the many or from the few. None of the items that tell was f_T' trained on. Before
-    the test each classifier learns from them, too.
+    f_T' was trained on none of them: what it computes of clips that it was trained on differs from what it computes of others.
+    Where these are the validation clips alone they are divided.
     """
     train, validation = list(data.train.samples.items), list(data.validation.samples.items)
     if isinstance(data.train.samples, Stills):
-        return {"linear": train}, validation
+        return train, validation
     fresh, held_out = (unseen(items, context.config, context.data) for items in (train, validation))
     if fresh:
-        return {"linear": fresh}, held_out
+        return fresh, held_out
     try:
         learned, known = cut_validation(held_out, _KNOWN, data.name)
-    except DataError:  # none, or all of one source, or each the only one of its class
-        return {SEEN: train}, held_out
-    return {SEEN: train, UNSEEN: list(learned)}, list(known)
+    except DataError:  # all of one source, or each the only one of its class
+        return held_out, []
+    return list(learned), list(known)
 
 
 def _measured(context: StageContext, learned: Features, looked_at: Features | None, groups: list[str]) -> tuple[float, Curve]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -21,14 +22,18 @@ from trainables.models.base import Anonymizer
 from trainables.models.privacy import PRIVACY_BACKBONES, build_privacy_classifier
 
 
-def attacked_data(context: StageContext, whole_clips: bool = False) -> LabelledData:
+def attacked_data(context: StageContext, whole_clips: bool = False, learned_in: str = "") -> LabelledData:
     """The action clips where they carry labels, `attacks.frames` frames of each, or with `whole_clips` as the action classifier
     sees them; otherwise the images of the privacy set. Labels are exchanged for the control that wants it.
+
+    learned_in: the stage whose networks are tested, if it is another one: the labels are exchanged as they were there, or
+    the control could not convict networks that have seen the labels of test items.
     """
     settings = context.config.attacks
     splits = getattr(context.data, context.data.attacked)
     if settings.permuted:
-        splits = with_permuted_labels(splits, context.seed("permutation"))
+        drawn_by = replace(context, stage=learned_in) if learned_in else context
+        splits = with_permuted_labels(splits, drawn_by.seed("permutation"))
     frames = None if whole_clips else settings.frames
     return labelled_data(context, context.data.attacked, settings.batch_size, frames, splits=splits)
 

@@ -42,7 +42,7 @@ ATTACKS.register("reverse")(
         "Who has learned from labelled anonymized video: what can be read of people in ordinary video?",
         "inference",
         ATTRIBUTES_MEASURE,
-        attack_stage("reverse", _reverse, _FIELDS, (RETRAINED.name,), trains=False),
+        attack_stage("reverse", _reverse, _FIELDS, (RETRAINED.name,), trains=False, version=3),
         # what networks that learned from blank frames make of raw ones is left over from their first weights: no control
         controls=("raw", "permuted"),
     )

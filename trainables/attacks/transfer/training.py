@@ -25,7 +25,7 @@ from trainables.store import Outcome
 
 def raw_trained(context: StageContext) -> Outcome:
     """Trained on raw frames, tested on anonymized ones (Table 6)."""
-    data, trained = attacked_data(context), context.inputs[part_name(RETRAINED.name, "raw")].state
+    data, trained = attacked_data(context, learned_in=RETRAINED.name), context.inputs[part_name(RETRAINED.name, "raw")].state
     networks = frame_classifiers(context, data, trained["network"]).eval()
     validation, test = _predicted(context, data, networks, show_anonymized)
     return _outcome(context, data, leakages(*validation, groups_of(data.validation)), test, trained)
@@ -38,7 +38,7 @@ def reverse(context: StageContext) -> Outcome:
     unlike any it has seen, is left over from its first weights. Its predictions stand as they are, but its leakage on
     validation items is not known, so that it never counts as the strongest.
     """
-    data, trained = attacked_data(context), context.inputs[RETRAINED.name].state
+    data, trained = attacked_data(context, learned_in=RETRAINED.name), context.inputs[RETRAINED.name].state
     networks = frame_classifiers(context, data, trained["network"]).eval()
     seen, _ = predict(context, context.anonymizer("anonymizer"), networks, data.validation)
     validation, test = _predicted(context, data, networks, show_raw)
