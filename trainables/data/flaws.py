@@ -23,6 +23,7 @@ class Flaw:
 def flaws_of(splits: VideoSplits | StillSplits) -> list[Flaw]:
     """The flaws of one data set. It reads parts of every file (see `trainables.data.contents`)."""
     found = [Flaw(f"{splits.name}: {each}", True) for each in splits.flaws]
+    found += [Flaw(f"{splits.name}: {each}", False) for each in splits.notes]
     return [*found, *_labels_never_trained(splits), *_shared_sources(splits), *_copies(splits)]
 
 

@@ -58,6 +58,7 @@ class VideoSplits:
 
     `published`: the split is the one that others report on, so that what its training and test share is said and not refused.
     `flaws`: what the reader has found wrong that would falsify figures, each in a sentence (see `trainables.data.flaws`).
+    `notes`: what it has found that people should know, and that falsifies none.
     """
 
     name: str
@@ -68,6 +69,7 @@ class VideoSplits:
     test: tuple[Video, ...]
     published: bool = False
     flaws: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -85,7 +87,7 @@ class VideoSplits:
 
 @dataclass(frozen=True)
 class StillSplits:
-    """Images with private attributes; `attributes` names the columns. `published` and `flaws` as in VideoSplits."""
+    """Images with private attributes; `attributes` names the columns. `published`, `flaws` and `notes` as in VideoSplits."""
 
     name: str
     attributes: tuple[str, ...]
@@ -94,6 +96,7 @@ class StillSplits:
     test: tuple[Still, ...]
     published: bool = False
     flaws: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def fingerprint(self) -> str:

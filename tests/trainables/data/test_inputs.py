@@ -11,11 +11,16 @@ import pytest
 
 import trainables.data
 from tests.support.inputs import REFUSED, Input, in_readme
-from tests.trainables.data import inputs_codecs, inputs_images, inputs_videos
+from tests.trainables.data import inputs_codecs, inputs_images, inputs_layouts, inputs_videos
 from trainables.data.items import DataError
 
 README = Path(trainables.data.__file__).with_name("README.md")
-LISTS = {"codecs": inputs_codecs.INPUTS, "videos": inputs_videos.INPUTS, "images": inputs_images.INPUTS}
+LISTS = {
+    "layouts": inputs_layouts.INPUTS,
+    "codecs": inputs_codecs.INPUTS,
+    "videos": inputs_videos.INPUTS,
+    "images": inputs_images.INPUTS,
+}
 ALL = [entry for entries in LISTS.values() for entry in entries]
 
 

@@ -15,15 +15,19 @@ from trainables.data.decoding.images import decode_image
 from trainables.data.items import DataError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+_NO_FRAMES = (".", "flow_x", "flow_y")
 
 
 @lru_cache(maxsize=4096)
 def frames_in(folder: Path) -> tuple[Path, ...]:
-    """The images of a folder in the order of the numbers in their names: img_2 before img_10.
+    """The images of a folder in the order of the numbers in their names: img_2 before img_10. Those of optical flow, which
+    mmaction2 puts beside them, are left out.
 
     Raises DataError for a folder without images, or with two for one number.
     """
-    found = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")]
+    found = [
+        path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(_NO_FRAMES)
+    ]
     if not found:
         raise DataError(f"{folder}: no frames in this folder; put images there, numbered in their order")
     numbered = {path: [int(number) for number in re.findall(r"\d+", path.stem)] for path in found}

@@ -113,7 +113,9 @@ def _list_folder(root: Path, folder: Path) -> Path:
     places = [root / LIST_FOLDER, folder / LIST_FOLDER]
     found = next((place for place in places if place.is_dir()), None)
     if found is None or not any(found.glob("*_test_split?.txt")):  # a wrapper folder, or mmaction2's `annotations`
-        near = [found] if found else [folder.parent / "annotations", folder / "annotations", *root.glob(f"*/{LIST_FOLDER}")]
+        near = (
+            [found] if found else [folder.parent / "annotations", folder / "annotations", *root.glob(f"*/{LIST_FOLDER}"), root]
+        )
         found = lists_in(near, "*_test_split?.txt") or found
     if found is None:
         raise DataError(f"{folder}: no lists for these videos; put the folder {LIST_FOLDER} at {places[0]} or {places[1]}")

@@ -4,6 +4,8 @@
     ucfTrainTestlist/classInd.txt  trainlist01.txt  testlist01.txt  (also inside the video folder)
     clip_attributes.csv            optional: filename,[group,]attribute,... with one row per listed video
 
+Where these lists are not there, those of SPAct's code are read (see `readers/spact.py`).
+
 A class and a group number name the source of a video: g08 of one class has nothing to do with g08 of another. Where a set of
 this layout knows better, a column `group` of `clip_attributes.csv` (a person, a recording) or `group_pattern` does.
 """
@@ -30,6 +32,7 @@ from trainables.data.readers.common import (
     select_columns,
 )
 from trainables.data.readers.places import lists_in
+from trainables.data.readers.spact import lists_of_spact, read_lists_of_spact
 from trainables.data.registry import VIDEO_SETS
 from trainables.data.validation import hold_out_validation
 
@@ -56,14 +59,7 @@ def ucf101(config: ActionData, root: Path) -> VideoSplits:
 def read_splits(config: ActionData, root: Path) -> VideoSplits:
     """The official split `config.split`: no validation, no attributes."""
     folder = _video_folder(root)
-    lists = _list_folder(root, folder)
-    if config.split not in available_splits(root):
-        there = ", ".join(str(split) for split in available_splits(root)) or "none"
-        raise DataError(
-            f"{lists}: no trainlist{config.split:02}.txt (splits there: {there}); put it there or choose another split"
-        )
-    classes = _read_classes(lists / "classInd.txt")
-    listed = [_read_entries(lists / f"{part}list{config.split:02}.txt", folder, classes) for part in ("train", "test")]
+    classes, *listed = _read_lists(config.split, root, folder)
     paths = refuse_unusable(folder, [*listed[0], *listed[1]])
     groups = find_groups(config.group_pattern or _GROUP.pattern, [*listed[0], *listed[1]])
     if config.group_pattern is None:
@@ -83,14 +79,40 @@ def read_splits(config: ActionData, root: Path) -> VideoSplits:
     )
 
 
+def _read_lists(split: int, root: Path, folder: Path) -> tuple[tuple[str, ...], list[ListEntry], list[ListEntry]]:
+    """The classes, and the training and test entries, of the official lists or of SPAct's."""
+    if split not in available_splits(root):
+        there = ", ".join(str(number) for number in available_splits(root)) or "none"
+        place = _spact_folder(root, folder) or _list_folder(root, folder)
+        raise DataError(f"{place}: no trainlist{split:02}.txt (splits there: {there}); put it there or choose another split")
+    if (spact := _spact_folder(root, folder)) is not None:
+        return read_lists_of_spact(spact)
+    lists = _list_folder(root, folder)
+    classes = _read_classes(lists / "classInd.txt")
+    train, test = (_read_entries(lists / f"{part}list{split:02}.txt", folder, classes) for part in ("train", "test"))
+    return classes, train, test
+
+
 def available_splits(root: Path) -> tuple[int, ...]:
     """The numbers of the splits whose training list is there. Raises DataError where videos or lists are not there."""
-    lists = _list_folder(root, _video_folder(root))
+    folder = _video_folder(root)
+    if _spact_folder(root, folder) is not None:
+        return (1,)
+    lists = _list_folder(root, folder)
     return tuple(split for split in (1, 2, 3) if (lists / f"trainlist{split:02}.txt").is_file())
 
 
 def _video_folder(root: Path) -> Path:
     return require_folder(root, VIDEO_FOLDERS, "the videos of UCF101")
+
+
+def _spact_folder(root: Path, folder: Path) -> Path | None:
+    """Where SPAct's lists are, if the official ones are nowhere."""
+    try:
+        _list_folder(root, folder)
+    except DataError:
+        return lists_of_spact([root, folder, folder.parent])
+    return None
 
 
 def _list_folder(root: Path, folder: Path) -> Path:
@@ -102,7 +124,7 @@ def _list_folder(root: Path, folder: Path) -> Path:
             if found
             else [folder.parent / "annotations", folder / "annotations", *root.glob(f"*/{LIST_FOLDER}"), folder]
         )
-        found = lists_in(near, "classInd.txt") or found
+        found = lists_in(near, "classInd.txt") or (root if (root / "classInd.txt").is_file() else found)
     if found is None:
         raise DataError(f"{folder}: no lists for these videos; put the folder {LIST_FOLDER} at {places[0]} or {places[1]}")
     return found

@@ -136,7 +136,8 @@ def _read_annotated(folder: Path, list_name: str) -> list[_Image]:
 def _read_pickled(folder: Path, split: str, columns: tuple[str, ...]) -> list[_Image]:
     """The images of a label file, none where there is no such file."""
     short = split.removesuffix("2017")
-    path = find_file(folder, [f"{split}_labels.pkl", f"{short}_labels.pkl"])
+    names = [f"{split}_labels.pkl", f"{short}_labels.pkl"]
+    path = find_file(folder, names) or find_file(folder.parent, names)  # SPAct's code keeps labels and images apart
     if path is None:
         return []
     table = read_labels_pickle(path, columns)
