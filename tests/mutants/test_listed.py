@@ -45,6 +45,7 @@ def test_the_mechanical_ones_can_be_made_and_are_the_same_in_every_call() -> Non
     found = mechanical()
     assert [one.name for one in found] == [one.name for one in mechanical()]
     assert len({one.name for one in found}) == len(found) >= 100
+    assert [test for one in found for test in one.tests if not (ROOT / test.partition("::")[0]).exists()] == []
     for one in found[::20]:
         assert ast.dump(ast.parse(one.source())) != ast.dump(ast.parse((ROOT / one.file).read_text())), one.name
 

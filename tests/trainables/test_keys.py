@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.fake_data import Files
 from trainables.config import (
     ActionData,
     AttacksConfig,
@@ -24,8 +24,6 @@ from trainables.config import (
     flatten,
     with_values,
 )
-from trainables.data import trial_data
-from trainables.data.items import Still, StillSplits, Video, VideoSplits
 from trainables.data.trial_data import TrialData
 from trainables.methods import resolved
 from trainables.plan import plan_trial
@@ -124,50 +122,6 @@ BASE = TrialConfig(
     test_deployed=True,
     attacks=AttacksConfig(names=("all",)),
 )
-
-
-class Files:
-    """Readers that return other data for each configuration of a data set, and that a test can change."""
-
-    def __init__(self, folder: Path) -> None:
-        self.root = folder
-        self.changes: dict[str, Any] = {}  # folder of a data set -> what is done with its splits
-
-    def _file(self, config: ActionData | PrivacyData, split: str) -> Path:
-        """Of equal content for all items of all sets: names and labels tell them apart."""
-        path = self.root / f"{config.folder}-{split}.avi"
-        if not path.exists():
-            path.write_bytes(b"x")
-        return path
-
-    def _changed(self, config: ActionData | PrivacyData, splits: Any) -> Any:
-        return self.changes.get(config.folder or "", lambda same: same)(splits)
-
-    def videos(self, config: ActionData, root: Path) -> VideoSplits:
-        def items(split: str) -> tuple[Video, ...]:
-            file = self._file(config, split)
-            return tuple(Video(f"{split}{g}{k}", file, k % 2, f"{split}{g}", (k % 2, g)) for g in range(2) for k in range(4))
-
-        parts = (items(split) for split in ("train", "validation", "test"))
-        found = VideoSplits(config.model_dump_json(), ("a", "b"), ("p", "q"), *parts)
-        return self._changed(config, found)  # type: ignore[no-any-return]
-
-    def stills(self, config: PrivacyData, root: Path) -> StillSplits:
-        def items(split: str) -> tuple[Still, ...]:
-            file = self._file(config, split)
-            return tuple(Still(f"{split}{g}{k}", file, (k % 2, g), f"{split}{g}") for g in range(2) for k in range(4))
-
-        parts = (items(split) for split in ("train", "validation", "test"))
-        found = StillSplits(config.model_dump_json(), ("p", "q"), *parts)
-        return self._changed(config, found)  # type: ignore[no-any-return]
-
-
-@pytest.fixture
-def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Files:
-    found = Files(tmp_path)
-    monkeypatch.setattr(trial_data, "load_videos", found.videos)
-    monkeypatch.setattr(trial_data, "load_stills", found.stills)
-    return found
 
 
 def own(config: TrialConfig, files: Files) -> dict[str, dict[str, Any]]:
