@@ -73,14 +73,16 @@ def _encoded(stream: Any, numbers: Sequence[int], size: tuple[int, int]) -> Iter
 
 
 def _packed(packets: Iterator[Any]) -> Iterator[Any]:
-    """I P B P B -> I, P with B, nothing, P with B, nothing."""
+    """I P B B P B -> I, P with B, B, nothing, P with B, nothing."""
     found = list(packets)
     for place, packet in enumerate(found):
         content, changed = bytes(packet), b""
         following = bytes(found[place + 1]) if place + 1 < len(found) else b""
         if place == 0:
             content = _XVID + content
-        if _is_b(content):
+        if _is_b(content) and _is_b(following):
+            changed = following
+        elif _is_b(content):
             changed = _VOP + bytes([0b01_0_1_0000, 0b0_1_0_01111])  # a frame that is not coded; 5 bits of time for 25/s
         elif _is_b(following):
             changed = content + following

@@ -65,7 +65,7 @@ def _x265(open_groups: int) -> dict[str, str]:
 CODECS = [
     Form("MPEG-4 without B-frames", "mpeg4", _mpeg4(0), "avi mp4 mkv mov"),
     Form("MPEG-4 with B-frames", "mpeg4", _mpeg4(2), "avi mp4 mkv m4v"),
-    Form("XviD: B-frames packed two to a packet, one key frame", "mpeg4", _mpeg4(1, 300), "avi", packed=True),
+    Form("XviD: B-frames packed two to a packet, one key frame", "mpeg4", _mpeg4(2, 300), "avi", packed=True),
     Form("XviD: B-frames packed two to a packet, several key frames", "mpeg4", _mpeg4(1), "avi", packed=True),
     Form("DivX 3", "msmpeg4", {"g": "12"}, "avi"),
     Form("H.264, closed groups", "libx264", _x264(**{"open-gop": 0}), "mp4 mov mkv 3gp", BY_TIMES),

@@ -73,6 +73,9 @@ def test_real_files_of_data_sets_give_the_frames_that_are_played(name: str, star
         for _ in range(12):
             clip = draw.integers(0, len(played), 5).tolist()
             assert np.array_equal(found.frames(clip), np.stack([played[index] for index in clip]))
+        for first in range(0, len(played) - 28, 5):  # frames in between are passed over
+            clip = list(range(first, first + 28, 4))
+            assert np.array_equal(VideoFile(path, 48).frames(clip), np.stack([played[index] for index in clip]))
     assert not video._IN_ORDER_ONLY
 
 

@@ -31,6 +31,7 @@ _TIMED_CONTAINERS = ("mov", "matroska")
 _TIMED_CODECS = frozenset({"h264", "hevc", "vp9", "av1", "mjpeg", "ffv1", "rawvideo", "prores"})
 # Containers of which the header says how many seconds they last.
 _LASTING_CONTAINERS = ("matroska", "asf", "flv")
+_STARTS_TRIED = 8
 _MOST_LACKING = 0.02  # of a file that ends early, and of frames that cannot be decoded: edges are rounded
 
 
@@ -116,8 +117,10 @@ def index_of(file: File) -> Index:
             for _ in packets_of(file, container, stream, seen):
                 pass
             _refuse_cut(file, container, stream, seen)
-            if (index := _index_by_times(seen.packets, seek_by_dts=name.startswith("mov"))) is not None:
-                return index
+            if (index := _index_by_times(seen.packets, seek_by_dts=False)) is not None:
+                if _leads_to_starts(file, container, stream, index.starts):
+                    return index
+                return _index_by_times(seen.packets, seek_by_dts=True) or index
     return decoded_index(file)
 
 
@@ -202,6 +205,24 @@ def _index_by_times(packets: Sequence[_Packet], seek_by_dts: bool) -> Index | No
             starts.append(Start(int(np.searchsorted(shown, time)), time, where))
         latest = max(latest, time)
     return Index(len(shown), shown, tuple(starts), timed=True) if len(shown) else None
+
+
+def _leads_to_starts(file: File, container: InputContainer, stream: VideoStream, starts: Sequence[Start]) -> bool:
+    """Whether seeking to the times of the starts leads to their packets; some of many are tried.
+
+    In MP4 with B-frames some versions of libavformat seek by the time at which a frame is decoded, others by that at which it
+    is shown. The wrong one of the two leads to the key frame before, and all frames from there on are decoded for nothing.
+    """
+    import av
+
+    try:
+        for start in starts[:: max(1, len(starts) // _STARTS_TRIED)]:
+            container.seek(start.time, stream=stream)
+            if (packet := next(packets_of(file, container, stream), None)) is None or packet.pts != start.tag:
+                return False
+    except (av.FFmpegError, OSError, DataError):
+        return False
+    return True
 
 
 def _refuse_cut(file: File, container: InputContainer, stream: VideoStream, seen: _Seen) -> None:

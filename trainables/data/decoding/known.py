@@ -21,7 +21,7 @@ from trainables.data.decoding.files import File
 from trainables.data.decoding.index import Index, Start
 
 CACHE_VARIABLE = "ANONYMIZATION_CACHE"
-_FORMAT = 1  # raised when an index, or how it is found, changes
+_FORMAT = 2  # raised when an index, or how it is found, changes
 _TABLE = "CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, bytes INT, changed INT, decoded INT, facts TEXT, tags BLOB)"
 _here = threading.local()  # a connection is for one thread of one process
 
