@@ -26,6 +26,8 @@ def key_values(stage: Stage, config: TrialConfig) -> dict[str, Any]:
     values = {field: _semantic(field, _value(seen, field)) for field in stage.fields}
     if "anonymizer" in values and "options" not in stage.fields and seen.options:
         values["anonymizer"] = {**values["anonymizer"], "options": dict(seen.options)}
+    if seen.microbatch is not None:  # with batch norm it changes figures; without it keys are as they were before it
+        values["microbatch"] = seen.microbatch
     return values
 
 
@@ -33,11 +35,14 @@ def visible(stage: Stage, config: TrialConfig) -> TrialConfig:
     """The config that the code of `stage` is given: it holds what is in the key, and reading anything else of it raises.
 
     The field `anonymizer` stands for the network as far as it matters, with those options of the method that it takes. A
-    penalty without weight has neither a budget, nor a scope, nor a norm.
+    penalty without weight has neither a budget, nor a scope, nor a norm. `microbatch` is that of a stage that trains, and None
+    for any other.
     """
+    if not stage.trains and config.microbatch is not None:
+        config = config.model_copy(update={"microbatch": None})
     if config.minimax.penalty_weight == 0:
         config = config.model_copy(update={"minimax": config.minimax.model_copy(update=_NO_PENALTY)})
-    tree: dict[str, Any] = {}
+    tree: dict[str, Any] = {"microbatch": True}
     for field in stage.fields:
         *groups, leaf = field.split(".")
         node = tree

@@ -27,7 +27,8 @@ DATA = (  # the data sets of a trial: members of `trainables.data.trial_data.Tri
     "privacy_test",
     "clips_with_attributes",
 )
-WHOLE_CONFIG = tuple(name for name in TrialConfig.model_fields if name not in ("data", "obfuscation", "accept_flaws"))
+_ELSEWHERE = ("data", "obfuscation", "accept_flaws", "microbatch")  # in keys by their content, or only where they are set
+WHOLE_CONFIG = tuple(name for name in TrialConfig.model_fields if name not in _ELSEWHERE)
 ANONYMIZER = "anonymizer"  # as an input: whichever stage of the method leaves the trained anonymizer behind
 
 

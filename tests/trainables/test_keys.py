@@ -25,7 +25,7 @@ from trainables.config import (
     with_values,
 )
 from trainables.data.trial_data import TrialData
-from trainables.methods import resolved
+from trainables.methods import METHODS, resolved
 from trainables.plan import plan_trial
 from trainables.stages import EVALUATE_ACTION
 
@@ -39,13 +39,15 @@ ON_CLIPS = f"evaluate_action raw_action test_deployed evaluate_clip_privacy {ATT
 ON_IMAGES = "evaluate_privacy test_privacy"
 ALL = f"{TRAINING} {ON_CLIPS} {ON_IMAGES}"
 OF_THE_ANONYMIZER = ALL.replace("raw_action ", "")
+EVALUATORS = "evaluate_action raw_action evaluate_privacy evaluate_clip_privacy"
 OF_PENALTY = "minimax"  # the other methods have none
 
 # field or group of fields -> another value, or None for a group -> the stages whose key it is in
 TABLE: dict[str, tuple[Any, str]] = {
     "seed": (1, ALL),
-    "selection": ("last", "evaluate_action raw_action evaluate_privacy evaluate_clip_privacy"),
-    "refit": (True, "evaluate_action raw_action evaluate_privacy evaluate_clip_privacy attack_probe"),
+    "selection": ("last", EVALUATORS),
+    "refit": (True, f"{EVALUATORS} attack_probe"),
+    "microbatch": (16, f"{TRAINING} {EVALUATORS} {LEARNING_ATTACKS}"),  # not of what only tests
     "accept_flaws": (True, ""),  # the data are the same, and the record says what is wrong with them
     "attacker": ("raw", "evaluate_privacy"),  # it sees another method
     "test_deployed": (False, ""),  # which stages there are
@@ -99,7 +101,7 @@ TABLE: dict[str, tuple[Any, str]] = {
     "departures.float16": (True, ALL),
 }
 # Fields that some stages are not given: who fixes them, or reads another one instead.
-FIXED = {"anonymizer.name": "stprivacy", "anonymizer.encoder_weights": "stprivacy"}
+FIXED = {"anonymizer.name": "stprivacy", "anonymizer.encoder_weights": "stprivacy", "microbatch": "stprivacy"}
 OTHER = {
     "anonymizer.decoder_channels": (1, 2, 3, 4),
     "anonymizer.decoder_norm": "identity",
@@ -168,7 +170,8 @@ def test_a_field_changes_the_keys_of_the_stages_in_the_table(files: Files) -> No
         config = resolved((BASE if method == "penalty" else without).model_copy(update={"method": method}))
         before = own(config, files)
         for leaf, value in flatten(config).items():
-            if leaf not in found or leaf == "obfuscation.detector":  # see below
+            refused = leaf == "microbatch" and METHODS[method].undivided
+            if leaf not in found or refused or leaf == "obfuscation.detector":  # see below
                 continue
             other = TABLE[row_of(leaf)][0]
             other = other_value(leaf, value) if other is None else other

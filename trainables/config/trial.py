@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from trainables.config.base import Frozen
+from trainables.config.base import Count, Frozen
 from trainables.config.data import AugmentConfig, ClipConfig, DataConfig
 from trainables.config.evaluation import AttacksConfig, EvaluateActionConfig, EvaluatePrivacyConfig
 from trainables.config.networks import AnonymizerConfig, NetworkConfig, ObfuscationConfig
@@ -35,7 +35,9 @@ class TrialConfig(Frozen):
     code), or the last. `attacker`: f_B' is trained on anonymized images, or on raw ones (Table 6). `test_deployed`: an action
     classifier that was trained on raw clips is tested on anonymized ones as well. `refit`: once their epoch is chosen, f_T' and
     f_B' are trained again from the start for as many epochs, on training and validation items together, and those are tested;
-    validation figures remain those of the first training. `accept_flaws`: data with a flaw that falsifies figures (see
+    validation figures remain those of the first training. `microbatch`: a stage that trains computes its batches in parts of so
+    many frames, one after another, for a GPU that cannot hold the activations of a whole one (`StageContext.through` says what
+    that changes); None: whole batches. `accept_flaws`: data with a flaw that falsifies figures (see
     `trainables.data.flaws`) is used all the same, and the record says which it has.
     """
 
@@ -47,6 +49,7 @@ class TrialConfig(Frozen):
     test_deployed: bool = False
     accept_flaws: bool = False
     refit: bool = False
+    microbatch: Count | None = None
     data: DataConfig = DataConfig()
     clip: ClipConfig = ClipConfig()
     augment: AugmentConfig = AugmentConfig()

@@ -18,6 +18,7 @@ MAX_ERASURES = 4
 DRAWS = 9 + _PER_ERASURE * MAX_ERASURES
 ERASED_AREA = (0.02, 0.33)  # of the image, as torchvision's RandomErasing
 ERASED_RATIO = (0.3, 3.3)
+_LOG_RATIO: tuple[float, float] = tuple(torch.log(torch.tensor(ERASED_RATIO)).tolist())  # of float32, as the clips are
 _NEVER = 1e-9  # instead of a probability of 0, to divide by
 _GREY_WEIGHTS = (0.299, 0.587, 0.114)
 
@@ -159,7 +160,7 @@ def _erase(clips: Clips, draws: Draws, config: AugmentConfig) -> Clips:
     for number in range(config.erasures):
         on, area, ratio, row, column = draws[:, 9 + number * _PER_ERASURE :][:, :_PER_ERASURE].unbind(dim=1)
         area = ERASED_AREA[0] + area * (ERASED_AREA[1] - ERASED_AREA[0])
-        low, high = torch.log(torch.tensor(ERASED_RATIO)).tolist()
+        low, high = _LOG_RATIO
         ratio = torch.exp(low + ratio * (high - low))
         height, width = (area * ratio).sqrt().clamp(max=1.0), (area / ratio).sqrt().clamp(max=1.0)
         top, left = row * (1.0 - height), column * (1.0 - width)

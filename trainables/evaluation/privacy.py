@@ -128,7 +128,8 @@ def _attacker(context: StageContext, attacker: int, data: LabelledData, both: Lo
 
     def losses(batch: Batch) -> dict[str, Tensor]:
         _, anonymized = context.anonymized_view(anonymizer, batch, training=True)
-        return {"loss": attribute_loss(logits(anonymized)[0], batch["attributes"])}
+        of_frames = context.through(classifier, classifier, frames_of(anonymized))
+        return {"loss": attribute_loss(of_frames.unflatten(0, anonymized.shape[:2]), batch["attributes"])}
 
     def validate() -> dict[str, float]:
         [probabilities], labels = predict(context, anonymizer, logits, data.validation)

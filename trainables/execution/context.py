@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -175,11 +176,20 @@ class StageContext:
         """Adam, fused on a GPU; on a CPU the default implementation, whose results the recorded traces contain."""
         return torch.optim.Adam(parameters, lr=learning_rate, fused=self.device.type == "cuda" or None)
 
-    def through(self, network: nn.Module, compute: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
-        """`compute(values)`, a forward pass of `network`; with `runtime.checkpointing` its activations are recomputed in the
-        backward pass.
+    def through(self, network: nn.Module, compute: Callable[[Tensor], Tensor], values: Tensor, rows_at: int = 0) -> Tensor:
+        """`compute(values)`, a forward pass of `network`. Dimension `rows_at` of the result are the rows of `values`.
+
+        values: clips (B, T, C, H, W) or frames (N, C, H, W). With `runtime.checkpointing`, activations are computed again in
+        the backward pass instead of being kept.
+
+        With `config.microbatch` the rows are computed in parts, each of at most so many frames (of one clip at least), and the
+        backward pass computes one part after another again: activations take the memory of one part. The loss is computed
+        from the rows of all parts, so that one over the whole batch such as NT-Xent keeps all its pairs, and gradients are
+        those of the whole batch, as in GradCache (https://arxiv.org/abs/2101.06983). Two things differ: batch norm in training
+        normalises by the rows of a part and takes its running statistics from them, and dropout draws other masks.
         """
-        if self.runtime.checkpointing and torch.is_grad_enabled():
+        parts = self._parts(values)
+        if torch.is_grad_enabled() and (self.runtime.checkpointing or parts > 1):
             compute = partial(
                 checkpoint,
                 compute,
@@ -187,7 +197,17 @@ class StageContext:
                 context_fn=lambda: (contextlib.nullcontext(), _statistics_kept(network)),
                 preserve_rng_state=True,
             )
+        if parts > 1:
+            compute = partial(_in_parts, compute, parts, rows_at)
         return self.execution.call(network, compute, values)
+
+    def _parts(self, values: Tensor) -> int:
+        """How many parts `values` are computed in."""
+        most = self.config.microbatch
+        if most is None:
+            return 1
+        frames = values.shape[1] if values.dim() == 5 else 1
+        return math.ceil(len(values) / max(1, most // frames))
 
     def training_view(self, batch: Batch, view: int = 0) -> Tensor:
         """(B, T, C, S, S) in [0, 1], augmented according to row `view` of the batch's random draws."""
@@ -258,6 +278,11 @@ class StageContext:
         planes = view.transpose(1, 2)  # (B, C, T, H, W): a "frame" is one colour at three times, the inverse hides it
         mixed = anonymizer(planes.reshape(-1, 3, *view.shape[-2:]))
         return mixed.reshape(planes.shape).transpose(1, 2)
+
+
+def _in_parts(compute: Callable[[Tensor], Tensor], parts: int, rows_at: int, values: Tensor) -> Tensor:
+    """`compute` of `parts` parts of the rows of `values`, of equal size but for one row."""
+    return torch.cat([compute(part) for part in values.tensor_split(parts)], dim=rows_at)
 
 
 def device_of(runtime: Runtime) -> torch.device:

@@ -193,12 +193,18 @@ class _SharedWork(Work):
 class Processes:
     """The processes of a trial as its rank 0 sees them; the others are started when a stage first needs them, and kept.
 
-    Raises ConfigError for a loss that cannot be computed from shares of a batch.
+    Raises ConfigError for a loss that cannot be computed from shares of a batch, and for shares that are to be computed in
+    parts.
     """
 
     def __init__(self, config: TrialConfig, runtime: Runtime) -> None:
         if runtime.ranks > 1 and config.minimax.penalty_scope == "batch":
             raise ConfigError("minimax.penalty_scope = batch: not over several GPUs; take clip or frame, or 1 GPU a trial")
+        if runtime.ranks > 1 and config.microbatch is not None:
+            raise ConfigError(
+                f"microbatch = {config.microbatch}: not over several GPUs, whose shares of a batch may differ in their number"
+                " of parts; leave it out, or take 1 GPU a trial"
+            )
         self._runtime = runtime
         self._store: dist.TCPStore | None = None
         self._stages = 0

@@ -64,6 +64,7 @@ class Method:
     anonymizer_options: the options that a trained anonymizer takes itself (`Anonymizer.configure`): whatever runs it depends on
     them. One that needs no training takes all.
     boxes: it changes people only, so whoever reads its output needs the boxes of people.
+    undivided: why its batches cannot be computed in parts (`microbatch`); empty where they can.
     approximate: in what it differs from what was published under its name, or what is chosen here where nothing was.
     """
 
@@ -75,6 +76,7 @@ class Method:
     options: type[MethodOptions] = MethodOptions
     anonymizer_options: tuple[str, ...] = ()
     boxes: bool = False
+    undivided: str = ""
     approximate: str = ""
 
     def __post_init__(self) -> None:
@@ -108,8 +110,8 @@ def method_of(config: TrialConfig) -> Method:
 def resolved(config: TrialConfig) -> TrialConfig:
     """`config` with the fields that its method fixes, all options of the method with their defaults, and the attackers' epochs.
 
-    Raises ConfigError for an option that the method does not have, a value of the wrong type or range, or attackers that
-    would train less than f_B'.
+    Raises ConfigError for an option that the method does not have, a value of the wrong type or range, attackers that would
+    train less than f_B', or a microbatch where the method needs whole batches.
     """
     epochs, least = config.attack_epochs, config.evaluate_privacy.epochs
     if set(config.attacks.names) - {"none"} and epochs < least:
@@ -118,6 +120,8 @@ def resolved(config: TrialConfig) -> TrialConfig:
             f" give {least} or more, or attacks.epochs=null for as many"
         )
     method = method_of(config)
+    if config.microbatch is not None and method.undivided:
+        raise ConfigError(f"microbatch = {config.microbatch}: not with {config.method}, {method.undivided}; leave it out")
     method.options.of(config)
     options = {**method.options().model_dump(), **config.options}
     own = {f"options.{name}": value for name, value in options.items()}

@@ -5,9 +5,11 @@ Files are read as plain tensors only (`weights_only`, safetensors): a pickle tha
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -82,6 +84,21 @@ class LoadReport:
         return f"{self.source}: {self.loaded} tensors loaded{head}"
 
 
+_UNLOADED: ContextVar[bool] = ContextVar("unloaded", default=False)
+
+
+@contextlib.contextmanager
+def without_weights() -> Iterator[None]:
+    """Within it nothing is loaded into any network: for those whose values do not matter, only their shapes."""
+    before, load = _UNLOADED.set(True), nn.Module.load_state_dict
+    nn.Module.load_state_dict = lambda *_, **__: None  # type: ignore[assignment,method-assign,return-value]
+    try:
+        yield
+    finally:
+        _UNLOADED.reset(before)
+        nn.Module.load_state_dict = load  # type: ignore[method-assign]
+
+
 def initialise(model: Classifier, network: NetworkConfig) -> LoadReport | None:
     """Gives a classifier or encoder the weights its config names; None for one that starts from scratch."""
     return None if network.weights is None else load_weights(model, network.weights, network.name)
@@ -93,6 +110,8 @@ def load_weights(model: nn.Module, source: str, name: str, field: str = "weights
     A head made for another number of outputs is left fresh, which the report and the log say. Any other difference raises a
     ConfigError of one line that begins with `field` and counts what is missing, unexpected or of another shape.
     """
+    if _UNLOADED.get():
+        return LoadReport(source, 0)
     url = library_url(name, source)
     state = read_state_dict(source, name, field) if url is None else _download(url, source, field)
     return _load(model, state, source, name, field)
@@ -100,7 +119,7 @@ def load_weights(model: nn.Module, source: str, name: str, field: str = "weights
 
 def load_encoder_weights(encoder: nn.Module, config: AnonymizerConfig) -> LoadReport | None:
     """The encoder of an anonymizer: from a file of a state dict, or `imagenet` from where its library keeps them."""
-    if config.encoder_weights is None:
+    if config.encoder_weights is None or _UNLOADED.get():
         return None
     field, source, name = "anonymizer.encoder_weights", config.encoder_weights, f"encoder {config.encoder}"
     state = _pretrained_encoder(config) if source == "imagenet" else read_encoder(source, name, field)

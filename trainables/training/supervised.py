@@ -95,7 +95,7 @@ class PrivacyEnsemble:
 
     def logits(self, frames: Tensor) -> list[Tensor]:
         """(N, C, H, W) -> (N, A) of each member."""
-        return [network(frames) for network in self.networks]
+        return [self._context.through(network, network, frames) for network in self.networks]
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -147,6 +147,7 @@ class PlayersView:
     """
 
     players: Supervised
+    context: StageContext
     clips: Tensor
     labels: Tensor
     images: Tensor
@@ -156,7 +157,8 @@ class PlayersView:
 
     @cached_property
     def action_features(self) -> Tensor:
-        return self.players.action.features(self.anonymized)
+        action = self.players.action
+        return self.context.through(action, action.features, self.anonymized)
 
     @cached_property
     def action_loss(self) -> Tensor:
@@ -177,12 +179,14 @@ def step_anonymizer(
     """f_A descends `loss_anonymizer` of what `losses` returns; f_T and the ensemble are frozen."""
     players.anonymizer.train()
     of_batch = context.config.minimax.judge_statistics == "batch"
-    with frozen(players.action, players.ensemble.networks, batch_statistics=of_batch), context.autocast():
-        views = context.training_view(clips), context.training_view(images)
-        anonymized, anonymized_images = (context.anonymize(players.anonymizer, view) for view in views)
-        seen = PlayersView(players, views[0], clips["label"], views[1], images["attributes"], anonymized, anonymized_images)
-        found = losses(seen)
-    descend(players.anonymizer_optimizer, found["loss_anonymizer"])
+    with frozen(players.action, players.ensemble.networks, batch_statistics=of_batch):
+        with context.autocast():
+            views = context.training_view(clips), context.training_view(images)
+            anonymized = [context.anonymize(players.anonymizer, view) for view in views]
+            known = views[0], clips["label"], views[1], images["attributes"]
+            found = losses(PlayersView(players, context, *known, *anonymized))
+        # frozen as long as gradients flow: what is computed a second time must be computed alike
+        descend(players.anonymizer_optimizer, found["loss_anonymizer"])
     return found
 
 
@@ -197,7 +201,7 @@ def step_action(players: Supervised, clips: Batch, context: StageContext, joint:
     with contextlib.nullcontext() if joint else frozen(players.anonymizer), context.autocast():
         with torch.set_grad_enabled(joint):
             anonymized = context.anonymize(players.anonymizer, context.training_view(clips))
-        logits = players.action(anonymized)
+        logits = context.through(players.action, players.action, anonymized)
         loss = F.cross_entropy(logits, clips["label"])
     descend(players.action_optimizer, loss)
     return loss, (logits.argmax(dim=1) == clips["label"]).float().mean()

@@ -68,7 +68,7 @@ def run(context: StageContext) -> Outcome:
 
     def losses(batch: Batch) -> dict[str, Tensor]:
         view, anonymized = context.anonymized_view(anonymizer, batch, training=True)
-        return {"loss": F.mse_loss(restore(anonymized), view)}
+        return {"loss": F.mse_loss(context.through(decoder, restore, anonymized), view)}
 
     def read(anonymized: Tensor) -> Tensor:
         return readers(restore(anonymized).clamp(0.0, 1.0))

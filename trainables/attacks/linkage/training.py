@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -55,7 +56,8 @@ def run(context: StageContext) -> Outcome:
         (_, first), (ordinary, second) = (
             context.anonymized_view(anonymizer, half, training=True) for half in PersonPairs.halves(batch)
         )
-        anchor, other, raw = embed(network, torch.cat([first, second, ordinary])).chunk(3)
+        clips = torch.cat([first, second, ordinary])
+        anchor, other, raw = context.through(network, partial(embed, network), clips).chunk(3)
         who = people[batch["index"]]
         return {"loss_anonymized": contrastive(anchor, other, who), "loss_raw": contrastive(anchor, raw, who)}
 

@@ -18,7 +18,7 @@ def run(context: StageContext) -> Outcome:
 
     def losses(batch: Batch) -> dict[str, Tensor]:
         _, anonymized = context.anonymized_view(anonymizer, batch, training=True)
-        logits = networks(anonymized)
+        logits = context.through(networks, networks, anonymized, rows_at=1)
         return {
             f"loss_{number}_{name}": attribute_loss(member, batch["attributes"])
             for number, (name, member) in enumerate(zip(names, logits, strict=True))

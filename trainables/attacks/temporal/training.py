@@ -21,7 +21,7 @@ def run(context: StageContext) -> Outcome:
 
     def losses(batch: Batch) -> dict[str, Tensor]:
         _, anonymized = context.anonymized_view(anonymizer, batch, training=True)
-        return {"loss": attribute_loss(network(anonymized), batch["attributes"])}
+        return {"loss": attribute_loss(context.through(network, network, anonymized), batch["attributes"])}
 
     def logits(clips: Tensor) -> Tensor:
         return network(clips)[None, :, None]  # (M, B, T, A) with one member, and one prediction for all frames

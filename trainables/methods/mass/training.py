@@ -34,7 +34,10 @@ def run(context: StageContext) -> Outcome:
         known = information(logits, seen.attributes, entropies)
         suppression = over(known - options.suppression_bound, options).sum()
         preservation = over(seen.action_loss - options.preservation_bound, options)
-        contrast = info_nce(reference.features(seen.clips), reference.features(seen.anonymized), options.temperature)
+        original, anonymized = (
+            context.through(reference, reference.features, clips) for clips in (seen.clips, seen.anonymized)
+        )
+        contrast = info_nce(original, anonymized, options.temperature)
         loss = suppression + preservation + options.contrast_weight * contrast
         return {"loss_anonymizer": loss, "suppression": suppression, "preservation": preservation, "contrast": contrast}
 

@@ -36,6 +36,7 @@ METHODS.register("stprivacy")(
         anonymizer=STPRIVACY.name,
         fixed={"anonymizer.name": "tubelets", "anonymizer.encoder_weights": None, "minimax.penalty_weight": 0.0},
         options=STPrivacyOptions,
+        undivided="which weighs the share of tubelets that it keeps of a whole batch",
         approximate=(
             "neither the training code nor the loss weights were released: the depth of the transformer, the loss that"
             " holds the share of tubelets, its weight, and the adversary's loss (that of vita) are choices made here"

@@ -43,13 +43,15 @@ def step_anonymizer(players: Players, clips: Batch, views: list[Tensor], context
     players.anonymizer.train()
     settings = context.config.minimax
     of_batch = settings.judge_statistics == "batch"
-    with frozen(players.action, players.privacy, batch_statistics=of_batch), context.autocast():
-        entropy, triplet = _action_losses(players, clips, context)
-        action_loss = entropy + _triplet_weight(context) * triplet
-        privacy_loss = pair_loss(players, views, settings, context)
-        weighted = TedspadOptions.of(context.config).action_weight * action_loss
-        loss = anonymizer_loss(weighted, privacy_loss, torch.zeros_like(weighted), 0.0, settings.privacy_weight)
-    descend(players.anonymizer_optimizer, loss)
+    with frozen(players.action, players.privacy, batch_statistics=of_batch):
+        with context.autocast():
+            entropy, triplet = _action_losses(players, clips, context)
+            action_loss = entropy + _triplet_weight(context) * triplet
+            privacy_loss = pair_loss(players, views, settings, context)
+            weighted = TedspadOptions.of(context.config).action_weight * action_loss
+            loss = anonymizer_loss(weighted, privacy_loss, torch.zeros_like(weighted), 0.0, settings.privacy_weight)
+        # frozen as long as gradients flow: what is computed a second time must be computed alike
+        descend(players.anonymizer_optimizer, loss)
     return {"loss_anonymizer": loss}
 
 
@@ -79,11 +81,15 @@ def _action_losses(players: Players, clips: Batch, context: StageContext) -> tup
     frames = context.config.clip.frames
     here, there = clips["clips"][:, :frames], clips["clips"][:, frames:]
     anchor, positive, negative = (
-        players.action.features(context.anonymize(players.anonymizer, _view(context, clips, part, view)))
+        _features(players, context, context.anonymize(players.anonymizer, _view(context, clips, part, view)))
         for view, part in enumerate((here, here, there))
     )
     triplet = triplet_loss(anchor, positive, negative, clips["two_times"], TedspadOptions.of(context.config).margin)
     return F.cross_entropy(players.action.head(anchor), clips["label"]), triplet
+
+
+def _features(players: Players, context: StageContext, clips: Tensor) -> Tensor:
+    return context.through(players.action, players.action.features, clips)
 
 
 def _view(context: StageContext, batch: Batch, part: Tensor, view: int) -> Tensor:
