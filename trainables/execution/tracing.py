@@ -170,7 +170,8 @@ def _nothing_read() -> ExitStack:
         self._size = size
 
     def frames(self: VideoFile, indices: Any, keep: bool = False) -> np.ndarray:
-        return np.zeros((len(indices), self._size, self._size, 3), np.uint8)
+        side = self._size or 8
+        return np.zeros((len(indices), side, side, 3), np.uint8)
 
     def image(path: object, size: int) -> np.ndarray:
         return np.zeros((size, size, 3), np.uint8)
