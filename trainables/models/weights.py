@@ -91,7 +91,7 @@ _UNLOADED: ContextVar[bool] = ContextVar("unloaded", default=False)
 def without_weights() -> Iterator[None]:
     """Within it nothing is loaded into any network: for those whose values do not matter, only their shapes."""
     before, load = _UNLOADED.set(True), nn.Module.load_state_dict
-    nn.Module.load_state_dict = lambda *_, **__: None  # type: ignore[method-assign,return-value]
+    nn.Module.load_state_dict = lambda *_, **__: None  # type: ignore[method-assign]
     try:
         yield
     finally:
