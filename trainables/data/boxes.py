@@ -2,7 +2,8 @@
 
     boxes.csv    filename,frame,x0,y0,x1,y1
 
-`filename` is the item's name inside the data set, `frame` counts from 0 (an image is frame 0). Coordinates are shares of
+`filename` is the name of the item's file inside the data set, `frame` counts from the first frame of that file, 0, also where
+the item is a stretch of it or a frame of a clip (an image is frame 0). Coordinates are shares of
 the width and height of the whole picture, from its top left corner. A row with empty coordinates says that this frame was
 looked at and shows nobody.
 """
@@ -110,7 +111,9 @@ class Boxes:
         return out
 
     def require(self, items: Iterable[Video | Still], name: str) -> None:
-        """Raises DataError if items of the data set `name` are not in the file; of a video, its name alone is looked up."""
+        """Raises DataError if items of the data set `name` are not in the file; of a video, or a frame at some moment of one,
+        the name alone is looked up: which frame that is shows when the video is opened.
+        """
         items = list(items)
         missing = [item.name for item in items if not self._knows(item)]
         if missing:
@@ -120,7 +123,7 @@ class Boxes:
             )
 
     def _knows(self, item: Video | Still) -> bool:
-        if isinstance(item, Video):
+        if isinstance(item, Video) or item.clip is not None:
             return file_of(item) in self.files
         rows = self._rows(file_of(item), np.array([item.frame or 0]))
         return rows is not None and rows[0] >= 0
@@ -141,10 +144,12 @@ _ADD_ROWS = (
 
 
 def file_of(item: Video | Still) -> str:
-    """The name of the file that an item is, or is a frame of."""
-    if isinstance(item, Still) and item.frame is not None:
-        return item.name.removesuffix(f"#{item.frame}")
-    return item.name
+    """The name of the file that an item is, or is a frame or a stretch of."""
+    if isinstance(item, Video):
+        return item.file
+    if item.clip is not None:
+        return item.clip.file
+    return item.name if item.frame is None else item.name.removesuffix(f"#{item.frame}")
 
 
 def boxes_file(setting: str, root: Path, folder: str | None) -> Path:

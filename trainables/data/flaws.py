@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainables.data.items import Still, StillSplits, Video, VideoSplits, contents_of_items
+from trainables.data.readers.places import spelled_alike
 
 Items = Sequence[Video | Still]
 
@@ -24,7 +25,9 @@ def flaws_of(splits: VideoSplits | StillSplits) -> list[Flaw]:
     """The flaws of one data set. It reads parts of every file (see `trainables.data.contents`)."""
     found = [Flaw(f"{splits.name}: {each}", True) for each in splits.flaws]
     found += [Flaw(f"{splits.name}: {each}", False) for each in splits.notes]
-    return [*found, *_labels_never_trained(splits), *_shared_sources(splits), *_copies(splits)]
+    for check in (_spellings, _labels_never_trained, _shared_sources, _labelled_twice, _copies):
+        found += check(splits)
+    return found
 
 
 def overlaps(trained_on: Mapping[str, Items], tested_on: Mapping[str, Items]) -> list[Flaw]:
@@ -55,6 +58,19 @@ def _shared_sources(splits: VideoSplits | StillSplits) -> Iterator[Flaw]:
         yield Flaw(f"{said}: test figures flatter; keep a person or recording on one side, or correct the groups", True)
 
 
+def _spellings(splits: VideoSplits | StillSplits) -> Iterator[Flaw]:
+    """Names that are written in two ways, so that one class, attribute or person seems to be two."""
+    items = (*splits.train, *splits.validation, *splits.test)
+    names = {
+        "attributes": splits.attributes,
+        "classes": splits.classes if isinstance(splits, VideoSplits) else (),
+        "sources": [] if splits.published else {item.group for item in items if item.group != item.name},
+    }
+    for what, written in names.items():
+        if alike := spelled_alike(written):
+            yield Flaw(f"{splits.name}: the {what} {_some(alike[0])} are written in two ways; write each in one", True)
+
+
 def _labels_never_trained(splits: VideoSplits | StillSplits) -> Iterator[Flaw]:
     """Classes and attributes that a test asks for and that nobody can have learned."""
     if not splits.train or not splits.test:
@@ -67,6 +83,13 @@ def _labels_never_trained(splits: VideoSplits | StillSplits) -> Iterator[Flaw]:
                 f"{splits.name}: {len(unknown)} classes without a training item, such as {_some(unknown)}, have"
                 f" {sum(unknown.values()):,} test items; give them training items or leave them out",
                 True,
+            )
+        tested = {item.label for item in splits.test}
+        if untested := [name for label, name in enumerate(splits.classes) if label not in tested]:
+            yield Flaw(
+                f"{splits.name}: {len(untested)} classes, such as {_some(untested)}, have no test item, so that no test figure"
+                " is about them",
+                False,
             )
     unseen = []
     for column, name in enumerate(splits.attributes):
@@ -81,21 +104,42 @@ def _labels_never_trained(splits: VideoSplits | StillSplits) -> Iterator[Flaw]:
         )
 
 
+def _labelled_twice(splits: VideoSplits | StillSplits) -> Iterator[Flaw]:
+    """Clips that are listed under two names."""
+    seen: dict[tuple[object, ...], str] = {}
+    twice = []
+    for item in (*splits.train, *splits.validation, *splits.test):
+        own = (item.span,) if isinstance(item, Video) else (item.frame, item.clip and item.clip.span, item.moment)
+        if (other := seen.setdefault((item.path, *own), item.name)) != item.name:
+            twice.append(f"{other!r} and {item.name!r}")
+    if twice:
+        yield Flaw(f"{splits.name}: {len(twice):,} clips are listed twice, first {twice[0]}; list each once", True)
+
+
 def _copies(splits: VideoSplits | StillSplits) -> Iterator[Flaw]:
     """Files that are equal and have different names."""
     where: dict[Path, tuple[str, str]] = {}
+    labels: dict[Path, set[object]] = defaultdict(set)
     for part in ("train", "validation", "test"):
         for item in getattr(splits, part):
             where.setdefault(item.path, ("test" if part == "test" else "training", item.name))
+            if not (isinstance(item, Video) and item.span) and not (isinstance(item, Still) and (item.clip or item.frame)):
+                labels[item.path].add((item.label if isinstance(item, Video) else None, item.attributes))
     alike: dict[str, list[Path]] = defaultdict(list)
     for path, content in contents_of_items((*splits.train, *splits.validation, *splits.test)).items():
         alike[content].append(path)
     copies = [paths for paths in alike.values() if len(paths) > 1]
     across = [paths for paths in copies if len({where[path][0] for path in paths}) == 2]
-    for found, falsifies in ((across, True), ([paths for paths in copies if paths not in across], False)):
+    within = [paths for paths in copies if paths not in across]
+    differing = [paths for paths in within if len(set.union(*(labels[path] for path in paths))) > 1]
+    kinds = (
+        (across, True, "one in training and one in test"),
+        (differing, True, "with different labels"),
+        ([paths for paths in within if paths not in differing], False, "counted as different items"),
+    )
+    for found, falsifies, place in kinds:
         if found:
             names = " and ".join(repr(where[path][1]) for path in found[0][:2])
-            place = "one in training and one in test" if falsifies else "counted as different items"
             yield Flaw(
                 f"{splits.name}: {len(found):,} files are there more than once, {place}, first {names}; list one of them",
                 falsifies and not splits.published,

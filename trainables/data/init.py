@@ -1,24 +1,27 @@
 """`python -m trainables.data init ROOT`: makes `clips.csv` of what somebody has, and shows how many clips there are of what.
 
 Class folders of videos, or of folders of frames, are looked through; `--csv` takes a table with one clip a row instead. Clips
-that are in no split are divided by whole persons or sources, with the same share of every class in training and test.
+that are in no split are divided by whole persons or sources, with the same share of every class and attribute in training and
+test.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import os
 import re
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from trainables.data.items import DataError, Video
 from trainables.data.readers.clips import FILE, SPLITS, ClipRow, attributes_of, read_clips
-from trainables.data.readers.places import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from trainables.data.readers.common import ListEntry, refuse, refuse_outside, refuse_spellings
+from trainables.data.readers.kinetics import stems_of_clip
+from trainables.data.readers.places import IMAGE_SUFFIXES, VIDEO_SUFFIXES, walk
+from trainables.data.readers.stretches import SLACK, lengths_of
 from trainables.data.validation import cut_validation
 
 # What people call the columns, by the name they have in clips.csv.
@@ -44,6 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("root", type=Path, metavar="ROOT", help="the folder of the videos; clips.csv is written into it")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="a table of clips: path, label, person, start, end, ...")
     parser.add_argument("--group-pattern", metavar="REGEX", help="its first group, found in a path, is the person or source")
+    parser.add_argument(
+        "--attribute",
+        action="append",
+        default=[],
+        metavar="NAME=REGEX",
+        help="a private attribute: what the regular expression's first group finds in a path, for example who='(person_\\d+)'",
+    )
     parser.add_argument("--test", type=float, default=0.3, metavar="SHARE", help="of the clips that test (default 0.3)")
     parser.add_argument("--force", action="store_true", help="replace a clips.csv that is there")
 
@@ -63,8 +73,14 @@ def run(options: argparse.Namespace) -> int:
         if not rows:
             raise DataError(f"{root}: no videos and no folders of frames in class folders; put them at {root}/<class>/<file>")
         rows = _grouped(rows, options.group_pattern)
-        rows = _split(rows, options.test)
-        attributes, values = attributes_of(rows, options.csv or root)
+        for attribute in options.attribute:
+            rows = _with_attribute(rows, attribute)
+        _refuse_times(rows, root)
+        source = options.csv or root
+        refuse_spellings("column 'label'", [row.label for row in rows], source)
+        refuse_spellings("column 'group'", [row.group for row in rows if row.group != row.path], source)
+        attributes, values = attributes_of(rows, source)
+        rows = _split(rows, values, options.test)
         write_clips(target, rows)
     except DataError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -93,10 +109,8 @@ def write_clips(path: Path, rows: Sequence[ClipRow]) -> None:
 def _of_folders(root: Path) -> Iterator[ClipRow]:
     """Clips at <class>/... or [videos/]<split>/<class>/...; a folder between class and clip names the person or source."""
     base = root / "videos" if (root / "videos").is_dir() else root
-    for place, folders, files in os.walk(base, followlinks=True):
-        folders.sort()
-        here = Path(place)
-        videos = sorted(file for file in files if file.lower().endswith(VIDEO_SUFFIXES) and not file.startswith("."))
+    for here, files in walk(base):
+        videos = [file for file in files if file.lower().endswith(VIDEO_SUFFIXES)]
         frames = not videos and any(file.lower().endswith(IMAGE_SUFFIXES) for file in files)
         for path in [here / file for file in videos] + ([here] if frames else []):
             parts = list(path.relative_to(base).parts)
@@ -107,59 +121,109 @@ def _of_folders(root: Path) -> Iterator[ClipRow]:
 
 
 def _of_table(path: Path, root: Path) -> list[ClipRow]:
+    """The rows of a table. A path may be absolute, if it is below `root`, or the name of a file or folder of frames anywhere
+    below it, without suffix too, as the ids of Kinetics.
+    """
     rows = read_clips(path, ALIASES)
-    known: dict[str, str] | None = None
-    found = []
+    known: dict[str, list[str]] | None = None
+    found, gone = [], []
     for row in rows:
-        place = row.path
-        if not (root / place).exists():  # a name without folder or suffix, as the ids of Kinetics
+        place, span = _below(row, root), row.span
+        if not (root / place).exists():
             known = known or _files(root)
-            stem = Path(place).name
-            place = known.get(stem) or known.get(Path(stem).stem) or ""
-            if not place:
-                raise DataError(f"{row.where}: {root / row.path} is not there, nor {stem} anywhere below; correct the path")
+            stems = stems_of_clip(row)
+            candidates = next((known[stem] for stem in (Path(place).name, *stems) if stem in known), [])
+            if len(candidates) > 1:
+                raise DataError(f"{row.where}: {row.path!r} may be {' or '.join(candidates[:3])}; write the whole path")
+            if not candidates:
+                gone.append(row)
+                continue
+            place = candidates[0]
+            if span is not None and Path(place).stem == stems[0] != row.path:
+                span = None  # the download has cut it
         split = _SPLIT_NAMES.get(row.split.lower(), row.split)
         if split and split not in SPLITS:
             raise DataError(f"{row.where}: split {row.split!r}; write {', '.join(SPLITS)}, or leave it empty")
-        found.append(replace(row, path=Path(place).as_posix(), split=split))
+        found.append(replace(row, path=Path(place).as_posix(), split=split, span=span))
+    refuse(
+        [f"{row.where}: {root / row.path} is not there, nor {Path(row.path).name} anywhere below" for row in gone],
+        "correct the path, or take the row out",
+    )
     return found
 
 
-def _files(root: Path) -> dict[str, str]:
-    """Every video below `root`, relative to it, by its name, by its stem, and by its stem without the times that a download of
-    Kinetics adds.
-    """
-    found: dict[str, str] = {}
-    for path in sorted(root.rglob("*")):
-        if path.suffix.lower() in VIDEO_SUFFIXES:
-            place = path.relative_to(root).as_posix()
-            for name in (re.sub(r"_\d{6}_\d{6}$", "", path.stem), path.stem, path.name):
-                found.setdefault(name, place)
-    return found
+def _below(row: ClipRow, root: Path) -> str:
+    """The path of a row relative to `root`. Raises DataError for one outside."""
+    path = Path(row.path)
+    if path.is_absolute() and path.is_relative_to(root.absolute()):
+        path = path.relative_to(root.absolute())
+    refuse_outside(root, [ListEntry(path.as_posix(), row.where)])
+    return path.as_posix()
+
+
+def _files(root: Path) -> dict[str, list[str]]:
+    """Every video and folder of frames below `root`, relative to it, by its name and by its name without suffix."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for here, files in walk(root):
+        videos = [here / file for file in files if file.lower().endswith(VIDEO_SUFFIXES)]
+        frames = [here] if not videos and any(file.lower().endswith(IMAGE_SUFFIXES) for file in files) else []
+        for path in videos + frames:
+            for name in {path.name, path.stem if path in videos else path.name}:
+                found[name].append(path.relative_to(root).as_posix())
+    return dict(found)
+
+
+def _refuse_times(rows: Sequence[ClipRow], root: Path) -> None:
+    """Raises DataError for stretches that are not in their video; people's times may end up to a second past its end."""
+    spans = [(row, row.span) for row in rows if row.span is not None]
+    lengths = lengths_of(root / row.path for row, _ in spans)
+    refuse(
+        [
+            f"{row.where}: the clip is from {start:g} s to {'its end' if end is None else f'{end:g} s'}, and {row.path} lasts"
+            f" {seconds:.1f} s"
+            for row, (start, end) in spans
+            if (seconds := lengths[root / row.path]) is not None and max(start, (end or 0.0) - SLACK) >= seconds
+        ],
+        "correct its times; of a file that is the clip already, leave them out",
+    )
+
+
+def _with_attribute(rows: list[ClipRow], attribute: str) -> list[ClipRow]:
+    name, equals, pattern = attribute.partition("=")
+    if not (name and equals and pattern):
+        raise DataError(f"--attribute {attribute!r}: write NAME=REGEX, for example who='(person_\\d+)'")
+    return [replace(row, others={**row.others, name: word}) for row, word in zip(rows, _words(rows, pattern), strict=True)]
 
 
 def _grouped(rows: list[ClipRow], pattern: str | None) -> list[ClipRow]:
     if pattern is None:
         return [row if row.group else replace(row, group=row.path) for row in rows]
+    return [replace(row, group=word) for row, word in zip(rows, _words(rows, pattern), strict=True)]
+
+
+def _words(rows: Sequence[ClipRow], pattern: str) -> list[str]:
+    """What the first group of a regular expression finds in each path."""
     try:
         expression = re.compile(pattern)
     except re.error as error:
-        raise DataError(f"--group-pattern {pattern!r}: not a regular expression ({error}); correct it") from None
-    found = [(row, expression.search(row.path)) for row in rows]
-    missed = [row.path for row, match in found if match is None or not match.groups()]
+        raise DataError(f"{pattern!r}: not a regular expression ({error}); correct it") from None
+    found = [expression.search(row.path) for row in rows]
+    missed = [row.path for row, match in zip(rows, found, strict=True) if match is None or not match.groups() or not match[1]]
     if missed:
-        raise DataError(f"--group-pattern {pattern!r}: no group of it in {missed[0]!r} ({len(missed):,} such); correct it")
-    return [replace(row, group=match[1]) for row, match in found if match is not None]
+        raise DataError(f"{pattern!r}: no group of it in {missed[0]!r} ({len(missed):,} such); correct it")
+    return [match[1] for match in found if match is not None]
 
 
-def _split(rows: list[ClipRow], share: float) -> list[ClipRow]:
-    """Divides the rows that are in no split into training and test, by whole groups and evenly by class."""
+def _split(rows: list[ClipRow], values: Sequence[tuple[float, ...]], share: float) -> list[ClipRow]:
+    """Divides the rows that are in no split into training and test, by whole groups, evenly by class and attribute."""
     if all(row.split for row in rows):
         return rows
     if any(row.split for row in rows):
         raise DataError(f"{next(row.where for row in rows if not row.split)}: no split, others have one; give all one, or none")
     classes = sorted({row.label for row in rows})
-    items = [Video(row.name, Path(row.path), classes.index(row.label), row.group) for row in rows]
+    items = [
+        Video(row.name, Path(row.path), classes.index(row.label), row.group, own) for row, own in zip(rows, values, strict=True)
+    ]
     test = {item.name for item in cut_validation(items, share, "test")[1]}
     return [replace(row, split="test" if row.name in test else "train") for row in rows]
 

@@ -32,6 +32,11 @@ class Video:
     attributes: tuple[float, ...] | None = None
     span: tuple[float, float | None] | None = None
 
+    @property
+    def file(self) -> str:
+        """The name of its file inside the data set: `name` without the times that the name of a stretch ends in."""
+        return self.name if self.span is None else self.name.rpartition("@")[0] or self.name
+
 
 @dataclass(frozen=True)
 class Still:

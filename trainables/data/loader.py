@@ -78,7 +78,7 @@ class _Seeded(Dataset[dict[str, Tensor]]):
         return *key, None if self.boxes is None else self.boxes.fingerprint
 
     def boxes_at(self, item: Video | Still, indices: Sequence[int]) -> np.ndarray | None:
-        """(T, N, 4) people in frames `indices`; None where no boxes are asked for."""
+        """(T, N, 4) people in frames `indices` of the item's file; None where no boxes are asked for."""
         return None if self.boxes is None else self.boxes.at(item, indices)
 
     def __getitems__(self, samples: list[SampleId]) -> dict[str, Tensor]:
@@ -116,7 +116,7 @@ class TrainingClips(_Seeded):
         position, draws = self.draw(sample)
         video = VideoFile(item.path, self.clip.decode_size, item.span)
         indices = clip_indices(len(video), self.clip, position)
-        return _sample(video.frames(indices), item, draws, sample.item, self.boxes_at(item, indices))
+        return _sample(video.frames(indices), item, draws, sample.item, self.boxes_at(item, video.in_file(indices)))
 
 
 class EvaluationClips(_Seeded):
@@ -126,7 +126,8 @@ class EvaluationClips(_Seeded):
         item = cast(Video, self.items[sample.item])
         video = VideoFile(item.path, self.clip.decode_size, item.span)
         indices = [i for position in test_positions(self.clip) for i in clip_indices(len(video), self.clip, position)]
-        return _sample(video.frames(indices, keep=True), item, self.draw(sample)[1], sample.item, self.boxes_at(item, indices))
+        boxes = self.boxes_at(item, video.in_file(indices))
+        return _sample(video.frames(indices, keep=True), item, self.draw(sample)[1], sample.item, boxes)
 
 
 class TwoTimes(_Seeded):
@@ -171,14 +172,16 @@ class Stills(_Seeded):
 
     def __getitem__(self, sample: SampleId) -> dict[str, Tensor]:
         item = cast(Still, self.items[sample.item])
+        number = item.frame or 0
         if item.clip is not None:
             video = VideoFile(item.path, self.clip.decode_size, item.clip.span)
-            frames = video.frames([round(item.moment * (len(video) - 1))])
+            shown = [round(item.moment * (len(video) - 1))]
+            frames, [number] = video.frames(shown), video.in_file(shown)
         elif item.frame is None:
             frames = read_image(item.path, self.clip.decode_size)[None]
         else:
             frames = VideoFile(item.path, self.clip.decode_size).frames([item.frame])
-        return _sample(frames, item, self.draw(sample)[1], sample.item, self.boxes_at(item, [item.frame or 0]))
+        return _sample(frames, item, self.draw(sample)[1], sample.item, self.boxes_at(item, [number]))
 
 
 def _unchanged(batch: Any) -> Any:

@@ -83,9 +83,13 @@ class VideoFile:
     def __len__(self) -> int:
         return len(self._shown)
 
+    def in_file(self, indices: Sequence[int]) -> list[int]:
+        """The numbers that frames `indices` of the stretch have in the whole file."""
+        return [self._shown[index] for index in indices]
+
     def frames(self, indices: Sequence[int], keep: bool = False) -> Frames:
         """(T, H, W, 3) uint8 RGB. `keep`: these frames will be asked for again."""
-        indices = [self._shown[index] for index in indices]
+        indices = self.in_file(indices)
         if self._whole is not None:
             return self._whole[indices]
         key = (self.path, self._size, tuple(indices))

@@ -93,6 +93,8 @@ class TrialData:
         where: ActionData | PrivacyData = (
             self._data.test_privacy or self._data.privacy_evaluation if name == "privacy_test" else getattr(self._data, name)
         )
+        if where.name == FRAMES_OF_CLIPS:
+            where = self._data.action if name == "privacy" else self._data.clips_with_attributes
         path = boxes_file(settings.boxes, self._root, where.folder)
         if (path, settings.every) not in self._boxes:
             self._boxes[path, settings.every] = read_boxes(path, settings.every)

@@ -72,6 +72,7 @@ def test_what_is_found_and_what_is_missing(root: Path, check: Check) -> None:
         "clips",
         "folders",
         "hmdb51",
+        "kinetics",
         "pa_hmdb51",
         "vispr",
         "vp_hmdb51",

@@ -66,7 +66,7 @@ def test_a_class_and_an_attribute_that_nobody_can_have_learned(tmp_path: Path) -
 
 
 def test_copies(tmp_path: Path) -> None:
-    splits = make(tmp_path)
+    splits = with_item(make(tmp_path), "train", 3, attributes=(0.0,))
     write(tmp_path / "train3", (tmp_path / "train1").read_text())
     [flaw] = flaws_of(splits)
     assert (flaw.falsifies, flaw.says) == (
@@ -167,3 +167,51 @@ def test_an_unreadable_file_is_named(own: Path) -> None:
     os.symlink(own / "nowhere", own / "videos" / "a" / "gone.avi")
     with pytest.raises(DataError, match=r"gone\.avi is not there"):
         load_videos(ActionData(name="folders"), own)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"classes": ("Hand stand", "hand_stand")}, "the classes 'Hand stand', 'hand_stand' are written in two ways"),
+        ({"attributes": ("tall", "Tall")}, "the attributes 'Tall', 'tall' are written in two ways"),
+        ({"attributes": ("caf\u00e9", "cafe\u0301")}, "are written in two ways"),
+    ],
+)
+def test_one_name_in_two_spellings(tmp_path: Path, change: dict[str, tuple[str, ...]], says: str) -> None:
+    splits = make(tmp_path)
+    for part in ("train", "validation", "test"):
+        for number, item in enumerate(getattr(splits, part)):
+            splits = with_item(splits, part, number, attributes=(*item.attributes, *item.attributes))
+    flaws = flaws_of(dataclasses.replace(splits, **({"attributes": ("tall", "thin")} | change)))
+    assert [says in flaw.says for flaw in flaws if flaw.falsifies] == [True]
+
+
+def test_a_person_on_both_sides_in_two_spellings(tmp_path: Path) -> None:
+    splits = with_item(with_item(make(tmp_path), "train", 0, group="Person 1"), "test", 0, group="person_1")
+    [flaw] = flaws_of(splits)
+    assert (flaw.falsifies, flaw.says) == (
+        True,
+        "set: the sources 'Person 1', 'person_1' are written in two ways; write each in one",
+    )
+    assert flaws_of(with_item(splits, "test", 0, group="person11")) == [], "another person"
+
+
+def test_a_clip_under_two_names_and_labels(tmp_path: Path) -> None:
+    splits = make(tmp_path)
+    splits = with_item(splits, "train", 1, path=splits.train[0].path)
+    assert "set: 1 clips are listed twice, first 'train0' and 'train1'; list each once" in [f.says for f in flaws_of(splits)]
+    apart = with_item(with_item(splits, "train", 0, span=(0.0, 1.0)), "train", 1, span=(1.0, 2.0))
+    assert flaws_of(apart) == []
+
+
+def test_copies_with_different_labels(tmp_path: Path) -> None:
+    splits = make(tmp_path)
+    write(tmp_path / "train2", (tmp_path / "train1").read_text())
+    [flaw] = flaws_of(splits)
+    assert flaw.falsifies
+    assert "1 files are there more than once, with different labels, first 'train1' and 'train2'" in flaw.says
+
+
+def test_a_class_that_nobody_tests_is_said(tmp_path: Path) -> None:
+    [flaw] = flaws_of(dataclasses.replace(make(tmp_path), classes=("a", "b", "c")))
+    assert (flaw.falsifies, "1 classes, such as 'c', have no test item" in flaw.says) == (False, True)

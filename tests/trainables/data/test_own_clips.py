@@ -108,11 +108,13 @@ def test_a_clip_between_two_times_is_just_those_frames(tmp_path: Path, name: str
 
 
 def test_kinetics_tables_need_no_cutting(tmp_path: Path) -> None:
+    """A file named after its id is the whole video, one with the times in its name is the clip."""
     ids = [f"abc_{n:02}-xyz" for n in range(8)]
     for number, name in enumerate(ids):
-        path = tmp_path / "videos" / (f"{name}.mp4" if number % 2 else f"{name}_000001_000003.mp4")
+        path = tmp_path / "videos" / (f"{name}.mp4" if number % 2 else f"{name}_000000_000002.mp4")
         path.parent.mkdir(exist_ok=True)
-        write_video(path, grey(*range(20, 60)), codec="libx264", rate=10)
+        write_video(path, grey(*(range(20, 60) if number % 2 else range(40, 60))), codec="libx264", rate=10)
+    write(tmp_path / "videos" / "abc_01-xyz_000009_000011.mp4", "another clip of that video")
     rows = [
         f"{'run' if n < 4 else 'sit'},{name},{n % 2},{n % 2 + 2},{'val' if n % 4 == 3 else 'train'}"
         for n, name in enumerate(ids)
@@ -123,10 +125,11 @@ def test_kinetics_tables_need_no_cutting(tmp_path: Path) -> None:
     assert (len(splits.train), len(splits.validation)) == (6, 2)
     clip = ClipConfig(frames=5, skip=4, size=16, decode_size=16, test_clips=1)
     by_name = {video.name: n for n, video in enumerate(splits.train)}
-    sample = EvaluationClips(splits.train, clip, seed=0)[SampleId(0, by_name["videos/abc_01-xyz.mp4@1-3"])]
-    levels = sample["clips"][:, 0].float().mean(dim=(1, 2))
-    assert levels.min() >= 27, "frames 10 to 29"
-    assert levels.max() <= 52
+    for name, first, last in (("abc_01-xyz.mp4@1-3", 27, 52), ("abc_00-xyz_000000_000002.mp4", 37, 62)):
+        sample = EvaluationClips(splits.train, clip, seed=0)[SampleId(0, by_name[f"videos/{name}"])]
+        levels = sample["clips"][:, 0].float().mean(dim=(1, 2))
+        assert levels.min() >= first, "frames 10 to 29 of a whole video, all of a clip"
+        assert levels.max() <= last
     assert {video.group for video in splits.train} == {video.path.relative_to(tmp_path).as_posix() for video in splits.train}
 
 
@@ -152,6 +155,101 @@ def test_folders_of_frames_are_clips(tmp_path: Path) -> None:
     refused(lambda: VideoFile(item.path, None, (0.0, 1.0)), "a folder of frames has no times; leave start and end out")
 
 
+def test_attributes_by_the_names_of_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for label in ("a", "b"):
+        for person in range(4):
+            for take in range(5):
+                write(tmp_path / label / f"p{person}_take{take}.avi")
+    pattern = ["--group-pattern", r"(p\d_take\d)", "--attribute", r"who=(p\d)"]
+    assert main(["init", str(tmp_path), "--test", "0.2", *pattern]) == 0
+    assert ["attribute", "who:p3", "8", "0", "2"] in [line.split() for line in capsys.readouterr().out.splitlines()]
+    splits = load(tmp_path)
+    assert splits.attributes == ("who:p0", "who:p1", "who:p2", "who:p3")
+    assert {video.attributes for video in splits.test} == {(1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)}
+    assert main(["init", str(tmp_path), "--force", "--attribute", "who"]) == 2
+    assert "--attribute 'who': write NAME=REGEX" in capsys.readouterr().err
+    assert main(["init", str(tmp_path), "--force", "--attribute", r"who=(q\d)"]) == 2
+    assert "no group of it in 'a/p0_take0.avi' (40 such); correct it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wide", ["utf-8-sig", "utf-16"])
+def test_tables_as_spreadsheets_write_them(tmp_path: Path, wide: str) -> None:
+    names = ["my clip, 1.avi", "\u00e9t\u00e9 2.avi", 'say "hi".avi', "4.avi"]
+    rows = ['"path"\t"label"\t"split"\t"tall"']
+    for number, name in enumerate(names * 2):
+        path = f"{'train' if number < 4 else 'test'}/{name}"
+        write(tmp_path / path)
+        quoted = path.replace('"', '""')
+        rows.append(f'"{quoted}"\t"{"ab"[number % 2]}"\t{path.partition("/")[0]}\t{number // 2 % 2}')
+    for separator in "\t;,":
+        content = "\r\n".join(row.replace("\t", separator) for row in [*rows, "", ""])
+        (tmp_path / "clips.csv").write_bytes(content.encode(wide))
+        splits = load(tmp_path)
+        assert [video.name for video in splits.test] == [f"test/{name}" for name in names]
+        assert [video.attributes for video in splits.test] == [(0,), (0,), (1,), (1,)]
+
+
+def test_paths_of_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = tmp_path / "root"
+    for number in range(6):
+        write(root / f"{number}.avi")
+    write(tmp_path / "out.avi")
+
+    def made(*paths: str, header: str = "path,label") -> str:
+        lines = [f"{path},{'ab'[number % 2]}" for number, path in enumerate(paths)]
+        write_lines(tmp_path / "mine.csv", [header, *lines])
+        assert main(["init", str(root), "--csv", str(tmp_path / "mine.csv"), "--force"]) in (0, 2)
+        return capsys.readouterr().err
+
+    others = [f"{number}.avi" for number in range(1, 6)]
+    assert made(str(root / "0.avi"), "./1.avi", *others[1:]) == ""
+    assert {video.name for part in (load(root).train, load(root).validation, load(root).test) for video in part} == {
+        "0.avi",
+        *others,
+    }
+    assert "mine.csv:2: '../out.avi' points outside" in made("../out.avi", *others)
+    assert f"mine.csv:2: {str(tmp_path / 'out.avi')!r} points outside" in made(str(tmp_path / "out.avi"), *others)
+    assert "mine.csv:2:" in made("gone.avi", "gone2.avi", *others)
+    assert made("gone.avi", "gone2.avi").count("(2 such in all); correct the path, or take the row out") == 1
+    write(root / "deep" / "5.avi")
+    assert "'5' may be 5.avi or deep/5.avi; write the whole path" in made("5", *others)
+    made("0.avi", "./0.avi", *others)
+    refused(lambda: load(root), "'0.avi' is listed 2 times")
+
+
+def test_links_are_followed_once(tmp_path: Path) -> None:
+    for label in ("a", "b"):
+        for number in range(4):
+            write(tmp_path / "real" / label / f"{number}.avi")
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "a").symlink_to(tmp_path / "real" / "a")
+    (root / "b").symlink_to(tmp_path / "real" / "b")
+    (root / "a" / "loop").symlink_to(root)
+    write(root / "a" / "._0.avi", "what macOS leaves")
+    assert main(["init", str(root)]) == 0
+    assert len(read_clips(root / "clips.csv")) == 8
+
+
+def test_times_that_are_not_in_the_video(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in "vw":
+        write_video(tmp_path / f"{name}.mp4", grey(*range(20, 60)), codec="libx264", rate=10)
+    for times, right in (("0,4", True), ("1,4.9", True), ("1,5.1", False), ("4.5,", False), ("60,70", False)):
+        write_lines(tmp_path / "mine.csv", ["path,label,start,end", f"v.mp4,a,{times}", "w.mp4,a,0,2", "w.mp4,a,2,4"])
+        assert main(["init", str(tmp_path), "--csv", str(tmp_path / "mine.csv"), "--force"]) == (0 if right else 2), times
+        said = capsys.readouterr().err
+        assert right or "mine.csv:2: the clip is from" in said
+        assert right or "and v.mp4 lasts 4.0 s (1 such in all); correct its times" in said
+
+
+def test_one_person_in_two_spellings(tmp_path: Path) -> None:
+    for number in range(6):
+        write(tmp_path / f"{number}.avi")
+    rows = [f"{n}.avi,{'ab'[n % 2]},{'test' if n > 3 else 'train'},{'Person 1' if n > 3 else f'person_{n}'}" for n in range(6)]
+    write_lines(tmp_path / "clips.csv", ["path,label,split,group", *rows])
+    refused(lambda: load(tmp_path), "clips.csv: column 'group' has 'Person 1' and 'person_1'", "write one value alike")
+
+
 @pytest.mark.parametrize(
     ("header", "row", "parts"),
     [
@@ -163,6 +261,8 @@ def test_folders_of_frames_are_clips(tmp_path: Path) -> None:
         ("path,label,split", "../a.avi,x,train", ["clips.csv:2: '../a.avi' points outside"]),
         ("path,label,split,start,end", "a.avi,x,train,2,1", ["clips.csv:2: the clip ends at 1 s and starts at 2 s"]),
         ("path,label,split,start", "a.avi,x,train,soon", ["clips.csv:2: 'soon' is no time; write seconds"]),
+        ("path,label,split,start", "a.avi,x,train,nan", ["clips.csv:2: 'nan' is no time"]),
+        ("path,label,split,end", "a.avi,x,train,inf", ["clips.csv:2: 'inf' is no time"]),
         ("path,label,split,hair", "a.avi,x,train,", ["clips.csv:2: no value in column 'hair'"]),
     ],
 )

@@ -144,6 +144,6 @@ def test_folders_refuses_bad_images(own: Path) -> None:
     refused(load_own_images(own), "images_test.txt:1:", "new.jpg is an empty file (1 of 4 files")
     write_lines(own / "splits" / "images_test.txt", ["3.jpg"])
     (own / "image_attributes.csv").unlink()
-    refused(load_own_images(own), "image_attributes.csv: cannot be read (No such file", "put the label file there")
+    refused(load_own_images(own), "image_attributes.csv: cannot be read (No such file", "put the file there")
     (own / "splits" / "images_test.txt").unlink()
     refused(load_own_images(own), "images_test.txt: cannot be read (No such file")

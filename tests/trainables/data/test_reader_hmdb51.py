@@ -84,7 +84,7 @@ def test_hmdb51_refuses_bad_lists(hmdb: Path) -> None:
     for label_class, uses in HMDB.items():
         write_lines(lists / f"{label_class}_test_split2.txt", [f"{name} 2" for name in uses])
     refused(load_hmdb(hmdb, split=2), "no training videos in split 2")
-    lists.rename(hmdb / "elsewhere")
+    lists.rename(hmdb.with_name(f"{hmdb.name}-lists"))  # below the root they would be found
     refused(load_hmdb(hmdb), "hmdb51: no lists for these videos; put the folder testTrainMulti_7030_splits at")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -142,3 +143,26 @@ def test_ucf101_refuses_bad_lists(ucf: Path) -> None:
     refused(load_ucf(ucf), "testlist01.txt: cannot be read (No such file", "put the data set's list file there")
     lists.rename(ucf / "elsewhere")
     refused(load_ucf(ucf), "UCF-101: no lists for these videos; put the folder ucfTrainTestlist at")
+
+
+def test_videos_in_no_list_are_said(ucf: Path) -> None:
+    write(ucf / "UCF-101" / "Jump" / "v_Jump_g09_c01.avi")
+    write(ucf / "UCF-101" / "Other" / "v_Other_g09_c01.avi")
+    [note] = load_videos(ActionData(name="ucf101"), ucf).notes
+    assert note.startswith("2 videos are in no list and are not used, first 'Jump/v_Jump_g09_c01.avi', 'Other/v_Other_g09")
+
+
+def test_numbers_whose_labels_agree_in_all_classes_may_be_one_source(ucf: Path) -> None:
+    """Of a set in this layout whose g01 is one video in all classes, as the labels of its clips say."""
+
+    def notes(who: Callable[[str], int], **config: object) -> tuple[str, ...]:
+        rows = [f"{name},{who(name)}" for name in (*UCF_TRAIN, *UCF_TEST)]
+        write_lines(ucf / "clip_attributes.csv", ["filename,tall", *rows])
+        return load_videos(ActionData(name="ucf101", **config), ucf).notes
+
+    [note] = notes(lambda name: int("_g02" in name or "_g04" in name))
+    assert note.startswith("g01 of one class and g01 of another count as two sources, but each of 5 numbers has the same")
+    assert note.endswith(r"if they are one source, set data.action.group_pattern='_(g\d+)_'")
+    assert notes(lambda name: int("_g02" in name or "_g04" in name), group_pattern=r"_(g\d+)_") == ()
+    assert notes(lambda name: int("Jump" in name)) == (), "they differ from class to class"
+    assert notes(lambda name: 0) == (), "they say nothing"

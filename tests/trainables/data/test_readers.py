@@ -12,7 +12,7 @@ from trainables.data.readers.common import DataNotThereError
 from trainables.data.registry import load_stills, load_videos
 
 
-@pytest.mark.parametrize("name", ["ucf101", "hmdb51", "pa_hmdb51", "vp_ucf101", "vp_hmdb51", "folders"])
+@pytest.mark.parametrize("name", ["ucf101", "hmdb51", "pa_hmdb51", "vp_ucf101", "vp_hmdb51", "folders", "kinetics"])
 def test_a_data_set_that_is_not_there_is_told_from_a_broken_one(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataNotThereError, match=re.escape(str(tmp_path))):
         load_videos(ActionData(name=name), tmp_path)

@@ -11,11 +11,11 @@ attribute, the rarer word).
 
 from __future__ import annotations
 
-import csv
-from collections import Counter, defaultdict
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from trainables.config import ActionData
 from trainables.data.items import DataError, Video, VideoSplits
@@ -23,12 +23,13 @@ from trainables.data.readers.common import (
     DataNotThereError,
     ListEntry,
     find_groups,
+    read_table,
     refuse,
     refuse_attributes,
+    refuse_spellings,
     refuse_unknown,
     refuse_unusable,
 )
-from trainables.data.readers.places import fold
 from trainables.data.registry import VIDEO_SETS
 from trainables.data.validation import hold_out_validation
 
@@ -66,7 +67,8 @@ def clips(config: ActionData, root: Path) -> VideoSplits:
     rows = read_clips(path)
     refuse([f"{r.where}: split {r.split!r}" for r in rows if r.split not in SPLITS], f"write {', '.join(SPLITS)}")
     refuse([f"{r.where}: no label" for r in rows if not r.label], "give every clip its class")
-    _refuse_spellings("label", [row.label for row in rows], path)
+    refuse_spellings("column 'label'", [row.label for row in rows], path)
+    refuse_spellings("column 'group'", [row.group for row in rows if row.group != row.path], path)
     names = Counter(row.name for row in rows)
     refuse([f"{path}: {name!r} is listed {n} times" for name, n in names.items() if n > 1], "list each clip once")
     files = {row.path: row.where for row in reversed(rows)}
@@ -95,15 +97,7 @@ def read_clips(path: Path, aliases: Mapping[str, Sequence[str]] | None = None) -
 
     `aliases`: other names of these columns. A table of Kinetics (`youtube_id`) is one too: the id is the file and the source.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); put the file there") from None
-    text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", errors="surrogateescape")
-    lines = text.splitlines()
-    delimiter = max(",;\t", key=(lines[0] if lines else "").count)
-    reader = csv.reader(lines, delimiter=delimiter)
-    rows = [(reader.line_num, [value.strip() for value in row]) for row in reader if any(row)]
+    rows = read_table(path)
     header = _renamed(rows[0][1] if rows else [], aliases or {})
     if not {"path", "label"} <= set(header) or len(set(header)) < len(header) or "" in header:
         raise DataError(f"{path}:1: the header is {','.join(header)!r}; write path,label,split and one name per further column")
@@ -132,7 +126,7 @@ def _row(values: dict[str, str], where: str) -> ClipRow:
         raise DataError(f"{where}: the clip ends at {end:g} s and starts at {start:g} s; correct its times")
     others = {name: value for name, value in values.items() if name not in COLUMNS}
     span = None if times == [None, None] else (start, end)
-    path = values["path"].replace("\\", "/")
+    path = PurePosixPath(values["path"].replace("\\", "/")).as_posix()  # one name for a/b.avi and ./a//b.avi
     return ClipRow(path, values["label"], values.get("split", ""), values.get("group", ""), span, others, where)
 
 
@@ -145,7 +139,7 @@ def _seconds(text: str, where: str) -> float | None:
     except ValueError:
         parts = [-1.0]
     seconds = sum(part * 60**power for power, part in enumerate(reversed(parts)))
-    if seconds < 0 or min(parts) < 0:
+    if not math.isfinite(seconds) or min(parts) < 0:
         raise DataError(f"{where}: {text!r} is no time; write seconds, or hours:minutes:seconds")
     return seconds
 
@@ -164,7 +158,7 @@ def attributes_of(rows: Sequence[ClipRow], path: Path) -> tuple[tuple[str, ...],
             names.append(column)
             values.append([float(cell) for cell in cells])
             continue
-        _refuse_spellings(column, cells, path)
+        refuse_spellings(f"column {column!r}", cells, path)
         words = (
             sorted(set(cells), key=lambda word: (Counter(cells)[word], word)) if len(set(cells)) == 2 else sorted(set(cells))
         )
@@ -172,17 +166,3 @@ def attributes_of(rows: Sequence[ClipRow], path: Path) -> tuple[tuple[str, ...],
             names.append(f"{column}:{word}")
             values.append([float(cell == word) for cell in cells])
     return tuple(names), [tuple(column[number] for column in values) for number in range(len(rows))]
-
-
-def _refuse_spellings(column: str, cells: Sequence[str], path: Path) -> None:
-    spellings: dict[str, set[str]] = defaultdict(set)
-    for cell in cells:
-        spellings[fold(cell)].add(cell)
-    refuse(
-        [
-            f"{path}: column {column!r} has {' and '.join(map(repr, sorted(alike)))}"
-            for alike in spellings.values()
-            if len(alike) > 1
-        ],
-        "write one value alike everywhere: spelled in two ways it seems to be two",
-    )

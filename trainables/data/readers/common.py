@@ -8,11 +8,13 @@ from __future__ import annotations
 import csv
 import dataclasses
 import difflib
+import io
 import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from os import scandir
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ import numpy as np
 
 from trainables.data import safe_pickle
 from trainables.data.items import DataError, Video, VideoSplits
-from trainables.data.readers.places import describe, find_folder, locate
+from trainables.data.readers.places import VIDEO_SUFFIXES, describe, find_folder, locate, spelled_alike
 
 
 class DataNotThereError(DataError):
@@ -59,6 +61,14 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"nearest: {', '.join(close)}" if close else f"there are: {', '.join(shown) or 'none'}"
 
 
+def refuse_spellings(what: str, names: Iterable[str], where: Path) -> None:
+    """Raises DataError where one name is written in two ways: two letter cases, a blank for an underscore."""
+    refuse(
+        [f"{where}: {what} has {' and '.join(map(repr, alike))}" for alike in spelled_alike(names)],
+        "write one value alike everywhere: spelled in two ways it seems to be two",
+    )
+
+
 def find_file(root: Path, names: Sequence[str]) -> Path | None:
     """The first of `names` that is a file under `root`."""
     return next((root / name for name in names if (root / name).is_file()), None)
@@ -85,6 +95,24 @@ def read_list(path: Path) -> list[ListEntry]:
     if not entries:
         raise DataError(f"{path}: the list is empty; put the data set's list file there")
     return entries
+
+
+def read_table(path: Path) -> list[tuple[int, list[str]]]:
+    """The rows of a CSV that are not empty, each with the number of its line: with commas, semicolons or tabs, in UTF-8 or
+    UTF-16. Raises DataError where it cannot be read.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); put the file there") from None
+    wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))  # as Windows writes tables
+    text = content.decode("utf-16" if wide else "utf-8-sig", errors="replace" if wide else "surrogateescape")
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        return [(reader.line_num, [value.strip() for value in row]) for row in reader if any(value.strip() for value in row)]
+    except csv.Error as error:
+        raise DataError(f"{path}:{reader.line_num}: no CSV ({error}); correct the file") from None
 
 
 def read_json(path: Path) -> Any:
@@ -156,18 +184,26 @@ def refuse_unusable(folder: Path, entries: Sequence[ListEntry]) -> dict[str, Pat
     return paths
 
 
+def unlisted(folder: Path, used: Iterable[Path]) -> tuple[str, ...]:
+    """A note on the videos of the class folders that no list names, if there are any."""
+    known = set(used)
+    others = []
+    with scandir(folder) as classes:
+        for place in sorted((entry for entry in classes if entry.is_dir()), key=lambda entry: entry.name):
+            with scandir(place.path) as files:
+                videos = (file for file in files if file.name.lower().endswith(VIDEO_SUFFIXES) and file.name[0] != ".")
+                others += sorted(file.path for file in videos if Path(file.path) not in known)
+    named = ", ".join(repr("/".join(Path(path).parts[-2:])) for path in others[:3])
+    return (f"{len(others):,} videos are in no list and are not used, first {named}",) if others else ()
+
+
 def read_labels_csv(path: Path, key: Callable[[str], str] = str) -> LabelTable:
     """Labels from a CSV file with the header `filename,[group,]attribute,...`; rows are stored under `key(filename)`.
 
     Raises DataError where it cannot be read, and for rows that are no row of labels.
     """
-    try:
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            reader = csv.reader(file)
-            rows = [(reader.line_num, row) for row in reader if row]
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); put the label file there") from None
-    header = [column.strip() for column in rows[0][1]] if rows else []
+    rows = read_table(path)
+    header = rows[0][1] if rows else []
     if not header or header[0] != "filename" or len(set(header)) < len(header) or "" in header:
         raise DataError(f"{path}:1: the header is {','.join(header)!r}; write filename,[group,] and one name per attribute")
     uneven = [
@@ -178,11 +214,11 @@ def read_labels_csv(path: Path, key: Callable[[str], str] = str) -> LabelTable:
     table = label_table(
         path,
         [header[column] for column in values],
-        [(f"{path}:{line}", key(row[0].strip()), [row[column] for column in values]) for line, row in rows[1:]],
+        [(f"{path}:{line}", key(row[0]), [row[column] for column in values]) for line, row in rows[1:]],
     )
     if "group" not in header:
         return table
-    groups = {key(row[0].strip()): row[header.index("group")].strip() for _, row in rows[1:]}
+    groups = {key(row[0]): row[header.index("group")] for _, row in rows[1:]}
     refuse([f"{path}: no group for {name!r}" for name, group in groups.items() if not group], "name the source of every item")
     return dataclasses.replace(table, groups=groups)
 

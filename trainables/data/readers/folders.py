@@ -31,6 +31,7 @@ from trainables.data.readers.common import (
     refuse_unusable,
     require_folder,
     select_columns,
+    unlisted,
 )
 from trainables.data.readers.places import VIDEO_SUFFIXES
 from trainables.data.registry import STILL_SETS, VIDEO_SETS
@@ -68,7 +69,8 @@ def folders_videos(config: ActionData, root: Path) -> VideoSplits:
         part: tuple(Video(entry.name, paths[entry.name], classes.index(_class(entry)), groups[entry.name]) for entry in entries)
         for part, entries in listed.items()
     }
-    splits = VideoSplits(config.name, classes, (), parts["train"], parts["validation"], parts["test"])
+    notes = unlisted(folder, paths.values())
+    splits = VideoSplits(config.name, classes, (), parts["train"], parts["validation"], parts["test"], notes=notes)
     if table.columns:
         splits = label_videos(splits, select_columns(table, config.attributes or table.columns))
     else:

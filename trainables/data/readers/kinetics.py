@@ -102,11 +102,6 @@ def kinetics(config: ActionData, root: Path) -> VideoSplits:
     return hold_out_validation(splits, config.validation_fraction)
 
 
-def file_of_clip(files: Mapping[str, list[Path]], row: ClipRow) -> Path | None:
-    """The file of a row of a table of Kinetics: `<id>_<start>_<end>`, or `<id>`; None where neither is there."""
-    return next((files[stem][0] for stem in stems_of_clip(row) if files.get(stem)), None)
-
-
 def stems_of_clip(row: ClipRow) -> tuple[str, ...]:
     """The names, without suffix, that the file of a row of a table of Kinetics may have."""
     if row.span is None or row.span[1] is None:
@@ -241,7 +236,7 @@ def _files(folder: Path) -> dict[str, list[Path]]:
     """The videos that are no empty files, and the folders of frames, in a folder and its class folders, by name."""
     found: dict[str, list[Path]] = defaultdict(list)
     with scandir(folder) as entries:
-        inside = sorted(entries, key=lambda entry: entry.name)
+        inside = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
     for entry in inside:
         path = Path(entry.path)
         if entry.is_file():
@@ -249,7 +244,7 @@ def _files(folder: Path) -> dict[str, list[Path]]:
                 found[_stem(entry.name)].append(path)
             continue
         with scandir(path) as entries:
-            below = sorted(entries, key=lambda one: one.name)
+            below = sorted((one for one in entries if not one.name.startswith(".")), key=lambda one: one.name)
         if below and all(one.name.lower().endswith(IMAGE_SUFFIXES) for one in below):  # frames, not a class
             found[entry.name].append(path)
             continue

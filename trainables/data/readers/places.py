@@ -11,7 +11,7 @@ import os
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from trainables.data.decoding.folder import IMAGE_SUFFIXES
@@ -24,6 +24,33 @@ VIDEO_SUFFIXES = (
 def fold(name: str) -> str:
     """A name without what people write in two ways: letter case, accents in one or two characters, `_`, `-` and blanks."""
     return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFC", name)).casefold()
+
+
+def spelled_alike(names: Iterable[str]) -> list[list[str]]:
+    """The names that differ from another one only in letter case, accents in one or two characters, or in which of `_`, `-` and
+    blanks they have: `Person 1` and `person_1`, but not `1_1` and `11`.
+    """
+    spellings: dict[str, set[str]] = defaultdict(set)
+    for name in names:
+        spellings[re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFC", name)).strip().casefold()].add(name)
+    return [sorted(alike) for alike in spellings.values() if len(alike) > 1]
+
+
+def walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Every folder from `folder` down, in the order of names, with its files that are not hidden. Links are followed, once."""
+    seen: set[str] = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and not _leads_back(place, name, seen))
+        yield Path(place), sorted(file for file in files if not file.startswith("."))
+
+
+def _leads_back(place: str, name: str, seen: set[str]) -> bool:
+    """Whether a folder is walked already under another name, or is a link to one above it."""
+    real = os.path.realpath(os.path.join(place, name))
+    if real in seen or f"{os.path.realpath(place)}/".startswith(f"{real}/"):
+        return True
+    seen.add(real)
+    return False
 
 
 def find_folder(root: Path, names: Sequence[str]) -> Path | None:
@@ -62,12 +89,12 @@ def locate(folder: Path, names: Sequence[str]) -> dict[str, Path]:
 def _by_stem(folder: Path) -> dict[str, list[Path]]:
     """Every video, and every folder of frames, below `folder` by its folded stem."""
     found: dict[str, list[Path]] = defaultdict(list)
-    for place, _, files in os.walk(folder, followlinks=True):
+    for place, files in walk(folder):
         videos = [file for file in files if file.lower().endswith(VIDEO_SUFFIXES)]
         for file in videos:
-            found[fold(Path(file).stem)].append(Path(place, file))
+            found[fold(Path(file).stem)].append(place / file)
         if not videos and any(file.lower().endswith(IMAGE_SUFFIXES) for file in files):
-            found[fold(Path(place).name)].append(Path(place))
+            found[fold(place.name)].append(place)
     return found
 
 

@@ -12,7 +12,9 @@ this layout knows better, a column `group` of `clip_attributes.csv` (a person, a
 
 from __future__ import annotations
 
+import dataclasses
 import re
+from collections import defaultdict
 from pathlib import Path
 
 from trainables.config import ActionData
@@ -30,6 +32,7 @@ from trainables.data.readers.common import (
     refuse_unusable,
     require_folder,
     select_columns,
+    unlisted,
 )
 from trainables.data.readers.places import lists_in
 from trainables.data.readers.spact import lists_of_spact, read_lists_of_spact
@@ -40,6 +43,7 @@ VIDEO_FOLDERS = ("UCF-101", "UCF101/UCF-101", "UCF101/videos", "UCF101")
 LIST_FOLDER = "ucfTrainTestlist"
 ATTRIBUTES = "clip_attributes.csv"
 
+_FEW = 5  # numbers, whose labels may agree by chance
 _GROUP = re.compile(r"_(g\d+)_c\d+\.[^.]+$")
 
 
@@ -53,6 +57,8 @@ def ucf101(config: ActionData, root: Path) -> VideoSplits:
         splits = label_videos(splits, select_columns(table, config.attributes or table.columns) if table.columns else table)
     if not splits.attributes:
         refuse_attributes(config.attributes, config.name)
+    if config.group_pattern is None:
+        splits = dataclasses.replace(splits, notes=(*splits.notes, *_sources_across_classes(splits)))
     return hold_out_validation(splits, config.validation_fraction)
 
 
@@ -76,6 +82,7 @@ def read_splits(config: ActionData, root: Path) -> VideoSplits:
         (),
         tuple(videos[len(listed[0]) :]),
         published=_is_ucf101(classes),
+        notes=unlisted(folder, paths.values()),
     )
 
 
@@ -163,6 +170,26 @@ def _read_entries(path: Path, folder: Path, classes: tuple[str, ...]) -> list[Li
     refuse(contradicting, "correct the list: labels are the numbers of classInd.txt")
     refuse(groupless, "rename the videos, or use the layout of the data set `folders`")
     return entries
+
+
+def _sources_across_classes(splits: VideoSplits) -> tuple[str, ...]:
+    """A note where each number gNN carries the same labels in all its classes, as one source would (of UCF101 it is none)."""
+    labels: dict[str, set[object]] = defaultdict(set)
+    classes: dict[str, set[int]] = defaultdict(set)
+    for video in (*splits.train, *splits.test):
+        match = _GROUP.search(video.name)
+        if video.attributes is None or match is None or video.group != f"{_class(video.name)}/{match[1]}":
+            return ()
+        labels[match[1]].add(video.attributes)
+        classes[match[1]].add(video.label)
+    shared = [number for number, found in classes.items() if len(found) > 1]
+    alike = all(len(labels[number]) == 1 for number in shared)
+    if splits.published or not alike or len(shared) < _FEW or len(set.union(*(labels[number] for number in shared))) < 2:
+        return ()
+    return (
+        f"g01 of one class and g01 of another count as two sources, but each of {len(shared)} numbers has the same labels in"
+        " all its classes: if they are one source, set data.action.group_pattern='_(g\\d+)_'",
+    )
 
 
 def _is_ucf101(classes: tuple[str, ...]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +20,25 @@ from trainables.store import Outcome
 
 _FILES_A_ROUND = 32  # boxes are saved after each round of so many files
 
-_Place = tuple[Path, tuple[int, ...] | None]
+_Span = tuple[float, float | None] | None
+_Place = tuple[Path, tuple[int, ...], tuple[_Span, ...]]
 
 
 @dataclass
 class _File:
-    """A file in which people are detected. `frames` None stands for every `every`-th frame of a video, or for an image."""
+    """A file in which people are detected: an image, or frames `frames` of a video and every `every`-th frame of each of its
+    stretches `spans` (None: all of it).
+    """
 
     name: str
     path: Path
-    video: bool
-    frames: list[int] | None
+    frames: set[int] = field(default_factory=set)
+    spans: set[_Span] = field(default_factory=set)
 
     @property
     def place(self) -> _Place:
         """A key that two entries share if they are the same file, also in different data sets."""
-        return self.path, None if self.frames is None else tuple(self.frames)
+        return self.path, tuple(sorted(self.frames)), tuple(sorted(self.spans, key=str))
 
 
 def run(context: StageContext) -> Outcome:
@@ -75,22 +78,24 @@ def run(context: StageContext) -> Outcome:
 
 
 def _files(items: Iterable[Video | Still]) -> list[_File]:
-    """Returns the files of the items; for stills that are frames of a video, only those frames of it."""
+    """Returns the files of the items; for stills that are numbered frames of a video, only those frames of it."""
     files: dict[str, _File] = {}
     for item in items:
-        name = file_of(item)
-        frame = item.frame if isinstance(item, Still) else None
-        file = files.setdefault(name, _File(name, item.path, isinstance(item, Video) or frame is not None, None))
-        if frame is not None:
-            file.frames = sorted({*(file.frames or []), frame})
+        file = files.setdefault(file_of(item), _File(file_of(item), item.path))
+        clip = item if isinstance(item, Video) else item.clip
+        if clip is not None:
+            file.spans.add(clip.span)
+        elif isinstance(item, Still) and item.frame is not None:
+            file.frames.add(item.frame)
     return list(files.values())
 
 
 def _look(file: _File, detector: PeopleDetector, every: int) -> dict[int, list[Box]]:
-    if not file.video:
+    if not file.frames and not file.spans:
         return {0: detector(read_image(file.path)[None])[0]}
     video = VideoFile(file.path)
-    frames = list(range(0, len(video), every)) if file.frames is None else file.frames
+    stretches = [VideoFile(file.path, span=span) for span in file.spans]
+    frames = sorted(file.frames.union(*(part.in_file(range(0, len(part), every)) for part in stretches)))
     found: dict[int, list[Box]] = {}
     for start in range(0, len(frames), 64):  # in parts, so that no whole film is in memory
         part = frames[start : start + 64]
