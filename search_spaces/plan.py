@@ -59,8 +59,8 @@ def plan_study(space: str, profile: str, seeds: Sequence[int], overrides: Mappin
     """Returns the trials of `space`, those of the first seed first.
 
     Each layer wins over those before it: the paper's recipe, the method's own recipe, profile, protocol, the space's defaults
-    and those for generated data, `overrides`, the setting, and what the method fixes. Raises ConfigError for unknown names,
-    values out of range, or an override of what the space varies (it would have no effect).
+    for the profile, `overrides`, the setting, and what the method fixes. Raises ConfigError for unknown names, values out of
+    range, or an override of what the space varies (it would have no effect).
     """
     found: Space = load_spaces()[space]
     chosen: Profile = PROFILES[profile]
@@ -71,7 +71,7 @@ def plan_study(space: str, profile: str, seeds: Sequence[int], overrides: Mappin
             raise ConfigError(f"--set {key}: the space {space} varies it itself; choose another space or another key")
         if key == "seed":
             raise ConfigError("--set seed: give --seeds instead")
-    sizes = {**found.defaults, **(found.generated_defaults if chosen.generated else {})}
+    defaults = found.defaults_for(profile)
     if found.search is not None:
         if taken := found.search.axes.keys() & overrides:
             raise ConfigError(f"--set {min(taken)}: the space {space} searches over it; choose another space or another key")
@@ -85,7 +85,7 @@ def plan_study(space: str, profile: str, seeds: Sequence[int], overrides: Mappin
             for values in settings:
                 recipe = METHODS[values.get("method", TrialConfig().method)].recipe
                 own = {**values, "seed": seed}
-                layers = (recipe, chosen.values, data, sizes, {"attacks.names": found.attacks}, overrides, own)
+                layers = (recipe, chosen.values, data, defaults, {"attacks.names": found.attacks}, overrides, own)
                 merged = {key: value for layer in layers for key, value in layer.items()}
                 try:
                     config = resolved(with_values(TrialConfig(), merged))

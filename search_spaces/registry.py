@@ -69,8 +69,9 @@ class Space:
     """`settings`: dotted keys of TrialConfig and their values, one mapping a trial; every other field is the profile's.
 
     With several `protocols` every setting is a trial under each of them. `small_settings` takes the settings' place in the
-    profiles for CPUs where a value, such as a backbone, must be another one there. `defaults` changes what the profile sets;
-    on generated data `generated_defaults` does as well, and `generated` the sizes of the data (fields of `GeneratedSpec`).
+    profiles for CPUs where a value, such as a backbone, must be another one there. `defaults` changes what a profile sets,
+    `small_defaults` what `small` does, and `generated_defaults` what `generated` does, where `generated` holds the sizes of the
+    data (fields of `GeneratedSpec`).
     `table` is the paper's, if it makes one. `attacks`: those of its trials, unless the command line names others.
     """
 
@@ -79,6 +80,7 @@ class Space:
     settings: tuple[Values, ...]
     small_settings: tuple[Values, ...] | None = None
     defaults: Values = field(default_factory=dict)
+    small_defaults: Values = field(default_factory=dict)
     generated_defaults: Values = field(default_factory=dict)
     generated: Values = field(default_factory=dict)
     protocols: tuple[Protocol, ...] = (KNOWN_UCF101,)
@@ -89,6 +91,11 @@ class Space:
     def __post_init__(self) -> None:
         if not self.settings or not all(isinstance(values, Mapping) for values in self.settings):
             raise ConfigError(f"a space with settings = {self.settings!r}; give a tuple of mappings, one a trial")
+
+    def defaults_for(self, profile: str) -> Values:
+        """The fields that it changes of a profile."""
+        of_profile = {"small": self.small_defaults, "generated": self.generated_defaults}
+        return {**self.defaults, **of_profile.get(profile, {})}
 
     def settings_for(self, profile: str) -> tuple[Values, ...]:
         return self.settings if profile == "paper" or self.small_settings is None else self.small_settings

@@ -17,6 +17,8 @@ from trainables.methods import method_of
 from trainables.plugins import registered_by_plugin
 from trainables.stages import Stage
 
+# Fields that came later, at the value that changes nothing: they are then in no key, so that what was stored before is found.
+_UNKEYED = {"codec": "none"}
 _NO_PENALTY = {"distortion_budget": 0.0, "penalty_scope": "clip", "penalty_norm": "absolute"}
 
 
@@ -24,6 +26,7 @@ def key_values(stage: Stage, config: TrialConfig) -> dict[str, Any]:
     """The values of the fields of `stage`, as JSON, that its key is the hash of."""
     seen = visible(stage, config)
     values = {field: _semantic(field, _value(seen, field)) for field in stage.fields}
+    values = {field: value for field, value in values.items() if (field, value) not in _UNKEYED.items()}
     if "anonymizer" in values and "options" not in stage.fields and seen.options:
         values["anonymizer"] = {**values["anonymizer"], "options": dict(seen.options)}
     if seen.microbatch is not None:  # with batch norm it changes figures; without it keys are as they were before it

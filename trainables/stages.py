@@ -98,7 +98,7 @@ def part_name(stage: str, control: Control) -> str:
 
 IMAGE_VIEW = ("seed", "clip.size", "clip.decode_size", "augment", "departures.float16", "departures.drop_last")
 VIEW = (*IMAGE_VIEW, "clip.frames", "clip.skip", "departures.bgr_clips", "departures.scrambled_frames")
-TEST_VIEW = (*VIEW, "clip.test_clips")
+TEST_VIEW = (*VIEW, "clip.test_clips", "codec")
 TRAINING_DATA = ("action", "privacy")
 JUDGED_DATA = ("action_evaluation", "privacy_evaluation", "privacy_test", "clips_with_attributes")
 
@@ -198,7 +198,7 @@ TEST_DEPLOYED = Stage(
 EVALUATE_PRIVACY = Stage(
     "evaluate_privacy",
     _evaluate_privacy,
-    (*IMAGE_VIEW, "anonymizer", "evaluate_privacy", "selection", "refit", "departures.logit_threshold"),
+    (*IMAGE_VIEW, "codec", "anonymizer", "evaluate_privacy", "selection", "refit", "departures.logit_threshold"),
     ("privacy_evaluation",),
     (ANONYMIZER,),
     trains="evaluate_privacy",
@@ -209,7 +209,14 @@ EVALUATE_PRIVACY = Stage(
 TEST_PRIVACY = Stage(
     "test_privacy",
     _test_privacy,
-    (*IMAGE_VIEW, "anonymizer", "evaluate_privacy", "data.test_privacy.attribute_map", "departures.logit_threshold"),
+    (
+        *IMAGE_VIEW,
+        "codec",
+        "anonymizer",
+        "evaluate_privacy",
+        "data.test_privacy.attribute_map",
+        "departures.logit_threshold",
+    ),
     ("privacy_evaluation", "privacy_test"),
     (ANONYMIZER, EVALUATE_PRIVACY.name),
     tests="evaluate_privacy",

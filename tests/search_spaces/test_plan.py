@@ -57,7 +57,9 @@ def test_attackers_of_people_see_whole_clips_in_every_profile() -> None:
             frames = trial.config.clip.frames
             assert min(trial.config.attacks.frames, trial.config.evaluate_privacy.clip_frames) >= frames
     names = [trial.setting for trial in plan_study("identity", "small", [0], {}).trials]
-    assert "downsample_to pixels=12" in names
+    assert "downsample_to pixels=16" in names
+    assert plan_study("identity", "small", [0], {}).trials[0].config.clip.size == 32
+    assert plan_study("identity", "paper", [0], {}).trials[0].config.clip.size == 224
     changed = plan_study("identity", "small", [0], {"attacks.frames": 2}).trials[0].config
     assert changed.attacks.frames == 2, "the command line wins over the space"
 

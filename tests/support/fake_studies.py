@@ -124,8 +124,7 @@ def planned_trials(
                 method = setting.get("method", "penalty")
                 if method not in methods:
                     continue
-                small = {} if profile == "paper" else found.generated_defaults
-                values = {**chosen.values, **data, **small, **setting, **METHODS[method].fixed}
+                values = {**chosen.values, **data, **found.defaults_for(profile), **setting, **METHODS[method].fixed}
                 place = setting.get("minimax.distortion_budget", 0.0) / 10 + setting.get("minimax.penalty_weight", 0.0) / 100
                 numbers = metrics(0.9 - place + 0.01 * seed, 0.5 - place + 0.02 * seed, pipeline_seconds=240.0)
                 trials.append(

@@ -48,6 +48,7 @@ TABLE: dict[str, tuple[Any, str]] = {
     "selection": ("last", EVALUATORS),
     "refit": (True, f"{EVALUATORS} attack_probe"),
     "microbatch": (16, f"{TRAINING} {EVALUATORS} {LEARNING_ATTACKS}"),  # not of what only tests
+    "codec": ("h264_crf28", f"{ON_CLIPS} {ON_IMAGES}"),
     "accept_flaws": (True, ""),  # the data are the same, and the record says what is wrong with them
     "attacker": ("raw", "evaluate_privacy"),  # it sees another method
     "test_deployed": (False, ""),  # which stages there are
@@ -183,6 +184,12 @@ def test_a_field_changes_the_keys_of_the_stages_in_the_table(files: Files) -> No
 def test_attackers_without_epochs_of_their_own_follow_those_of_f_b(files: Files) -> None:
     before, after = (own(with_values(BASE, {"evaluate_privacy.epochs": epochs}), files) for epochs in (99, 100))
     assert differing(before, after) == set(f"evaluate_clip_privacy {ON_IMAGES} {LEARNING_ATTACKS}".split())
+
+
+def test_a_key_without_a_codec_is_that_of_before_there_were_codecs(files: Files) -> None:
+    assert all("codec" not in depends_on["config"] for depends_on in own(BASE, files).values())
+    coded = own(with_values(BASE, {"codec": "h264_crf28"}), files)
+    assert coded["evaluate_action"]["config"]["codec"] == "h264_crf28"
 
 
 def test_the_method_is_in_no_key_and_its_options_are_in_that_of_its_own_stage(files: Files) -> None:

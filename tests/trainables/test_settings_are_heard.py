@@ -61,6 +61,7 @@ HEARD: dict[str, tuple[Any, str]] = {
     "departures.scrambled_frames": (True, "reconstruct"),
     "departures.bgr_clips": (True, "reconstruct"),
     "departures.drop_last": (True, "reconstruct"),
+    "codec": ("h264_crf35", "evaluate_action"),
     "evaluate_action.epochs": (2, "evaluate_action"),
     "evaluate_action.batch_size": (2, "evaluate_action"),
     "evaluate_action.learning_rate": (0.1, "evaluate_action"),

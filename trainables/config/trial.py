@@ -37,7 +37,9 @@ class TrialConfig(Frozen):
     f_B' are trained again from the start for as many epochs, on training and validation items together, and those are tested;
     validation figures remain those of the first training. `microbatch`: a stage that trains computes its batches in parts of so
     many frames, one after another, for a GPU that cannot hold the activations of a whole one (`StageContext.through` says what
-    that changes); None: whole batches. `accept_flaws`: data with a flaw that falsifies figures (see
+    that changes); None: whole batches. `codec`: f_T', f_B' and every attacker are trained and tested on what leaves the camera,
+    the anonymized clip as a codec has encoded and decoded it: `none`, or `h264_crfN`, see `trainables.data.coding`; the minimax
+    sees no codec. `accept_flaws`: data with a flaw that falsifies figures (see
     `trainables.data.flaws`) is used all the same, and the record says which it has.
     """
 
@@ -50,6 +52,7 @@ class TrialConfig(Frozen):
     accept_flaws: bool = False
     refit: bool = False
     microbatch: Count | None = None
+    codec: Annotated[str, Field(pattern=r"^(none|h264_crf([0-9]|[1-4][0-9]|5[01]))$")] = "none"
     data: DataConfig = DataConfig()
     clip: ClipConfig = ClipConfig()
     augment: AugmentConfig = AugmentConfig()

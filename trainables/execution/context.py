@@ -19,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from trainables.config import ClipConfig, ObfuscationConfig, Runtime, TrialConfig
 from trainables.data.augment import augment_boxes, augment_clips, centre_crop, centre_crop_boxes
 from trainables.data.boxes import Boxes
+from trainables.data.coding import coded
 from trainables.data.loader import Batch, Loader, TrainingClips, _Seeded
 from trainables.data.trial_data import TrialData
 from trainables.execution.plain import PLAIN, Execution
@@ -223,15 +224,20 @@ class StageContext:
     def anonymized_view(
         self, anonymizer: Anonymizer, batch: Batch, training: bool = False, clips: int = 1
     ) -> tuple[Tensor, Tensor]:
-        """The training view or the test view of a batch, and f_A of it, both ((B clips), T, C, S, S).
+        """The training view or the test view of a batch, and what leaves the camera of it, both ((B clips), T, C, S, S): f_A of
+        it, through `codec`.
 
         Boxes of people, where the batch has them, are transformed like the pixels. Evaluators in one pass share the result:
         do not change it in place.
         """
-        compute = partial(self._anonymized_view, anonymizer, batch, training, clips)
+        compute = partial(self._delivered_view, anonymizer, batch, training, clips)
         return self.execution.once((anonymizer, training, clips), batch["clips"], compute)
 
     @torch.no_grad()
+    def _delivered_view(self, anonymizer: Anonymizer, batch: Batch, training: bool, clips: int) -> tuple[Tensor, Tensor]:
+        view, anonymized = self._anonymized_view(anonymizer, batch, training, clips)
+        return view, coded(anonymized, self.config.codec, repeated=not training)
+
     def _anonymized_view(self, anonymizer: Anonymizer, batch: Batch, training: bool, clips: int) -> tuple[Tensor, Tensor]:
         view = self.training_view(batch) if training else self.test_view(batch, clips)
         with self.autocast():
