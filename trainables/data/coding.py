@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -70,7 +70,7 @@ def through_h264(frames: np.ndarray, crf: int) -> np.ndarray:
     return np.stack([picture.to_ndarray(format="rgb24") for picture in pictures])
 
 
-def _context(name: str, mode: str) -> Any:
+def _context(name: str, mode: Literal["r", "w"]) -> Any:
     try:
         return av.CodecContext.create(name, mode)
     except Exception as error:  # the class differs between versions of PyAV
