@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
 from pydantic import Field
@@ -48,6 +49,11 @@ class Environment(BaseSettings):
     nodes_come_later: str = Field(default="", validation_alias=NODES_COME_LATER_VARIABLE)
     ray_address: str | None = Field(default=None, validation_alias="RAY_ADDRESS")
     ray_job: dict[str, Any] = Field(default={}, validation_alias="RAY_JOB_CONFIG_JSON_ENV_VAR")
+
+
+def without_passwords(text: str) -> str:
+    """`text` with *** for the password of each URI in it."""
+    return re.sub(r"(://[^\s:/@]*:)[^\s@]+@", r"\1***@", text)
 
 
 def set_defaults() -> None:

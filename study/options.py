@@ -30,12 +30,14 @@ class Places:
     """Where a study writes. Every path is absolute: a worker has a working directory of its own.
 
     `stages_at` is the directory or URI where all workers keep the stages. `driver_directory` is where the driver writes its
-    own files: `stages_at` if that is a directory, otherwise `results` in the working directory.
+    own files: `stages_at` if that is a directory, otherwise `results` in the working directory. `artifacts_at` is the URI
+    where a database of MLflow, other than a server, has its artifacts: in the storage, which all workers see.
     """
 
     stages_at: str
     driver_directory: Path
     tracking_uri: str
+    artifacts_at: str
 
 
 class Options(BaseModel):
@@ -119,7 +121,12 @@ class Options(BaseModel):
             raise ConfigError(f"--storage {storage}: SQLite cannot live there; give --tracking-uri, a server or a database")
         driver = directory or results_directory() / "results"
         stages_at = storage if directory is None else str(directory)
-        return Places(stages_at, driver, self.tracking_uri or f"sqlite:///{driver}/mlflow.db")
+        artifacts_at = f"{storage}/mlflow-artifacts" if directory is None else (directory / "mlflow-artifacts").as_uri()
+        if self.tracking_uri is not None:
+            return Places(stages_at, driver, absolute_database(self.tracking_uri), artifacts_at)
+        if found := set("?#%") & set(str(driver)):
+            raise ConfigError(f"--storage {driver}: a path with {found.pop()} in it is no place for SQLite; rename it")
+        return Places(stages_at, driver, f"sqlite:///{driver}/mlflow.db", artifacts_at)
 
     @property
     def existing_data_root(self) -> Path | None:
@@ -138,6 +145,14 @@ class Options(BaseModel):
         if not Path(root).is_dir():
             raise ConfigError(f"--data-root {root}: no such directory")
         return Path(root).absolute()
+
+
+def absolute_database(tracking_uri: str) -> str:
+    """The URI with an absolute path, if it is a SQLite database's: each worker has a working directory of its own."""
+    scheme, separator, path = tracking_uri.partition(":///")
+    if not scheme.startswith("sqlite") or not separator or path.startswith("/"):
+        return tracking_uri
+    return f"{scheme}:///{results_directory() / path}"
 
 
 def read_options(arguments: Sequence[str] | None = None) -> Options:

@@ -15,6 +15,7 @@ from search_spaces.plan import StudyPlan, StudyTrial, plan_study
 from study.backend.base import Backend, Demands, StudyEnd, TrialBatch
 from study.backend.job import joins_cluster
 from study.backend.preflight import tracking_problems
+from study.environment import without_passwords
 from study.options import Options
 from study.schedule.costs import Costs, stored_stages
 from study.schedule.order import Queue, in_order, steps_of
@@ -104,11 +105,13 @@ class Study:
     @cached_property
     def tracker(self) -> StudyTracker:
         """The study's records in MLflow, where experiment and database are made now if they are not there."""
-        from study.records.tracking import StudyTracker, open_study
+        from study.records.opening import alone, open_study
+        from study.records.tracking import StudyTracker
 
-        artifacts = self.places.driver_directory / "mlflow-artifacts"
-        identity = open_study(self.plan, self.places.tracking_uri, artifacts, self.options.fresh)
-        return StudyTracker(self.places.tracking_uri, identity, self.plan.experiment, self.store.files)
+        places = self.places
+        with alone(self.store.files, places.tracking_uri):
+            identity = open_study(self.plan, places.tracking_uri, places.artifacts_at, self.options.fresh)
+            return StudyTracker(places.tracking_uri, identity, self.plan.experiment, self.store.files)
 
     def check(self) -> None:
         """Finds out before anything starts what the study lacks: GPUs, data, weights, a storage, MLflow. Raises ConfigError
@@ -137,7 +140,7 @@ class Study:
         todo = [(trial, staged) for trial, staged in ordered if staged.key not in done]
         print(f"{self.plan.experiment}: {len(ordered)} trials, {len(ordered) - len(todo)} done before, {len(todo)} to run")
         print(f"data {self.data_root}\nstorage {self.places.stages_at}\nresults {self.places.driver_directory}")
-        print(f"MLflow {self.places.tracking_uri}", flush=True)
+        print(f"MLflow {without_passwords(self.places.tracking_uri)}", flush=True)
         self.tracker.plan(
             [
                 {"key": staged.key, "name": trial.name, "setting": trial.setting, "seed": trial.config.seed}
@@ -185,14 +188,13 @@ class Study:
                 problems = end is not None and bool(end.failed or end.lost or end.interrupted)
                 tracker.end(KILLED if interrupted else FAILED if problems else FINISHED, reason if interrupted else "")
                 return 1 if problems else 0
-            problem = f"the records of {unsent} trials wait in {self.places.stages_at}/unsent"
+            problem = f"does not answer (the records of {unsent} trials wait in {self.places.stages_at}/unsent)"
         except Exception as error:  # a server, a database, a network: each has errors of its own
-            problem = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        print(
-            f"MLflow {self.places.tracking_uri} does not answer ({problem}); nothing is lost: run the same command when it is"
-            " back",
-            file=sys.stderr,
-        )
+            from study.records.refusal import trouble
+
+            problem = trouble(error)
+        where = without_passwords(self.places.tracking_uri)
+        print(f"MLflow {where} {problem}; nothing is lost: run the same command when that is mended", file=sys.stderr)
         return 1
 
     def _require_gpus(self) -> None:
@@ -302,7 +304,7 @@ class Study:
         try:
             print(f"report: {report_study(self.plan.space, self.plan.profile, uri, out)}")
         except Exception as error:  # the study itself is done, and its report can be written again
-            show_error(f"{error}\nthe report could not be written; the records are safe in {uri}")
+            show_error(f"{error}\nthe report could not be written; the records are safe in {without_passwords(uri)}")
 
 
 def plan_of(options: Options) -> StudyPlan:

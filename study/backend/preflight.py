@@ -19,6 +19,7 @@ from typing import Any
 
 from analysis.terminal import show_table
 from study.backend.base import Demands
+from study.environment import without_passwords
 from study.schedule.resources import Share
 from trainables.config import ConfigError, TrialConfig
 from trainables.data.items import DataError
@@ -260,17 +261,18 @@ def disk_problems(storage: str) -> list[str]:
 
 def tracking_problems(tracking_uri: str) -> list[str]:
     """Asks MLflow for one experiment. `study.environment` limits its client to seconds; by default it would try for minutes."""
-    from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
+
+    from study.records.refusal import trouble
 
     database = tracking_uri.removeprefix("sqlite:///")
     if database != tracking_uri and not Path(database).is_file():
         return [f"MLflow {tracking_uri}: the file is not there; give --tracking-uri a server that all nodes reach"]
     try:
         MlflowClient(tracking_uri).search_experiments(max_results=1)
-    except (MlflowException, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        return [f"MLflow {tracking_uri}: does not answer ({reason}); start it, or give an address that this node reaches"]
+    except Exception as error:  # a server, a database, a driver: each has errors of its own
+        where = without_passwords(tracking_uri)
+        return [f"MLflow {where}: {trouble(error)}; start it, or give an address that this node reaches"]
     return []
 
 

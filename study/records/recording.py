@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
 from tenacity import (
     RetryCallState,
@@ -28,6 +28,8 @@ from tenacity import (
 )
 
 from search_spaces.registry import label_of
+from study.records.calls import upload_seconds, within
+from study.records.opening import only_run
 from study.records.outbox import RUNNING, EpochMetrics, Outbox, RunContent, now, trials_folder
 from study.records.refusal import TRIES, Refused, first_line, refusal, trouble
 from trainables import schema
@@ -44,7 +46,7 @@ log = logging.getLogger(__name__)
 
 FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
 PATIENCE_SECONDS = 10.0  # how long a trial that has ended waits for MLflow before it leaves its record in the outbox
-_LAST_CALL_SECONDS = 60.0  # for a call that is under way then; by far more than it waits for an answer
+_LAST_CALL_SECONDS = 60.0  # for an upload that is under way then; afterwards the lease, given back, lets nothing more through
 _RETRY_SECONDS = (1.0, 30.0)  # between two tries: the first pause, and the longest
 _BATCH = 900  # MLflow takes at most 1,000 metrics a call
 
@@ -94,22 +96,18 @@ class Sender:
         self._files: set[str] = set()
 
     def _open(self, content: RunContent) -> str:
-        found = self._client.search_runs(
-            [self._experiment_id],
+        tags = {**content.tags, schema.TAG_TRIAL_KEY: content.key}
+        run, self._new = only_run(
+            self._client,
+            self._experiment_id,
             f"tags.{schema.TAG_TRIAL_KEY} = '{content.key}'",
-            max_results=1,
-            order_by=["attributes.start_time ASC"],
+            lambda: self._client.create_run(self._experiment_id, run_name=content.name, tags=tags),
         )
-        if found:
-            run: Run = found[0]
+        if not self._new:
             self._final = "pipeline_seconds" in run.data.metrics
             self._finished = run.info.status == FINISHED
             if not self._finished and content.status == RUNNING:
                 self._client.update_run(run.info.run_id, status=RUNNING)
-        else:
-            self._new = True
-            tags = {**content.tags, schema.TAG_TRIAL_KEY: content.key}
-            run = self._client.create_run(self._experiment_id, run_name=content.name, tags=tags)
         self._tags = dict(run.data.tags)
         missing = [Param(name, value) for name, value in content.params.items() if name not in run.data.params]
         for first in range(0, len(missing), 100):
@@ -167,7 +165,8 @@ class Sender:
         with tempfile.TemporaryDirectory() as directory:
             path = Path(directory) / file
             path.write_bytes(content)
-            self._client.log_artifact(self._run_id, str(path), folder or None)
+            with within(upload_seconds(len(content))):
+                self._client.log_artifact(self._run_id, str(path), folder or None)
 
 
 def _curve(stage: str, name: str) -> str:

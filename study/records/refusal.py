@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mlflow.exceptions import MlflowException
 
+from study.environment import without_passwords
 from trainables.config import ConfigError
 
 TRIES = 3  # of what is refused: its run may have been deleted meanwhile, or be made by two at once
@@ -23,13 +24,25 @@ def refusal(error: BaseException) -> str:
 
 def trouble(error: BaseException) -> str:
     """What is wrong with MLflow, in a few words that complete its name."""
+    from sqlalchemy.exc import DBAPIError
+
+    said = first_line(error)
     if _status(error) in _DENIED:
-        return f"denies access ({first_line(error)}); check user and password"
-    return f"refuses it ({refusal(error)})" if refusal(error) else f"does not answer ({first_line(error)})"
+        return f"denies access ({said}); check user and password"
+    if refusal(error):
+        return f"refuses it ({said})"
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return f"has a certificate that is not trusted ({said}); name its authority in MLFLOW_TRACKING_SERVER_CERT_PATH"
+    if isinstance(error, ImportError):
+        return f"needs a package ({said}); install it on every node"
+    if isinstance(error, MlflowException | OSError | DBAPIError):
+        return f"does not answer ({said})"
+    return f"could not be used ({said})"
 
 
 def first_line(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    """What an error says, on one line, without passwords."""
+    return without_passwords(" ".join(f"{type(error).__name__}: {error}".split())[:300])
 
 
 def _status(error: BaseException) -> int:

@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from search_spaces.plan import StudyPlan
+from study.records.calls import upload_seconds, within
+from study.records.opening import only_run
 from study.records.outbox import RUNNING, Outbox, RunContent, trials_folder
 from study.records.recording import FAILED, FINISHED, KILLED, Sender
 from study.records.refusal import TRIES, refusal, trouble
@@ -30,34 +32,6 @@ from trainables.store.leases import HEARTBEAT_SECONDS, LEASE_SECONDS, Lease, Lea
 
 log = logging.getLogger(__name__)
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it logs every table it makes
-
-
-def open_study(plan: StudyPlan, tracking_uri: str, artifacts: Path, fresh: bool = False) -> str:
-    """Creates database and experiment (once, by the driver: eight processes at a new database crash) and returns its id.
-
-    If `fresh`, an experiment that is there gives its name to a new one, and keeps its records under a name with the time.
-    Raises ConfigError if the server or the database cannot be reached.
-    """
-    try:
-        client = MlflowClient(tracking_uri)
-        experiment = client.get_experiment_by_name(plan.experiment)
-        if experiment is not None and experiment.lifecycle_stage != "active":
-            client.restore_experiment(experiment.experiment_id)
-        if experiment is not None and fresh:
-            past = f"{plan.space} until {time.strftime('%Y-%m-%d %H:%M:%S')}"
-            client.rename_experiment(experiment.experiment_id, schema.experiment_name(past, plan.profile))
-            client.set_experiment_tag(experiment.experiment_id, schema.TAG_SPACE, past)
-            experiment = None
-        if experiment is None:
-            # a server keeps artifacts where it was told to; a database alone would put them into the working directory
-            location = (artifacts / plan.experiment).as_uri() if tracking_uri.startswith("sqlite") else None
-            identity = client.create_experiment(plan.experiment, artifact_location=location)
-            client.set_experiment_tag(identity, schema.TAG_SPACE, plan.space)
-            client.set_experiment_tag(identity, schema.TAG_PROFILE, plan.profile)
-            return identity
-        return experiment.experiment_id
-    except MlflowException as error:
-        raise ConfigError(f"--tracking-uri {tracking_uri}: MLflow {trouble(error)}; start it or give another") from None
 
 
 def finished_trials(runs: Iterable[Run]) -> set[str]:
@@ -96,6 +70,11 @@ def _stage_keys_of(client: MlflowClient, run: Run) -> set[str]:
         return set(json.loads(Path(path).read_text())["stage_keys"].values())
 
 
+def _key(run: Run) -> str:
+    """The key of the trial that a run is the record of."""
+    return str(run.data.tags.get(schema.TAG_TRIAL_KEY, ""))
+
+
 def pages(search: Callable[..., Any]) -> Iterator[Any]:
     """Yields everything that a search of MLflow finds; it answers with at most a thousand at a time."""
     token = None
@@ -120,9 +99,10 @@ class StudyTracker:
         self._client = MlflowClient(tracking_uri)
         self._outbox, self._trials = Outbox(files, tracking_uri, experiment_id), trials_folder(tracking_uri, experiment_id)
         own = f"tags.{schema.TAG_KIND} = '{schema.STUDY_RUN}'"
-        found = self._client.search_runs([experiment_id], own, max_results=1, order_by=["attributes.start_time ASC"])
         tags = {schema.TAG_KIND: schema.STUDY_RUN}
-        run = found[0] if found else self._client.create_run(experiment_id, run_name=name, tags=tags)
+        run, _ = only_run(
+            self._client, experiment_id, own, lambda: self._client.create_run(experiment_id, run_name=name, tags=tags)
+        )
         self.run_id: str = run.info.run_id
         self._used = dict(run.data.metrics)
         self._sent = self._last_step()
@@ -141,13 +121,16 @@ class StudyTracker:
 
     def plan(self, trials: Sequence[Mapping[str, Any]]) -> None:
         """Logs the `key`, `name`, `setting` and `seed` of every trial that the study plans."""
-        self._client.log_dict(self.run_id, {"trials": list(trials)}, schema.ARTIFACT_PLAN)
+        content = {"trials": list(trials)}
+        with within(upload_seconds(len(json.dumps(content)))):
+            self._client.log_dict(self.run_id, content, schema.ARTIFACT_PLAN)
 
     def report(self, folder: Path) -> None:
         """Logs the report and its figures."""
         for path in sorted(folder.glob("*")):
             if path.suffix in (".html", ".png"):
-                self._client.log_artifact(self.run_id, str(path), schema.ARTIFACT_REPORT)
+                with within(upload_seconds(path.stat().st_size)):
+                    self._client.log_artifact(self.run_id, str(path), schema.ARTIFACT_REPORT)
 
     def send_usage(self) -> None:
         """Logs the hours used by this launch so far, added to those of earlier ones, as one more point of their curves."""
@@ -173,20 +156,26 @@ class StudyTracker:
         self.end(KILLED if isinstance(error, KeyboardInterrupt) else FAILED, f"{type(error).__name__}: {error}")
 
     def end_unfinished(self, reason: str) -> list[str]:
-        """Marks runs left RUNNING, whose worker has died for good, as KILLED with a reason; returns their names.
+        """Marks runs left RUNNING, whose worker has died for good, as KILLED with a reason; returns their names. A second run
+        of a trial without a figure is deleted: one whose creation came to MLflow after all, when another was there.
 
         A trial that a live worker holds, of this launch of the study or another, stays.
         """
         leases = Leases(self.files)
-        left = [run for run in self.runs() if run.info.status == RUNNING]
+        runs = self.runs()
+        left, count = [run for run in runs if run.info.status == RUNNING], Counter(map(_key, runs))
         end, names = time.monotonic() + LEASE_SECONDS + HEARTBEAT_SECONDS, []
         while left and time.monotonic() < end:
             for run in list(left):
-                key = run.data.tags.get(schema.TAG_TRIAL_KEY, "")
+                key = _key(run)
                 if leases.moved(self._trials, key):
                     left.remove(run)
                 elif not leases.holder(self._trials, key):
                     left.remove(run)
+                    if count[key] > 1 and not run.data.metrics:
+                        count[key] -= 1
+                        self._client.delete_run(run.info.run_id)
+                        continue
                     self._client.set_tag(run.info.run_id, schema.TAG_REASON, reason)
                     self._client.set_terminated(run.info.run_id, KILLED)
                     names.append(str(run.info.run_name))
@@ -195,12 +184,12 @@ class StudyTracker:
         return names
 
     def send_unsent(self) -> int:
-        """Sends the records in the outbox; returns how many still wait because MLflow does not answer.
+        """Sends the records in the outbox; returns how many still wait because MLflow does not answer, or not in time.
 
         A record that MLflow refuses ends as a failed run with the reason, and does not hold up the others; the stages of its
         trial are stored. A trial that a live worker has taken up again is left to that worker.
         """
-        leases, keys = Leases(self.files), list(self._outbox.keys())
+        leases, keys, waiting = Leases(self.files), list(self._outbox.keys()), 0
         for number, key in enumerate(keys):
             lease = leases.take(self._trials, key)
             if lease is None:
@@ -212,9 +201,17 @@ class StudyTracker:
                         self._send_or_fail(content, lease)
                         self._outbox.drop(key)
                 except Exception as error:  # a server, a database, a network: each has errors of its own
-                    log.warning("MLflow %s", trouble(error))
-                    return len(keys) - number
-        return 0
+                    log.warning("%s: MLflow %s", key, trouble(error))
+                    waiting += 1
+                    if not self._answers():
+                        return waiting + len(keys) - number - 1
+        return waiting
+
+    def _answers(self) -> bool:
+        """Whether MLflow does, so that one record's trouble need not be the next one's."""
+        with contextlib.suppress(Exception):
+            return self._client.get_experiment(self.experiment_id) is not None
+        return False
 
     def _send_or_fail(self, content: RunContent, lease: Lease) -> None:
         """Sends a record, or fails its run where MLflow refuses it. Raises what MLflow raises when it does not answer."""

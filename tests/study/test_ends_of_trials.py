@@ -15,13 +15,11 @@ import torch
 from search_spaces.registry import Range, Search
 from study import study as study_module
 from study.backend.base import StudyEnd
-from study.backend.progress import StudyProgress
 from study.records import recording
 from study.records.outbox import RunContent
 from study.records.recording import MlflowRecorder, TrialRecording
 from study.records.tracking import StudyTracker, finished_trials
 from study.schedule.search import points_of
-from study.schedule.usage import Usage
 from study.study import Study
 from trainables import failures, pipeline, trial
 from trainables.config import ConfigError, Runtime, TrialConfig
@@ -33,7 +31,7 @@ from trainables.schema import STUDY_RUN, TAG_KIND, TAG_REASON, TAG_TRIAL_KEY
 from trainables.store import Outcome
 from trainables.store.files import Files
 from trainables.store.leases import Lease, Leases, Superseded
-from trainables.trial import DONE, FAILED, RUNNING, STOPPED, TrialJob, TrialState, run_job
+from trainables.trial import DONE, FAILED, STOPPED, TrialJob, TrialState, run_job
 
 RECORD = TrialRecord("key", {"top1": 0.5, "leakage": 0.25}, {}, (), (), (), {}, 10.0, 20.0, {}, {}, {})
 FOLDER, COUNT = "trials/study", "trials/study/key.attempts"
@@ -417,43 +415,3 @@ def test_what_is_recorded_of_an_end(
     finals = {"top1": 0.5, "leakage": 0.25, "seconds": 10.0, "pipeline_seconds": 20.0}
     assert last.final == (finals if status == "FINISHED" else {})
     assert ("record.json" in last.files) is ("anonymizer/anonymizer.pt" in last.files) is (status == "FINISHED")
-
-
-class TuneTrial:
-    """A trial as Ray Tune's callbacks are told of it."""
-
-    placement_group_factory = SimpleNamespace(required_resources={"CPU": 1.0})
-    error_file = ""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __str__(self) -> str:
-        return self._name
-
-
-def test_the_driver_counts_each_end() -> None:
-    noted: list[Usage] = []
-    progress = StudyProgress(6, noted.append, "CPU")
-    trials = {name: TuneTrial(name) for name in ("done", "failed", "stopped", "lost", "again")}
-    for each in trials.values():
-        progress.on_trial_start(0, [], each)
-
-    def reports(name: str, status: str) -> None:
-        progress.on_trial_result(0, [], trials[name], {"status": status, "reason": "why"})
-
-    for name in trials:
-        reports(name, RUNNING)
-    reports("done", DONE)
-    reports("failed", FAILED)
-    reports("stopped", STOPPED)
-    progress.on_trial_error(0, [], trials["lost"])
-    progress.on_trial_recover(0, [], trials["again"])
-    end = progress.end()
-    assert (end.done, end.failed, end.lost, end.interrupted) == (1, 1, 1, True)
-    assert progress.running.keys() == {"again"}
-    assert len(noted) == 1
-    reports("again", DONE)
-    whole = StudyProgress(1, noted.append, "CPU")
-    whole.on_trial_result(0, [], trials["done"], {"status": DONE})
-    assert (whole.end().done, whole.end().interrupted) == (1, False)

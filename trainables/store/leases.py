@@ -2,8 +2,8 @@
 
 A lease is a file `<key>.lease.<N>`. To take over from the holder of N is to create N + 1, which only one can. So nobody
 ever removes or rewrites the lease of another, and no two clocks are compared: whoever waits watches the heartbeat in the
-file and calls the holder dead when it has not moved for LEASE_SECONDS of its own clock. Who did not look all that time, since
-it was paused itself, begins to watch anew.
+file and calls the holder dead when it has not moved for LEASE_SECONDS of its own clock. Between two looks, in which it may
+have been paused as well, a third of that counts at most.
 
 A holder may only have been paused (a suspended job or machine, a hung mount). Before each write that its lease guards it
 therefore asks `Lease.require`: a lease that has passed on stays lost.
@@ -107,12 +107,11 @@ class Lease:
 
 
 class Leases:
-    """The leases of a storage as one worker sees them: it remembers since when each heartbeat has not moved."""
+    """The leases of a storage as one worker sees them: it remembers how long each heartbeat has not moved under its eyes."""
 
     def __init__(self, files: Files) -> None:
         self._files = files
-        self._seen: dict[str, tuple[int, bytes, float]] = {}
-        self._looked: dict[str, float] = {}
+        self._seen: dict[str, tuple[int, bytes, float, float]] = {}
         self._moved: set[str] = set()
 
     def take(self, folder: str, key: str) -> Lease | None:
@@ -149,16 +148,14 @@ class Leases:
     def _dead(self, stage: str, generation: int, content: bytes) -> bool:
         if _died_here(content):
             return True
-        now = time.monotonic()
-        was_away = now - self._looked.get(stage, now) > LEASE_SECONDS / 2
-        self._looked[stage] = now
+        now, watched = time.monotonic(), 0.0
         seen = self._seen.get(stage)
-        if seen is None or was_away or seen[:2] != (generation, content):
-            if seen is not None and seen[:2] != (generation, content):
-                self._moved.add(stage)
-            self._seen[stage] = generation, content, now
-            return False
-        return now - seen[2] > LEASE_SECONDS
+        if seen is not None and seen[:2] == (generation, content):
+            watched = seen[2] + min(now - seen[3], LEASE_SECONDS / 3)
+        elif seen is not None:
+            self._moved.add(stage)
+        self._seen[stage] = generation, content, watched, now
+        return watched > LEASE_SECONDS
 
 
 def _path(folder: str, key: str, generation: int) -> str:

@@ -15,9 +15,10 @@ from mlflow.tracking import MlflowClient
 
 from search_spaces.plan import StudyPlan
 from study.records import recording
+from study.records.opening import open_study
 from study.records.outbox import EpochMetrics, Outbox, RunContent, trials_folder
 from study.records.recording import FINISHED, KILLED, MlflowRecorder, Sender, TrialRecording
-from study.records.tracking import StudyTracker, finished_trials, open_study
+from study.records.tracking import StudyTracker, finished_trials
 from trainables.config import Runtime, TrialConfig
 from trainables.pipeline import TrialRecord
 from trainables.store import Outcome
@@ -38,7 +39,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
 def study(database: tuple[str, Path], tmp_path: Path, request: pytest.FixtureRequest) -> StudyTracker:
     uri, folder = database
     plan = StudyPlan(request.node.name, "small", ())
-    return StudyTracker(uri, open_study(plan, uri, folder / "artifacts"), plan.experiment, Files(tmp_path))
+    return StudyTracker(uri, open_study(plan, uri, (folder / "artifacts").as_uri()), plan.experiment, Files(tmp_path))
 
 
 def run_of(study: StudyTracker) -> Run:
@@ -207,10 +208,10 @@ def test_a_fresh_study_leaves_the_records_of_the_old_one(study: StudyTracker, da
     uri, folder = database
     Sender(uri, study.experiment_id).send(content(1))
     plan = StudyPlan("test_a_fresh_study_leaves_the_records_of_the_old_one", "small", ())
-    assert open_study(plan, uri, folder / "artifacts") == study.experiment_id
-    fresh = open_study(plan, uri, folder / "artifacts", fresh=True)
+    assert open_study(plan, uri, (folder / "artifacts").as_uri()) == study.experiment_id
+    fresh = open_study(plan, uri, (folder / "artifacts").as_uri(), fresh=True)
     assert fresh != study.experiment_id
-    assert open_study(plan, uri, folder / "artifacts") == fresh
+    assert open_study(plan, uri, (folder / "artifacts").as_uri()) == fresh
     assert StudyTracker(uri, fresh, plan.experiment, study.files).runs() == []
     old = MlflowClient(uri).get_experiment(study.experiment_id)
     assert old.name.startswith(f"{plan.space} until 2")

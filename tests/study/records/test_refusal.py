@@ -16,10 +16,11 @@ from mlflow.tracking import MlflowClient
 from analysis.read.runs import read_runs
 from search_spaces.plan import StudyPlan
 from study.records import recording
+from study.records.opening import open_study
 from study.records.outbox import EpochMetrics, Outbox, RunContent
 from study.records.recording import FAILED, FINISHED, MlflowRecorder, Sender, TrialRecording
 from study.records.refusal import TRIES, Refused, refusal, trouble
-from study.records.tracking import StudyTracker, open_study
+from study.records.tracking import StudyTracker
 from trainables.config import Runtime, TrialConfig
 from trainables.pipeline import TrialRecord
 from trainables.schema import key_of, name_of
@@ -32,7 +33,7 @@ ODD = ("age (<30)", "a, b", "x=y&z", "Café", "Cafe\u0301", "a/b", "..", "a:28b"
 @pytest.fixture
 def study(tmp_path: Path) -> StudyTracker:
     plan, uri = StudyPlan("refused", "small", ()), f"sqlite:///{tmp_path}/mlflow.db"
-    return StudyTracker(uri, open_study(plan, uri, tmp_path / "artifacts"), plan.experiment, Files(tmp_path))
+    return StudyTracker(uri, open_study(plan, uri, (tmp_path / "artifacts").as_uri()), plan.experiment, Files(tmp_path))
 
 
 def content(key: str = "key", **values: Any) -> RunContent:
