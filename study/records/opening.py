@@ -94,12 +94,11 @@ def _created(client: MlflowClient, plan: StudyPlan, location: str | None) -> Exp
     tags = {schema.TAG_SPACE: plan.space, schema.TAG_PROFILE: plan.profile}
     try:
         with within(CREATE_SECONDS, retries=0):
-            client.create_experiment(plan.experiment, artifact_location=location, tags=tags)
+            return client.get_experiment(client.create_experiment(plan.experiment, artifact_location=location, tags=tags))
     except MlflowException:  # another launch, with another storage, was first; or only the answer was lost
         if (experiment := client.get_experiment_by_name(plan.experiment)) is not None:
             return experiment
         raise
-    return client.get_experiment_by_name(plan.experiment)
 
 
 def _settle_artifacts(client: MlflowClient, tracking_uri: str, artifacts: str, experiment: Experiment) -> None:
@@ -109,9 +108,9 @@ def _settle_artifacts(client: MlflowClient, tracking_uri: str, artifacts: str, e
     """
     own = _local(artifacts)
     is_ours = own is not None and tracking_uri == f"sqlite:///{own.parent / 'mlflow.db'}"
-    for one in client.search_experiments(view_type=ViewType.ALL) if own is not None else ():
-        was, now = _local(one.artifact_location), own / one.name
-        if schema.TAG_SPACE not in one.tags or was is None or was == now:
+    for one in client.search_experiments(view_type=ViewType.ALL):
+        was, now = _local(one.artifact_location), own and own / one.name
+        if schema.TAG_SPACE not in one.tags or was is None or now is None or was == now:
             continue
         if now.exists() and (is_ours or not was.exists()):
             _move_records(client, one, f"{artifacts}/{one.name}")
