@@ -251,7 +251,7 @@ def seeds(number: int, random: Random, draws: int) -> list[Row]:
 def guesses(clips: Clips, random: Random, draws: int) -> list[Row]:
     """Answers drawn at random: their mean leakage, and how often the controls say otherwise."""
     many, values = replace(clips, attributes=_MANY), []
-    for _ in range(draws):
+    for _ in range(min(draws, 200)):
         labels = many.labelled(random)
         values.append(_value(many.answers(random, labels, 0.0), labels, many))
     found = [attacked(random, clips, 0.0) for _ in range(draws)]

@@ -56,7 +56,7 @@ def begin(name: str) -> str:
     return f"<!-- figure {name} -->\n"
 
 
-END = "\n<!-- end -->"
+END = "<!-- end -->"
 
 
 def replaced(text: str, name: str, content: str) -> str:
@@ -66,8 +66,8 @@ def replaced(text: str, name: str, content: str) -> str:
     before, _, rest = text.partition(begin(name))
     _, end, after = rest.partition(END)
     if not end:
-        raise ValueError(f"figure {name}: no {END.strip()} after its mark")
-    return before + begin(name) + content + END + after
+        raise ValueError(f"figure {name}: no {END} after its mark")
+    return f"{before}{begin(name)}{content}\n{END}{after}"
 
 
 def measure(figure: Figure, storage: Path) -> Measured:

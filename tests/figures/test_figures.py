@@ -51,6 +51,8 @@ def test_the_commands_name_spaces_and_files_that_are_there() -> None:
 def test_text_between_other_marks_stays() -> None:
     text = f"a\n{begin('x')}old\n<!-- end -->\nb\n{begin('y')}kept\n<!-- end -->\n"
     assert replaced(text, "x", "new") == f"a\n{begin('x')}new\n<!-- end -->\nb\n{begin('y')}kept\n<!-- end -->\n"
+    empty = text.replace("old\n", "")
+    assert replaced(empty, "x", "new") == replaced(text, "x", "new")
     with pytest.raises(ValueError, match="figure z: the README has 0 marks"):
         replaced(text, "z", "new")
 
