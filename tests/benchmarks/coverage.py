@@ -71,7 +71,9 @@ class Clips:
     def text(self) -> str:
         if self.clips == 1:
             return f"{self.people} items"
-        return f"{self.people} people x {self.clips} clips"
+        labels = ", labels of clips" if 0.0 < self.labels < 0.5 else ""
+        answers = ", answers of people" if self.scores == 1.0 else ""
+        return f"{self.people} people x {self.clips} clips{labels}{answers}"
 
     @property
     def who(self) -> NDArray[np.int64]:
@@ -255,12 +257,11 @@ def guesses(clips: Clips, random: Random, draws: int) -> list[Row]:
         labels = many.labelled(random)
         values.append(_value(many.answers(random, labels, 0.0), labels, many))
     found = [attacked(random, clips, 0.0) for _ in range(draws)]
-    data = clips.text + (", answers of people" if clips.scores == 1.0 else "")
     passed, failed = (100.0 * float(np.mean([holds(control, each) for each in found])) for control in ("raw", "permuted"))
     return [
-        Row("mean leakage of random answers, points", data, 100.0 * float(np.mean(values)), -0.5, 0.5),
-        Row("positive control passes", data, passed, 1.0, 4.0, _SCALE),
-        Row("negative control fails", data, 100.0 - failed, 0.0, 4.0),
+        Row("mean leakage of random answers, points", clips.text, 100.0 * float(np.mean(values)), -0.5, 0.5),
+        Row("positive control passes", clips.text, passed, 1.0, 4.0, _SCALE),
+        Row("negative control fails", clips.text, 100.0 - failed, 0.0, 4.0),
     ]
 
 
