@@ -1,24 +1,13 @@
-"""The verdict on attacks: random answers, controls, and who is the strongest."""
+"""The verdict on attacks: controls, and who is the strongest. How often they err: test_coverage.py."""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
-import pytest
 
 from tests.benchmarks.coverage import Clips, attacked, result_of
 from trainables.attacks.shared.verdict import Candidate, figures_of, holds, worst_of
-
-
-@pytest.mark.parametrize("clips", [Clips(29, 1), Clips(96, 1), Clips(25, 6, 1.0, 0.5)], ids=lambda clips: clips.text)
-def test_random_answers_leak_nothing_and_pass_no_positive_control(clips: Clips) -> None:
-    random = np.random.default_rng(clips.people)
-    found = [attacked(random, clips, 0.0) for _ in range(60)]
-    leakages = [each.leakage for each in found]
-    assert abs(np.mean(leakages)) < 3 * np.std(leakages) / math.sqrt(60)
-    assert np.mean([holds("raw", each) for each in found]) <= 0.05
-    assert np.mean([holds("permuted", each) for each in found]) >= 0.95
 
 
 def test_an_attack_that_reads_passes_the_positive_control_and_no_negative_one() -> None:
