@@ -119,6 +119,9 @@ def main() -> int:
             continue
         if (options.names and name not in options.names) or (known and known.code == code() and not options.anew):
             continue
+        if figure.needs and not os.environ.get(figure.needs):
+            print(f"{name}: left out, as {figure.needs} does not say where its data are ({figure.page})")
+            continue
         print(f"{name}: about {figure.minutes} minutes", flush=True)
         storage.mkdir(parents=True, exist_ok=True)
         found = measure(figure, storage)

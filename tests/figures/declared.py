@@ -10,9 +10,14 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.measure.settings import of, settings_table
-from analysis.read.study import read_study
-from analysis.text import metric_mean
+from analysis.measure.fronts import fronts_compared
+from analysis.measure.plane import Plane
+from analysis.measure.settings import bounds, of, settings_table
+from analysis.read.study import RecordedStudy, read_study
+from analysis.read.trials import RAW
+from analysis.text import interval, metric_mean
+from trainables.config import DATA_ROOT_VARIABLE
+from trainables.methods import METHODS
 from trainables.schema import ATTACK, ATTACK_HIGH, ATTACK_LOW, FINAL_METRICS, METRIC_FAMILIES
 
 STORAGE = "{storage}"  # in commands: the folder that holds what figures leave
@@ -27,6 +32,7 @@ class Figure:
     table: the Markdown, of the folder and of what the last command printed.
     pictures: files of the repository, each with the file in STORAGE that becomes it.
     minutes: about how long it takes on 2 cores.
+    needs: an environment variable without which it is left out; it says where data lie that the commands do not make.
     """
 
     name: str
@@ -35,6 +41,7 @@ class Figure:
     minutes: int
     table: Callable[[Path, str], str]
     pictures: Mapping[str, str] = field(default_factory=dict)
+    needs: str = ""
 
 
 def printed(_: Path, output: str) -> str:
@@ -64,6 +71,51 @@ def of_study(space: str, metrics: Sequence[str], database: str = "mlflow.db") ->
         return markdown(["setting", *(heading(name, settings) for name in metrics)], rows)
 
     return table
+
+
+# What an attack on people says, in the table of a space on data where everybody is known.
+_READERS = {
+    "clip_leakage": "person, f_B'",
+    ATTACK + "linkage": "found again",
+    "pretrained_top1": "action, ImageNet features",
+    ATTACK + "pretrained_probe": "person, ImageNet features",
+    ATTACK + "pretrained_neighbour": "found again, ImageNet features",
+}
+_PEOPLE_PLANE = Plane("top1", "clip_leakage")
+
+
+def of_people(space: str, fronts: bool = True) -> Callable[[Path, str], str]:
+    """A row for each setting of a study on given data: the mean over seeds, and the interval over groups of test items, of the
+    action and of all who look for the person; below, with `fronts`, what trained and untrained settings cover of the plane.
+    """
+
+    def table(storage: Path, _: str) -> str:
+        study = read_study(space, "small", f"sqlite:///{storage / 'mlflow.db'}")
+        settings = settings_table(study.trials, _PEOPLE_PLANE)
+        shown = {name: title for name, title in {"top1": "action, f_T'", **_READERS}.items() if name in settings}
+        rows = [
+            [str(row["label"]), str(row["n"]), *(_bounded(row[name], *bounds(row, name)) for name in shown)]
+            for _, row in settings.iterrows()
+        ]
+        found = markdown(["%", "seeds", *shown.values()], rows)
+        return f"{found}\n\n{_covered(study)}" if fronts else found
+
+    return table
+
+
+def _covered(study: RecordedStudy) -> str:
+    """A sentence on the hypervolumes of trained and of untrained settings, and of their difference."""
+    methods = [name for name in study.trials["method"].unique() if name != RAW]
+    trained = [name for name in methods if METHODS[name].anonymizer is not None]
+    compared = fronts_compared(study, trained, [name for name in methods if name not in trained], _PEOPLE_PLANE)
+    first, second, difference = (
+        interval(each, signed=each is compared.difference) for each in (compared.first, compared.second, compared.difference)
+    )
+    return (
+        f"Of the plane between chance and raw data the trained settings cover {first} %, those that nobody trained {second} %;"
+        f" the difference is {difference} (hypervolume of what {' and '.join(_PEOPLE_PLANE.names)} of validation clips chose;"
+        " 95 % over groups of test clips)."
+    )
 
 
 def of_attacks(space: str) -> Callable[[Path, str], str]:
@@ -121,6 +173,10 @@ def _number(value: float) -> str:
     return f"{value:,.3g}" if isinstance(value, float) else f"{value:,}"
 
 
+def _people(space: str, *options: str) -> str:
+    return " ".join(["study/run.py", "--space", space, "--profile", "small", "--storage", STORAGE, *options])
+
+
 def _study(space: str, *options: str) -> str:
     return " ".join(["study/run.py", "--space", space, "--profile", "generated", "--storage", STORAGE, *options])
 
@@ -143,6 +199,26 @@ FIGURES = {
             6,
             of_study("demo", ("top1", *_LEAKAGE), "demo.db"),
             {"analysis/pictures/front.png": "demo/front.png", "analysis/pictures/frames.png": "demo/frames.png"},
+        ),
+        Figure(
+            "identity",
+            "README.md",
+            (
+                _people("identity", "--seeds", "3"),
+                f"-m analysis report --space identity --profile small --privacy clip_leakage --out {STORAGE}/identity"
+                f" --tracking-uri sqlite:///{STORAGE}/mlflow.db",
+            ),
+            90,
+            of_people("identity"),
+            needs=DATA_ROOT_VARIABLE,
+        ),
+        Figure(
+            "codec",
+            "trainables/evaluation/README.md",
+            (_people("codec"),),
+            30,
+            of_people("codec", False),
+            needs=DATA_ROOT_VARIABLE,
         ),
         Figure(
             "tradeoff",

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 
-from analysis.measure.fronts import Axes, covered_by
+from analysis.measure.fronts import Axes, covered_by, fronts_compared
 from analysis.measure.plane import Plane
+from analysis.read.store import AnalysisError
+from analysis.read.study import RecordedStudy
+from tests.support.fake_studies import FakeTrial, metrics
+from trainables.data.items import Video
+from trainables.predictions import of_attributes, of_classes
 from trainables.statistics import compare, mean
 
 PLANE = Plane(utility="top1", privacy="clip_leakage")
@@ -60,3 +70,53 @@ def test_the_difference_of_equal_fronts_is_nothing_and_that_of_unlike_ones_is_su
 def test_trials_on_other_items_are_refused() -> None:
     with pytest.raises(ValueError, match="tested on different items"):
         covered_by([[trial(0.1, 0.9)], [trial(0.1, 0.9, ITEMS[::-1])]], (1.0, 0.0), (0.0, 1.0), PLANE)
+
+
+# method -> how well its trial knows the person and the action of a test clip, of which there are two of each
+KNOWN = {"raw": (1.0, 1.0), "downsample_2x": (0.8, 0.9), "grey_difference": (0.1, 0.9), "spact": (0.6, 0.6)}
+
+
+def recorded(make_study: Callable[..., RecordedStudy], folder: Path) -> RecordedStudy:
+    """A study of KNOWN whose trials kept the predictions of 40 clips; its validation figures are the same shares."""
+    twins = {"validation_clip_leakage": 1.0, "clip_leakage": 1.0}
+    trials = [
+        FakeTrial(name, name, metrics=metrics(top1, leakage) | dict.fromkeys(twins, leakage) | {"chance_top1": 0.5})
+        for name, (leakage, top1) in KNOWN.items()
+    ]
+    study = make_study(trials)
+    items = [Video(name, folder, 0, group) for name, group in zip(ITEMS, GROUPS, strict=True)]
+    labels = np.arange(40) // 2 % 2
+    for run_id, trial in study.trials.iterrows():
+        leakage, top1 = KNOWN[trial["method"]]
+        files: dict[str, bytes] = {}
+        for share, write in ((top1, _classes), (leakage, _attributes)):
+            right = np.arange(40) < round(40 * share)
+            files |= write(items, np.where(right, labels, 1 - labels), labels)
+        for name, content in files.items():
+            (folder / Path(name).name).write_bytes(content)
+            MlflowClient(tracking_uri=study.tracking_uri).log_artifact(str(run_id), str(folder / Path(name).name), "answers")
+    return study
+
+
+def _classes(items: list[Video], said: Any, labels: Any) -> dict[str, bytes]:
+    return of_classes("evaluate_action", items, np.eye(2)[said], labels)
+
+
+def _attributes(items: list[Video], said: Any, labels: Any) -> dict[str, bytes]:
+    return of_attributes("evaluate_clip_privacy", items, ["p"], said[:, None].astype(float), labels[:, None])
+
+
+def test_two_kinds_of_methods_of_a_study(make_study: Callable[..., RecordedStudy], tmp_path: Path) -> None:
+    study = recorded(make_study, tmp_path)
+    found = fronts_compared(study, ["spact"], ["downsample_2x", "grey_difference"], PLANE)
+    # of the rectangle from (raw, chance) = (1, 0.5) to (0, 1): spact reaches a fifth of its height, grey_difference four fifths
+    assert found.first.value < 0.2
+    assert found.second.value > 0.5
+    assert found.difference.high < 0.0, "the untrained ones cover more, surely"
+    assert found.first.groups == 20
+    same = fronts_compared(study, ["spact"], ["spact"], PLANE).difference
+    assert (same.low, same.high) == (0.0, 0.0)
+    with pytest.raises(AnalysisError, match="no setting of vita has"):
+        fronts_compared(study, ["vita"], ["spact"], PLANE)
+    with pytest.raises(AnalysisError, match="no predictions of leakage were kept"):
+        fronts_compared(study, ["spact"], ["raw"], Plane("top1", "leakage"))
