@@ -119,6 +119,37 @@ def test_attackers_of_one_trial_start_from_other_weights_and_each_learns_on(lear
     assert started[0] not in started[len(started) // 2 :]
 
 
+def test_each_f_b_of_a_trial_sees_the_items_in_orders_of_its_own(learned: Ran) -> None:
+    seen = [clip[0].item for clip in learned.log.of("evaluate_privacy", "f_B'", "learns")]
+    epochs = [tuple(seen[first : first + ITEMS["train"]]) for first in range(0, len(seen), ITEMS["train"])]
+    assert len(epochs) == len(set(epochs)) == 2 * 3
+
+
+def test_every_f_b_of_a_trial_is_tested_on_the_other_images(learned: Ran) -> None:
+    trained = [tuple(state["backbone.scale"].tolist()) for state in learned.outcomes["evaluate_privacy"].state["attackers"]]
+    assert learned.log.weights("test_privacy", "f_B'", "tested") == trained
+
+
+def test_evaluators_descend_cross_entropy_of_what_they_are_shown(numbered: Path, tmp_path: Path) -> None:
+    """The loss of an epoch in which the weights hardly move, by hand from the pictures: of classes, and of attributes."""
+    slow = {f"{name}__learning_rate": 1e-12 for name in ("evaluate_action", "evaluate_privacy")}
+    once = {f"{name}__epochs": 1 for name in ("evaluate_action", "evaluate_privacy")}
+    found = ran(numbered, tmp_path, method="raw", **once, **slow)
+    for role, (network, _) in EVALUATORS.items():
+        state = found.outcomes[role].state["classifier"]
+        losses = []
+        for clip in found.log.of(role, network, "learns"):
+            colours = np.mean([picture(seen.data, seen.split, seen.item, seen.frame).mean((0, 1)) / 255 for seen in clip], 0)
+            features = torch.tensor(colours, dtype=torch.float32) * state["backbone.scale"]
+            logits = features @ state["head.weight"].T + state["head.bias"]
+            if network == "f_T'":
+                losses.append(float(-logits.log_softmax(0)[label_of(clip[0].item)]))
+            else:
+                signs = 2 * torch.tensor(attributes_of(clip[0].item)) - 1
+                losses.append(float(-(signs * logits).sigmoid().log().mean()))
+        assert found.outcomes[role].history[0]["loss"] == pytest.approx(float(np.mean(losses)), abs=1e-5), role
+
+
 def closed_form(found: Ran, role: str, shown: Sequence[Sequence[int]], data: str, squash: Callable[[Tensor], Tensor]) -> Tensor:
     """The probabilities (N, K) of a recording network of raw frames: of its head on the mean colour of each clip, averaged."""
     state = found.outcomes[role].state["classifier"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from tests.support.stages import declared_stage
 from trainables import stages
 from trainables.attacks import ATTACKS
 from trainables.config import ConfigError, TrialConfig, with_values
+from trainables.data.items import StillSplits
 from trainables.data.trial_data import TrialData
 from trainables.methods import METHODS
 from trainables.plan import PlannedStage, TrialPlan, neighbours, plan_trial
@@ -180,14 +182,14 @@ def test_where_people_are_is_known_to_those_who_see_what_was_made_of_them(files:
     assert roles(planned(files))["evaluate_action"].people is None
 
 
-STEPS = {  # of the eight training, eight validation and eight test items, in batches of three
+STEPS = {  # of eight items in each split, in batches of three; of the images five are there to train on
     "reconstruct": 2 * 3,
     "warm_up": 4 * 3,
     "minimax": 5 * 3,
     "evaluate_action": 6 * 3,
     "raw_action": 6 * 3,
     "test_deployed": 3,
-    "evaluate_privacy": 2 * 7 * 3,  # two f_B'
+    "evaluate_privacy": 2 * 7 * 2,  # two f_B'
     "evaluate_clip_privacy": 2 * 7 * 3,
     "test_privacy": 3,
     "attack_retrained": 11 * 3,
@@ -206,10 +208,11 @@ SIZES = {
 
 
 def test_the_steps_of_each_stage(files: Files) -> None:
+    files.changes[""] = lambda splits: replace(splits, train=splits.train[:5]) if isinstance(splits, StillSplits) else splits
     found = roles(planned(files, **SIZES))
     assert {role: found[role].steps for role in STEPS} == STEPS
     again = roles(planned(files, refit=True, **SIZES))
-    both = {"evaluate_action": 6 * (3 + 6), "evaluate_privacy": 2 * 7 * (3 + 6), "minimax": 5 * 3, "test_deployed": 3}
+    both = {"evaluate_action": 6 * (3 + 6), "evaluate_privacy": 2 * 7 * (2 + 5), "minimax": 5 * 3, "test_deployed": 3}
     assert {role: again[role].steps for role in both} == both, "training and validation items once more, and nobody else"
 
 

@@ -349,6 +349,15 @@ def test_figures_of_the_trial_are_those_of_its_own_test_stages(full: Ran) -> Non
     assert full.record.metrics["deployed_top1"] == full.outcomes["test_deployed"].metrics["deployed_top1"]
 
 
+def test_intervals_are_over_the_sources_of_the_test_items(full: Ran) -> None:
+    """Four items of two sources each: too few for an interval, and the notes say how many there are."""
+    few = "the 4 test items are of 2 sources or people"
+    for role, figure in (("evaluate_action", "top1"), ("test_privacy", "leakage"), ("evaluate_clip_privacy", "clip_leakage")):
+        assert any(f"{figure} has no interval: {few}" in note for note in full.outcomes[role].notes), role
+    for name in ATTACKS:
+        assert any(note.startswith(f"attack {name}: no interval: {few}") for note in full.outcomes["attacks"].notes), name
+
+
 def test_the_distortion_of_the_test_clips_has_its_closed_form(full: Ran) -> None:
     """The lower half turns from (0, 0, stripes of 1 and 0) into (stamp, 0.5, 0)."""
     stamp = float(full.outcomes["minimax"].state["anonymizer"]["stamp"])

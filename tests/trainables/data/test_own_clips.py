@@ -304,3 +304,21 @@ def test_real_clips_in_class_folders(tmp_path: Path) -> None:
     assert sum(len(part) for part in (splits.train, splits.validation, splits.test)) == 104
     assert not [flaw for flaw in flaws_of(splits) if flaw.falsifies]
     assert len(VideoFile(splits.test[0].path)) > 10
+
+
+def test_times_are_seconds_or_hours_minutes_and_seconds(tmp_path: Path) -> None:
+    write_lines(
+        tmp_path / "clips.csv", ["path,label,start,end", "a.mp4,walk,2:05,1:02:03.5", "a.mp4,walk,12.5,", "b.mp4,walk,,"]
+    )
+    assert [row.span for row in read_clips(tmp_path / "clips.csv")] == [(125.0, 3723.5), (12.5, None), None]
+
+
+def test_attributes_of_clips_are_in_the_order_that_is_asked_for(tmp_path: Path) -> None:
+    rows = ["path,label,split,tall,blue"]
+    for number in range(12):
+        write(tmp_path / f"{number}.mp4")
+        rows.append(f"{number}.mp4,walk,{'test' if number > 8 else 'train'},{number % 2},1")
+    write_lines(tmp_path / "clips.csv", rows)
+    splits = load(tmp_path, attributes=("blue", "tall"))
+    assert splits.attributes == ("blue", "tall")
+    assert [video.attributes for video in splits.test] == [(1.0, 1.0), (1.0, 0.0), (1.0, 1.0)]

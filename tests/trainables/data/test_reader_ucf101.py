@@ -66,6 +66,9 @@ def test_ucf101_clip_attributes(ucf: Path) -> None:
     chosen = load_videos(ActionData(name="ucf101", attributes=("blue",)), ucf)
     assert chosen.attributes == ("blue",)
     assert {video.attributes for video in (*chosen.train, *chosen.validation, *chosen.test)} == {(1.0,)}
+    turned = load_videos(ActionData(name="ucf101", attributes=("blue", "tall")), ucf)
+    assert turned.attributes == ("blue", "tall")
+    assert [video.attributes for video in turned.test] == [(1.0, 0.0), (1.0, 1.0)], "labels are in the order that is asked for"
     refused(load_ucf(ucf, attributes=("blu",)), "clip_attributes.csv: no attribute 'blu' (nearest: blue)", "configuration")
 
 

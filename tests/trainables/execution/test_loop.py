@@ -159,3 +159,12 @@ def test_a_partial_batch_counts_by_its_rows(context: StageContext) -> None:
 
     run_epochs(context, {}, 1, epoch)
     assert history == [{"loss": pytest.approx(42 / 9), "other": pytest.approx(11.0)}]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_ends_the_stage_and_says_where(context: StageContext, value: float) -> None:
+    epoch = Epoch(context, 3, lambda _: None)
+    epoch.add(4, action=torch.tensor(1.0), privacy=torch.tensor(2.0))
+    epoch.add(4, action=torch.tensor(1.0), privacy=torch.tensor(value))
+    with pytest.raises(Diverged, match=rf"train: privacy = {value} at step 1 of epoch 3; lower the learning rate"):
+        epoch.means()
