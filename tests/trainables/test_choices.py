@@ -226,6 +226,7 @@ def test_nothing_is_read_of_blank_frames(numbered: Path, tmp_path: Path, seed: i
     leakages = [name for name in metrics if name.endswith("leakage") and not name.startswith("strongest.")]
     # of a search some candidates are ordinary clips; `reverse` shows raw frames to networks that learned from blank ones
     leakages += [name for name in metrics if name.startswith("attack.") and name not in ("attack.linkage", "attack.reverse")]
+    assert "validation_attack.reverse" not in metrics, "who has learned nothing is never the strongest"
     assert not metrics.get("strongest.attack.reverse")
     assert {name: metrics[name] for name in leakages} == dict.fromkeys(leakages, 0.0)
     assert len(leakages) >= 8

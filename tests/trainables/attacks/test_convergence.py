@@ -45,6 +45,9 @@ def learned(epochs: int, half: float) -> list[float]:
         (learned(100, half=10.0), True),  # 98 % of the way after 60 of 100 epochs
         (learned(100, half=60.0), False),  # 69 %
         (learned(30, half=25.0), False),  # stopped at a third of the time
+        # quarters of five points: 0.5, then 0.7 three times and 0.5 twice, which is a rise of 0.12, or the same before
+        ([0.2] * 10 + [0.5] * 5 + [0.7, 0.7, 0.7, 0.5, 0.5], False),
+        ([0.2] * 10 + [0.7, 0.7, 0.7, 0.5, 0.5] + [0.5] * 5, True),
         ([], None),
         ([0.3], None),
         ([0.3, 0.3], None),  # the second quarter has no point

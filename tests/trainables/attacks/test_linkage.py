@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from trainables.attacks.linkage import training
 from trainables.attacks.linkage.pairs import PersonPairs
-from trainables.attacks.linkage.people import named_by_label, search_of
+from trainables.attacks.linkage.people import PersonSearch, named_by_label, search_of
 from trainables.attacks.linkage.training import contrastive
 from trainables.config import ClipConfig
 from trainables.data.items import DataError, Video, VideoSplits
@@ -101,3 +103,33 @@ def test_a_pair_is_of_one_person_and_of_another_source_where_there_is_one() -> N
     )
     pairs = PersonPairs(items, ClipConfig(), 0, [0, 0, 0, 1, 1, 2])
     assert pairs._others == [[2], [2], [0, 1], [4], [3], [5]]
+
+
+@pytest.mark.parametrize("strongest", [0, 1])
+def test_the_figures_of_linkage_are_those_of_the_search_that_is_easier_on_validation_clips(
+    strongest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Among anonymized clips two of three are found, among ordinary ones one."""
+    clips = tuple(video(f"clip {number}", 0, f"group {number}") for number in range(3))
+    same, everybody = np.eye(3, dtype=bool), np.ones((3, 3), dtype=bool)
+    similar = [
+        np.array([[0.9, 0.1, 0.1], [0.1, 0.9, 0.1], [0.8, 0.1, 0.2]]),
+        np.array([[0.9, 0, 0], [0.5, 0.1, 0], [0.8, 0, 0.2]]),
+    ]
+    found = (retrieve(similar[0], same, everybody), retrieve(similar[1], same, everybody))
+    pictured: list[list[str]] = []
+
+    def middle(context: Any, anonymizer: Any, items: list[Video], *_: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        pictured.append([item.name for item in items])
+        return torch.zeros(len(items), 3, 4, 4), torch.zeros(len(items), 3, 4, 4)
+
+    monkeypatch.setattr(training, "_middle_frames", middle)
+    search, validated = PersonSearch(clips, clips, same, everybody), [0.1, 0.2] if strongest else [0.2, 0.1]
+    result = training._evidence(None, None, search, found, ClipConfig(), None, validated)  # type: ignore[arg-type]
+    assert result.answers.mean(dim=1).tolist() == pytest.approx([2 / 3, 1 / 3])
+    assert (result.others["rank1_anonymized"], result.others["rank1_ordinary"]) == (pytest.approx(2 / 3), pytest.approx(1 / 3))
+    assert result.others["rank1"] == pytest.approx([2 / 3, 1 / 3][strongest])
+    assert result.others["map"] == pytest.approx(found[strongest].mean_ap)
+    assert result.members == ["among anonymized clips", "among ordinary clips"]
+    assert result.caption.startswith(f"raw, anonymized, and the {['anonymized', 'ordinary'][strongest]} clip")
+    assert pictured[1] == [clips[found[strongest].best[int(name[-1])]].name for name in pictured[0]]

@@ -153,6 +153,22 @@ def test_the_strongest_attacker_is_chosen_on_validation_items_and_reported_on_te
     assert trial["worst_leakage"] == trial["attack.retrained"] < trial["attack.raw_trained"]
 
 
+def test_f_b_on_clips_is_among_the_attackers_with_its_own_bounds() -> None:
+    evaluated = {"leakage": 0.2, "validation_leakage": 0.3, "clip_leakage": 0.4, "validation_clip_leakage": 0.9}
+    bounds = {"clip_leakage_low": 0.35, "clip_leakage_high": 0.45, "leakage_low": 0.1, "leakage_high": 0.3}
+    found = weighed({"retrained": (result(0.5, validated=[0.5]), *SOUND)}, **evaluated, **bounds).metrics
+    assert (found["worst_leakage"], found["validation_worst_leakage"]) == (0.4, 0.9)
+    assert (found["worst_leakage_low"], found["worst_leakage_high"]) == (0.35, 0.45)
+    assert found["strongest.clip_leakage"] == 1.0
+
+
+@pytest.mark.parametrize(("converged", "recorded"), [(True, 1.0), (False, 0.0), (None, 0.0)])
+def test_what_is_not_known_to_have_converged_has_not(converged: bool | None, recorded: float) -> None:
+    found = weighed({"retrained": (replace(result(0.6), converged=converged), *SOUND)})
+    assert found.metrics["attack_converged.retrained"] == recorded
+    assert any("converged" in note for note in found.notes) is not converged or converged is None
+
+
 def test_a_search_for_people_is_not_mixed_with_average_precision() -> None:
     attacks = {"linkage": (search(1.0, 0.99), search(1.0, 0.99), search(0.1, 0.0)), "retrained": (result(0.5), *SOUND)}
     found = weighed(attacks, leakage=0.2, validation_leakage=0.3).metrics
