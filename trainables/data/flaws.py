@@ -9,6 +9,7 @@ from pathlib import Path
 
 from trainables.data.items import Still, StillSplits, Video, VideoSplits, contents_of_items
 from trainables.data.readers.places import spelled_alike
+from trainables.data.readers.stretches import is_outside, lengths_of
 
 Items = Sequence[Video | Still]
 
@@ -25,7 +26,7 @@ def flaws_of(splits: VideoSplits | StillSplits) -> list[Flaw]:
     """The flaws of one data set. It reads parts of every file (see `trainables.data.contents`)."""
     found = [Flaw(f"{splits.name}: {each}", True) for each in splits.flaws]
     found += [Flaw(f"{splits.name}: {each}", False) for each in splits.notes]
-    for check in (_spellings, _labels_never_trained, _shared_sources, _labelled_twice, _copies):
+    for check in (_spellings, _labels_never_trained, _shared_sources, _labelled_twice, _copies, _times):
         found += check(splits)
     return found
 
@@ -144,6 +145,20 @@ def _copies(splits: VideoSplits | StillSplits) -> Iterator[Flaw]:
                 f"{splits.name}: {len(found):,} files are there more than once, {place}, first {names}; list one of them",
                 falsifies and not splits.published,
             )
+
+
+def _times(splits: VideoSplits | StillSplits) -> Iterator[Flaw]:
+    """Stretches that are not in their video: their label is that of something else, or of less than it says."""
+    clips = [item for item in (*splits.train, *splits.validation, *splits.test) if isinstance(item, Video) and item.span]
+    lengths = lengths_of(item.path for item in clips)
+    outside = [item for item in clips if item.span and is_outside(lengths[item.path], item.span)]
+    if outside:
+        first, seconds = outside[0], lengths[outside[0].path]
+        yield Flaw(
+            f"{splits.name}: {len(outside):,} clips go past the end of their videos, first {first.name!r}, whose video lasts"
+            f" {seconds:.1f} s; correct their times",
+            True,
+        )
 
 
 def _some(names: Iterable[str]) -> str:

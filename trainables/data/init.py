@@ -21,7 +21,7 @@ from trainables.data.readers.clips import FILE, SPLITS, ClipRow, attributes_of, 
 from trainables.data.readers.common import ListEntry, refuse, refuse_outside, refuse_spellings
 from trainables.data.readers.kinetics import stems_of_clip
 from trainables.data.readers.places import IMAGE_SUFFIXES, VIDEO_SUFFIXES, walk
-from trainables.data.readers.stretches import SLACK, lengths_of
+from trainables.data.readers.stretches import is_outside, lengths_of
 from trainables.data.validation import cut_validation
 
 # What people call the columns, by the name they have in clips.csv.
@@ -182,7 +182,7 @@ def _refuse_times(rows: Sequence[ClipRow], root: Path) -> None:
             f"{row.where}: the clip is from {start:g} s to {'its end' if end is None else f'{end:g} s'}, and {row.path} lasts"
             f" {seconds:.1f} s"
             for row, (start, end) in spans
-            if (seconds := lengths[root / row.path]) is not None and max(start, (end or 0.0) - SLACK) >= seconds
+            if is_outside(seconds := lengths[root / row.path], (start, end))
         ],
         "correct its times; of a file that is the clip already, leave them out",
     )

@@ -7,9 +7,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.support.data_sets import append, refused, write, write_lines
+from tests.support.videos import write_video
 from trainables.config import ActionData, DataConfig, PrivacyData, TestPrivacyData, TrialConfig
 from trainables.data.flaws import flaws_of
 from trainables.data.items import DataError, Still, StillSplits, Video, VideoSplits
@@ -210,6 +212,16 @@ def test_copies_with_different_labels(tmp_path: Path) -> None:
     [flaw] = flaws_of(splits)
     assert flaw.falsifies
     assert "1 files are there more than once, with different labels, first 'train1' and 'train2'" in flaw.says
+
+
+def test_times_past_the_end_of_a_video(tmp_path: Path) -> None:
+    splits = make(tmp_path)
+    write_video(tmp_path / "train0.mp4", np.zeros((40, 16, 16, 3), np.uint8), codec="libx264", rate=10)
+    for span, right in (((0.0, 4.9), True), ((1.0, None), True), ((0.0, 5.1), False), ((4.5, None), False)):
+        flaws = flaws_of(with_item(splits, "train", 0, path=tmp_path / "train0.mp4", span=span))
+        assert [flaw.says for flaw in flaws if flaw.falsifies] == [
+            "set: 1 clips go past the end of their videos, first 'train0', whose video lasts 4.0 s; correct their times"
+        ] * (not right)
 
 
 def test_a_class_that_nobody_tests_is_said(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 Span = tuple[float, float | None]
 
-SLACK = 1.0  # seconds by which people's times, in whole seconds, go past the end of a video
+_SLACK = 1.0  # seconds by which people's times, in whole seconds, go past the end of a video
 _THREADS = 16  # opening waits for the disk or the network
 
 
@@ -24,7 +24,13 @@ def lengths_of(paths: Iterable[Path]) -> dict[Path, float | None]:
 def stretch_in(seconds: float | None, span: Span) -> Span | None:
     """The stretch `span` of a file that lasts `seconds`; None where the file is no longer than the clip: it is cut already."""
     start, end = span
-    return None if seconds is not None and end is not None and seconds <= end - start + SLACK else span
+    return None if seconds is not None and end is not None and seconds <= end - start + _SLACK else span
+
+
+def is_outside(seconds: float | None, span: Span) -> bool:
+    """Whether a stretch begins after a file of `seconds` ends, or ends more than a second after it."""
+    start, end = span
+    return seconds is not None and max(start, (end or 0.0) - _SLACK) >= seconds
 
 
 def _lasts(path: Path) -> float | None:
