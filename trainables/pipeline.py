@@ -28,7 +28,7 @@ from trainables.methods import method_of
 from trainables.models.anonymizers import build_anonymizer
 from trainables.plan import PlannedStage, TrialPlan, plan_trial
 from trainables.reporter import Reporter
-from trainables.schema import VALIDATION, check_declared
+from trainables.schema import VALIDATION, check_metrics
 from trainables.store import Outcome, StageStore
 from trainables.versions import versions
 
@@ -102,6 +102,8 @@ def run_trial(
                 worker.wait_for(ready[0].stage)
                 continue
             stage, outcome, own = obtained
+            if not own:
+                check_metrics(stage.name, outcome.metrics)  # it may be stored by a version that did not
             done[stage.role] = outcome
             if own:
                 computed.add(stage.role)
@@ -177,7 +179,7 @@ class _Worker:
             raise Diverged(f"{error} ({of})") from None
         if not isinstance(outcome, Outcome):
             raise ConfigError(f"stage {stage.name!r} ({stage.stage.where}) returned {outcome!r:.60}; return an Outcome")
-        check_declared(stage.name, outcome.metrics)
+        check_metrics(stage.name, outcome.metrics)
         if stage.name == method_of(stage.config).anonymizer:
             _check_anonymizer(stage, outcome)
         notes = (*outcome.notes, *progress.notes)

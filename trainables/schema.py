@@ -58,6 +58,7 @@ ATTACK, ATTACK_LOW, ATTACK_HIGH = "attack.", "attack_low.", "attack_high."
 ATTACK_RAW, ATTACK_NULL, ATTACK_PERMUTED = "attack_raw.", "attack_null.", "attack_permuted."
 ATTACK_VALID = "attack_valid."
 ATTACK_CONVERGED = "attack_converged."
+OUTPUT_BEYOND = "output_beyond"
 WORST, STRONGEST = "worst_leakage", "strongest."
 METRIC_FAMILIES: dict[str, str] = {
     AP: "average precision of an attribute in the anonymized images",
@@ -96,8 +97,13 @@ def is_shown(name: str) -> bool:
 
 
 def is_read(name: str) -> bool:
-    """Whether the analysis reads the metric: it is shown, an end of its interval, or what settings are chosen by."""
-    return is_shown(name) or name.startswith(VALIDATION) or is_shown(name.removesuffix(LOW).removesuffix(HIGH))
+    """Whether the analysis reads the metric: it is shown, an end of its interval, what settings are chosen by or warned of."""
+    return (
+        name == OUTPUT_BEYOND
+        or is_shown(name)
+        or name.startswith(VALIDATION)
+        or is_shown(name.removesuffix(LOW).removesuffix(HIGH))
+    )
 
 
 KEY_LENGTH = 200  # of the key of an attribute: MLflow takes 250 characters, and a prefix says which figure it is
@@ -127,12 +133,22 @@ def ends(metric: str, low: float, high: float) -> dict[str, float]:
     return {} if math.isnan(low) else {metric + LOW: low, metric + HIGH: high}
 
 
-def check_declared(stage: str, names: Iterable[str]) -> None:
-    """Raises ConfigError for a metric of a stage that nobody has declared: no report would show it."""
-    if unknown := [name for name in names if not is_declared(name)]:
+def check_metrics(stage: str, metrics: Mapping[str, float]) -> None:
+    """Checks what a stage returns.
+
+    Raises ConfigError for a metric that nobody has declared, which no report would show, and ArithmeticError for one that is no
+    number: in a mean or on a front it would pass for a result.
+    """
+    if unknown := [name for name in metrics if not is_declared(name)]:
         raise ConfigError(
             f"stage {stage} returns the metric {unknown[0]!r}, which is not declared; add it to the list in"
             " trainables/schema.py, or in a plug-in call trainables.schema.declare(Metric(...))"
+        )
+    if bad := [name for name, value in metrics.items() if not math.isfinite(value)]:
+        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+        raise ArithmeticError(
+            f"stage {stage}: the metric {bad[0]!r} is {metrics[bad[0]]}{more}, which is no result; look at what the anonymizer"
+            " and the networks of the stage put out, and at their losses"
         )
 
 
@@ -211,6 +227,9 @@ declare(
     Metric("reconstruction_l1", "L1 of the reconstruction", "lower", "", "of training clips in the last epoch", shown=False),
     Metric("validation_top1", "top-1 on validation clips", "higher", "%", "of f_T' in the epoch that counts", shown=False),
     Metric("best_epoch", "epoch that counts", "neither", "", "of f_T', from 0", shown=False),
+    Metric(
+        OUTPUT_BEYOND, "output beyond [0, 1]", "neither", "", "by how much f_A's output on test clips leaves it", shown=False
+    ),
     Metric("rms_relative", "relative RMS distortion", "neither", "", "in standard deviations of each test clip", shown=False),
     *(
         Metric(f"validation_{name}", f"{label} of validation {data}", "lower", "%", meaning, shown=False)

@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from analysis import text
+from analysis.deploy.exportable import BOXES_NEEDED, SEES_TIME, UNTRAINED, refusal
 from analysis.read.store import AnalysisError, open_store, shown_uri
 from analysis.read.trials import RAW
 from trainables.schema import ARTIFACT_ANONYMIZER, ARTIFACT_CONFIG, TAG_METHOD
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from trainables.models.base import Anonymizer
 
 FILE = "anonymizer.pt"
-_UNTRAINED = ("downsample_2x", "downsample_4x", "downsample_to", "mild_blur")  # no file: the name and the options say all
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -70,18 +70,14 @@ def fetch_trial(run_id: str, tracking_uri: str | None, folder: str | Path) -> Pa
         method = run.data.tags.get(TAG_METHOD, run.data.params.get("method", ""))
         if method == RAW:
             raise AnalysisError(f"run {run_id} leaves videos as they are (method raw): it has no anonymizer")
-        if method in _UNTRAINED:
+        if method in UNTRAINED:
             return _untrained(client, run_id, Path(folder))
         try:
             return Path(client.download_artifacts(run_id, f"{ARTIFACT_ANONYMIZER}/{FILE}", str(folder)))
         except (MlflowException, OSError):
-            if method in _BOXES:
-                raise AnalysisError(f"run {run_id} ({method}) {_BOXES_NEEDED}") from None
+            if why := refusal(method):
+                raise AnalysisError(f"run {run_id} ({method}) {why}") from None
             raise AnalysisError(f"run {run_id} ({method}, {run.info.status}) has no {ARTIFACT_ANONYMIZER}/{FILE}") from None
-
-
-_BOXES = ("blackening", "weak_blur", "strong_blur")
-_BOXES_NEEDED = "needs boxes of people, which frames alone do not have; take a trial whose anonymizer changes whole frames"
 
 
 @dataclass(frozen=True)
@@ -129,16 +125,14 @@ def refuse_other_than_frames(anonymizer: Anonymizer, name: str) -> None:
     """Raises AnalysisError for an anonymizer that is no function of single frames, or that changes nothing."""
     from trainables.models.anonymizers import Identity
     from trainables.models.base import Anonymizer as FrameByFrame
-    from trainables.models.obfuscation import Obfuscator
+    from trainables.models.obfuscation import FrameBlur, Obfuscator
 
     if isinstance(anonymizer, Identity):
         raise AnalysisError(f"the anonymizer {name} leaves frames as they are: there is nothing to export or apply")
-    if isinstance(anonymizer, Obfuscator):
-        raise AnalysisError(f"the anonymizer {name} {_BOXES_NEEDED}")
+    if isinstance(anonymizer, Obfuscator) and not isinstance(anonymizer, FrameBlur):  # which blurs the whole frame
+        raise AnalysisError(f"the anonymizer {name} {BOXES_NEEDED}")
     if type(anonymizer).clips is not FrameByFrame.clips:
-        raise AnalysisError(
-            f"the anonymizer {name} works on clips, not on single frames: it cannot be exported or applied here"
-        )
+        raise AnalysisError(f"the anonymizer {name} {SEES_TIME}")
 
 
 class TorchModel:

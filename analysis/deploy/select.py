@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import text
+from analysis.deploy.exportable import named, not_exportable
 from analysis.measure.pareto import knee, non_dominated
 from analysis.measure.plane import Plane
 from analysis.measure.settings import PROTOCOL, bounds, change_by_seed, of, setting_means, settings_table
@@ -78,7 +79,8 @@ class Choice:
 
     `candidates`: the anonymized settings of one protocol; `meeting` of them meet the constraints; `tied` are the labels of
     those as good in what is preferred; `invalid` of those with a trial whose attacks missed a control: none of these is a
-    candidate unless that was asked for; `unknown` of those without figures to choose by. `trials`: the runs of the setting.
+    candidate unless that was asked for; `unknown` of those without figures to choose by; `kept_out` says of those that cannot
+    be exported why, and they are no candidates. `trials`: the runs of the setting.
     `by_seed`: seed -> what the rule chooses from that seed's trials alone, "" where nothing meets the constraints. `doubts`:
     why the study cannot answer, where the choice was forced.
     """
@@ -93,6 +95,7 @@ class Choice:
     tied: tuple[str, ...]
     invalid: tuple[str, ...]
     unknown: tuple[str, ...]
+    kept_out: Mapping[str, str]
     by_seed: dict[int, str]
     doubts: tuple[str, ...]
 
@@ -150,7 +153,8 @@ def choose(
 ) -> Choice:
     """Applies a rule to a study, to its trials of one protocol tag and with parameters `where` ("field=value") if given.
 
-    Settings with a trial whose controls missed their level are passed over, unless `allow_invalid`.
+    Settings with a trial whose controls missed their level are passed over, unless `allow_invalid`, and so are those whose
+    anonymizer `export` must refuse.
 
     Raises AnalysisError when there is nothing to choose from or by, when no setting meets the constraints (with the nearest),
     and, unless `force`, when raw data are not surely above chance.
@@ -158,6 +162,10 @@ def choose(
     trials = _wanted(study, protocol, where)
     seen = trials if rule.chosen_on == "test" else without_test_figures(trials)
     candidates, unknown = _candidates(seen, rule, study)
+    kept_out = not_exportable(candidates)
+    candidates = candidates[~candidates["label"].astype(str).isin(list(kept_out))]
+    if candidates.empty:
+        raise AnalysisError(f"{study.name}: no setting has an anonymizer that can be exported ({named(kept_out)})")
     missed = candidates.index.isin(seen.loc[invalid(seen), "setting"])
     unsound = tuple(map(str, candidates.loc[missed, "label"]))
     if not allow_invalid:
@@ -200,6 +208,7 @@ def choose(
         tied=tuple(str(label) for label in tied["label"] if label != row["label"]),
         invalid=unsound,
         unknown=unknown,
+        kept_out=kept_out,
         by_seed=by_seed,
         doubts=tuple(doubts),
     )
@@ -236,6 +245,8 @@ def choice_text(choice: Choice) -> str:
         lines.append("  INVALID    controls of its attacks missed their level: their figures say nothing of this setting")
     if choice.unknown:
         lines.append(f"  left out   {text.listed(choice.unknown)}: no {choice.rule.chosen_on} figures to choose by")
+    if choice.kept_out:
+        lines.append(f"  left out   {named(choice.kept_out)}")
     others = [label for label in choice.invalid if label != row["label"] and label not in set(choice.candidates["label"])]
     if others:
         lines.append(

@@ -11,7 +11,7 @@ from analysis.measure.validation import not_validated, partly_validated
 from analysis.read.study import RecordedStudy
 from analysis.read.trials import PARAM, RAW
 from analysis.text import counted, listed, metric_mean_with_n, percent, sentence
-from trainables.schema import FINAL_METRICS
+from trainables.schema import FINAL_METRICS, OUTPUT_BEYOND
 
 BARELY_ACTIVE = 0.01  # a penalty active in fewer steps than this trained nothing
 
@@ -38,7 +38,17 @@ def warnings_of(study: RecordedStudy, settings: pd.DataFrame, plane: Plane = DEF
             found.append(
                 f"The penalty never bound (active in under 1 % of steps): {_names(idle)}. B and lambda changed nothing there."
             )
-    return found + _warnings_of_protocol(study.trials)
+    return found + _warnings_of_output(study.trials) + _warnings_of_protocol(study.trials)
+
+
+def _warnings_of_output(trials: pd.DataFrame) -> list[str]:
+    if OUTPUT_BEYOND not in trials or (outside := trials.dropna(subset=[OUTPUT_BEYOND])).empty:
+        return []
+    names, reach = listed(dict.fromkeys(outside["label"]), most=6), outside[OUTPUT_BEYOND].max()
+    return [
+        f"The output of the anonymizer leaves [0, 1] by up to {reach:.3g}: {names}. A video holds [0, 1] only: what is exported"
+        " or written is clipped, and is not what was measured."
+    ]
 
 
 def _warnings_of_runs(study: RecordedStudy) -> list[str]:

@@ -274,6 +274,15 @@ def test_what_a_stage_returns_is_checked(
         trial(tiny_config, tiny_data, tmp_path)
 
 
+def test_a_figure_that_is_no_number_ends_the_trial_and_is_not_stored(
+    write: Callable[..., Path], tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path
+) -> None:
+    path = write(OWN_STAGE.replace("{outcome}", "Outcome({'top1': float('nan')}, [], {})").replace("{fields}", "('seed',)"))
+    for _ in range(2):  # nothing is kept that the second would find
+        with loaded(path), pytest.raises(ArithmeticError, match="stage mine: the metric 'top1' is nan, which is no result"):
+            trial(tiny_config, tiny_data, tmp_path)
+
+
 def test_a_stage_that_forgets_a_field_does_not_repeat_old_figures(
     write: Callable[..., Path], tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path
 ) -> None:

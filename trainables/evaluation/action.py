@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 
 import numpy as np
 import torch
@@ -20,13 +21,15 @@ from trainables.metrics import chance_top1, topk_accuracy
 from trainables.models.action import build_action_classifier
 from trainables.models.base import Anonymizer
 from trainables.predictions import of_classes
-from trainables.schema import ARTIFACT_FRAMES, ends
+from trainables.schema import ARTIFACT_FRAMES, OUTPUT_BEYOND, ends
 from trainables.stages import RAW_ACTION
 from trainables.statistics import interval, mean
 from trainables.store import Outcome
 
 _DATA = "action_evaluation"
 _PICTURED_VIDEOS, _PICTURE_SIDE = 6, 112
+_SLACK = 1e-3  # beyond [0, 1]: rounding, and filters that overshoot a little
+_LEVELS = 10.0  # grey levels from which an output is meant to be 0 to 255
 
 
 def run(context: StageContext) -> Outcome:
@@ -50,10 +53,27 @@ def run(context: StageContext) -> Outcome:
         **ends("top1", sure.low, sure.high),
         "best_epoch": float(best.epoch),
     }
+    low, high = float(test.pop("low").min()), float(test.pop("high").max())
     state = {"classifier": classifier.state_dict(), "test": {name: torch.from_numpy(value) for name, value in test.items()}}
     files = {ARTIFACT_FRAMES: _picture(context, anonymizer), **_predictions(context, test)}
-    notes = (f"{splits.name}: top1 has no interval: {sure.lacking}",) if sure.lacking else ()
-    return Outcome(metrics, history, state, files, notes)
+    beyond = max(-low, high - 1.0)
+    if beyond > _SLACK:
+        metrics[OUTPUT_BEYOND] = beyond
+    notes = [f"{splits.name}: top1 has no interval: {sure.lacking}"] if sure.lacking else []
+    return Outcome(metrics, history, state, files, (*notes, *_of_output(config.anonymizer.name, low, high)))
+
+
+def _of_output(anonymizer: str, low: float, high: float) -> list[str]:
+    """What is to be said of an anonymizer whose output on test clips goes from `low` to `high`; nothing within [0, 1]."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return [f"the anonymizer {anonymizer} puts out values that are no numbers (NaN or infinite): no figure of it counts"]
+    if low >= -_SLACK and high <= 1.0 + _SLACK:
+        return []
+    levels = ", as if it counted from 0 to 255" if high > _LEVELS else ""
+    return [
+        f"the anonymizer {anonymizer} puts out values from {low:.3g} to {high:.3g}{levels}; a video holds [0, 1] only, so that"
+        " what is exported and written is clipped, and is not what was measured"
+    ]
 
 
 def _trained(
@@ -122,9 +142,11 @@ def _test_loader(context: StageContext, items: tuple[Video, ...], clip: ClipConf
 def _predict(
     context: StageContext, classifier: nn.Module, anonymizer: Anonymizer, loader: Loader, clip: ClipConfig
 ) -> dict[str, np.ndarray]:
-    """Per video: softmax averaged over its clips, label, and the mean RMS distortion of its clips in both norms."""
+    """Per video: softmax averaged over its clips, label, and the mean RMS distortion of its clips in both norms; per clip: the
+    lowest and the highest value of its anonymized pixels.
+    """
     classifier.eval()
-    found: dict[str, list[Tensor]] = {"probabilities": [], "labels": [], "rms": [], "rms_relative": []}
+    found: dict[str, list[Tensor]] = {"probabilities": [], "labels": [], "rms": [], "rms_relative": [], "low": [], "high": []}
     for batch in context.evaluation_batches(loader):
         videos = len(batch["label"])
         view, anonymized = context.anonymized_view(anonymizer, batch, clips=clip.test_clips)
@@ -135,9 +157,13 @@ def _predict(
             "rms": rms_distortion(view, anonymized),
             "rms_relative": rms_distortion(view, anonymized, norm="relative"),
         }
+        pixels = anonymized.flatten(1).float()
+        ends_of_clips = {"low": pixels.amin(dim=1), "high": pixels.amax(dim=1)}
         for name, values in rows.items():
             of_videos = values.unflatten(0, (videos, clip.test_clips)).mean(dim=1)
             found[name].append(context.gathered(of_videos).double().cpu())
+        for name, values in ends_of_clips.items():
+            found[name].append(context.gathered(values).double().cpu())
         found["labels"].append(context.gathered(batch["label"]).cpu())
     return {name: torch.cat(values).numpy() for name, values in found.items()}
 

@@ -12,12 +12,14 @@ import torch
 from mlflow import MlflowClient
 
 from analysis.__main__ import main
-from analysis.deploy.anonymizers import load_model
+from analysis.deploy.anonymizers import load_model, refuse_other_than_frames
+from analysis.deploy.exportable import UNTRAINED, refusal
 from analysis.deploy.select import Choice, choice_text, choose, median_trial, parse_constraint, parse_rule
 from analysis.read.store import AnalysisError
 from analysis.read.study import RecordedStudy, read_study
 from tests.support.fake_studies import FakeTrial, metrics, write_study
 from trainables.config import AnonymizerConfig
+from trainables.methods import METHODS
 from trainables.models.anonymizers import build_anonymizer
 
 Maker = Callable[..., RecordedStudy]
@@ -280,3 +282,35 @@ def test_a_run_without_an_anonymizer_is_not_registered(make_study: Maker, capsys
     assert main(["select", "--space", "toy", "--tracking-uri", uri, "--prefer", "top1", "--register", "camera"]) == 2
     assert "has no anonymizer/anonymizer.pt" in capsys.readouterr().err
     assert MlflowClient(tracking_uri=uri, registry_uri=uri).search_registered_models() == []
+
+
+def test_what_cannot_be_exported_is_not_chosen_and_the_choice_says_why(empty_store: Path, tmp_path: Path) -> None:
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    better = {"blackening": "blackening", "stprivacy": "tubelets", "blank": "blank"}
+    trials = trials_of(FRONT)
+    for method, anonymizer in better.items():  # each beats every other setting
+        values = {"anonymizer.name": anonymizer}
+        trials += [FakeTrial(method, method, seed, metrics(0.99, 0.01), values) for seed in range(3)]
+    write_study(uri, tmp_path / "artifacts", "toy", "small", trials)
+    found = choose(read_study("toy", "small", uri), parse_rule((), (), "top1", False))
+    assert found.setting["label"] == "a"
+    assert set(found.kept_out) == set(better)
+    said = choice_text(found)
+    assert "blackening: needs boxes of people" in said
+    assert "stprivacy: works on clips, not on single frames" in said
+    assert "blank: stores no anonymizer" in said
+
+
+def test_refusals_are_those_of_export() -> None:
+    """What is refused by its name is what `export` refuses when it has built the network, and nothing else."""
+    for method in METHODS:
+        declared = METHODS[method]
+        name = declared.fixed.get("anonymizer.name", AnonymizerConfig().name)
+        said = ""
+        try:
+            refuse_other_than_frames(build_anonymizer(NARROW.model_copy(update={"name": name})), name)
+        except AnalysisError as error:
+            said = str(error).removeprefix(f"the anonymizer {name} ")
+        stored = declared.anonymizer is not None or method in UNTRAINED
+        assert refusal(method) == said if said else bool(refusal(method)) != stored, method

@@ -262,10 +262,11 @@ def test_warnings_of_the_clips_the_axes_and_the_measuring(make_study: Maker) -> 
     trials = [
         *repeated("raw", [(0.9, 0.8)], "raw", **on_clips(0.02)),
         *repeated("a", [(0.7, 0.5)], **on_clips(0.0)),
-        *repeated("b", [(0.7, 0.5)], values={"evaluate_action.epochs": 7}),
+        *repeated("b", [(0.7, 0.5)], values={"evaluate_action.epochs": 7}, output_beyond=0.25),
     ]
     study = make_study(trials)
     found = " ".join(warnings_of(study, settings_table(study.trials)))
+    assert "The output of the anonymizer leaves [0, 1] by up to 0.25: b. A video holds [0, 1] only" in found
     assert "The attacker on raw clips is near chance already (leakage 2.0\N{NO-BREAK SPACE}% (n = 1))" in found
     assert "The attacker on raw data" not in found
     assert "Trials are measured differently (evaluate_action.epochs)" in found
