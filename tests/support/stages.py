@@ -44,7 +44,8 @@ def declared_stage(name: str) -> Stage | None:
     """The stage of this name, of a method, of an attack or of the evaluation; None if there is none."""
     evaluation = (EVALUATE_ACTION, TEST_DEPLOYED, EVALUATE_PRIVACY, TEST_PRIVACY, EVALUATE_CLIP_PRIVACY, WEIGH_ATTACKS)
     methods = (stage for method in METHODS for stage in METHODS[method].stages)
-    every = (*evaluation, *methods, *(ATTACKS[attack].stage for attack in ATTACKS))
+    attacks = (stage for attack in ATTACKS for stage in (ATTACKS[attack].stage, *ATTACKS[attack].prepared))
+    every = (*evaluation, *methods, *attacks)
     return next((stage for stage in every if stage.name == name), None)
 
 

@@ -49,6 +49,7 @@ class Attack:
     needs: data without which the attack is not tried.
     standard: it is cheap enough for every trial.
     controls: those of CONTROLS that say something of it.
+    prepared: stages without a figure of their own that its stage builds on, such as features that several attacks share.
     """
 
     title: str
@@ -59,6 +60,7 @@ class Attack:
     needs: Need | None = None
     standard: bool = True
     controls: tuple[Control, ...] = CONTROLS
+    prepared: tuple[Stage, ...] = ()
 
 
 ATTACKS: Registry[Attack] = Registry("attack")
@@ -113,10 +115,9 @@ def attack_parts(
 
     `evaluations`: the roles of the stages whose leakage is compared with that of the attacks.
     """
+    stages = {stage.name: stage for name in ATTACKS for stage in (ATTACKS[name].stage, *ATTACKS[name].prepared)}
     known: dict[str, tuple[Stage, Control]] = {
-        part_name(ATTACKS[name].stage.name, control): (ATTACKS[name].stage, control)
-        for name in ATTACKS
-        for control in ("", *CONTROLS)
+        part_name(name, control): (stage, control) for name, stage in stages.items() for control in ("", *CONTROLS)
     }
     parts: dict[str, StagePart] = {}
 
@@ -135,7 +136,9 @@ def attack_parts(
     for attack in sorted(tried, key=lambda attack: len(attack.stage.inputs)):
         for control in ("", *attack.controls):
             add(attack.stage, control)
-    verdict = replace(WEIGH_ATTACKS, inputs=(*parts, *evaluations))
+    weighed = {ATTACKS[name].stage.name for name in ATTACKS}
+    results = tuple(role for role, part in parts.items() if part.stage.name in weighed)
+    verdict = replace(WEIGH_ATTACKS, inputs=(*results, *evaluations))
     return {**parts, verdict.name: StagePart(verdict, attack=True)}
 
 

@@ -53,6 +53,13 @@ class AttacksConfig(Frozen):
         description="of the ensemble and the encoder: a name the library knows, a file, or null: they start from scratch",
     )
     clip_network: NetworkConfig = NetworkConfig(name="i3d_r50", weights="kinetics400")
+    pretrained: NetworkConfig = Field(
+        default=NetworkConfig(name="mobilenet_v2", weights="package"),
+        description="the privacy network, trained on other pictures, of the attacks pretrained_*; weights as of any network",
+    )
+    pretrained_size: Count = Field(default=112, description="smaller frames are enlarged to it for that network")
+    pretrained_clips: Count = Field(default=4, description="clips, spread over a video, from which it sees frames")
+    pretrained_frames: Count = Field(default=2, description="frames of each of these clips; all features are pooled")
     decoder_width: Count = Field(default=64, description="channels of the decoder of inversion")
     permuted: bool = Field(
         default=False,

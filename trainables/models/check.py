@@ -15,6 +15,7 @@ from trainables.models.action import build_action_classifier
 from trainables.models.anonymizers import EncoderDecoder, build_anonymizer
 from trainables.models.check_own import check_own_networks
 from trainables.models.detector import new_detector
+from trainables.models.packaged import PACKAGE
 from trainables.models.privacy import build_privacy_classifier, build_privacy_encoder
 from trainables.models.weights import (
     DETECTOR_FIELD,
@@ -75,6 +76,8 @@ def _check_attackers(config: TrialConfig) -> None:
     frames += [settings.encoder] if "linkage" in names else []
     for name in frames:
         _check_network(ATTACKERS, NetworkConfig(name=name, weights=settings.weights), config.clip)
+    if any(name.startswith("pretrained") for name in names) and settings.pretrained.weights != PACKAGE:  # else not tried
+        _check_network("attacks.pretrained", settings.pretrained, config.clip)
     if "temporal" in names:
         _check_network("attacks.clip_network", settings.clip_network, config.clip)
 
@@ -126,6 +129,6 @@ def _without_memory(part: str, network: NetworkConfig, clip: ClipConfig) -> nn.M
     with torch.device("meta"):
         if part == "privacy_encoder":
             return build_privacy_encoder(network)
-        if part in ("evaluate_privacy.classifier", ATTACKERS):
+        if part in ("evaluate_privacy.classifier", "attacks.pretrained", ATTACKERS):
             return build_privacy_classifier(network, attributes=1)
         return build_action_classifier(network, classes=1, clip=clip)

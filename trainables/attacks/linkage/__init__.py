@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trainables.attacks import ATTACK_TRAINING, ATTACKS, CLIPS, Attack, Need, attack_stage
-from trainables.attacks.linkage.people import search_of
-from trainables.config import TrialConfig
-from trainables.data.trial_data import TrialData
+from trainables.attacks.linkage.people import somebody_is_there_twice
 
 if TYPE_CHECKING:
     from trainables.execution.context import StageContext
@@ -20,11 +18,6 @@ def _run(context: StageContext) -> Outcome:
     return run(context)
 
 
-def _somebody_is_there_twice(config: TrialConfig, data: TrialData) -> bool:
-    clips = data.clips_with_attributes
-    return bool(search_of(clips, clips.test, config.attacks.people).asked.any())
-
-
 ATTACKS.register("linkage")(
     Attack(
         "Finding the same person again",
@@ -35,6 +28,6 @@ ATTACKS.register("linkage")(
         attack_stage(
             "linkage", _run, (*ATTACK_TRAINING, "attacks.encoder", "attacks.weights", "attacks.people"), data=(CLIPS,)
         ),
-        needs=Need("test clips of one person more than once, and of others", _somebody_is_there_twice),
+        needs=Need("test clips of one person more than once, and of others", somebody_is_there_twice),
     )
 )

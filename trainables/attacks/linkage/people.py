@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from trainables.config import TrialConfig
 from trainables.data.items import DataError, Video, VideoSplits
+from trainables.data.trial_data import TrialData
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,12 @@ def search_of(splits: VideoSplits, queries: tuple[Video, ...], people: str) -> P
     if len(seen) == len({number for number, _ in seen}):
         candidates &= _equal([item.label for item in queries], [item.label for item in gallery])
     return PersonSearch(queries, gallery, _equal(asked, there), candidates)
+
+
+def somebody_is_there_twice(config: TrialConfig, data: TrialData) -> bool:
+    """Whether the clips with attributes hold anybody who can be searched for."""
+    clips = data.clips_with_attributes
+    return bool(search_of(clips, clips.test, config.attacks.people).asked.any())
 
 
 def numbered(items: Sequence[Video], splits: VideoSplits, people: str) -> list[int]:

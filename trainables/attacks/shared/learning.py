@@ -38,10 +38,12 @@ def attacked_data(context: StageContext, whole_clips: bool = False, learned_in: 
     return labelled_data(context, context.data.attacked, settings.batch_size, frames, splits=splits)
 
 
-def attack_training(context: StageContext) -> Training:
-    """The effort that all attackers spend: the learning rate falls to zero, and the last epoch counts."""
+def attack_training(context: StageContext, slower: float = 1.0) -> Training:
+    """The effort that all attackers spend: the learning rate falls to zero, and the last epoch counts. It starts at the share
+    `slower` of `attacks.learning_rate`.
+    """
     epochs = context.config.attack_epochs
-    return Training(epochs, context.config.attacks.learning_rate, lambda optimizer: Cosine(optimizer, epochs))
+    return Training(epochs, slower * context.config.attacks.learning_rate, lambda optimizer: Cosine(optimizer, epochs))
 
 
 def attack_attributes(
@@ -52,17 +54,18 @@ def attack_attributes(
     losses: Callable[[Batch], Mapping[str, Tensor]],
     logits: Callable[[Tensor], Tensor],
     members: Sequence[str],
+    training: Training | None = None,
 ) -> tuple[AttackResult, list[dict[str, float]]]:
     """Trains `network`, then predicts the attributes of the validation and the test items; with the history of the training.
 
-    logits: anonymized (B, T, C, H, W) -> (M, B, T, A) of the `members`.
+    logits: anonymized (B, T, C, H, W) -> (M, B, T, A) of the `members`. training: by default that of `attack_training`.
     """
 
     def validate() -> dict[str, float]:
         found = leakages(*predict(context, anonymizer, logits, data.validation), groups_of(data.validation))
         return {} if math.isnan(found[0]) else {"leakage": max(found)}
 
-    training = attack_training(context)
+    training = attack_training(context) if training is None else training
     history = learn(context, network, data.train, losses, validate, training)
     network.eval()
     validated = leakages(*predict(context, anonymizer, logits, data.validation), groups_of(data.validation))

@@ -1,0 +1,96 @@
+"""Attacks with a network that was trained on other pictures: what they see, whom they find, and where they are not tried."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.support.stages import stage_context
+from trainables.attacks.linkage.people import search_of
+from trainables.attacks.pretrained import FEATURES, neighbour, probe
+from trainables.attacks.pretrained.features import run as features
+from trainables.attacks.shared.result import AttackResult
+from trainables.attacks.shared.verdict import figures_of
+from trainables.config import NetworkConfig, TrialConfig, with_values
+from trainables.data.items import Video, VideoSplits
+from trainables.data.trial_data import TrialData
+from trainables.methods import resolved
+from trainables.models import packaged
+from trainables.models.privacy import build_privacy_classifier
+from trainables.plan import plan_trial
+from trainables.store import Outcome
+
+PEOPLE = ("anna", "bert")
+
+
+def video(name: str, who: int, group: str) -> Video:
+    return Video(name, Path(name), 0, group, (1.0 - who, float(who)))
+
+
+def splits(train: list[Video], test: list[Video]) -> VideoSplits:
+    return VideoSplits("set", ("walk",), PEOPLE, tuple(train), (), tuple(test))
+
+
+def test_a_clip_of_the_same_source_is_no_candidate() -> None:
+    """Two cameras saw one performance: who finds the other camera has not found the person again."""
+    train = [video("a1", 0, "first"), video("a2", 0, "second"), video("b", 1, "third")]
+    data = splits(train, [video("a1 again", 0, "first")])
+    search = neighbour.across_sources(search_of(data, data.test, "attributes"), data, "attributes")
+    assert search.candidates.tolist() == [[False, True, True]]
+    kept = neighbour.across_sources(search_of(data, data.test, "group"), data, "group")
+    assert np.array_equal(kept.candidates, search_of(data, data.test, "group").candidates)
+
+
+@pytest.fixture
+def config(tiny_config: TrialConfig, tmp_path: Path) -> TrialConfig:
+    torch.manual_seed(0)
+    torch.save(build_privacy_classifier(NetworkConfig(name="narrow2d"), 1).state_dict(), tmp_path / "narrow2d.pt")
+    own = {"attacks.pretrained": {"name": "narrow2d", "weights": str(tmp_path / "narrow2d.pt")}, "attacks.pretrained_size": 32}
+    return resolved(
+        with_values(tiny_config, {**own, "method": "raw", "attacks.names": "pretrained_probe,pretrained_neighbour"})
+    )
+
+
+def test_features_that_tell_are_read_and_others_are_not(config: TrialConfig, tiny_data: Path, tmp_path: Path) -> None:
+    """Features that are the labels are read surely; of features that are one and the same nothing is, as of blank frames."""
+    data = TrialData(config, tiny_data).clips_with_attributes
+    for told, expected in ((True, 1.0), (False, 0.0)):
+        state = {
+            split: torch.tensor([item.attributes for item in getattr(data, split)]).float() * told
+            for split in ("train", "validation", "test")
+        }
+        context = stage_context(
+            "attack_pretrained_probe", config, tiny_data, tmp_path, {FEATURES.name: Outcome({}, state=state)}
+        )
+        found = figures_of(AttackResult(**probe.run(context).state["evidence"]))
+        assert found.leakage == pytest.approx(expected, abs=0.02)
+
+
+def test_features_are_the_same_whatever_the_labels(config: TrialConfig, tiny_data: Path) -> None:
+    """The control of exchanged labels builds on the features of raw data, which are computed once."""
+    plan = plan_trial(config, TrialData(config, tiny_data))
+    roles = {stage.role: stage for stage in plan.stages}
+    assert {role for role in roles if role.startswith(FEATURES.name)} == {FEATURES.name, f"{FEATURES.name}.blank"}
+    permuted = roles["attack_pretrained_probe.permuted"]
+    assert permuted.inputs[FEATURES.name] == FEATURES.name
+    assert not any(role.startswith(FEATURES.name) for role in roles["attacks"].inputs)
+
+
+def test_features_are_in_the_order_of_the_items(config: TrialConfig, tiny_data: Path, tmp_path: Path) -> None:
+    one = with_values(config, {"attacks.batch_size": 8})
+    many = with_values(config, {"attacks.batch_size": 512})
+    first, second = (features(stage_context(FEATURES.name, each, tiny_data, tmp_path)).state for each in (one, many))
+    items = TrialData(config, tiny_data).clips_with_attributes
+    for split, found in first.items():
+        assert found.shape == (len(getattr(items, split)), 256)
+        assert torch.allclose(found, second[split], atol=1e-4)
+
+
+def test_without_weights_it_is_not_tried(config: TrialConfig, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packaged, "_located", lambda *_: None)
+    asked = with_values(config, {"attacks.pretrained": {"name": "mobilenet_v2", "weights": "package"}})
+    plan = plan_trial(asked, TrialData(asked, tiny_data))
+    assert not any("pretrained" in stage.role for stage in plan.stages)

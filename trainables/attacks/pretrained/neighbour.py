@@ -1,0 +1,91 @@
+"""A search for clips of the same person by features that nobody trained for it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trainables.attacks.linkage.people import PersonSearch, named_by_label, people_of, search_of
+from trainables.attacks.pretrained import FEATURES
+from trainables.attacks.shared.permutation import with_permuted_people
+from trainables.attacks.shared.result import AttackResult, strongest_member
+from trainables.data.items import Video, VideoSplits
+from trainables.execution.context import StageContext
+from trainables.metrics import Retrieval, retrieve
+from trainables.stages import part_name
+from trainables.statistics import above_chance
+from trainables.store import Outcome
+
+Features = dict[str, Tensor]  # of each split
+_GALLERIES = ("anonymized", "ordinary")
+_DIGITS = 5  # of a similarity; smaller differences come from the size of the batch it was computed in
+
+
+def run(context: StageContext) -> Outcome:
+    people, splits = context.config.attacks.people, context.data.clips_with_attributes
+    if context.config.attacks.permuted:
+        splits = with_permuted_people(splits, context.seed("permutation"), people)
+    own, raw = (context.inputs[role].state for role in (FEATURES.name, part_name(FEATURES.name, "raw")))
+    search = across_sources(search_of(splits, splits.validation, people), splits, people)
+    validated = [math.nan] * len(_GALLERIES)
+    if search.asked.any():
+        looked = _look(search, splits, "validation", own, raw)
+        validated = [above_chance(float(one.hits.mean()), float(one.chances.mean())) for one in looked]
+    # there is nothing to learn, so that validation clips are only more clips to be found
+    splits = replace(splits, train=(*splits.train, *splits.validation), validation=())
+    own, raw = ({**found, "train": torch.cat([found["train"], found["validation"]])} for found in (own, raw))
+    search = across_sources(search_of(splits, splits.test, people), splits, people)
+    found = _look(search, splits, "test", own, raw)
+    best = found[strongest_member(validated)]
+    asked = [item for item, counts in zip(search.queries, best.asked, strict=True) if counts]
+    others = {f"rank1_{name}": float(one.hits.mean()) for name, one in zip(_GALLERIES, found, strict=True)}
+    others |= {f"map_{name}": one.mean_ap for name, one in zip(_GALLERIES, found, strict=True)}
+    left = len(search.queries) - len(asked)
+    evidence = AttackResult(
+        ids=[item.name for item in asked],
+        groups=people_of(asked, splits, people),
+        members=[f"nearest among {name} clips" for name in _GALLERIES],
+        validated=validated,
+        answers=torch.from_numpy(np.stack([one.hits for one in found])),
+        chances=torch.from_numpy(best.chances),
+        sureness=torch.from_numpy(best.hits * (1.0 + best.margins)),
+        effort={"epochs": 0.0, "items": 0.0, "parameters": float(own["test"].shape[1])},
+        converged=True,  # there is nothing to learn
+        others=others,
+        notes=[f"{left} test clips have nobody to be found or nobody to be confused with, and are left out"] if left else [],
+    )
+    return Outcome({}, [], {"evidence": evidence.state()})
+
+
+def across_sources(search: PersonSearch, splits: VideoSplits, people: str) -> PersonSearch:
+    """The search where only clips of other sources are candidates: a clip of the same source is similar whoever it shows.
+
+    Where the source stands for the person, nothing is left out.
+    """
+    if not named_by_label(splits, people):
+        return search
+    apart: NDArray[np.bool_] = np.array(
+        [[query.group != other.group for other in search.gallery] for query in search.queries], dtype=bool
+    ).reshape(search.same.shape)
+    return PersonSearch(search.queries, search.gallery, search.same, search.candidates & apart)
+
+
+def _look(search: PersonSearch, splits: VideoSplits, split: str, own: Features, raw: Features) -> tuple[Retrieval, Retrieval]:
+    """Searches for the anonymized queries among the anonymized clips, and among the raw clips, of the gallery."""
+    there = split if _is(search.gallery, getattr(splits, split)) else "train"
+    queries = _units(own[split])
+    similar = [(queries @ _units(gallery[there]).T).numpy().round(_DIGITS) for gallery in (own, raw)]
+    return retrieve(similar[0], search.same, search.candidates), retrieve(similar[1], search.same, search.candidates)
+
+
+def _is(gallery: tuple[Video, ...], items: tuple[Video, ...]) -> bool:
+    return [item.name for item in gallery] == [item.name for item in items]
+
+
+def _units(features: Tensor) -> Tensor:
+    return torch.nn.functional.normalize(features.double(), dim=1)

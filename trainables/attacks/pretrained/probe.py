@@ -1,0 +1,44 @@
+"""Linear classifiers of the features of a network that was trained on other pictures."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from trainables.attacks.pretrained import FEATURES
+from trainables.attacks.probe.training import Features, _fit, _measured
+from trainables.attacks.shared.learning import attacked_data, attribute_result
+from trainables.data.loader import Loader
+from trainables.evaluation.learning import groups_of
+from trainables.execution.context import StageContext
+from trainables.store import Outcome
+
+MEMBER = "linear, of frozen features"
+
+
+def run(context: StageContext) -> Outcome:
+    """One logistic regression an attribute, of standardised features; in test it has learned from validation items, too."""
+    data, features = attacked_data(context, whole_clips=True), context.inputs[FEATURES.name].state
+    train, validation, test = (
+        _labelled(features[split], loader)
+        for split, loader in (("train", data.train), ("validation", data.validation), ("test", data.test))
+    )
+    looked_at = validation if len(validation[0]) else None
+    validated, curve = _measured(context, train, looked_at, groups_of(data.validation))
+    every = torch.cat([train[0], validation[0]]), torch.cat([train[1], validation[1]])
+    answers, labels = _fit(every[0], every[1], test[0]), test[1]
+    parameters = (test[0].shape[1] + 1) * labels.shape[1]
+    spent = {"epochs": 0.0, "items": float(len(every[0])), "parameters": float(parameters)}
+    result = attribute_result(data, {MEMBER: validated}, (answers[None], labels), spent, curve).state()
+    others = {"top1": _top1(answers, labels)} if bool((labels.sum(dim=1) == 1).all()) else {}
+    return Outcome({}, [], {"evidence": {**result, "effort_unit": "training items", "others": others}})
+
+
+def _labelled(features: Tensor, loader: Loader) -> Features:
+    labels = torch.tensor([item.attributes or () for item in loader.samples.items], dtype=torch.float64)
+    return features.double(), labels.reshape(len(features), -1)
+
+
+def _top1(answers: Tensor, labels: Tensor) -> float:
+    """The share of items, each with one label, whose largest answer is the right one."""
+    return float((answers.argmax(dim=1) == labels.argmax(dim=1)).double().mean())
