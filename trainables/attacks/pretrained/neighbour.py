@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +22,7 @@ from trainables.stages import part_name
 from trainables.statistics import above_chance
 from trainables.store import Outcome
 
-Features = dict[str, Tensor]  # of each split
+Features = Mapping[str, Tensor]  # of each split
 _GALLERIES = ("anonymized", "ordinary")
 _DIGITS = 5  # of a similarity; smaller differences come from the size of the batch it was computed in
 
