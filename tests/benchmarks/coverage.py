@@ -150,6 +150,10 @@ _SCALE = (
     "the standard error of an average precision p grows as p^1.4 (1 - p), the logit allows for p (1 - p): "
     "intervals of unlucky answers are too short, those of lucky ones too long, the more the fewer positives"
 )
+_TOP = (
+    "near 1 the standard error of an average precision p falls as (1 - p)^0.7, the logit allows for 1 - p: "
+    "intervals of the best answers are too long"
+)
 _RIVALS = (
     "all search among the same people, and who is left out as one who searches is still found: "
     "the standard error is 5 to 15 % too small where people are told apart"
@@ -160,7 +164,8 @@ def leakages(clips: Clips, signal: float, random: Random, draws: int) -> list[Ro
     truth = true_leakage(signal)
     found = held([attacked(random, clips, signal).sure for _ in range(draws)], truth)
     what = "leakage" if clips.attributes > 1 else "leakage of one attribute"
-    return [Row(f"{what}, truth {100 * truth:.0f} %", clips.text, found, *_bounds(clips.people), _SCALE)]
+    reason = _TOP if truth > 0.8 else _SCALE
+    return [Row(f"{what}, truth {100 * truth:.0f} %", clips.text, found, *_bounds(clips.people), reason)]
 
 
 def linkage(people: int, clips: int, signal: float, random: Random, draws: int) -> list[Row]:
