@@ -45,6 +45,7 @@ class Measured:
         return cls(**json.loads((MEASURED / f"{name}.json").read_text()))
 
     def write(self) -> None:
+        MEASURED.mkdir(exist_ok=True)
         (MEASURED / f"{self.name}.json").write_text(json.dumps(asdict(self), indent=1) + "\n")
 
     def shown(self) -> str:
