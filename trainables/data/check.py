@@ -32,7 +32,8 @@ VP_LABELS = {"vp_ucf101": 13_320, "vp_hmdb51": 6_766}
 class DataSetPart:
     """One part of a data set: the items in each split, the official (train and validation, test), or what is wrong.
 
-    ways: how many videos are read by the times in the file, and how many by what one whole decode has found.
+    ways: how many videos are read by the times in the file, how many by what one whole decode has found, and how many of these
+    have B-frames and more than one key frame, where decoders that seek by time alone (decord) give other frames.
     held_out: the classes (of images: the attributes) with the smallest and the largest share held out for validation.
     flaws: what makes its figures say something else than they seem to.
     """
@@ -45,7 +46,7 @@ class DataSetPart:
     problem: str = ""
     held_out: tuple[HeldOut, HeldOut] | None = None
     flaws: tuple[Flaw, ...] = ()
-    ways: tuple[int, int] | None = None
+    ways: tuple[int, int, int] | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -88,9 +89,10 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"\nvideos are read by {decoder()}")
         for finding in findings:
             if finding.ways and any(finding.ways):
-                timed, decoded = finding.ways
+                timed, decoded, led_astray = finding.ways
                 print(
                     f"{finding.name} {finding.part}: {timed:,} videos by the times in the file, {decoded:,} by one whole decode"
+                    f", {led_astray:,} of them with B-frames and several key frames, of which decord gives other frames"
                 )
     if not there and not shown:
         print(f"\n{root}: none of the data sets is there; the layouts are in the modules of trainables/data/readers")
@@ -162,12 +164,15 @@ def _find_labels(name: str, root: Path) -> DataSetPart:
     return DataSetPart(name, "labels", "found", (0, 0, rows), (0, VP_LABELS[name]))
 
 
-def _ways(files: Files) -> tuple[int, int]:
-    """Counts the videos of which the times in the file tell the frames, and those of which one decode does."""
+def _ways(files: Files) -> tuple[int, int, int]:
+    """Counts the videos of which the times in the file tell the frames, those of which one decode does, and of these the ones
+    with B-frames and several key frames.
+    """
     from trainables.data.reading import find_frames  # decoders, and what they import, only where they are used
 
-    timed = [find_frames(path).timed for path, frames in files.items() if frames is not None]
-    return sum(timed), len(timed) - sum(timed)
+    found = [find_frames(path) for path, frames in files.items() if frames is not None]
+    decoded = [index for index in found if not index.timed]
+    return len(found) - len(decoded), len(decoded), sum(index.reordered and bool(index.starts) for index in decoded)
 
 
 def _table(findings: Sequence[DataSetPart]) -> list[str]:

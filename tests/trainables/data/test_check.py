@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.numbered import write_numbered
 from trainables.data import check as check_module
 from trainables.data import reading, verify
 from trainables.data.__main__ import main
@@ -153,11 +154,11 @@ def test_decode_opens_every_video_and_image(root: Path, check: Check, monkeypatc
         return ""
 
     monkeypatch.setattr(verify, "problem_of", problem_of)
-    monkeypatch.setattr(check_module, "_ways", lambda files: (1, len(files) - 1))
+    monkeypatch.setattr(check_module, "_ways", lambda files: (1, len(files) - 1, 2))
     code, _, below = check(root, "--decode")
     assert code == 0
     assert len(opened) == 9
-    assert "ucf101 split 1: 1 videos by the times in the file, 5 by one whole decode" in below
+    assert "ucf101 split 1: 1 videos by the times in the file, 5 by one whole decode, 2 of them with B-frames" in below
 
 
 def test_decode_reports_broken_videos(root: Path, check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,3 +217,12 @@ def test_the_command_line(root: Path) -> None:
     head = ["data", "set", "part", "state", "train", "validation", "test", "of", "a", "class", "official"]
     assert done.stdout.splitlines()[0].split() == head
     assert "Traceback" not in done.stderr
+
+
+def test_videos_that_decord_would_misread_are_counted(tmp_path: Path) -> None:
+    """B-frames and several key frames; one of the two alone does no harm, and MP4 tells its times."""
+    forms = {"both.avi": (12, 2), "keys.avi": (12, 0), "b_frames.avi": (300, 2)}
+    for name, (keys, b_frames) in forms.items():
+        write_numbered(tmp_path / name, range(40), "mpeg4", {"g": str(keys), "bf": str(b_frames), "sc_threshold": "1000000000"})
+    write_numbered(tmp_path / "timed.mp4", range(40), "libx264", {"g": "12", "bf": "2", "preset": "ultrafast"})
+    assert check_module._ways({path: 1 for path in tmp_path.iterdir()}) == (1, 3, 1)

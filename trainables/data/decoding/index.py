@@ -57,6 +57,11 @@ class Index:
     starts: tuple[Start, ...]
     timed: bool
 
+    @property
+    def reordered(self) -> bool:
+        """Whether frames are shown in another order than they are coded in: some are B-frames. Only for those not `timed`."""
+        return not self.timed and bool((np.diff(self.tags) < 0).any())
+
     def start_before(self, position: int) -> Start | None:
         """The last place from which decoding gives frame `position`; None: the start of the file."""
         return next((start for start in reversed(self.starts) if start.position <= position), None)
