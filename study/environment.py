@@ -50,6 +50,11 @@ class Environment(BaseSettings):
     ray_address: str | None = Field(default=None, validation_alias="RAY_ADDRESS")
     ray_job: dict[str, Any] = Field(default={}, validation_alias="RAY_JOB_CONFIG_JSON_ENV_VAR")
 
+    @property
+    def joins_cluster(self) -> bool:
+        """Whether RAY_ADDRESS names a Ray that runs already; `local` asks for one of the study's own, as no address does."""
+        return self.ray_address not in (None, "local")
+
 
 def without_passwords(text: str) -> str:
     """`text` with *** for the password of each URI in it."""
@@ -58,6 +63,6 @@ def without_passwords(text: str) -> str:
 
 def set_defaults() -> None:
     """Sets DEFAULTS. A Ray of this machine alone does without a token, which would be written to the home directory."""
-    alone = {} if Environment().ray_address else {"RAY_AUTH_MODE": "disabled"}
+    alone = {} if Environment().joins_cluster else {"RAY_AUTH_MODE": "disabled"}
     for name, value in (DEFAULTS | alone).items():
         os.environ.setdefault(name, value)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
@@ -197,8 +197,22 @@ def read_options(arguments: Sequence[str] | None = None) -> Options:
         raise ConfigError(str(error.errors()[0]["msg"]).removeprefix("Value error, ")) from None
 
 
+def _gpus(text: str) -> float | str:
+    try:
+        return text if text == AUTO else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: give a number, such as 0.5 or 2, or auto") from None
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises ConfigError, one line, for what it cannot parse, instead of a page of options."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message.removeprefix('argument ')} (--help shows the options)")
+
+
 def command_line() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python study/run.py", description="Runs every trial of a search space.")
+    parser = _Parser(prog="python study/run.py", description="Runs every trial of a search space.")
     parser.add_argument("--space", metavar="NAME", help="which space; run it again to continue it")
     parser.add_argument("--list", action="store_true", help="show all spaces and profiles")
     parser.add_argument("--status", action="store_true", help="how the studies in MLflow stand (with --space: this one's)")
@@ -243,7 +257,7 @@ def command_line() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--gpus-per-trial",
-        type=lambda text: text if text == AUTO else float(text),
+        type=_gpus,
         metavar="N",
         help="GPUs of a trial; a fraction lets trials share one, more than one share its batches (default: the profile's);"
         " auto: as many trials share one as its memory and speed allow, measured at the start",

@@ -19,7 +19,9 @@ from trainables.data.items import DataError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns 0 if every trial is done, 1 if one is not, and 2, after one line on standard error, for what cannot run."""
+    """Returns 0 if every trial is done, 1 if one is not, 2, after one line on standard error, for what cannot run, and 130 if
+    it was stopped before or after its trials.
+    """
     try:
         options = read_options(arguments)
         if options.show_list:
@@ -37,6 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ConfigError, DataError) as error:
         show_error(str(error))
         return 2
+    except KeyboardInterrupt:
+        show_error("stopped; run the same command to continue")
+        return 130
 
 
 def list_spaces() -> int:

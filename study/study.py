@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from analysis.terminal import show_error
 from search_spaces.plan import StudyPlan, StudyTrial, plan_study
 from study.backend.base import Backend, Demands, StudyEnd, TrialBatch
-from study.backend.job import joins_cluster
+from study.backend.job import joins_cluster, require_cluster
 from study.backend.preflight import tracking_problems
+from study.backend.signals import heeding, interrupt
 from study.environment import without_passwords
 from study.options import Options
 from study.schedule.costs import Costs, stored_stages
@@ -57,15 +58,15 @@ class Study:
 
     def run(self) -> int:
         """Runs what is left of the study and writes its report. Returns 0 if every trial is done, 1 if one is not."""
-        self.check()
-        todo = self.prepare()
-        try:
-            end = self.run_trials(todo)
-        except BaseException as error:
-            with contextlib.suppress(Exception):
-                self.tracker.abandon(error)
-            raise
-        return self.close(end)
+        with heeding(interrupt):
+            self.check()
+            try:
+                return self.close(self.run_trials(self.prepare()))
+            except BaseException as error:
+                if "tracker" in self.__dict__:
+                    with contextlib.suppress(Exception):
+                        self.tracker.abandon(error)
+                raise
 
     @cached_property
     def data_root(self) -> Path:
@@ -117,6 +118,7 @@ class Study:
         """Finds out before anything starts what the study lacks: GPUs, data, weights, a storage, MLflow. Raises ConfigError
         or DataError.
         """
+        require_cluster()
         self._require_gpus()
         self.trial_plans  # noqa: B018 - reads the labels
         check_all_weights(self.plan)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import io
 import logging
+import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_LOGGERS = ("trainables", "study")
+_WARNINGS = 5  # between two reports, the last
 RUNNING, DONE, FAILED, STOPPED = "running", "done", "failed", "stopped"
 
 
@@ -39,6 +43,7 @@ class TrialState:
 
     `epoch` of `epochs` of `stage` are done; `progress` is the share of all of its epochs. `runs_for` are the seconds since the
     worker was ready, `waited` how many of them it only waited for other workers. `objectives` are what a search optimises.
+    `warnings` are what the worker has warned of since the last report, a line each.
     """
 
     status: str
@@ -50,6 +55,7 @@ class TrialState:
     waited: float = 0.0
     reason: str = ""
     objectives: Mapping[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 class Recording(Reporter, Protocol):
@@ -112,9 +118,9 @@ def run_job(job: TrialJob, proposed: Mapping[str, Any], report: Report) -> None:
     can cure; a worker that dies does not even get here. The trial is then to be started again and goes on from what its stages
     have saved.
     """
-    with Stop(Files(job.runtime.storage), job.stop) as stop:
+    with Stop(Files(job.runtime.storage), job.stop) as stop, _Warnings(report) as tell:
         try:
-            end = patiently(lambda: _run_alone(_complete(job, proposed), stop, report), stop, lambda: False)
+            end = patiently(lambda: _run_alone(_complete(job, proposed), stop, tell), stop, lambda: False)
         except Stopped as error:
             if stop.going:
                 raise Lost("the worker was told to end") from error
@@ -125,6 +131,40 @@ def run_job(job: TrialJob, proposed: Mapping[str, Any], report: Report) -> None:
             end = TrialState(FAILED, reason=_reason(job, error))
     figures = end.objectives or job.objectives_if_failed
     report(replace(end, progress=1.0, objectives={name: figures[name] for name in job.objectives_if_failed}))
+
+
+class _Warnings(logging.Handler):
+    """Adds what is logged as a warning or worse to the reports of a trial, since nobody reads the log of its worker.
+
+    What the thread of the trial logs, as while it waits for a storage, is reported at once, with the state as it was.
+    """
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(logging.WARNING)
+        self._report, self._thread = report, threading.get_ident()
+        self._state, self._said = TrialState(RUNNING), deque[str](maxlen=_WARNINGS)
+
+    def __enter__(self) -> Report:
+        for name in _LOGGERS:
+            logging.getLogger(name).addHandler(self)
+        return self.report
+
+    def __exit__(self, *error: object) -> None:
+        for name in _LOGGERS:
+            logging.getLogger(name).removeHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info:
+            return  # the end of the trial, whose reason is reported
+        self._said.append(" ".join(record.getMessage().split())[:300])
+        if threading.get_ident() == self._thread:
+            self.report(self._state)
+
+    def report(self, state: TrialState) -> None:
+        """Reports `state` with the warnings so far."""
+        self._state, said = state, tuple(self._said)
+        self._said.clear()
+        self._report(replace(state, warnings=said))
 
 
 def _complete(job: TrialJob, proposed: Mapping[str, Any]) -> TrialJob:

@@ -3,14 +3,51 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 from study.environment import Environment
+from trainables.config import ConfigError
+
+RAY_ADDRESS_HELP = "give HOST:6379, or auto for a Ray on this machine, or unset it: the study then starts one of its own"
+_ANSWER_SECONDS = 5.0
 
 
 def joins_cluster() -> bool:
-    """Whether a Ray runs already that the study is to use: Ray says so to every submitted job."""
-    return Environment().ray_address is not None
+    """Whether a Ray runs already that the study is to use: RAY_ADDRESS says so, in every submitted job too."""
+    return Environment().joins_cluster
+
+
+def require_cluster() -> None:
+    """Raises ConfigError if RAY_ADDRESS is no address of a cluster, or nothing answers there within seconds."""
+    address = Environment().ray_address or ""
+    if not joins_cluster() or address == "auto":
+        return  # Ray itself says at once that there is none to be found
+    if "://" in address:
+        what = (
+            "the client's, which cannot run a study" if address.startswith("ray:") else "the dashboard's, for `ray job submit`"
+        )
+        raise ConfigError(f"RAY_ADDRESS={address}: that address is {what}; {RAY_ADDRESS_HELP}")
+    if problem := _unreached(address):
+        raise ConfigError(f"RAY_ADDRESS={address}: no Ray answers there ({problem}); {RAY_ADDRESS_HELP}")
+
+
+def running_here() -> str:
+    """The address of a Ray that was started on this machine with `ray start`, if it answers; or an empty string."""
+    from ray._private.utils import read_ray_address
+
+    address = read_ray_address() or ""
+    return "" if not address or _unreached(address) else address
+
+
+def _unreached(address: str) -> str:
+    """Why nothing can be reached at HOST:PORT; empty if something answers."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=_ANSWER_SECONDS).close()
+    except (OSError, ValueError, OverflowError) as error:
+        return str(error)
+    return ""
 
 
 def has_uploaded_code() -> bool:

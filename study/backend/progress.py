@@ -18,6 +18,7 @@ from study.schedule.usage import Meter, Usage
 from trainables.failures import Lost
 from trainables.trial import DONE, FAILED, RUNNING, STOPPED, TrialState
 
+QUIET_SECONDS = 60.0  # at most between two lines
 MAX_WORKER_LOSSES = 1000  # of one trial; it gives up by itself when LOSSES of them come without an epoch in between
 
 
@@ -46,11 +47,15 @@ class StudyProgress(Callback):
             free = ray.available_resources() if self._joins else ray.cluster_resources()
             self._meter.free(free.get(self._resource, 0.0) - (0.0 if self._joins else self._meter.held), now)
             self._note(self._meter.total(now))
+        if now - self._printed >= QUIET_SECONDS:
+            self._print_running()
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
         name, state = str(trial), _state_of(result)
         if state is None:
             return
+        for warning in state.warnings:
+            self._print(f"{name} warns: {warning}")
         if state.status in (DONE, FAILED, STOPPED):
             self._meter.end(name, time.monotonic())
         else:
@@ -65,7 +70,7 @@ class StudyProgress(Callback):
         else:
             self.running[name] = state
             if time.monotonic() - self._printed >= self._every:
-                self._print(" | ".join(f"{trial} {_stage(state)}" for trial, state in self.running.items()))
+                self._print_running()
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._meter.end(str(trial), time.monotonic())
@@ -82,6 +87,10 @@ class StudyProgress(Callback):
         usage = self._meter.total(now)
         self._note(usage)
         return StudyEnd(states.count(DONE), states.count(FAILED), states.count("lost"), len(states) < self._total, usage)
+
+    def _print_running(self) -> None:
+        states = (f"{trial} {_stage(state)}" for trial, state in self.running.items())
+        self._print(" | ".join(states) or "nothing runs yet: no node has room for a trial, or workers start")
 
     def _print(self, what: str) -> None:
         self._printed = time.monotonic()

@@ -6,23 +6,28 @@ import contextlib
 import logging
 import os
 import signal
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
+from ray._private import services
 from ray.tune import Callback, Stopper
 from ray.tune.search import Searcher
 from ray.tune.trainable.function_trainable import wrap_function
 
 from study.backend.base import Demands, StudyEnd, TrialBatch
-from study.backend.job import has_uploaded_code, joins_cluster
+from study.backend.job import RAY_ADDRESS_HELP, has_uploaded_code, joins_cluster, running_here
 from study.backend.packing import kinds_of_gpus, measuring, packed
 from study.backend.preflight import Needs, needs_of, preflight, preflight_here, require_here
 from study.backend.progress import MAX_WORKER_LOSSES, StudyProgress
+from study.backend.signals import heeding, leave_terminal
+from study.environment import Environment
 from study.schedule.order import Queue
 from study.schedule.resources import Resources, Share
 from study.schedule.search import Proposals, optimiser
@@ -35,6 +40,7 @@ from trainables.trial import Report, TrialJob, TrialState, run_job
 ROOT = Path(__file__).resolve().parents[2]
 _NUMBER = "number"  # of a job, in Tune's config of a trial
 HALT_SECONDS = 20.0  # for running trials to save when the study is to stop
+_GRACE_SECONDS = 10.0  # until Tune has seen that they have
 
 RunJob = Callable[[TrialJob, Mapping[str, Any], Report], None]
 
@@ -77,14 +83,11 @@ class RayBackend:
         progress = StudyProgress(batch.count, note, "GPU" if any(share.gpus for share in batch.shares) else "CPU")
         halt = Halt(progress, Files(batch.jobs[0].runtime.storage), batch.jobs[0].stop)
         tuner = _tuner(batch, self._trainable(batch), progress, halt)
-        before = {number: signal.signal(number, halt.on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            tuner.fit()
-        except KeyboardInterrupt:
-            pass  # told twice
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        with heeding(halt.on_signal), contextlib.suppress(KeyboardInterrupt):  # told twice
+            try:
+                tuner.fit()
+            finally:
+                halt.over = True
         return progress.end()
 
     def stop(self) -> None:
@@ -115,16 +118,45 @@ def runtime_env() -> dict[str, Any]:
 
 def _init_ray() -> None:
     if joins_cluster():
-        ray.init(runtime_env=runtime_env(), log_to_driver=False, logging_level=logging.ERROR)
-    else:
-        ray.init(
-            address="local",
-            runtime_env=runtime_env(),
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            _node_ip_address="127.0.0.1",
-        )
+        try:
+            ray.init(runtime_env=runtime_env(), log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ConfigError(
+                f"RAY_ADDRESS={Environment().ray_address}: no Ray to join ({reason}); {RAY_ADDRESS_HELP}"
+            ) from None
+        print(f"Ray: joins the one at {ray.get_runtime_context().gcs_address}", flush=True)
+        return
+    try:
+        with _apart():
+            ray.init(
+                address="local",
+                runtime_env=runtime_env(),
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _node_ip_address="127.0.0.1",
+            )
+    except Exception as error:  # Ray has no class for it
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(f"Ray does not start on this machine ({reason}); if it is only busy, run the command again") from None
+    another = f"; another one runs at {found}, which RAY_ADDRESS=auto joins" if (found := running_here()) else ""
+    print(f"Ray: one of its own on this machine{another}", flush=True)
+
+
+@contextlib.contextmanager
+def _apart() -> Iterator[None]:
+    """Each process of Ray that is started inside is in a process group of its own.
+
+    A signal to the group of the study (`timeout`, a shell that ends its jobs) then reaches the study alone, which lets its
+    trials save; Ray's processes would be gone first.
+    """
+    kept = services.ConsolePopen
+    vars(services)["ConsolePopen"] = partial(kept, process_group=0)
+    try:
+        yield
+    finally:
+        vars(services)["ConsolePopen"] = kept
 
 
 def _checked(demands: Demands) -> tuple[Resources, Needs]:
@@ -202,20 +234,30 @@ def _proposed(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Halt(Stopper):
-    """Lets running trials save when the study is told to stop (SIGTERM, Ctrl-C), and ends it when they have, or after
-    HALT_SECONDS. A second signal ends it at once.
+    """Lets running trials save when the study is told to stop (SIGTERM, Ctrl-C, SIGHUP), and ends it when they have, or after
+    HALT_SECONDS. A second signal ends it at once. `over`: Tune has ended.
     """
 
     def __init__(self, progress: StudyProgress, files: Files, marker: str) -> None:
         self._progress, self._files, self._marker = progress, files, marker
         self._since: float | None = None
         self._marked = False
+        self.over = False
 
     def on_signal(self, number: int, frame: Any) -> None:
         """The signal handler."""
         if self._since is not None:
             raise KeyboardInterrupt
         self._since = time.monotonic()
+        leave_terminal(number)
+        late = threading.Timer(HALT_SECONDS + _GRACE_SECONDS, self._insist)
+        late.daemon = True
+        late.start()
+
+    def _insist(self) -> None:
+        """Tells the study a second time where Tune does not get to `stop_all`: Ray's processes may have been ended too."""
+        if not self.over:
+            os.kill(os.getpid(), signal.SIGINT)
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False

@@ -109,11 +109,12 @@ def _settle_artifacts(client: MlflowClient, tracking_uri: str, artifacts: str, e
     own = _local(artifacts)
     is_ours = own is not None and tracking_uri == f"sqlite:///{own.parent / 'mlflow.db'}"
     for one in client.search_experiments(view_type=ViewType.ALL):
-        was, now = _local(one.artifact_location), own and own / one.name
-        if schema.TAG_SPACE not in one.tags or was is None or now is None or was == now:
+        was = _local(one.artifact_location)
+        if schema.TAG_SPACE not in one.tags or own is None or was is None or was.parent == own:
             continue
+        now = own / was.name
         if now.exists() and (is_ours or not was.exists()):
-            _move_records(client, one, f"{artifacts}/{one.name}")
+            _move_records(client, one, f"{artifacts}/{was.name}")
             print(f"{one.name}: its artifacts were moved from {was} to {now}; the records say so now", flush=True)
     location = client.get_experiment(experiment.experiment_id).artifact_location
     place = _local(location)

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from mlflow.entities import Experiment, Run
+from mlflow.entities import Experiment, Run, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from study.backend.preflight import tracking_problems
+from study.environment import without_passwords
 from study.options import Options
 from study.records.outbox import RUNNING, Outbox, trials_folder
 from study.records.recording import FAILED, FINISHED
@@ -82,7 +83,14 @@ def show_status(options: Options) -> int:
     ]
     if not found:
         what = "no study" if space is None else f"no study of the space {space}"
-        raise ConfigError(f"--tracking-uri {tracking_uri}: {what} there; give the one it was started with")
+        where = f"--tracking-uri {without_passwords(tracking_uri)}"
+        for gone in pages(lambda **page: client.search_experiments(view_type=ViewType.DELETED_ONLY, **page)):
+            if space is not None and gone.tags.get(schema.TAG_SPACE) == space:
+                raise ConfigError(
+                    f"{where}: the study {gone.name} was deleted in MLflow; running it again, or `mlflow experiments restore"
+                    f" --experiment-id {gone.experiment_id}`, brings its records back"
+                )
+        raise ConfigError(f"{where}: {what} there; give the one it was started with")
     for experiment in found:
         _print(status_of(client, tracking_uri, experiment, Files(options.places.stages_at)), time.time())
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,9 +43,9 @@ class Prices:
                 seconds[stage.strip()] = float(value)
             except ValueError:
                 seconds[stage.strip()] = -1.0
-            if seconds[stage.strip()] <= 0:
+            if not 0 < seconds[stage.strip()] < math.inf:
                 raise ConfigError(f"--seconds-per-step {text!r}: write STAGE=SECONDS, for example minimax=0.35")
-        if gpu_hour is not None and gpu_hour < 0:
+        if gpu_hour is not None and not 0 <= gpu_hour < math.inf:
             raise ConfigError(f"--price-per-gpu-hour {gpu_hour}: give a price of at least 0")
         return Prices(seconds, gpu_hour)
 

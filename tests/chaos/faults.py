@@ -8,13 +8,17 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 from cluster import STORAGE_BYTES, Cluster, Node
 from reference import a_video
+
+from trainables.store.leases import LEASE_SECONDS
+
+PAUSE_SECONDS = LEASE_SECONDS + 15.0
 
 
 @dataclass
@@ -73,6 +77,21 @@ def terminate_node(scene: Scene) -> str:
 def cut_off_node(scene: Scene) -> str:
     """Without its network for a while: Ray gives it up, its processes go on and do not know."""
     return _lose_worker(scene, scene.cluster.cut_off, again=5, off=40)
+
+
+def pause_trial(scene: Scene) -> str:
+    """SIGSTOP for longer than a lease lasts: whoever waits for its stage takes over, and it wakes up beside them."""
+    found = scene.cluster.trial_processes()
+    if not found:
+        return ""
+    process = scene.choice.choice(found)
+    _pause(scene, [process])
+    return str(process.pid)
+
+
+def pause_node(scene: Scene) -> str:
+    """A virtual machine that is paused: Ray gives it up, its trials go on elsewhere, and then it wakes up."""
+    return _lose_worker(scene, lambda node: _pause(scene, node.processes()), again=5, off=PAUSE_SECONDS + 20)
 
 
 def kill_driver(scene: Scene) -> str:
@@ -165,9 +184,39 @@ def empty_video(scene: Scene) -> str:
     return path.name
 
 
+def _pause(scene: Scene, processes: Sequence[psutil.Process]) -> None:
+    """An epoch that each was in, or had not saved, may be computed again by its successor."""
+    paused = {process.pid for process in processes}
+    for lease in scene.cluster.storage.glob("stages/*/*.lease.*"):
+        with contextlib.suppress(FileNotFoundError, IndexError, ValueError):  # one that is being written is empty
+            if int(lease.read_text().split()[1]) in paused:
+                scene.checkpoints[lease.name.partition(".")[0]] += 1
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.suspend()
+
+    def wake() -> None:
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
+
+    scene.after(PAUSE_SECONDS, wake)
+
+
 Fault = Callable[[Scene], str]  # what it has hit; empty if there was nothing to hit yet
 EVERYWHERE: tuple[Fault, ...] = (
-    *(kill_trial, terminate_trial, kill_node, terminate_node, kill_driver, stop_job, kill_head, stop_mlflow),
+    *(
+        kill_trial,
+        terminate_trial,
+        kill_node,
+        terminate_node,
+        pause_trial,
+        pause_node,
+        kill_driver,
+        stop_job,
+        kill_head,
+        stop_mlflow,
+    ),
     *(truncate_artifact, truncate_checkpoint, empty_video),
 )
 ISOLATED: tuple[Fault, ...] = (fill_storage, cut_off_node)  # they need a network and a file system of their own

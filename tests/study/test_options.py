@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from fsspec.registry import known_implementations
 
-from study.environment import DEFAULTS
+from study.environment import DEFAULTS, without_passwords
 from study.options import Options, Places, read_options
 from study.schedule.resources import ResourceOverride, Resources, Share
 from tests.support import ROOT
@@ -102,3 +102,34 @@ def test_what_ray_and_mlflow_read_does_not_depend_on_who_is_imported_first(modul
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment).stdout
     wanted = DEFAULTS | {"MLFLOW_HTTP_REQUEST_TIMEOUT": "99", "RAY_AUTH_MODE": "disabled"}
     assert said.strip() == str(wanted), "and what the user has set wins"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--gpus-per-trial", "abc"], "^--gpus-per-trial: 'abc': give a number, such as 0.5 or 2, or auto"),
+        (["--max-concurrent", "two"], "^--max-concurrent: invalid int value: 'two'"),
+        (["--sede", "1"], "^unrecognized arguments: --sede 1"),
+        (["--price-per-gpu-hour", "nan"], "^--price-per-gpu-hour nan: give a price"),
+        (["--price-per-gpu-hour", "inf"], "^--price-per-gpu-hour inf: give a price"),
+        (["--seconds-per-step", "minimax=nan"], "^--seconds-per-step 'minimax=nan': write STAGE=SECONDS"),
+        (["--seconds-per-step", "minimax=inf"], "^--seconds-per-step 'minimax=inf': write STAGE=SECONDS"),
+    ],
+)
+def test_what_is_no_number_is_one_line(arguments: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read_options(arguments)
+
+
+@pytest.mark.parametrize("name", ["a?b", "a#b", "a%b"])
+def test_a_storage_whose_name_sqlite_cannot_take_is_said(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is no place for SQLite; rename it"):
+        places(str(tmp_path / name), None)
+    assert places(str(tmp_path / name), "http://mlflow:5000").stages_at == str(tmp_path / name)
+
+
+def test_passwords_are_not_shown() -> None:
+    assert without_passwords("at postgresql+psycopg://me:s3/c:ret@host/db or http://h:5000") == (
+        "at postgresql+psycopg://me:***@host/db or http://h:5000"
+    )
+    assert without_passwords("postgresql://me@host:5432/db") == "postgresql://me@host:5432/db"

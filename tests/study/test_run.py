@@ -67,6 +67,7 @@ def test_dry_run_shows_trials_resources_and_shared_stages(tmp_path: Path, tiny_d
         ),
         (["--space", "demo", "--profile", "small", "--data-root", ".", "--max-concurrent", "0"], "give at least 1"),
         (["--space", "demo", "--set", "minimax.lr=1"], "unknown setting 'minimax.lr'"),
+        (["--space", "demo", "--profile", "generated", "--storage", "/proc/x"], "storage /proc/x: cannot be written"),
     ],
 )
 def test_what_cannot_run_ends_in_one_clear_line(tmp_path: Path, arguments: list[str], message: str) -> None:

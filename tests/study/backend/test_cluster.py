@@ -27,7 +27,7 @@ def test_cluster_yaml_is_what_ray_accepts() -> None:
 
 
 def test_every_command_of_the_cluster_is_shell() -> None:
-    for key in ("setup_commands", "head_start_ray_commands", "worker_start_ray_commands"):
+    for key in ("setup_commands", "head_setup_commands", "head_start_ray_commands", "worker_start_ray_commands"):
         for command in CLUSTER[key]:
             subprocess.run(["bash", "-n", "-c", command], check=True)
 
@@ -39,6 +39,11 @@ def test_ray_and_every_login_get_the_settings_of_a_study() -> None:
         start = CLUSTER[key][-1]
         assert ". /etc/profile.d/anonymization.sh" in start
         assert "cd /home/ubuntu/anonymization" in start, "a submitted job finds study/run.py where Ray was started"
+
+
+def test_mlflow_has_the_database_that_the_head_makes() -> None:
+    (made,) = re.findall(r"createdb .*?(\w+) 2>", " ".join(CLUSTER["head_setup_commands"]))
+    assert f"--backend-store-uri postgresql:///{made} " in " ".join(CLUSTER["head_start_ray_commands"])
 
 
 def test_nothing_listens_to_the_world() -> None:

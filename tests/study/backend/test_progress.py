@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import pytest
+
+from study.backend import progress as progress_module
 from study.backend.progress import StudyProgress
 from study.schedule.usage import Usage
 from trainables.trial import DONE, FAILED, RUNNING, STOPPED
@@ -47,3 +50,33 @@ def test_the_driver_counts_each_end() -> None:
     whole = StudyProgress(1, noted.append, "CPU")
     whole.on_trial_result(0, [], trials["done"], {"status": DONE})
     assert (whole.end().done, whole.end().interrupted) == (1, False)
+
+
+def test_a_worker_s_warnings_and_signs_of_life_are_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A full disk stops all reports but that it is full: the driver used to say nothing for hours."""
+    clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr(progress_module, "time", clock)
+    monkeypatch.setattr(progress_module, "ray", SimpleNamespace(cluster_resources=lambda: {"CPU": 2.0}))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    progress = StudyProgress(2, lambda usage: None, "CPU")
+    for clock.now in range(0, 130, 10):
+        progress.on_step_begin(0, [])
+    said = capsys.readouterr().out.splitlines()
+    assert [line[:7] for line in said] == ["[01:00]", "[02:00]"]
+    assert said[0].endswith("0 ended, 0 running, of 2 | nothing runs yet: no node has room for a trial, or workers start")
+    trial = TuneTrial("B=0.3")
+    progress.on_trial_start(0, [], trial)
+    result = {
+        "status": RUNNING,
+        "stage": "minimax",
+        "epoch": 1,
+        "epochs": 9,
+        "warnings": ("[Errno 28] No space left on device",),
+    }
+    progress.on_trial_result(0, [], trial, result)
+    assert capsys.readouterr().out.endswith("| B=0.3 warns: [Errno 28] No space left on device\n")
+    for clock.now in range(130, 200, 10):
+        progress.on_step_begin(0, [])
+    assert capsys.readouterr().out.endswith("1 running, of 2 | B=0.3 minimax 1/9\n")

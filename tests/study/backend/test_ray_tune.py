@@ -7,9 +7,10 @@ import os
 from pathlib import Path
 
 import pytest
+from ray._private import services
 from ray.runtime_env.runtime_env import _merge_runtime_env
 
-from study.backend.ray_tune import ROOT, runtime_env
+from study.backend.ray_tune import ROOT, _apart, runtime_env
 from study.environment import DEFAULTS
 
 JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
@@ -35,3 +36,15 @@ def test_a_job_may_be_submitted_with_a_pythonpath(monkeypatch: pytest.MonkeyPatc
     uploaded = {**submitted, "working_dir": "gcs://_ray_pkg_1.zip"}
     monkeypatch.setenv(JOB, json.dumps({"runtime_env": uploaded}))
     assert runtime_env() == {}
+
+
+def test_ray_s_processes_are_not_in_the_process_group_of_the_study() -> None:
+    """`timeout` and shells signal the group; Ray's processes would be gone before the trials have saved."""
+    with _apart():
+        started = services.start_ray_process(["sleep", "60"], "gcs_server", fate_share=False)
+    try:
+        assert os.getpgid(started.process.pid) == started.process.pid != os.getpgrp()
+    finally:
+        started.process.kill()
+        started.process.wait()
+    assert services.ConsolePopen.__name__ == "ConsolePopen"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import time
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import pytest
 from mlflow.entities import Metric, Param
 from mlflow.tracking import MlflowClient
 
+from study.options import Options
 from study.records.outbox import trials_folder
-from study.records.status import status_of
+from study.records.status import show_status, status_of
 from study.run import main
 from trainables import schema
+from trainables.config import ConfigError
 from trainables.store.files import Files
 from trainables.store.leases import Leases
 
@@ -89,3 +92,14 @@ def test_a_store_without_the_study_is_one_line(storage: Path, tmp_path: Path, ca
     assert main(["--status", "--storage", str(tmp_path)]) == 2
     assert "mlflow.db: the file is not there" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_study_that_was_deleted_in_mlflow_is_said(storage: Path, tmp_path: Path) -> None:
+    shutil.copy(storage / "mlflow.db", tmp_path)
+    options = Options(show_status=True, space="demo", storage=str(tmp_path))
+    client = MlflowClient(options.places.tracking_uri)
+    client.delete_experiment(client.get_experiment_by_name("demo.small").experiment_id)
+    with pytest.raises(
+        ConfigError, match=r"demo.small was deleted in MLflow; running it again, or `mlflow experiments restore"
+    ):
+        show_status(options)
