@@ -6,7 +6,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 export PYTHONWARNINGS := ignore::FutureWarning
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: mutants coverage demo test bench check env tables search scale figures lock clean chaos
+.PHONY: paper-size mutants coverage demo test bench check env tables search scale figures lock clean chaos
 
 env: $(VENV)/.stamp
 
@@ -51,6 +51,10 @@ scale: env
 bench: env
 	OMP_NUM_THREADS=1 $(PYTHON) -m tests.benchmarks.speed --out bench.json
 
+# One whole trial at the paper's size, a step or two a stage, with the seconds and the memory of each (the table of the README).
+paper-size: env
+	$(PYTHON) -m tests.benchmarks.paper_size --storage paper_size
+
 # Wrong behaviours, planted one at a time: are they noticed? It goes on where it stopped.
 mutants: env
 	$(PYTHON) -m tests.mutants --storage mutants --jobs 2
@@ -72,4 +76,4 @@ lock:
 	uv pip compile --quiet --python-version 3.11 --extra dev --extra attackers --no-annotate --no-header --no-emit-index-url pyproject.toml --output-file requirements.txt
 
 clean:
-	rm -rf $(VENV) $(DEMO) tables search scale figures
+	rm -rf $(VENV) $(DEMO) paper_size tables search scale figures

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from analysis.terminal import show_table
+from search_spaces.plan import StudyPlan
 from study.schedule.costs import Costs, Prices
+from study.schedule.estimates import Estimates, StepCost
+from study.schedule.gpus import GIB, GPUS, MEASURED_SHARE
 from study.schedule.resources import Resources
 from study.study import Study
 from trainables.config import ConfigError
-from trainables.plan import PlannedStage
+from trainables.data.trial_data import TrialData
+from trainables.plan import PlannedStage, TrialPlan
 
 
 def dry_run(study: Study) -> int:
-    """Prints the trials, what each varies, the resources, the stages and what they would cost."""
+    """Prints the trials, what each varies, the resources, the stages and what they would cost.
+
+    In the profile `paper`, steps that nobody has measured are traced, and what they take is printed.
+    """
     plan, resources, prices = study.plan, study.resources, study.options.prices
     gpus = "a part of a GPU that is measured at the start" if study.options.pack else f"{resources.gpus:g} GPUs"
     print(f"{plan.experiment}: {len(plan.trials)} trials, each on {resources.cpus_per_gpu:g} CPUs and {gpus}")
@@ -28,12 +35,14 @@ def dry_run(study: Study) -> int:
         raise ConfigError(f"--seconds-per-step: no stage {unknown[0]!r} here; there are {', '.join(_names(needed))}")
     shared, stored = len(needed) - len(different), len(different) - len(new)
     print(f"stages: {len(needed)} needed, {shared} of them shared, {stored} stored, {len(new)} to compute")
+    costs, estimates = Costs(study.store, _names(needed)), Estimates()
+    traces = plan.profile == "paper"
+    traced = traced_steps(different.values(), data_of(plan, study.trial_plans, study.data), estimates) if traces else {}
     known_hours, unknown_names, rows = 0.0, [], []
-    costs = Costs(study.store, _names(needed))
     for name in _names(needed):
         mine = [stage for stage in different.values() if stage.name == name]
         todo = [stage for stage in new if stage.name == name]
-        hours, how = _hours(name, todo, costs, prices)
+        hours, how = hours_of(name, todo, costs, prices, traced)
         count = sum(stage.name == name for stage in needed)
         steps = sum(stage.steps for stage in todo)
         rate = "" if hours is None or not steps else f"{hours * 3600 / steps:.3g}"
@@ -46,7 +55,52 @@ def dry_run(study: Study) -> int:
     numbers = ("needed", "shared", "stored", "compute", "steps", "s/step", "hours")
     show_table(("stage", *numbers, ""), rows, right=numbers, indent=2)
     _print_total(known_hours, unknown_names, resources, prices)
+    if traces:
+        _print_steps(different.values(), traced, estimates, prices)
     return 0
+
+
+def data_of(plan: StudyPlan, plans: Sequence[TrialPlan], data: Mapping[str, TrialData]) -> dict[str, TrialData]:
+    """The data of every stage, by its key."""
+    return {
+        stage.key: data[trial.config.data.model_dump_json()]
+        for trial, planned in zip(plan.trials, plans, strict=True)
+        for stage in planned.stages
+    }
+
+
+def traced_steps(
+    stages: Iterable[PlannedStage], data: Mapping[str, TrialData], estimates: Estimates
+) -> dict[str, StepCost | None]:
+    """What a step of each stage takes, by the key of the stage."""
+    return {stage.key: estimates.step(stage, data[stage.key]) for stage in stages}
+
+
+def hours_of(
+    name: str, todo: Sequence[PlannedStage], costs: Costs, prices: Prices, traced: Mapping[str, StepCost | None]
+) -> tuple[float | None, str]:
+    """Hours for all of `todo`, and where the figure is from: given, measured, or traced. None if one of them is neither.
+
+    Stages without steps of their own count as nothing once the others are traced.
+    """
+    if not todo:
+        return 0.0, ""
+    if name in prices.seconds_per_step:
+        return sum(stage.steps for stage in todo) * prices.seconds_per_step[name] / 3600, "as given"
+    seconds, how = 0.0, dict[str, None]()
+    for stage in todo:
+        measured, step = costs.measured(stage), traced.get(stage.key)
+        if measured is not None:
+            seconds += measured
+            how[f"measured here on {', '.join(sorted(costs.devices[name]))}"] = None
+        elif step is not None:
+            seconds += stage.steps * prices.expected.seconds(step.trace.flops)
+            how[f"traced, on an {prices.expected.gpu.name}"] = None
+        elif traced and not stage.steps:
+            how["no steps; not counted"] = None
+        else:
+            return None, ""
+    return seconds / 3600, ", ".join(how)
 
 
 def _print_total(hours: float, unknown: Sequence[str], resources: Resources, prices: Prices) -> None:
@@ -57,19 +111,40 @@ def _print_total(hours: float, unknown: Sequence[str], resources: Resources, pri
         print(f"  never measured in this storage: {', '.join(unknown)}; give --seconds-per-step {unknown[0]}=SECONDS")
 
 
-def _hours(name: str, todo: Sequence[PlannedStage], costs: Costs, prices: Prices) -> tuple[float | None, str]:
-    """Hours for all of `todo`, and where the figure is from; None if one of them is neither given nor measured."""
-    if not todo:
-        return 0.0, ""
-    if name in prices.seconds_per_step:
-        return sum(stage.steps for stage in todo) * prices.seconds_per_step[name] / 3600, "as given"
-    seconds = 0.0
-    for stage in todo:
-        measured = costs.measured(stage)
-        if measured is None:
-            return None, ""
-        seconds += measured
-    return seconds / 3600, f"measured here on {', '.join(sorted(costs.devices[name]))}"
+def _print_steps(
+    stages: Iterable[PlannedStage], traced: Mapping[str, StepCost | None], estimates: Estimates, prices: Prices
+) -> None:
+    """What a step of each kind of stage takes, the largest batch that fits each GPU, and seconds a step there."""
+    rows: dict[str, tuple[str, ...]] = {}
+    for stage in stages:
+        if (step := traced.get(stage.key)) is None:
+            continue
+        fits = [step.largest_batch(gpu) for gpu in GPUS.values()]
+        seconds = [f"{prices.expected.seconds(step.trace.flops, gpu):.2f}" for gpu in GPUS.values()]
+        figures = (f"{step.trace.peak / GIB:.1f}", f"{step.trace.flops / 1e12:.2f}")
+        rows.setdefault(estimates.kind(stage), (title(stage), str(step.batch), *figures, *map(_fit, fits), *seconds))
+    columns = ("batch", "GiB", "TFLOP", *(f"fits {name}" for name in GPUS), *(f"s {name}" for name in GPUS))
+    print("a step in bfloat16, traced on fake tensors:")
+    show_table(("stage", *columns), dict.fromkeys(rows.values()), right=columns, indent=2)
+    print(
+        f"  fits: the largest batch, with a tenth of the memory left free. s: seconds at {prices.expected.share:g} of the peak"
+        f" (--share-of-peak); {MEASURED_SHARE:g} is what the minimax reached on an H200, elsewhere an assumption."
+        " Loading, and passes over validation and test data, are not in them."
+    )
+    for name, reason in estimates.reasons.items():
+        print(f"  {name}: cannot be traced: {reason}")
+
+
+def title(stage: PlannedStage) -> str:
+    """A stage with what its step costs most by: the anonymizer it trains, or the classifier that it trains on one."""
+    config, name = stage.config, stage.name
+    if stage.stage.evaluator:
+        return f"{name} ({getattr(config, stage.stage.trains).classifier.name})"
+    return f"{name} ({config.anonymizer.name})" if stage.stage.trains and not stage.attack else name
+
+
+def _fit(batch: int) -> str:
+    return str(batch) if batch else "none"
 
 
 def _names(stages: Iterable[PlannedStage]) -> list[str]:

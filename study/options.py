@@ -16,6 +16,7 @@ from search_spaces.profiles import PROFILES, Profile
 from study.backend.job import results_directory
 from study.environment import NODES_COME_LATER_VARIABLE, TRACKING_URI_VARIABLE, Environment
 from study.schedule.costs import Prices
+from study.schedule.gpus import DEFAULT_GPU, GPUS, MEASURED_SHARE, Expected
 from study.schedule.resources import ResourceOverride, Resources, can_be_given
 from trainables.config import DATA_ROOT_VARIABLE, STORAGE_VARIABLE, ConfigError, parse_setting
 from trainables.data.verify import DEPTHS, Depth
@@ -182,7 +183,7 @@ def read_options(arguments: Sequence[str] | None = None) -> Options:
             seeds=parse_seeds(given.seeds),
             overrides=overrides,
             plugins=plugins,
-            prices=Prices.of(given.seconds_per_step, given.price_per_gpu_hour),
+            prices=Prices.of(given.seconds_per_step, given.price_per_gpu_hour, Expected.of(given.gpu, given.share_of_peak)),
             sampler=given.sampler,
             search_trials=given.trials,
             cpus_per_trial=given.cpus_per_trial,
@@ -239,6 +240,16 @@ def command_line() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--seconds-per-step", action="append", default=[], metavar="STAGE=S", help="for --dry-run: where nothing was measured"
+    )
+    parser.add_argument(
+        "--gpu", default=DEFAULT_GPU, metavar="NAME", help=f"for --dry-run: on which steps are traced, of {', '.join(GPUS)}"
+    )
+    parser.add_argument(
+        "--share-of-peak",
+        type=float,
+        default=MEASURED_SHARE,
+        metavar="S",
+        help=f"for --dry-run: the share of a GPU's peak that traced steps reach (default: {MEASURED_SHARE:g}, as measured)",
     )
     parser.add_argument("--price-per-gpu-hour", type=float, metavar="P", help="for --dry-run: what it would cost")
     parser.add_argument(

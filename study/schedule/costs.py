@@ -6,18 +6,31 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import islice
 from statistics import median
 
+from study.schedule.gpus import Expected
 from trainables.config import ConfigError, flatten
 from trainables.plan import PlannedStage
 from trainables.store import StageStore
 from trainables.store.artifacts import STAGES
 
 # What changes the numbers of a stage, but not what one of its steps costs.
-_FREE_OF_COST = ("seed", "epochs", "rate", "budget", "weight", "temperature", "patience", "factor", "selection", "departures")
+_FREE_OF_COST = (
+    "seed",
+    "epochs",
+    "rate",
+    "budget",
+    "weight",
+    "temperature",
+    "patience",
+    "factor",
+    "selection",
+    "departures",
+    "permuted",
+)
 _LEFT_OUT = (_FREE_OF_COST, (*_FREE_OF_COST, "anonymizer"))
 _RECORDS = 500  # of a stage are read: enough for a median, and few requests to an object store
 
@@ -28,13 +41,16 @@ _WEIGHT, _SECONDS = 0.2, 0.5
 
 @dataclass(frozen=True)
 class Prices:
-    """What the user says of costs: seconds a step by the name of the stage, and the price of an hour of a GPU (or core)."""
+    """What the user says of costs: seconds a step by the name of the stage, the price of an hour of a GPU (or core), and what
+    is expected of steps that are traced.
+    """
 
     seconds_per_step: Mapping[str, float]
     gpu_hour: float | None = None
+    expected: Expected = field(default_factory=Expected)
 
     @staticmethod
-    def of(given: Sequence[str], gpu_hour: float | None) -> Prices:
+    def of(given: Sequence[str], gpu_hour: float | None, expected: Expected | None = None) -> Prices:
         """Raises ConfigError for what is not STAGE=SECONDS or not above zero."""
         seconds: dict[str, float] = {}
         for text in given:
@@ -47,7 +63,7 @@ class Prices:
                 raise ConfigError(f"--seconds-per-step {text!r}: write STAGE=SECONDS, for example minimax=0.35")
         if gpu_hour is not None and not 0 <= gpu_hour < math.inf:
             raise ConfigError(f"--price-per-gpu-hour {gpu_hour}: give a price of at least 0")
-        return Prices(seconds, gpu_hour)
+        return Prices(seconds, gpu_hour, expected or Expected())
 
 
 class Costs:
@@ -85,6 +101,11 @@ class Costs:
             return known
         second = median(self._weighed) if self._weighed else _SECONDS
         return max(1, stage.steps) * _WEIGHTS.get(stage.name, _WEIGHT) * second
+
+
+def cost_of(stage: PlannedStage) -> str:
+    """The fields of a stage's config that the cost of a step depends on, as JSON."""
+    return _cost(json.dumps(stage.depends_on["config"], sort_keys=True), 0)
 
 
 @cache

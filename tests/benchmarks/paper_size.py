@@ -16,74 +16,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
-from PIL import Image
 
-from tests.benchmarks.speed_setup import write_video
+from tests.benchmarks.handful import make_data
 
 ROOT = Path(__file__).resolve().parents[2]
 SPACE = "tests/benchmarks/paper_size_space.py"
-SIDE, FRAMES = (320, 240), 80
-CLASSES, ATTRIBUTES = ("walk", "wave"), ("tall", "red")
-CLIPS = {"train": 4, "validation": 4, "test": 4}
-IMAGES = {"train": 8, "validation": 4, "test": 4}
 GIB = 2**30
-
-
-def make_data(root: Path) -> Path:
-    """Videos and images with labels in the layout `folders`: a rectangle whose look is a person's, over noise.
-
-    Of four items in turn one has each pair of attributes; half of the clips show either action.
-    """
-    generator = np.random.default_rng(0)
-    rows = {"clip": [], "image": []}  # type: dict[str, list[str]]
-    for part, count in CLIPS.items():
-        names = []
-        for number in range(count):
-            look = (number // 2 % 2, number % 2)
-            name = f"{CLASSES[number % 2]}/{part}{number}.avi"
-            file = root / "videos" / name
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_video(file, list(_frames(generator, look, number % 2)))
-            names.append(name)
-            rows["clip"].append(f"{name},{part}{number},{look[0]},{look[1]}")
-        _list(root / "splits" / f"{part}.txt", names)
-    for part, count in IMAGES.items():
-        names = []
-        for number in range(count):
-            look = (number // 2 % 2, number % 2)
-            name = f"{part}{number}.png"
-            file = root / "images" / name
-            file.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(next(_frames(generator, look, 0))).save(file)
-            names.append(name)
-            rows["image"].append(f"{name},{part}{number},{look[0]},{look[1]}")
-        _list(root / "splits" / f"images_{part}.txt", names)
-    for kind, lines in rows.items():
-        _list(root / f"{kind}_attributes.csv", [f"filename,group,{','.join(ATTRIBUTES)}", *lines])
-    return root
-
-
-def _list(path: Path, lines: Sequence[str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"{line}\n" for line in lines))
-
-
-def _frames(generator: np.random.Generator, look: tuple[int, int], action: int) -> Iterator[np.ndarray]:
-    width, height = SIDE
-    background = generator.integers(60, 120, (height // 8, width // 8, 3)).repeat(8, 0).repeat(8, 1).astype(np.uint8)
-    tall, colour = (120, 60)[look[0]], ((40, 60, 200), (200, 40, 40))[look[1]]
-    for time_ in range(FRAMES):
-        frame = background.copy()
-        x, y = (60 + 2 * time_, 60) if action == 0 else (140, 60 + int(40 * np.sin(time_ / 4)))
-        frame[y : y + tall, x : x + 40] = colour
-        yield frame
 
 
 @dataclass(frozen=True)
@@ -155,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not (data / "image_attributes.csv").is_file():
         make_data(data)
     uri = f"sqlite:///{storage / 'mlflow.db'}"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": uri}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": uri, "RAY_raylet_start_wait_time_s": "600"}
     study = [sys.executable, "study/run.py", "--plugin", SPACE, "--space", "paper_size", "--data-root", str(data)]
     study += ["--storage", str(storage), "--gpus-per-trial", "0", "--cpus-per-trial", str(options.cores)]
     study += [part for value in options.set for part in ("--set", value)]
@@ -173,10 +117,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
         start = time.time()
         memory = watched([sys.executable, "-m", "analysis", *command], environment)
         rows.append((f"`analysis {name}`", 1, time.time() - start, memory.most(start, time.time()) / GIB))
+    for table, names in TABLES.items():
+        for network in names:
+            call = f"from tests.benchmarks.paper_size import *; print(json.dumps(classifier_row({table!r}, {network!r})))"
+            output = subprocess.run([sys.executable, "-c", call], cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE)
+            rows.append((f"{network} ({table}), forward and backward, one clip", 1, *json.loads(output.stdout)))
     lines = ["| stage | times | seconds | GiB at most |", "|---|---|---|---|"]
     lines += [f"| {name} | {count} | {seconds:.0f} | {float(memory):.1f} |" for name, count, seconds, memory in rows]
     print("\n".join(lines))
     return 0
+
+
+TABLES = {
+    "Table 5": ("r3d_18", "r2plus1d_18", "mvit_v2_s", "i3d_r50", "c3d"),
+    "Tables 7, 8": ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
+}
+
+
+def classifier_row(table: str, name: str) -> tuple[float, float]:
+    """Seconds of a forward and a backward pass of a classifier for one clip of the paper's size, and GiB at most."""
+    import torch
+
+    from tests.support.memory import bytes_taken
+    from trainables.config import NetworkConfig, TrialConfig
+    from trainables.models.action import build_action_classifier
+    from trainables.models.privacy import build_privacy_classifier
+
+    clip = TrialConfig().clip
+    frames = torch.rand(1, clip.frames, 3, clip.size, clip.size)
+    of_clips, seconds = table == "Table 5", [0.0]
+
+    def passes() -> None:
+        network = NetworkConfig(name=name)
+        built = build_action_classifier(network, 101, clip) if of_clips else build_privacy_classifier(network, 7)
+        start = time.perf_counter()
+        built.train()(frames if of_clips else frames[0]).square().mean().backward()
+        seconds[0] = time.perf_counter() - start
+        if not all(value.grad is not None and bool(value.grad.isfinite().all()) for value in built.parameters()):
+            raise ArithmeticError(f"{name}: a parameter without a finite gradient")
+
+    memory = bytes_taken(passes)
+    return seconds[0], memory / GIB
 
 
 def _run_id(uri: str) -> str:

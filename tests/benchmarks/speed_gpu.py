@@ -63,24 +63,29 @@ def precision(size: Size, folder: Path) -> dict[str, float]:
     return found
 
 
-def options(size: Size, folder: Path) -> dict[str, float]:
-    """Seconds and GiB of the minimax step with each option of the runtime, on a batch that lies on the device."""
+def options(size: Size, folder: Path, compiled: bool = True) -> dict[str, float]:
+    """Seconds and GiB of the minimax step with each option of the runtime, on a batch that lies on the device.
+
+    compiled: `compile` too, which may take minutes.
+    """
     data = Data(folder / "data", size)
     chosen: dict[str, dict[str, Any]] = {
         "as it is": {},
         "checkpointing": {"checkpointing": True},
         "float32": {"precision": "float32"},
-        "compile": {"compile": True},
+        **({"compile": {"compile": True}} if compiled else {}),
     }
     found = {}
     for name, values in chosen.items():
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
+        if size.device.type == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
         loop = Ours(context_of("minimax", size.config, size, data, folder, **values))
         step = partial(loop.both, loop.inputs(*loop.next_batches()))
         found[f"{name}, first step s"] = timed(step, size.device)
         found[f"{name}, s"] = min(timed(step, size.device) for _ in range(size.steps))
-        found[f"{name}, GiB"] = torch.cuda.max_memory_allocated() / 2**30
+        if size.device.type == "cuda":
+            found[f"{name}, GiB"] = torch.cuda.max_memory_allocated() / 2**30
         del loop, step
         close_loaders()
     return found

@@ -258,6 +258,14 @@ FIGURES = {
             {"analysis/pictures/search.png": "search.png"},
         ),
         Figure("bench", _BENCHMARKS, (f"-m tests.benchmarks.speed --out {STORAGE}/bench.json",), 8, printed),
+        Figure("gpu", _BENCHMARKS, ("-m tests.benchmarks.gpu --table",), 1, printed),
+        Figure(
+            "paper_size",
+            _BENCHMARKS,
+            (f"-m tests.benchmarks.paper_size --storage {STORAGE}/paper_size",),
+            60,
+            printed,
+        ),
         Figure(
             "scale",
             _BENCHMARKS,

@@ -166,9 +166,7 @@ class StageContext:
         """The network on the device; on a GPU in the channels-last layout, and compiled if `runtime.compile` is set."""
         network.to(self.device)
         if self.device.type == "cuda":
-            for parameter in network.parameters():
-                if parameter.dim() in _CHANNELS_LAST:
-                    parameter.data = parameter.data.contiguous(memory_format=_CHANNELS_LAST[parameter.dim()])
+            channels_last(network)
         if self.runtime.compile:
             network.compile()
         return network
@@ -284,6 +282,13 @@ class StageContext:
         planes = view.transpose(1, 2)  # (B, C, T, H, W): a "frame" is one colour at three times, the inverse hides it
         mixed = anonymizer(planes.reshape(-1, 3, *view.shape[-2:]))
         return mixed.reshape(planes.shape).transpose(1, 2)
+
+
+def channels_last(network: nn.Module) -> None:
+    """Lays the weights of convolutions out as tensor cores want them; their values stay."""
+    for parameter in network.parameters():
+        if parameter.dim() in _CHANNELS_LAST:
+            parameter.data = parameter.data.contiguous(memory_format=_CHANNELS_LAST[parameter.dim()])
 
 
 def _in_parts(compute: Callable[[Tensor], Tensor], parts: int, rows_at: int, values: Tensor) -> Tensor:

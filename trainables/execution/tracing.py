@@ -10,7 +10,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 from unittest.mock import patch
 
@@ -20,9 +20,8 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.optim.optimizer import ParamsT
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.data import default_collate
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
 
 from trainables.config import Runtime
 from trainables.data.loader import Batch, Loader, SampleId
@@ -41,11 +40,13 @@ class Trace:
     """A step of a stage.
 
     peak: bytes of all tensors at most, weights and the state of optimizers included.
+    still: the part of it that is there before a batch is, whatever its size.
     flops: floating-point operations of its matrix products, convolutions and attention, those that are computed a second time
     included; a product with its sum counts as two.
     """
 
     peak: int
+    still: int
     flops: int
 
 
@@ -53,20 +54,27 @@ class Untraceable(Exception):
     """The code of a stage depends on values that fake tensors do not have, or takes no step."""
 
 
+# Of methods whose steps depend on what the networks know by then: each network learns once a step, and none starts over.
+_PLAINEST = {"retrain_steps": 0, "action_steps": 1, "action_target": 0.0, "on_validation": False}
+
+
 def trace(planned: PlannedStage, runtime: Runtime, data: TrialData) -> Trace:
     """Traces a step of a stage as it runs in the precision of `runtime`. Nothing of `data` but its labels is read.
 
-    Raises Untraceable with the reason in one line.
+    VITA's step is that between two restarts, with f_T learning from one batch. Raises Untraceable with the reason in one line.
     """
-    memory, flops = Memory(), FlopCounterMode(display=False)
+    options = {**planned.config.options, **{name: _PLAINEST[name] for name in _PLAINEST if name in planned.config.options}}
+    planned = replace(planned, config=planned.config.model_copy(update={"options": options}))
+    spent, first = Spent(), FirstStep()
+    first.begins = spent.mark
     runtime = runtime.model_copy(update={"device": "cpu", "compile": False, "ranks": 1, "workers": 0})
     try:
         # a fake parameter cannot be exchanged for one of another layout or device, and none of its bytes would change
         as_it_is = patch.object(nn.Module, "_apply", lambda self, *_, **__: self)
-        with FakeTensorMode(allow_non_fake_inputs=True), memory, flops, as_it_is:
-            one_step(planned, runtime, data)
+        with FakeTensorMode(allow_non_fake_inputs=True), spent, as_it_is:
+            one_step(planned, runtime, data, execution=first)
     except StepTaken:
-        return Trace(memory.peak, flops.get_total_flops())
+        return Trace(spent.peak, spent.still, spent.flops)
     except Exception as error:
         raise Untraceable(f"{type(error).__name__}: {' '.join(str(error).split())[:160]}") from error
     raise Untraceable("it takes no step")
@@ -76,23 +84,34 @@ class StepTaken(Exception):
     """Ends a stage after its first step."""
 
 
-def one_step(planned: PlannedStage, runtime: Runtime, data: TrialData, kind: type[Steady] | None = None) -> Outcome:
+def one_step(
+    planned: PlannedStage,
+    runtime: Runtime,
+    data: TrialData,
+    kind: type[Steady] | None = None,
+    execution: Execution | None = None,
+) -> Outcome:
     """Runs a stage on made-up batches and weights, with a context of `kind`, and raises StepTaken after its first step.
 
     Returns the outcome of a stage that takes none.
     """
     inputs = {name: Outcome({}, state=_Anything()) for name in planned.inputs}
     plain = StageContext.of(planned, runtime, data, inputs, _NoWork())
-    context = (kind or Steady)(**{**plain.__dict__, "execution": FirstStep()})
+    context = (kind or Steady)(**{**plain.__dict__, "execution": execution or FirstStep()})
     with without_weights(), _nothing_read():
         return planned.stage.run(context)
 
 
 class FirstStep(Execution):
-    """Serves made-up batches, and ends the stage after its first step."""
+    """Serves made-up batches, and ends the stage after its first step. `begins` is called before the first batch."""
+
+    begins: Callable[[], None] | None = None
 
     def batches(self, loader: Loader, first: int, count: int) -> Iterator[Batch]:
         for _ in range(count):
+            if self.begins is not None:
+                self.begins()
+                self.begins = None
             yield made_up(loader)
 
     def agreed(self, *decisions: bool) -> tuple[bool, ...]:
@@ -150,6 +169,9 @@ class _Anything(dict[str, Any]):
     def __missing__(self, name: str) -> _Anything:
         return self
 
+    def __iter__(self) -> Iterator[Any]:
+        yield self
+
 
 def made_up(loader: Loader) -> Batch:
     """A batch as `loader` yields it: noise, with the labels of the first items. Reads files unless that is prevented."""
@@ -185,19 +207,27 @@ def _nothing_read() -> ExitStack:
     return stack
 
 
-class Memory(TorchDispatchMode):
-    """The bytes of all storages that the operations within it have made: those alive now, and the most at one time."""
+class Spent(TorchDispatchMode):
+    """What the operations within it take: the bytes of all storages that they have made, those alive now and the most at one
+    time, and the floating-point operations that torch has a count for.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.now = self.peak = 0
+        self.now = self.peak = self.still = self.flops = 0
         self._alive: set[int] = set()
+
+    def mark(self) -> None:
+        """What is alive now is there before every step."""
+        self.still = self.now
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         found = func(*args, **(kwargs or {}))
-        for value in tree_leaves(found):
+        for value in found if isinstance(found, tuple | list) else (found,):
             if isinstance(value, Tensor):
                 self._count(value.untyped_storage())
+        if count := flop_registry.get(func._overloadpacket):
+            self.flops += count(*args, **(kwargs or {}), out_val=found)
         return found
 
     def _count(self, storage: torch.UntypedStorage) -> None:

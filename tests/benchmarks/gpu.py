@@ -1,0 +1,270 @@
+"""What a machine with a GPU can show in 8 minutes, what matters most first; `gpu.sh` brings along what it lacks.
+
+    python -m tests.benchmarks.gpu --out gpu.json [--device cpu] [--small]
+    python -m tests.benchmarks.gpu --table                # of tests/benchmarks/gpu.json, as the README shows it
+
+Each result is written as soon as it is there. A part that fails or takes too long is noted, and the next one begins.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+
+from search_spaces.profiles import PROFILES
+from tests.benchmarks.handful import make_data
+from tests.benchmarks.paper_size_space import SETTING
+from tests.benchmarks.speed import machine
+from tests.benchmarks.speed_gpu import blank, options, precision
+from tests.benchmarks.speed_profile import parts, roofline
+from tests.benchmarks.speed_rows import row_step
+from tests.benchmarks.speed_setup import Data, Ours, Size, context_of, sizes, timed
+from trainables.config import Runtime, TrialConfig, with_values
+from trainables.data.loader import Loader, TrainingClips, close_loaders
+from trainables.data.trial_data import TrialData
+from trainables.execution.loop import Epoch
+from trainables.execution.tracing import StepTaken, one_step
+from trainables.models.anonymizers import build_anonymizer
+from trainables.plan import PlannedStage, plan_trial
+
+MEASURED = Path(__file__).with_name("gpu.json")
+MINUTES = 8.0
+TOLERANCE = 0.05  # of a loss in bfloat16, relative to 1 or to the loss in float32 if that is larger
+METHODS = ("penalty", "spact", "tedspad", "vita", "mass", "stprivacy")
+FEW_STEPS = {"options.ensemble": 2, "options.retrain_steps": 0, "options.action_steps": 1, "options.privacy_steps": 1}
+RANDOM = ("stprivacy",)  # what it keeps is drawn on the device, so that its losses are others there
+
+
+def steps(size: Size, folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """One step of every stage that trains: of each method, of the evaluators and of all attacks. Its losses as the runtime has
+    it, beside those in float32 on the CPU, of the same weights and the same noise.
+    """
+    root = make_data(folder / "data")
+    narrow = PROFILES["small"].values if size.rounds <= 2 else {}
+    for method in METHODS:
+        values = {name: value for name, value in SETTING.items() if name != "microbatch" and not name.endswith(".epochs")}
+        own = {"method": method, **(FEW_STEPS if method == "vita" else {})}
+        attacks = {"attacks.names": ("all",)} if method == "penalty" else {}
+        config = with_values(TrialConfig(), {**values, **narrow, **attacks, **own})
+        data, seen = TrialData(config, root), set[str]()
+        for stage in plan_trial(config, data).stages:
+            shared = method != "penalty" and stage.name not in (method, "minimax", "reconstruct", "warm_up")
+            if not stage.stage.trains or "." in stage.role or shared or stage.key in seen:
+                continue
+            seen.add(stage.key)
+            yield f"{method}: {stage.role}", _compared(stage, data, size, method not in RANDOM)
+
+
+def _compared(stage: PlannedStage, data: TrialData, size: Size, comparable: bool) -> dict[str, Any]:
+    there = _losses(stage, data, size.kind, "bfloat16")
+    if not comparable:
+        return {"bfloat16": there, "finite": all(map(math.isfinite, there.values()))}
+    here = _losses(stage, data, "cpu", "float32")
+    apart = max(abs(there[name] - value) / max(1.0, abs(value)) for name, value in here.items())
+    return {"bfloat16": there, "float32 on the CPU": here, "apart": apart, "within tolerance": apart <= TOLERANCE}
+
+
+def _losses(stage: PlannedStage, data: TrialData, device: str, kind: str) -> dict[str, float]:
+    found: dict[str, float] = {}
+
+    def add(_: Epoch, rows: int, **values: Tensor) -> None:
+        found.update({name: float(value.detach()) for name, value in values.items()})
+
+    runtime = Runtime.model_validate({"data_root": "", "storage": "memory://", "device": device, "precision": kind})
+    torch.manual_seed(0)
+    with patch.object(Epoch, "add", add), suppress(StepTaken):
+        one_step(stage, runtime, data)
+    return found
+
+
+def speed(size: Size, folder: Path) -> Iterator[tuple[str, Any]]:
+    """The step of the minimax against a plain loop, and with the options of the runtime."""
+    for number, row in enumerate(row_step(size, folder)):
+        yield f"row {number}", asdict(row)
+    yield "options", options(size, folder / "options", compiled=False)
+
+
+def behind(size: Size, folder: Path) -> Iterator[tuple[str, Any]]:
+    """Where the time of a step goes."""
+    for name, measure in (("roofline", roofline), ("parts", parts), ("blank", blank), ("precision", precision)):
+        (folder / name).mkdir()
+        yield name, measure(size, folder / name)
+    loop = Ours(context_of("minimax", size.config, size, Data(folder / "profiled", size), folder))
+    step = partial(loop.both, loop.inputs(*loop.next_batches()))
+    step()
+    cuda = size.device.type == "cuda"
+    kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
+    with profile(activities=kinds) as seen:
+        timed(step, size.device)
+
+    def spent(event: Any) -> float:
+        return float(event.self_device_time_total if cuda else event.self_cpu_time_total)
+
+    ordered = sorted(seen.key_averages(), key=spent, reverse=True)
+    yield "most ms of a step", {event.key[:100]: spent(event) / 1000 for event in ordered[:20]}
+
+
+def keeps_up(size: Size, folder: Path) -> dict[str, float]:
+    """Clips/s that are decoded by all worker processes, that are augmented on the device, and that the minimax takes."""
+    data = Data(folder / "data", size)
+    loop = Ours(context_of("minimax", size.config, size, data, folder))
+    batches = loop.next_batches()
+    batch = size.config.minimax.batch_size
+    step = partial(loop.both, loop.inputs(*batches))
+    step()
+    found = {"minimax": batch / min(timed(step, size.device) for _ in range(size.steps))}
+    augment = partial(loop.inputs, *batches)
+    found["augmentation"] = batch / min(timed(augment, size.device) for _ in range(size.steps))
+    loader = Loader(TrainingClips(data.labels.action.train, size.config.clip, 0), batch, True, size.workers)
+    list(loader.epoch(0))
+    found[f"decoding in {max(1, size.workers)} processes"] = len(loader.samples) / timed(
+        lambda: list(loader.epoch(1)), size.device
+    )
+    return found
+
+
+@torch.no_grad()
+def exports(size: Size, folder: Path) -> dict[str, float]:
+    """The anonymizer as an exported program of torch on the device: frames/s and how far it is from the network itself."""
+    torch.manual_seed(0)
+    anonymizer = build_anonymizer(size.config.anonymizer.from_scratch).to(size.device).eval()
+    frames = torch.rand(4, 3, size.config.clip.size, size.config.clip.size, device=size.device)
+    program = torch.export.export(anonymizer, (frames,))
+    torch.export.save(program, folder / "anonymizer.pt2")
+    loaded = torch.export.load(folder / "anonymizer.pt2").module()
+    apart = float((loaded(frames) - anonymizer(frames)).abs().max())
+    rates = {
+        name: len(frames) / min(timed(partial(network, frames), size.device) for _ in range(5))
+        for name, network in (("exported", loaded), ("eager", anonymizer))
+    }
+    return {**{f"{name}, frames/s": rate for name, rate in rates.items()}, "apart": apart}
+
+
+def _at_once(measure: Callable[[Size, Path], dict[str, float]]) -> Callable[[Size, Path], Iterator[tuple[str, Any]]]:
+    def found(size: Size, folder: Path) -> Iterator[tuple[str, Any]]:
+        yield "all", measure(size, folder)
+
+    return found
+
+
+# In the order of what matters most: the most seconds of each, and what measures it.
+PARTS: dict[str, tuple[float, Callable[[Size, Path], Iterator[tuple[str, Any]]]]] = {
+    "steps": (180.0, steps),
+    "speed": (120.0, speed),
+    "behind": (120.0, behind),
+    "keeps up": (60.0, _at_once(keeps_up)),
+    "exports": (60.0, _at_once(exports)),
+}
+
+
+class TooLong(Exception):
+    """A part has had its seconds."""
+
+
+@contextmanager
+def _at_most(seconds: float) -> Iterator[None]:
+    def over(*_: object) -> None:
+        raise TooLong(f"not done after {seconds:.0f} s")
+
+    before = signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def measure(size: Size, minutes: float, write: Callable[[dict[str, Any]], None], content: dict[str, Any]) -> None:
+    """Measures the parts one after another into `content`, which `write` is given after every result."""
+    end = time.monotonic() + 60 * minutes
+    with tempfile.TemporaryDirectory() as directory:
+        for name, (most, part) in PARTS.items():
+            found: dict[str, Any] = {}
+            content["parts"][name] = found
+            start, folder = time.monotonic(), Path(directory) / name
+            folder.mkdir()
+            try:
+                if start >= end:
+                    raise TooLong("no time was left")
+                with _at_most(min(most, end - start)):
+                    for what, result in part(size, folder):
+                        found[what] = result
+                        write(content)
+            except Exception as error:
+                found["error"] = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            found["seconds"] = time.monotonic() - start
+            close_loaders()
+            write(content)
+            print(f"{name}: {found['seconds']:.0f} s {found.get('error', '')}", file=sys.stderr, flush=True)
+
+
+def table(content: dict[str, Any] | None) -> str:
+    """The Markdown of what was measured."""
+    if content is None:
+        return "| on a GPU | |\n|---|---|\n| everything | not measured |"
+    rows = [(name, value) for name, value in content["machine"].items() if name in ("GPU", "torch", "processor", "cores")]
+    parts_of = content["parts"]
+    compared = {name: one for name, one in parts_of.get("steps", {}).items() if isinstance(one, dict)}
+    apart = {name: one["apart"] for name, one in compared.items() if "apart" in one}
+    if apart:
+        far = [name for name, one in compared.items() if not one.get("within tolerance", True)]
+        rows.append(("stages whose step ran in bfloat16", str(len(compared))))
+        rows.append(("of them with losses as in float32 on the CPU", f"{len(apart) - len(far)} of {len(apart)}"))
+        worst = max(apart, key=apart.__getitem__)
+        rows.append(("furthest apart", f"{worst}: {apart[worst]:.2g}"))
+    for name in ("speed", "behind", "keeps up", "exports"):
+        for what, found in parts_of.get(name, {}).items():
+            if what.startswith("row"):
+                rows.append((f"{found['what']} against {found['against']}", f"{found['ratio']:.2f}"))
+            elif isinstance(found, dict):
+                rows += [(f"{name}: {key}", f"{value:.3g}") for key, value in found.items()]
+    rows += [(f"{name}: error", one["error"]) for name, one in parts_of.items() if "error" in one]
+    return "\n".join(["| on a GPU | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
+    parser.add_argument(
+        "--out", type=Path, default=MEASURED, help=f"the results as JSON (default: {MEASURED.name} beside this)"
+    )
+    parser.add_argument("--small", action="store_true", help="a trial run of everything: its figures mean nothing")
+    parser.add_argument("--minutes", type=float, default=MINUTES)
+    parser.add_argument("--table", action="store_true", help="print the table of what was measured, and measure nothing")
+    given = parser.parse_args(arguments)
+    if given.table:
+        print(table(json.loads(given.out.read_text()) if given.out.is_file() else None))
+        return 0
+    if given.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: PyTorch sees no GPU here")
+    torch.set_num_threads(os.cpu_count() or 1)
+    content: dict[str, Any] = {"machine": machine(given.device), "small": given.small, "parts": {}}
+
+    def write(found: dict[str, Any]) -> None:
+        given.out.write_text(json.dumps(found, indent=1) + "\n")
+
+    measure(sizes(given.device, given.small or given.device == "cpu"), given.minutes, write, content)
+    print(table(content))
+    return 1 if any("error" in part for part in content["parts"].values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
