@@ -5,7 +5,6 @@ from search_spaces.registry import SPACES, Space, Values
 
 _ANONYMIZERS: tuple[Values, ...] = (
     {"method": "raw"},
-    {"method": "downsample_to", "options.pixels": 12},
     {"method": "grey_difference"},
     {"minimax.distortion_budget": 0.1, "minimax.penalty_weight": 10.0},
 )
