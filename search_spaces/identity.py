@@ -31,6 +31,9 @@ IN_SMALL: Values = {
     "evaluate_action.epochs": 10,
     "evaluate_privacy.epochs": 8,
     "attacks.ensemble": ("narrow2d",),
+    "attacks.pretrained_size": 64,
+    "attacks.pretrained_clips": 3,
+    "attacks.pretrained_frames": 3,
 }
 
 SPACES.register("identity")(

@@ -170,6 +170,14 @@ declare(
         "an action classifier trained on raw clips, not trained again, on anonymized ones",
         chance="chance_top1",
     ),
+    Metric(
+        "pretrained_top1",
+        "top-1 of ImageNet features",
+        "higher",
+        "%",
+        "a linear classifier of the action, of those features of anonymized clips that pretrained_probe reads people from",
+        chance="chance_top1",
+    ),
     Metric("chance_top1", "top-1 at chance", "neither", "%", "share of the most frequent class of the test videos"),
     Metric(
         "cmap",
@@ -242,7 +250,7 @@ declare(
         )
     ),
 )
-for _name in ("top1", "leakage", "clip_leakage", "worst_leakage"):
+for _name in ("top1", "pretrained_top1", "leakage", "clip_leakage", "worst_leakage"):
     declare(
         *(
             Metric(_name + end, f"{FINAL_METRICS[_name].label}, {word}", "neither", "%", f"{word} over test items", shown=False)

@@ -10,12 +10,12 @@ import torch
 
 from tests.support.stages import stage_context
 from trainables.attacks.linkage.people import search_of
-from trainables.attacks.pretrained import FEATURES, neighbour, probe
+from trainables.attacks.pretrained import FEATURES, neighbour, probe, utility
 from trainables.attacks.pretrained.features import run as features
 from trainables.attacks.shared.result import AttackResult
 from trainables.attacks.shared.verdict import figures_of
 from trainables.config import NetworkConfig, TrialConfig, with_values
-from trainables.data.items import Video, VideoSplits
+from trainables.data.items import StillSplits, Video, VideoSplits
 from trainables.data.trial_data import TrialData
 from trainables.methods import resolved
 from trainables.models import packaged
@@ -67,6 +67,29 @@ def test_features_that_tell_are_read_and_others_are_not(config: TrialConfig, tin
         )
         found = figures_of(AttackResult(**probe.run(context).state["evidence"]))
         assert found.leakage == pytest.approx(expected, abs=0.02)
+
+
+def test_the_action_is_told_by_features_that_tell_it() -> None:
+    """Of 10 test clips the features give away 8; of features that are all alike only the most frequent action is told."""
+
+    def clips(count: int, share: float, split: str) -> tuple[Video, ...]:
+        return tuple(
+            Video(f"{split}{n}", Path("x"), int(n < share * count), f"{split}{n // 2}", (1.0, 0.0)) for n in range(count)
+        )
+
+    train, validation, test = clips(20, 0.6, "train"), clips(4, 0.5, "validation"), clips(10, 0.3, "test")
+    data = VideoSplits("set", ("walk", "wave"), PEOPLE, train, validation, test)
+    features = {
+        split: torch.tensor([[float(video.label), 7.0] for video in getattr(data, split)])
+        for split in ("train", "validation", "test")
+    }
+    features["test"][8:, 0] = 1.0  # two clips of walking that look like waving
+    found = utility.action_metrics(features, data)
+    assert found["pretrained_top1"] == pytest.approx(0.8)
+    assert found["pretrained_top1_low"] < 0.8 < found["pretrained_top1_high"]
+    alike = {split: torch.ones_like(rows) for split, rows in features.items()}
+    assert utility.action_metrics(alike, data)["pretrained_top1"] == pytest.approx(0.3), "14 of 24 wave, as 3 of 10 in test"
+    assert utility.action_metrics(features, StillSplits("images", ("a",), (), (), ())) == {}
 
 
 def test_features_are_the_same_whatever_the_labels(config: TrialConfig, tiny_data: Path) -> None:

@@ -78,7 +78,7 @@ ATTACKS.register("pretrained_probe")(
         "inference",
         "mean average precision over the private attributes of linear classifiers of ImageNet features, of which the mean and"
         " the deviation over the frames of a test item are looked at",
-        Stage("attack_pretrained_probe", _probe, _LABELS, (ATTACKED,), (FEATURES.name,)),
+        Stage("attack_pretrained_probe", _probe, _LABELS, (ATTACKED,), (FEATURES.name,), version=2),
         needs=Need(_WEIGHTS, _found),
         prepared=(FEATURES,),
     )

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from trainables.attacks.pretrained import FEATURES
+from trainables.attacks.pretrained.utility import action_metrics
 from trainables.attacks.probe.training import Features, _fit, _measured
 from trainables.attacks.shared.learning import attacked_data, attribute_result
 from trainables.data.loader import Loader
@@ -17,7 +18,10 @@ MEMBER = "linear, of frozen features"
 
 
 def run(context: StageContext) -> Outcome:
-    """One logistic regression an attribute, of standardised features; in test it has learned from validation items, too."""
+    """One logistic regression an attribute, of standardised features; in test it has learned from validation items, too.
+
+    The same features say how well the action is told from them, which is no part of the attack.
+    """
     data, features = attacked_data(context, whole_clips=True), context.inputs[FEATURES.name].state
     train, validation, test = (
         _labelled(features[split], loader)
@@ -31,7 +35,8 @@ def run(context: StageContext) -> Outcome:
     spent = {"epochs": 0.0, "items": float(len(every[0])), "parameters": float(parameters)}
     result = attribute_result(data, {MEMBER: validated}, (answers[None], labels), spent, curve).state()
     others = {"top1": _top1(answers, labels)} if bool((labels.sum(dim=1) == 1).all()) else {}
-    return Outcome({}, [], {"evidence": {**result, "effort_unit": "training items", "others": others}})
+    metrics = action_metrics(features, getattr(context.data, context.data.attacked))
+    return Outcome(metrics, [], {"evidence": {**result, "effort_unit": "training items", "others": others}})
 
 
 def _labelled(features: Tensor, loader: Loader) -> Features:
