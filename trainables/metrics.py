@@ -115,7 +115,7 @@ class Retrieval:
     @cached_property
     def eer(self) -> float:
         """The rate where as many pairs of two people pass for one person as pairs of one person for two."""
-        false_alarm, found, _ = roc_curve(self.same[self.candidates], self.similarity[self.candidates])
+        false_alarm, found, _ = roc_curve(self.same[self.candidates], self.similarity[self.candidates], drop_intermediate=False)
         crossing = int(np.argmin(abs(false_alarm - (1.0 - found))))
         return float((false_alarm[crossing] + 1.0 - found[crossing]) / 2)
 

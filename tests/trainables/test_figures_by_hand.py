@@ -148,6 +148,13 @@ def test_a_search_by_hand() -> None:
     assert found.eer == pytest.approx((2 / 6 + 2 / 5) / 2)
 
 
+def test_errors_of_both_kinds_are_as_many_between_two_corners_of_the_curve() -> None:
+    """Of ten right pairs nine are the most similar, one the least: with one of ten wrong ones, a tenth of each is wrong."""
+    similarity = np.concatenate([np.linspace(0.9, 0.8, 9), np.linspace(0.5, 0.4, 10), [0.1]])[None]
+    same = np.array([[True] * 9 + [False] * 10 + [True]])
+    assert retrieve(similarity, same, np.ones_like(same)).eer == pytest.approx(0.1)
+
+
 def test_psnr_by_hand() -> None:
     first = torch.zeros(2, 3, 4, 4)
     second = torch.stack([torch.full((3, 4, 4), 0.1), torch.zeros(3, 4, 4)])

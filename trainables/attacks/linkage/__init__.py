@@ -26,7 +26,11 @@ ATTACKS.register("linkage")(
         "share of test clips whose most similar other clip shows the same person (rank-1); the easier of two searches counts,"
         " among anonymized or among ordinary clips",
         attack_stage(
-            "linkage", _run, (*ATTACK_TRAINING, "attacks.encoder", "attacks.weights", "attacks.people"), data=(CLIPS,)
+            "linkage",
+            _run,
+            (*ATTACK_TRAINING, "attacks.encoder", "attacks.weights", "attacks.people"),
+            data=(CLIPS,),
+            version=3,
         ),
         needs=Need("test clips of one person more than once, and of others", somebody_is_there_twice),
     )
