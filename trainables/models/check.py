@@ -15,7 +15,7 @@ from trainables.models.action import build_action_classifier
 from trainables.models.anonymizers import EncoderDecoder, build_anonymizer
 from trainables.models.check_own import check_own_networks
 from trainables.models.detector import new_detector
-from trainables.models.packaged import PACKAGE
+from trainables.models.packaged import CENTERFACE, FACE_LANDMARKS, FACE_RECOGNISER, PACKAGE, given_or_packaged
 from trainables.models.privacy import build_privacy_classifier, build_privacy_encoder
 from trainables.models.weights import (
     DETECTOR_FIELD,
@@ -78,6 +78,12 @@ def _check_attackers(config: TrialConfig) -> None:
         _check_network(ATTACKERS, NetworkConfig(name=name, weights=settings.weights), config.clip)
     if any(name.startswith("pretrained") for name in names) and settings.pretrained.weights != PACKAGE:  # else not tried
         _check_network("attacks.pretrained", settings.pretrained, config.clip)
+    if any(name.startswith("face") for name in names):
+        for part, file in (("detector", CENTERFACE), ("landmarks", FACE_LANDMARKS), ("recogniser", FACE_RECOGNISER)):
+            field = f"face_{part}_weights"
+            source: str = getattr(settings, field)
+            if source != PACKAGE:
+                given_or_packaged(source, file, f"attacks.{field}")
     if "temporal" in names:
         _check_network("attacks.clip_network", settings.clip_network, config.clip)
 

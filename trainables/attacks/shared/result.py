@@ -24,7 +24,7 @@ class AttackResult:
     (M, N), the expected rank-1 of each query, `chances` (N,), and `sureness` (N,), by which items are ordered. `effort`:
     epochs, items and parameters. `curve`: leakage of validation items against the effort so far, in `effort_unit`.
     `converged`: whether it has flattened (see `flattened`), or for an attack with a network of another one, whether that has.
-    `picture`: (H, W, 3) uint8; `caption` says of what.
+    `details`: what else the record says of each test item, by name. `picture`: (H, W, 3) uint8; `caption` says of what.
     """
 
     ids: list[str]
@@ -42,6 +42,7 @@ class AttackResult:
     converged: bool | None = None
     others: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    details: list[dict[str, Any]] = field(default_factory=list)
     picture: Tensor | None = None
     caption: str = ""
 

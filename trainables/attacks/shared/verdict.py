@@ -294,8 +294,10 @@ def _items(figures: AttackFigures) -> list[dict[str, Any]]:
     """One row for each test item: how well it is read, and what the leakage can be computed from again."""
     result = figures.result
     rows: list[dict[str, Any]] = [
-        {"id": name, "group": group, "score": _rounded(score)}
-        for name, group, score in zip(result.ids, result.groups, figures.rows.tolist(), strict=True)
+        {"id": name, "group": group, "score": _rounded(score)} | more
+        for name, group, score, more in zip(
+            result.ids, result.groups, figures.rows.tolist(), result.details or [{}] * len(result.ids), strict=True
+        )
     ]
     if result.labels is None:
         assert result.chances is not None

@@ -1,0 +1,105 @@
+"""Attackers that anybody can install, on real clips: networks trained elsewhere, and faces found and recognised.
+
+    python -m tests.benchmarks.attackers --data DATA_ROOT --space identity
+
+Prints a row for each attack, with its controls, and a column for each anonymizer. Nothing but the attacks is computed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from search_spaces.plan import plan_study
+from tests.support import SHARED
+from trainables.attacks import ATTACKS
+from trainables.attacks.shared.result import AttackResult
+from trainables.attacks.shared.verdict import AttackFigures, figures_of
+from trainables.config import Runtime, TrialConfig
+from trainables.data.trial_data import TrialData
+from trainables.execution.context import StageContext
+from trainables.plan import plan_trial
+from trainables.stages import part_name
+from trainables.store import Outcome, StageStore
+
+NAMES = ("pretrained_probe", "pretrained_neighbour", "face_found", "face_recognised")
+METHODS = ("mild_blur", "downsample_4x")
+SETS = {"care_mini": "attacks", "ixmas_mini": "identity"}  # folders of real clips, and a space that reads their layout
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Returns 0, or 1 after one line on standard error where none of the data are there."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="a data root (default: the real clips beside the repository)")
+    parser.add_argument("--space", default="attacks", help="a space that reads its layout")
+    options = parser.parse_args(arguments)
+    sets = {options.data: options.space} if options.data else {SHARED / name: space for name, space in SETS.items()}
+    there = {root: space for root, space in sets.items() if root.is_dir()}
+    if not there:
+        print(f"none of these folders is there: {', '.join(map(str, sets))}", file=sys.stderr)
+        return 1
+    print(f"| clips | attack | raw | blank | labels exchanged | {' | '.join(f'`{name}`' for name in METHODS)} |")
+    print(f"|{' --- |' * (5 + len(METHODS))}")
+    with tempfile.TemporaryDirectory() as storage:
+        for root, space in there.items():
+            for row in rows(root, space, Path(storage) / root.name):
+                print(row, flush=True)
+    return 0
+
+
+def rows(root: Path, space: str, storage: Path) -> list[str]:
+    """The rows of the table for one data root; an attack that is not tried there says what it needs."""
+    config = plan_study(space, "small", [0], {"attacks.names": ",".join(NAMES)}).trials[0].config
+    done: dict[str, Outcome] = {}
+    found = {method: figures(of_method(config, method), root, storage, done) for method in ("raw", *METHODS)}
+    lines = []
+    for name in NAMES:
+        stage = ATTACKS[name].stage.name
+        if stage not in found["raw"]:
+            need = ATTACKS[name].needs
+            lines.append(
+                f"| {root.name} | `{name}` | not tried: it needs {need.text if need else ''} |{'  |' * (2 + len(METHODS))}"
+            )
+            continue
+        cells = [(found["raw"], stage), *((found["raw"], part_name(stage, control)) for control in ("blank", "permuted"))]
+        cells += [(found[method], stage) for method in METHODS]
+        shown = [cell(figures_there.get(role)) for figures_there, role in cells]
+        lines.append(f"| {root.name} | `{name}` | {' | '.join(shown)} |")
+    return lines
+
+
+def of_method(config: TrialConfig, method: str) -> TrialConfig:
+    return config.model_copy(update={"method": method, "options": {}})
+
+
+def figures(config: TrialConfig, root: Path, storage: Path, done: dict[str, Outcome]) -> Mapping[str, AttackFigures]:
+    """The figures of every attack and control by role; stages that are in `done`, by key, are not computed again."""
+    data, runtime = TrialData(config, root), Runtime(data_root=str(root), storage=str(storage), device="cpu")
+    store, outcomes, found = StageStore(storage), {}, {}
+    for planned in plan_trial(config, data).stages:
+        if not planned.attack or planned.name == "attacks":
+            continue
+        if planned.key not in done:
+            inputs = {name: outcomes[role] for name, role in planned.inputs.items()}
+            context = StageContext.of(planned, runtime, data, inputs, store.work(planned.name, planned.key))
+            done[planned.key] = planned.stage.run(context)
+        outcomes[planned.role] = done[planned.key]
+        if "evidence" in outcomes[planned.role].state:
+            found[planned.role] = figures_of(AttackResult(**outcomes[planned.role].state["evidence"]))
+    return found
+
+
+def cell(figures: AttackFigures | None) -> str:
+    """The score, its chance, and the interval of the leakage above it, in percent."""
+    if figures is None:
+        return ""
+    sure = figures.sure
+    bounds = "" if sure.lacking else f"; leakage {100 * sure.value:.0f} [{100 * sure.low:.0f}, {100 * sure.high:.0f}]"
+    return f"{100 * figures.score:.0f} (chance {100 * figures.chance:.0f}{bounds})"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

