@@ -80,7 +80,11 @@ class Study:
                 f" {' and '.join(DOMAINS)}"
             )
         directory, sizes = self.places.driver_directory / "generated", self.plan.generated or {}
-        made = [ensure(directory, GeneratedSpec(**sizes, domain=domain)) for domain in DOMAINS if domain in wanted]
+        try:
+            made = [ensure(directory, GeneratedSpec(**sizes, domain=domain)) for domain in DOMAINS if domain in wanted]
+        except OSError as error:
+            where = self.places.driver_directory
+            raise ConfigError(f"storage {where}: cannot be written ({error}); check the place and your rights") from None
         return made[0].parent
 
     @cached_property
