@@ -19,6 +19,7 @@ from trainables.attacks.shared import learning, verdict
 from trainables.attacks.shared.result import AttackResult, strongest_member
 from trainables.attacks.shared.verdict import Candidate, worst_of
 from trainables.config import TrialConfig, with_values
+from trainables.evaluation.learning import Cosine
 from trainables.stages import part_name
 from trainables.store import Outcome
 
@@ -197,6 +198,38 @@ def test_the_curve_of_an_attack_is_that_of_its_strongest_member(monkeypatch: pyt
     assert rows == [{"leakage": 1.0}]
     assert found.curve == [{"effort": 1.0, "leakage": 1.0}]
     assert found.validated[1] == 1.0 > found.validated[0]
+
+
+def test_attackers_spend_the_effort_that_is_asked_for_and_their_rate_falls_to_nothing() -> None:
+    config = with_values(TrialConfig(), {"attacks.epochs": 4, "attacks.learning_rate": 0.5, "evaluate_privacy.epochs": 7})
+    training = learning.attack_training(SimpleNamespace(config=config))  # type: ignore[arg-type]
+    assert (training.epochs, training.learning_rate, training.best, training.first_epoch) == (4, 0.5, None, 0)
+    optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule = training.schedule(optimizer)
+    assert isinstance(schedule, Cosine)  # which falls to nothing: see test_figures_by_hand
+    assert (schedule.T_max, schedule.eta_min) == (4, 0)
+    config = with_values(config, {"attacks.epochs": None})
+    assert learning.attack_training(SimpleNamespace(config=config)).epochs == 7  # type: ignore[arg-type]
+
+
+def test_attackers_start_from_the_weights_they_are_given_and_trained_ones_from_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def classifiers(*arguments: Any) -> torch.nn.Linear:
+        asked.append(arguments)
+        return torch.nn.Linear(1, 1)
+
+    monkeypatch.setattr(learning, "FrameClassifiers", classifiers)
+    config = with_values(TrialConfig(), {"attacks.weights": "imagenet", "attacks.ensemble": ("resnet18",)})
+    context: Any = SimpleNamespace(config=config, seed=lambda purpose: 0, placed=lambda network: network)
+    data: Any = SimpleNamespace(attributes=("a", "b"))
+    learning.frame_classifiers(context, data)
+    trained = torch.nn.Linear(1, 1).state_dict()
+    found = learning.frame_classifiers(context, data, trained)
+    assert asked == [(["resnet18"], 2, "imagenet"), (["resnet18"], 2, None)]
+    assert torch.equal(found.state_dict()["weight"], trained["weight"])
 
 
 def test_the_probe_learns_from_training_features_and_answers_for_others() -> None:
