@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -22,7 +23,8 @@ from tests.mutants.listed import Mechanical, Mutant, mechanical, semantic
 from tests.support import ROOT
 
 KILLED, LIVED, BROKEN = "killed", "lived", "broken"
-_SECONDS = 240.0  # a mutant that takes longer is killed: it loops
+_PROCESSOR_SECONDS = 120  # of one process: a mutant that takes longer is killed, because it loops
+_SECONDS = 1800.0  # likewise, where it sleeps
 _PRELOADED = ("torch", "torch.utils.data", "numpy", "pydantic", "pytest", "hypothesis", "beartype")  # others as tests use them
 _OWN = ("tests", "trainables", "analysis", "search_spaces", "study", "conftest", "__main__", "_pytest", "pytest_timeout")
 AnyMutant = Mutant | Mechanical
@@ -57,6 +59,7 @@ def copied(folder: Path, number: int) -> Path:
 def run_tests(tree: Path, tests: Sequence[str], log: Path, imported: Path) -> int:
     """In the forked process: the exit code of pytest on these tests of the tree; `imported` gets the names of modules."""
     os.setsid()
+    resource.setrlimit(resource.RLIMIT_CPU, (_PROCESSOR_SECONDS, _PROCESSOR_SECONDS + 5))
     os.chdir(tree)
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(output, 1)

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.recording import numbered_config, recorded
+from tests.support.stages import stage_context
 from trainables.data.boxes import Boxes, boxes_file, read_boxes
 from trainables.data.items import DataError, Still, Video
 
@@ -100,6 +102,17 @@ def test_other_faults_of_the_file_are_one_line(tmp_path: Path) -> None:
 def test_a_margin_grows_boxes_about_their_centre_within_the_picture() -> None:
     boxes = Boxes.of("here", 1, {"a.avi": {0: [(0.4, 0.4, 0.6, 0.8), (0.0, 0.0, 0.2, 0.2)]}}).grown(0.5)
     np.testing.assert_allclose(boxes.at(video("a.avi"), [0])[0], [[0.35, 0.3, 0.65, 0.9], [0, 0, 0.25, 0.25]], atol=1e-6)
+
+
+@pytest.mark.parametrize(("margin", "top"), [(0.0, 0.5), (0.5, 0.375)])
+def test_boxes_reach_a_stage_grown_by_the_margin(numbered: Path, tmp_path: Path, margin: float, top: float) -> None:
+    """Those of the numbered videos cover the lower half."""
+    with recorded():
+        config = numbered_config({"method": "blackening", "obfuscation.margin": margin})
+        context = stage_context("evaluate_action", config, numbered, tmp_path)
+        boxes = context.boxes("action_evaluation")
+        assert boxes is not None
+        np.testing.assert_allclose(boxes.at(context.data.action_evaluation.test[0], [0])[0], [[0, top, 1, 1]], atol=1e-6)
 
 
 def test_columns_say_all_of_it(tmp_path: Path) -> None:
