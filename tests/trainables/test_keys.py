@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from trainables.config import (
     ActionData,
     AttacksConfig,
     DataConfig,
+    NetworkConfig,
     ObfuscationConfig,
     PrivacyData,
     TestPrivacyData,
@@ -24,6 +26,7 @@ from trainables.config import (
     flatten,
     with_values,
 )
+from trainables.data.items import Still, StillSplits, Video, VideoSplits
 from trainables.data.trial_data import TrialData
 from trainables.methods import METHODS, resolved
 from trainables.plan import plan_trial
@@ -91,6 +94,10 @@ TABLE: dict[str, tuple[Any, str]] = {
     "attacks.encoder": ("other", "attack_linkage"),
     "attacks.weights": ("other", "attack_linkage attack_retrained"),  # the others read what the latter has trained
     "attacks.clip_network": (None, "attack_temporal"),
+    "attacks.pretrained": (None, ""),  # without its weights the attacks that have it are not tried here: see test_pretrained
+    "attacks.pretrained_size": (65, ""),
+    "attacks.pretrained_clips": (5, ""),
+    "attacks.pretrained_frames": (5, ""),
     "attacks.decoder_width": (65, "attack_inversion"),
     "attacks.people": ("group", "attack_linkage"),
     "attacks.permuted": (True, ATTACK_STAGES),
@@ -123,7 +130,7 @@ BASE = TrialConfig(
         clip_privacy=ActionData(folder="c"),
     ),
     test_deployed=True,
-    attacks=AttacksConfig(names=("all",)),
+    attacks=AttacksConfig(names=("all",), pretrained=NetworkConfig(name="mobilenet_v2")),
 )
 
 
@@ -292,3 +299,18 @@ def test_a_new_version_of_a_stage_computes_it_and_what_builds_on_it_again(
         *("attack_probe", "attack_probe.raw", "attack_probe.blank", "attack_probe.permuted"),
         "attacks",
     }
+
+
+def test_which_frames_of_a_file_an_item_is_are_in_the_fingerprint(tmp_path: Path) -> None:
+    file = tmp_path / "a.avi"
+    file.write_bytes(b"x")
+    spans = (None, (0.0, 1.0), (0.0, 2.0), (1.0, None))
+    clips = [VideoSplits("a", ("c",), (), (Video("a", file, 0, "g", None, span),), (), ()).fingerprint for span in spans]
+    frames = ((None, 0.5), (1, 0.5), (2, 0.5), (None, 0.2))
+    images = [
+        StillSplits("a", ("p",), (Still("a", file, (1.0,), "g", frame, None, moment),), (), ()).fingerprint
+        for frame, moment in frames
+    ]
+    assert (len(set(clips)), len(set(images))) == (4, 4)
+    names = [StillSplits("a", (name,), (Still("a", file, (1.0,), "g"),), (), ()).fingerprint for name in ("p", "q")]
+    assert names[0] != names[1], "the name of an attribute"

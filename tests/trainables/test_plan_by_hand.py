@@ -44,6 +44,9 @@ DECLARED: dict[str, tuple[str, str, bool, bool, tuple[str, ...], tuple[str, ...]
     "attack_raw_trained": ("", "", False, False, ("attacked",), ("anonymizer", "attack_retrained.raw")),
     "attack_reverse": ("", "", False, False, ("attacked",), ("anonymizer", "attack_retrained")),
     "attack_probe": ("", "", False, False, ("attacked", "action_evaluation"), ("anonymizer", "evaluate_action")),
+    "attack_pretrained_probe": ("", "", False, False, ("attacked",), ("pretrained_features",)),
+    "attack_pretrained_neighbour": ("", "", False, False, CLIPS, ("pretrained_features", "pretrained_features.raw")),
+    "attack_pretrained_tuned": ("attacks", "", False, False, ("attacked",), ("anonymizer",)),
     "attacks": ("", "", False, False, (), ()),
 }
 

@@ -100,3 +100,17 @@ def test_held_out_names_the_smallest_share_first() -> None:
     splits = VideoSplits("any", ("x", "y"), (), tuple(train), tuple(validation), ())
     assert [(one.what, one.validation, one.items) for one in held_out(splits)] == [("class y", 1, 10), ("class x", 2, 10)]
     assert hold_out_validation(splits, 0.5) is splits, "a set with validation items of its own keeps them"
+
+
+def test_classes_come_before_attributes() -> None:
+    """Twelve sources of two classes with attributes all over the place: of each class a quarter is held out, to half a clip."""
+    sources = ("0:11", "1:01", "0:00", "1:00 00", "0:00", "1:11 10", "0:00 10", "1:01 01", "0:10 01 00", "1:00 10 00")
+    clips = [
+        Video(f"{number} {clip}", Path("x"), int(source[0]), f"g{number}", (float(labels[0]), float(labels[1])))
+        for number, source in enumerate((*sources, "0:11 01", "1:10 00 00"))
+        for clip, labels in enumerate(source[2:].split())
+    ]
+    _, held_out = cut_validation(clips, 0.25, "x")
+    for label in (0, 1):
+        taken, there = (sum(clip.label == label for clip in part) for part in (held_out, clips))
+        assert abs(taken - 0.25 * there) <= 0.5
