@@ -60,7 +60,9 @@ NUMBERED: dict[str, Any] = {
     "attacks.ensemble": ("attacker_1", "attacker_2"),
     "attacks.encoder": "embedder",
     "attacks.weights": None,
-    "attacks.pretrained.weights": None,  # attacks that need them are not tried: see test_pretrained
+    # attacks by networks from elsewhere are not tried: see test_pretrained and test_recognised
+    "attacks.pretrained.weights": None,
+    "attacks.face_detector_weights": "nowhere",
     "attacks.clip_network.name": "clip_attacker",
     "attacks.clip_network.weights": None,
     "attacks.decoder_width": 2,

@@ -114,3 +114,8 @@ def test_a_change_by_seed_is_ours_minus_theirs() -> None:
     assert (found.mean, found.n, paired) == (pytest.approx(-0.05), 2, True)
     found, paired = change_by_seed(ours, theirs.assign(seed=[7, 8, 9]), "top1")
     assert (found.mean, paired) == (pytest.approx(1.3 / 3 - 0.7), False)
+
+
+def test_leakage_is_compared_on_the_images_that_it_is_reported_of() -> None:
+    """The first of these stages that a trial has: where f_B' was tested elsewhere than it was trained, that is it."""
+    assert _FIGURES["leakage"][0] == _FIGURES["cmap"][0] == ("test_privacy", "evaluate_privacy")
