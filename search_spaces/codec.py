@@ -6,7 +6,6 @@ from search_spaces.registry import SPACES, Space, Values
 _ANONYMIZERS: tuple[Values, ...] = (
     {"method": "raw"},
     {"method": "grey_difference"},
-    {"minimax.distortion_budget": 0.1, "minimax.penalty_weight": 10.0},
 )
 
 SPACES.register("codec")(

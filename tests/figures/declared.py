@@ -76,10 +76,10 @@ def of_study(space: str, metrics: Sequence[str], database: str = "mlflow.db") ->
 # What an attack on people says, in the table of a space on data where everybody is known.
 _READERS = {
     "clip_leakage": "person, f_B'",
-    ATTACK + "linkage": "found again",
-    "pretrained_top1": "action, ImageNet features",
-    ATTACK + "pretrained_probe": "person, ImageNet features",
-    ATTACK + "pretrained_neighbour": "found again, ImageNet features",
+    ATTACK + "linkage": "person, linkage",
+    "pretrained_top1": "action, ImageNet",
+    ATTACK + "pretrained_probe": "person, ImageNet",
+    ATTACK + "pretrained_neighbour": "person, nearest clip by ImageNet",
 }
 _PEOPLE_PLANE = Plane("top1", "clip_leakage")
 
@@ -97,7 +97,7 @@ def of_people(space: str, fronts: bool = True) -> Callable[[Path, str], str]:
             [str(row["label"]), str(row["n"]), *(_bounded(row[name], *bounds(row, name)) for name in shown)]
             for _, row in settings.iterrows()
         ]
-        found = markdown(["%", "seeds", *shown.values()], rows)
+        found = markdown(["setting", "seeds", *(f"{title} %" for title in shown.values())], rows)
         return f"{found}\n\n{_covered(study)}" if fronts else found
 
     return table
@@ -204,18 +204,19 @@ FIGURES = {
             "identity",
             "README.md",
             (
-                _people("identity", "--seeds", "3"),
+                _people("identity", "--attacks", "pretrained_probe,pretrained_neighbour"),
                 f"-m analysis report --space identity --profile small --privacy clip_leakage --out {STORAGE}/identity"
                 f" --tracking-uri sqlite:///{STORAGE}/mlflow.db",
             ),
-            90,
+            60,
             of_people("identity"),
+            {"analysis/pictures/identity.png": "identity/front.png"},
             needs=DATA_ROOT_VARIABLE,
         ),
         Figure(
             "codec",
             "trainables/evaluation/README.md",
-            (_people("codec"),),
+            (_people("codec", "--attacks", "none"),),
             30,
             of_people("codec", False),
             needs=DATA_ROOT_VARIABLE,

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
 from search_spaces.registry import load_spaces
-from tests.figures.__main__ import MEASURED, Measured, begin, replaced
+from tests.figures.__main__ import MEASURED, Measured, begin, main, replaced
 from tests.figures.declared import FIGURES, markdown, of_json, printed
 from tests.support import ROOT
+from trainables.config import DATA_ROOT_VARIABLE
 
 PAGES = [path for path in ROOT.rglob("*.md") if ".venv" not in path.parts]
 
@@ -46,6 +48,18 @@ def test_the_commands_name_spaces_and_files_that_are_there() -> None:
             assert any((ROOT / (file + end)).exists() for end in ("", ".py")), command
         for picture in figure.pictures:
             assert (ROOT / picture).is_file()
+
+
+def test_a_figure_whose_data_are_not_there_is_left_out_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv(DATA_ROOT_VARIABLE, raising=False)
+    monkeypatch.setattr(sys, "argv", ["figures", "identity", "codec", "--anew", "--storage", str(tmp_path)])
+    assert main() == 0
+    said = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in said] == ["identity", "codec"]
+    assert all(DATA_ROOT_VARIABLE in line for line in said)
+    assert not list(tmp_path.iterdir())
 
 
 def test_text_between_other_marks_stays() -> None:
