@@ -6,7 +6,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 export PYTHONWARNINGS := ignore::FutureWarning
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: paper-size mutants coverage demo test bench check env tables search scale figures lock clean chaos
+.PHONY: paper_size mutants coverage demo test bench check env tables search scale figures lock clean chaos
 
 env: $(VENV)/.stamp
 
@@ -52,7 +52,7 @@ bench: env
 	OMP_NUM_THREADS=1 $(PYTHON) -m tests.benchmarks.speed --out bench.json
 
 # One whole trial at the paper's size, a step or two a stage, with the seconds and the memory of each (the table of the README).
-paper-size: env
+paper_size: env
 	$(PYTHON) -m tests.benchmarks.paper_size --storage paper_size
 
 # Wrong behaviours, planted one at a time: are they noticed? It goes on where it stopped.

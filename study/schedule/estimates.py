@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from study.schedule.costs import cost_of
-from study.schedule.gpus import FILLED, GIB, Gpu
+from study.schedule.gpus import FILLED, GIB, GpuModel
 from trainables.config import Runtime
 from trainables.data.trial_data import TrialData
 from trainables.plan import PlannedStage
@@ -25,7 +25,7 @@ class StepCost:
     batch: int
     trace: Trace
 
-    def largest_batch(self, gpu: Gpu) -> int:
+    def largest_batch(self, gpu: GpuModel) -> int:
         """The largest batch whose step fits a GPU, if what a batch takes grows with its size; 0: none."""
         free = gpu.gib * GIB * FILLED - self.trace.still
         return max(0, int(self.batch * free / max(1, self.trace.peak - self.trace.still)))

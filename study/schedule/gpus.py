@@ -14,7 +14,7 @@ MEASURED_SHARE = 0.08
 
 
 @dataclass(frozen=True)
-class Gpu:
+class GpuModel:
     """gib: its memory. tflops: its peak in bfloat16 without sparsity, by its data sheet."""
 
     name: str
@@ -22,9 +22,14 @@ class Gpu:
     tflops: float
 
 
-GPUS: Mapping[str, Gpu] = {
+GPUS: Mapping[str, GpuModel] = {
     gpu.name: gpu
-    for gpu in (Gpu("A100-40", 39.4, 312.0), Gpu("A100-80", 79.2, 312.0), Gpu("H100", 79.2, 989.0), Gpu("H200", 139.8, 989.0))
+    for gpu in (
+        GpuModel("A100-40", 39.4, 312.0),
+        GpuModel("A100-80", 79.2, 312.0),
+        GpuModel("H100", 79.2, 989.0),
+        GpuModel("H200", 139.8, 989.0),
+    )
 }
 DEFAULT_GPU = "A100-80"
 
@@ -33,7 +38,7 @@ DEFAULT_GPU = "A100-80"
 class Expected:
     """On which GPU what is not measured is expected to run, and the share of its peak that steps reach there."""
 
-    gpu: Gpu = GPUS[DEFAULT_GPU]
+    gpu: GpuModel = GPUS[DEFAULT_GPU]
     share: float = MEASURED_SHARE
 
     @staticmethod
@@ -45,5 +50,5 @@ class Expected:
             raise ConfigError(f"--share-of-peak {share:g}: give a share above 0 and up to 1, such as {MEASURED_SHARE}")
         return Expected(GPUS[gpu], share)
 
-    def seconds(self, flops: float, gpu: Gpu | None = None) -> float:
+    def seconds(self, flops: float, gpu: GpuModel | None = None) -> float:
         return flops / (self.share * (gpu or self.gpu).tflops * 1e12)

@@ -9,7 +9,7 @@ import pytest
 from study.dry_run import hours_of
 from study.schedule.costs import Costs, Prices
 from study.schedule.estimates import Estimates, StepCost
-from study.schedule.gpus import GIB, Expected, Gpu
+from study.schedule.gpus import GIB, Expected, GpuModel
 from tests.support.stages import SilentReporter
 from trainables.config import ConfigError, Runtime, TrialConfig, with_values
 from trainables.data.trial_data import TrialData
@@ -18,7 +18,7 @@ from trainables.pipeline import run_trial
 from trainables.plan import plan_trial
 from trainables.store import StageStore
 
-SMALL_GPU = Gpu("small", 20.0, 100.0)
+SMALL_GPU = GpuModel("small", 20.0, 100.0)
 
 
 def test_the_largest_batch_by_hand() -> None:

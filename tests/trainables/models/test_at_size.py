@@ -1,6 +1,6 @@
 """Every classifier of Tables 5, 7 and 8 takes a clip of the paper's size, forward and backward.
 
-Here on tensors without values, which have all shapes; `make paper-size` computes the passes.
+Here on tensors without values, which have all shapes; `make paper_size` computes the passes.
 """
 
 from __future__ import annotations
