@@ -45,8 +45,8 @@ def loaded(*paths: Path) -> Iterator[None]:
         own = set(plugins._loaded) | set(plugins._helpers)
         for table, before in kept:
             if table is sys.modules:  # what else was imported meanwhile stays
-                for name in [name for name in table if name in own - set(before)]:
-                    del table[name]
+                for name in own - set(before):
+                    table.pop(name, None)
                 continue
             table.clear()
             table.update(before)
