@@ -94,7 +94,11 @@ def of_people(space: str, fronts: bool = True) -> Callable[[Path, str], str]:
         settings = settings_table(study.trials, _PEOPLE_PLANE)
         shown = {name: title for name, title in {"top1": "action, f_T'", **_READERS}.items() if name in settings}
         rows = [
-            [str(row["label"]), str(row["n"]), *(_bounded(row[name], *bounds(row, name)) for name in shown)]
+            [
+                str(row["label"]).partition(" (attacks.names")[0],
+                str(row["n"]),
+                *(_bounded(row[name], *bounds(row, name)) for name in shown),
+            ]
             for _, row in settings.iterrows()
         ]
         found = markdown(["setting", "seeds", *(f"{title} %" for title in shown.values())], rows)
