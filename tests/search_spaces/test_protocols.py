@@ -107,8 +107,8 @@ def test_obfuscation_without_boxes_is_refused_by_name(root: Path) -> None:
         ("table2_vispr2", "VISPR/test2017.txt", "test2017"),
     ],
 )
-def test_what_is_missing_is_named(space: str, gone: str, said: str, root: Path) -> None:
-    aside = root / "aside"
+def test_what_is_missing_is_named(space: str, gone: str, said: str, root: Path, tmp_path: Path) -> None:
+    aside = tmp_path / "aside"
     (root / gone).rename(aside)
     try:
         with pytest.raises(DataError, match=said) as error:

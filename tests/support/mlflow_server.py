@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pytest
 from urllib3 import HTTPConnectionPool, Timeout
 from urllib3.exceptions import ReadTimeoutError
@@ -76,3 +77,4 @@ def mlflow_server(folder: Path) -> Iterator[Disturbed]:
         patched.setattr(HTTPConnectionPool, "_make_request", request)
         yield disturbed
     server.shutdown()
+    mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # the server named its database to the whole process

@@ -189,7 +189,7 @@ def _nothing_read() -> ExitStack:
     """Within it videos and images are black, and no file is opened."""
 
     def opened(self: VideoFile, path: object, size: int = 8, span: object = None) -> None:
-        self._size = size
+        self._size, self._shown = size, range(_LONG)
 
     def frames(self: VideoFile, indices: Any, keep: bool = False) -> np.ndarray:
         side = self._size or 8
@@ -200,7 +200,7 @@ def _nothing_read() -> ExitStack:
 
     stack = ExitStack()
     for patched in (
-        patch.multiple(VideoFile, __init__=opened, __len__=lambda self: _LONG, frames=frames),
+        patch.multiple(VideoFile, __init__=opened, frames=frames),
         patch("trainables.data.loader.read_image", image),
     ):
         stack.enter_context(patched)

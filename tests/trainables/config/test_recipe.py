@@ -106,8 +106,16 @@ CHOSEN: dict[str, Any] = {
 }
 # What is off, or whom and what a trial is about: nothing of these is a value of the recipe.
 ABOUT = (
-    *("method", "seed", "attacker", "test_deployed", "obfuscation.", "departures.", "data.", "attacks."),
-    *("anonymizer.weights", "evaluate_privacy.attackers", "accept_flaws", "refit", "codec", "minimax.pair_batch_size"),
+    *("method", "seed", "attacker", "test_deployed", "obfuscation.", "departures.", "data.", "attacks.", "microbatch"),
+    *(
+        "anonymizer.weights",
+        "evaluate_privacy.attackers",
+        "accept_flaws",
+        "refit",
+        "codec",
+        "microbatch",
+        "minimax.pair_batch_size",
+    ),
 )
 
 
