@@ -73,6 +73,8 @@ def test_the_demo_runs_on_two_nodes_of_a_cluster_started_by_its_own_commands(tmp
     (tmp_path / "bootstrap.json").write_text(json.dumps(bootstrapped(config)))
     commands = [*config["setup_commands"], *config["head_start_ray_commands"]]
     steps = [command.replace("/shared", "/run/shared").replace("make env", "true") for command in commands]
+    # a package of the system that is not installed here, and does not run as root
+    steps = [step.replace("postgresql:///mlflow", "sqlite:///$HOME/mlflow.db") for step in steps]
     # the launcher tells Ray the head's resources in a variable that the fake nodes would inherit
     assert config["available_node_types"]["head"]["resources"] == {"CPU": 0}
     steps[-1] += " --num-cpus=0"
@@ -92,7 +94,7 @@ def test_the_demo_runs_on_two_nodes_of_a_cluster_started_by_its_own_commands(tmp
         done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=environment, timeout=800, check=False)
     said = log.read_text()
     assert done.returncode == 0, said[-5000:]
-    assert "5 done, 0 failed, 0 lost" in said
+    assert "4 done, 0 failed, 0 lost" in said
     assert "MLflow http://10.77.1.1:5000" in said
     lines = [json.loads(line) for line in journal.read_text().splitlines()]
     assert len({line["node"] for line in lines}) == 2

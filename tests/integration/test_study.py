@@ -77,8 +77,8 @@ def test_every_trial_is_recorded_once_though_a_worker_was_killed(study: tuple[Pa
     storage, output = study
     assert "its worker was lost" in output
     runs = runs_of(storage)
-    assert [run.info.status for run in runs] == ["FINISHED"] * 5
-    assert len({run.data.tags["trial_key"] for run in runs}) == 5
+    assert [run.info.status for run in runs] == ["FINISHED"] * 4
+    assert len({run.data.tags["trial_key"] for run in runs}) == 4
     assert {run.data.tags["setting"] for run in runs} >= {"raw", "lambda=0"}
     for run in runs:
         assert {
@@ -136,7 +136,7 @@ def test_shared_stages_were_computed_once(study: tuple[Path, str]) -> None:
     storage, _ = study
     count = {stage.name: len([p for p in stage.iterdir() if p.is_dir()]) for stage in (storage / "stages").iterdir()}
     assert count == {
-        "reconstruct": 1, "warm_up": 1, "minimax": 4, "evaluate_action": 5, "evaluate_privacy": 5, "evaluate_clip_privacy": 5,
+        "reconstruct": 1, "warm_up": 1, "minimax": 3, "evaluate_action": 4, "evaluate_privacy": 4, "evaluate_clip_privacy": 4,
     }  # fmt: skip
 
 
@@ -152,8 +152,8 @@ def test_the_same_command_finds_everything_done(study: tuple[Path, str], tiny_da
     process = start(storage, tiny_data)
     output = finish(process)
     assert process.returncode == 0, output
-    assert "5 trials, 5 done before, 0 to run" in output
-    assert len(runs_of(storage)) == 5
+    assert "4 trials, 4 done before, 0 to run" in output
+    assert len(runs_of(storage)) == 4
 
 
 def test_more_cpus_than_there_are_is_one_clear_line(tiny_data: Path, tmp_path: Path) -> None:
@@ -167,9 +167,9 @@ def test_a_trial_that_diverges_fails_once_with_its_reason_and_the_study_goes_on(
     process = start(tmp_path / "storage", tiny_data, "--set", "minimax.learning_rate_anonymizer=1e30")
     output = finish(process)
     assert process.returncode == 1, output
-    assert "1 done, 4 failed, 0 lost" in output
+    assert "1 done, 3 failed, 0 lost" in output
     runs = runs_of(tmp_path / "storage")
-    assert sorted(run.info.status for run in runs) == ["FAILED"] * 4 + ["FINISHED"]
+    assert sorted(run.info.status for run in runs) == ["FAILED"] * 3 + ["FINISHED"]
     for run in runs:
         if run.info.status == "FAILED":
             assert "minimax: " in run.data.tags["reason"]
@@ -213,4 +213,4 @@ def test_the_study_has_a_run_of_its_own_with_plan_and_report(study: tuple[Path, 
     assert {run.data.tags["mlflow.parentRunId"] for run in runs_of(storage)} == {own.info.run_id}
     assert "report/report.html" in {item.path for item in client.list_artifacts(own.info.run_id, "report")}
     plan = client.download_artifacts(own.info.run_id, "plan.json")
-    assert len(json.loads(Path(plan).read_text())["trials"]) == 5
+    assert len(json.loads(Path(plan).read_text())["trials"]) == 4
