@@ -202,7 +202,7 @@ FIGURES = {
             ),
             6,
             of_study("demo", ("top1", *_LEAKAGE), "demo.db"),
-            {"analysis/pictures/front.png": "demo/front.png", "analysis/pictures/frames.png": "demo/frames.png"},
+            {"analysis/pictures/front.png": "demo/front.png", "analysis/pictures/frames.png": "demo/frames_demo.generated.png"},
         ),
         Figure(
             "identity",
