@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from tests.support.stages import stage_context
-from trainables.attacks.linkage.people import search_of
-from trainables.attacks.pretrained import FEATURES, neighbour, probe, utility
+from trainables.attacks.linkage.people import across_sources, search_of
+from trainables.attacks.pretrained import FEATURES, probe, utility
 from trainables.attacks.pretrained.features import run as features
 from trainables.attacks.shared.result import AttackResult
 from trainables.attacks.shared.verdict import figures_of
@@ -38,9 +38,9 @@ def test_a_clip_of_the_same_source_is_no_candidate() -> None:
     """Two cameras saw one performance: who finds the other camera has not found the person again."""
     train = [video("a1", 0, "first"), video("a2", 0, "second"), video("b", 1, "third")]
     data = splits(train, [video("a1 again", 0, "first")])
-    search = neighbour.across_sources(search_of(data, data.test, "attributes"), data, "attributes")
+    search = across_sources(search_of(data, data.test, "attributes"), data, "attributes")
     assert search.candidates.tolist() == [[False, True, True]]
-    kept = neighbour.across_sources(search_of(data, data.test, "group"), data, "group")
+    kept = across_sources(search_of(data, data.test, "group"), data, "group")
     assert np.array_equal(kept.candidates, search_of(data, data.test, "group").candidates)
 
 

@@ -15,7 +15,7 @@ from tests.support.videos import write_video
 from trainables.attacks.recognised.again import likeness
 from trainables.attacks.recognised.faces import as_delivered
 from trainables.attacks.recognised.found import exposure, shares
-from trainables.attacks.recognised.search import across_sources
+from trainables.attacks.recognised.search import search_among
 from trainables.config import AnonymizerConfig, TrialConfig, with_values
 from trainables.data.items import Video, VideoSplits
 from trainables.data.reading import VideoFile, own_size
@@ -60,7 +60,7 @@ def test_only_other_sources_are_searched() -> None:
 
     first, others = video("a", 0, "x"), [video("b", 0, "x"), video("c", 0, "y"), video("d", 1, "z")]
     data = VideoSplits("set", ("walk",), ("anna", "bert"), tuple(others), (), (first,))
-    search = across_sources([first], others, data, "attributes")
+    search = search_among([first], others, data, "attributes")
     assert search.candidates.tolist() == [[False, True, True]]
     assert search.same.tolist() == [[True, True, False]]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,17 @@ def search_of(splits: VideoSplits, queries: tuple[Video, ...], people: str) -> P
     if len(seen) == len({number for number, _ in seen}):
         candidates &= _equal([item.label for item in queries], [item.label for item in gallery])
     return PersonSearch(queries, gallery, _equal(asked, there), candidates)
+
+
+def across_sources(search: PersonSearch, splits: VideoSplits, people: str) -> PersonSearch:
+    """The search where only clips of other sources are candidates: a clip of the same source is similar whoever it shows.
+
+    Where the source stands for the person, nothing is left out.
+    """
+    if not named_by_label(splits, people):
+        return search
+    own, others = (np.array([item.group for item in items]) for items in (search.queries, search.gallery))
+    return replace(search, candidates=search.candidates & (own[:, None] != others[None]))
 
 
 def somebody_is_there_twice(config: TrialConfig, data: TrialData) -> bool:

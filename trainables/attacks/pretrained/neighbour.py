@@ -8,10 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from trainables.attacks.linkage.people import PersonSearch, named_by_label, people_of, search_of
+from trainables.attacks.linkage.people import PersonSearch, across_sources, people_of, search_of
 from trainables.attacks.pretrained import FEATURES
 from trainables.attacks.shared.permutation import with_permuted_people
 from trainables.attacks.shared.result import AttackResult, strongest_member
@@ -61,19 +60,6 @@ def run(context: StageContext) -> Outcome:
         notes=[f"{left} test clips have nobody to be found or nobody to be confused with, and are left out"] if left else [],
     )
     return Outcome({}, [], {"evidence": evidence.state()})
-
-
-def across_sources(search: PersonSearch, splits: VideoSplits, people: str) -> PersonSearch:
-    """The search where only clips of other sources are candidates: a clip of the same source is similar whoever it shows.
-
-    Where the source stands for the person, nothing is left out.
-    """
-    if not named_by_label(splits, people):
-        return search
-    apart: NDArray[np.bool_] = np.array(
-        [[query.group != other.group for other in search.gallery] for query in search.queries], dtype=bool
-    ).reshape(search.same.shape)
-    return PersonSearch(search.queries, search.gallery, search.same, search.candidates & apart)
 
 
 def _look(search: PersonSearch, splits: VideoSplits, split: str, own: Features, raw: Features) -> tuple[Retrieval, Retrieval]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trainables.attacks.linkage.people import people_of
 from trainables.attacks.recognised import FACES
-from trainables.attacks.recognised.search import across_sources
+from trainables.attacks.recognised.search import search_among
 from trainables.attacks.shared.permutation import with_permuted_people
 from trainables.attacks.shared.result import AttackResult, strongest_member
 from trainables.data.items import Video, VideoSplits
@@ -71,7 +71,7 @@ def _search(split: str, splits: VideoSplits, own: Faces, raw: Faces, people: str
     gallery = [item for part in _SPLITS for item in _items(part, splits, own)]
     if not queries:
         return None
-    search = across_sources(queries, gallery, splits, people)
+    search = search_among(queries, gallery, splits, people)
     if not search.asked.any():
         return None
     asked = own[split]["embeddings"].numpy()

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trainables.attacks.linkage.people import PersonSearch, named_by_label, people_of
+from trainables.attacks.linkage.people import PersonSearch, across_sources, named_by_label, people_of
 from trainables.data.items import Video, VideoSplits
 
 
-def across_sources(queries: Sequence[Video], gallery: Sequence[Video], splits: VideoSplits, people: str) -> PersonSearch:
+def search_among(queries: Sequence[Video], gallery: Sequence[Video], splits: VideoSplits, people: str) -> PersonSearch:
     """A search for the people of `queries` among the clips of `gallery` that are of another source."""
     asked, there = (np.array(people_of(items, splits, people)) for items in (queries, gallery))
-    own, others = (np.array([item.group for item in items]) for items in (queries, gallery))
-    return PersonSearch(tuple(queries), tuple(gallery), asked[:, None] == there[None], own[:, None] != others[None])
+    same = asked[:, None] == there[None]
+    return across_sources(PersonSearch(tuple(queries), tuple(gallery), same, np.ones_like(same)), splits, people)
 
 
 def somebody_is_in_two_sources(splits: VideoSplits, people: str) -> bool:
@@ -22,4 +22,4 @@ def somebody_is_in_two_sources(splits: VideoSplits, people: str) -> bool:
     if not splits.test or not splits.attributes or not named_by_label(splits, people):
         return False
     every = (*splits.train, *splits.validation, *splits.test)
-    return bool(across_sources(splits.test, every, splits, people).asked.any())
+    return bool(search_among(splits.test, every, splits, people).asked.any())
