@@ -17,6 +17,7 @@ from trainables.attacks.linkage.people import PersonSearch, numbered, people_of,
 from trainables.attacks.shared.learning import attack_training, contact_sheet, effort
 from trainables.attacks.shared.permutation import with_permuted_people
 from trainables.attacks.shared.result import AttackResult, curve_of, flattened, strongest_member
+from trainables.attacks.shared.searches import DIGITS, GALLERIES, leakage_of_searches
 from trainables.config import ClipConfig, NetworkConfig
 from trainables.data.boxes import Boxes
 from trainables.data.items import Video
@@ -28,14 +29,11 @@ from trainables.metrics import Retrieval, retrieve
 from trainables.models.axes import frames_of
 from trainables.models.base import Anonymizer
 from trainables.models.privacy import PrivacyEncoder, build_privacy_encoder
-from trainables.statistics import above_chance
 from trainables.store import Outcome
 
 _DATA = "clips_with_attributes"
 _TEMPERATURE = 0.1
-_DIGITS = 5  # of a similarity; smaller differences come from the size of the batch it was computed in
 _PICTURED = 6
-_GALLERIES = ("anonymized", "ordinary")
 
 
 def run(context: StageContext) -> Outcome:
@@ -64,9 +62,8 @@ def run(context: StageContext) -> Outcome:
     def validated() -> list[float]:
         search = search_of(splits, splits.validation, settings.people)
         if not search.asked.any():
-            return [math.nan] * len(_GALLERIES)
-        found = _look(context, anonymizer, network, search, validation_clip(clip), boxes)
-        return [above_chance(float(one.hits.mean()), float(one.chances.mean())) for one in found]
+            return leakage_of_searches(None)
+        return leakage_of_searches(_look(context, anonymizer, network, search, validation_clip(clip), boxes))
 
     def validate() -> dict[str, float]:
         found = validated()
@@ -120,7 +117,7 @@ def _look(
     gallery = (
         queries if search.gallery is search.queries else _embeddings(context, anonymizer, network, search.gallery, clip, boxes)
     )
-    similar = [(queries[0] @ there.T).round(_DIGITS) for there in gallery]
+    similar = [(queries[0] @ there.T).round(DIGITS) for there in gallery]
     return retrieve(similar[0], search.same, search.candidates), retrieve(similar[1], search.same, search.candidates)
 
 
@@ -158,7 +155,7 @@ def _evidence(
     boxes: Boxes | None,
     validated: list[float],
 ) -> AttackResult:
-    names = _GALLERIES
+    names = GALLERIES
     strongest = strongest_member(validated)
     best = found[strongest]
     queries = [item for item, asked in zip(search.queries, best.asked, strict=True) if asked]

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from trainables.attacks.linkage.people import PersonSearch, across_sources, people_of, search_of
 from trainables.attacks.pretrained import FEATURES
 from trainables.attacks.shared.permutation import with_permuted_people
-from trainables.attacks.shared.result import AttackResult, strongest_member
+from trainables.attacks.shared.searches import DIGITS, GALLERIES, leakage_of_searches, result_of_searches, strongest_search
 from trainables.data.items import Video, VideoSplits
 from trainables.execution.context import StageContext
 from trainables.metrics import Retrieval, retrieve
 from trainables.stages import part_name
-from trainables.statistics import above_chance
 from trainables.store import Outcome
 
 Features = Mapping[str, Tensor]  # of each split
-_GALLERIES = ("anonymized", "ordinary")
-_DIGITS = 5  # of a similarity; smaller differences come from the size of the batch it was computed in
 
 
 def run(context: StageContext) -> Outcome:
@@ -32,31 +27,21 @@ def run(context: StageContext) -> Outcome:
         splits = with_permuted_people(splits, context.seed("permutation"), people)
     own, raw = (context.inputs[role].state for role in (FEATURES.name, part_name(FEATURES.name, "raw")))
     search = across_sources(search_of(splits, splits.validation, people), splits, people)
-    validated = [math.nan] * len(_GALLERIES)
-    if search.asked.any():
-        looked = _look(search, splits, "validation", own, raw)
-        validated = [above_chance(float(one.hits.mean()), float(one.chances.mean())) for one in looked]
+    validated = leakage_of_searches(_look(search, splits, "validation", own, raw) if search.asked.any() else None)
     # there is nothing to learn, so that validation clips are only more clips to be found
     splits = replace(splits, train=(*splits.train, *splits.validation), validation=())
     own, raw = ({**found, "train": torch.cat([found["train"], found["validation"]])} for found in (own, raw))
     search = across_sources(search_of(splits, splits.test, people), splits, people)
     found = _look(search, splits, "test", own, raw)
-    best = found[strongest_member(validated)]
+    best = strongest_search(found, validated)
     asked = [item for item, counts in zip(search.queries, best.asked, strict=True) if counts]
-    others = {f"rank1_{name}": float(one.hits.mean()) for name, one in zip(_GALLERIES, found, strict=True)}
-    others |= {f"map_{name}": one.mean_ap for name, one in zip(_GALLERIES, found, strict=True)}
+    others = {f"rank1_{name}": float(one.hits.mean()) for name, one in zip(GALLERIES, found, strict=True)}
+    others |= {f"map_{name}": one.mean_ap for name, one in zip(GALLERIES, found, strict=True)}
     left = len(search.queries) - len(asked)
-    evidence = AttackResult(
-        ids=[item.name for item in asked],
-        groups=people_of(asked, splits, people),
-        members=[f"nearest among {name} clips" for name in _GALLERIES],
-        validated=validated,
-        answers=torch.from_numpy(np.stack([one.hits for one in found])),
-        chances=torch.from_numpy(best.chances),
-        sureness=torch.from_numpy(best.hits * (1.0 + best.margins)),
+    members = [f"nearest among {name} clips" for name in GALLERIES]
+    evidence = replace(
+        result_of_searches(asked, people_of(asked, splits, people), found, validated, members, others),
         effort={"epochs": 0.0, "items": 0.0, "parameters": float(own["test"].shape[1])},
-        converged=True,  # there is nothing to learn
-        others=others,
         notes=[f"{left} test clips have nobody to be found or nobody to be confused with, and are left out"] if left else [],
     )
     return Outcome({}, [], {"evidence": evidence.state()})
@@ -66,7 +51,7 @@ def _look(search: PersonSearch, splits: VideoSplits, split: str, own: Features, 
     """Searches for the anonymized queries among the anonymized clips, and among the raw clips, of the gallery."""
     there = split if _is(search.gallery, getattr(splits, split)) else "train"
     queries = _units(own[split])
-    similar = [(queries @ _units(gallery[there]).T).numpy().round(_DIGITS) for gallery in (own, raw)]
+    similar = [(queries @ _units(gallery[there]).T).numpy().round(DIGITS) for gallery in (own, raw)]
     return retrieve(similar[0], search.same, search.candidates), retrieve(similar[1], search.same, search.candidates)
 
 
