@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
+from tests.support import ROOT
 from tests.support.fake_data import Files
+from trainables.attacks import recognised
 from trainables.config import (
     ActionData,
     AttacksConfig,
@@ -32,26 +34,33 @@ from trainables.methods import METHODS, resolved
 from trainables.plan import plan_trial
 from trainables.stages import EVALUATE_ACTION
 
-ATTACK_STAGES = (
-    "attack_inversion attack_linkage attack_probe attack_raw_trained attack_retrained attack_reverse attack_temporal"
-)
-LEARNING_ATTACKS = "attack_inversion attack_linkage attack_retrained attack_temporal"
+FROM_SCRATCH = "attack_inversion attack_linkage attack_probe attack_raw_trained attack_retrained attack_reverse attack_temporal"
+BY_FEATURES = "attack_pretrained_neighbour attack_pretrained_probe"  # they read clips through the stage that leaves features
+BY_CLIPS = f"{FROM_SCRATCH} attack_pretrained_tuned pretrained_features"
+BY_FACES = "attack_face_found attack_face_recognised recognised_faces"  # at the videos' own size, whatever that of the trial is
+ATTACK_STAGES = f"{BY_CLIPS} {BY_FEATURES}"
+LEARNING_ATTACKS = "attack_inversion attack_linkage attack_pretrained_tuned attack_retrained attack_temporal"
 METHOD_STAGES = "minimax mass stprivacy tedspad vita"
 TRAINING = f"reconstruct warm_up {METHOD_STAGES}"
 ON_CLIPS = f"evaluate_action raw_action test_deployed evaluate_clip_privacy {ATTACK_STAGES}"  # of the anonymizer, as below
 ON_IMAGES = "evaluate_privacy test_privacy"
 ALL = f"{TRAINING} {ON_CLIPS} {ON_IMAGES}"
-OF_THE_ANONYMIZER = ALL.replace("raw_action ", "")
+OF_THE_ANONYMIZER = f"{ALL.replace('raw_action ', '').replace(BY_FEATURES, '')} recognised_faces"
+READERS = OF_THE_ANONYMIZER.replace(f"{TRAINING} ", "")  # of what an anonymizer made, by themselves
 EVALUATORS = "evaluate_action raw_action evaluate_privacy evaluate_clip_privacy"
 OF_PENALTY = "minimax"  # the other methods have none
 
+_FACE_FILES = tuple(f"face_{network}_weights" for network in ("detector", "landmarks", "recogniser"))
+FACE_FIELDS = (*_FACE_FILES, "face_score", "recognised_frames", "recognised_clips")
+_A_FILE, _ANOTHER = str(ROOT / "README.md"), str(ROOT / "Makefile")  # in place of weights: a key holds what is in a file
+
 # field or group of fields -> another value, or None for a group -> the stages whose key it is in
 TABLE: dict[str, tuple[Any, str]] = {
-    "seed": (1, ALL),
+    "seed": (1, f"{ALL} attack_face_recognised"),  # who is exchanged with whom, where labels are permuted
     "selection": ("last", EVALUATORS),
     "refit": (True, f"{EVALUATORS} attack_probe"),
     "microbatch": (16, f"{TRAINING} {EVALUATORS} {LEARNING_ATTACKS}"),  # not of what only tests
-    "codec": ("h264_crf28", f"{ON_CLIPS} {ON_IMAGES}"),
+    "codec": ("h264_crf28", f"{ON_CLIPS} {ON_IMAGES} recognised_faces"),
     "accept_flaws": (True, ""),  # the data are the same, and the record says what is wrong with them
     "attacker": ("raw", "evaluate_privacy"),  # it sees another method
     "test_deployed": (False, ""),  # which stages there are
@@ -60,10 +69,10 @@ TABLE: dict[str, tuple[Any, str]] = {
     "data.evaluate_action": (None, "evaluate_action raw_action test_deployed attack_probe"),
     "data.evaluate_privacy": (None, ON_IMAGES),
     "data.test_privacy": (None, "test_privacy"),
-    "data.clip_privacy": (None, f"evaluate_clip_privacy {ATTACK_STAGES}"),
+    "data.clip_privacy": (None, f"evaluate_clip_privacy {ATTACK_STAGES} {BY_FACES}"),
     "clip.frames": (17, f"{TRAINING} {ON_CLIPS}"),
     "clip.skip": (5, f"{TRAINING} {ON_CLIPS}"),
-    "clip.size": (225, ALL),
+    "clip.size": (225, f"{ALL} recognised_faces"),
     "clip.decode_size": (281, ALL),
     "clip.test_clips": (3, ON_CLIPS),
     "augment": (None, ALL),
@@ -89,24 +98,28 @@ TABLE: dict[str, tuple[Any, str]] = {
     "attacks.epochs": (501, LEARNING_ATTACKS),
     "attacks.batch_size": (33, ATTACK_STAGES),
     "attacks.learning_rate": (5e-4, LEARNING_ATTACKS),
-    "attacks.frames": (5, ATTACK_STAGES.replace("attack_probe ", "")),  # it sees whole clips
+    "attacks.frames": (5, f"{FROM_SCRATCH.replace('attack_probe ', '')} attack_pretrained_tuned"),  # the others see whole clips
     "attacks.ensemble": (("resnet18",), "attack_inversion attack_raw_trained attack_retrained attack_reverse"),
     "attacks.encoder": ("other", "attack_linkage"),
     "attacks.weights": ("other", "attack_linkage attack_retrained"),  # the others read what the latter has trained
     "attacks.clip_network": (None, "attack_temporal"),
-    # attacks by networks from elsewhere are not tried here, without weights: see test_pretrained and test_recognised
-    **{f"attacks.{name}": (None, "") for name in ("pretrained", "pretrained_size", "pretrained_clips", "pretrained_frames")},
-    **{f"attacks.face_{name}": (None, "") for name in ("detector_weights", "landmarks_weights", "recogniser_weights", "score")},
-    **{f"attacks.recognised_{name}": (None, "") for name in ("frames", "clips")},
+    "attacks.pretrained": (None, "attack_pretrained_tuned pretrained_features"),
+    "attacks.pretrained_size": (65, "attack_pretrained_tuned pretrained_features"),
+    "attacks.pretrained_clips": (4, "pretrained_features"),
+    "attacks.pretrained_frames": (4, "pretrained_features"),
+    **{f"attacks.{name}": (None, "recognised_faces") for name in FACE_FIELDS},
     "attacks.decoder_width": (65, "attack_inversion"),
-    "attacks.people": ("group", "attack_linkage"),
-    "attacks.permuted": (True, ATTACK_STAGES),
+    "attacks.people": ("group", "attack_face_recognised attack_linkage attack_pretrained_neighbour"),
+    "attacks.permuted": (True, f"{ATTACK_STAGES.replace('pretrained_features ', '')} attack_face_recognised"),
     "departures.detached_penalty": (True, OF_PENALTY),
-    "departures.scrambled_frames": (True, f"{TRAINING} {ON_CLIPS}"),  # one frame has nothing to be scrambled with
-    "departures.bgr_clips": (True, f"{TRAINING} {ON_CLIPS}"),
+    "departures.scrambled_frames": (
+        True,
+        f"{TRAINING} {ON_CLIPS} recognised_faces",
+    ),  # one frame has nothing to be scrambled with
+    "departures.bgr_clips": (True, f"{TRAINING} {ON_CLIPS} recognised_faces"),
     "departures.logit_threshold": (True, f"evaluate_clip_privacy {ON_IMAGES}"),
     "departures.drop_last": (True, ALL),
-    "departures.float16": (True, ALL),
+    "departures.float16": (True, f"{ALL} recognised_faces"),
 }
 # Fields that some stages are not given: who fixes them, or reads another one instead.
 FIXED = {"anonymizer.name": "stprivacy", "anonymizer.encoder_weights": "stprivacy", "microbatch": "stprivacy"}
@@ -119,6 +132,8 @@ OTHER = {
     "minimax.judge_statistics": "running",
     "minimax.alternate": "batches",
     "minimax.pair_batch_size": 7,
+    "attacks.pretrained.weights": _ANOTHER,
+    **{f"attacks.{name}": _ANOTHER for name in _FACE_FILES},
 }
 TOGETHER = ("anonymizer.depth",)  # it changes with decoder_channels only
 
@@ -130,8 +145,20 @@ BASE = TrialConfig(
         clip_privacy=ActionData(folder="c"),
     ),
     test_deployed=True,
-    attacks=AttacksConfig(names=("all",), pretrained=NetworkConfig(name="mobilenet_v2"), face_detector_weights="nowhere"),
+    attacks=AttacksConfig(
+        names=("all",),
+        pretrained=NetworkConfig(name="mobilenet_v2", weights=_A_FILE),
+        **{name: _A_FILE for name in _FACE_FILES},
+    ),
 )
+
+
+@pytest.fixture(autouse=True)
+def _faces_can_be_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files have no pixels, nobody in them is in two sources, and dlib need not be there."""
+    monkeypatch.setattr(recognised, "somebody_is_in_two_sources", lambda splits, people: True)
+    monkeypatch.setattr(recognised, "own_size", lambda path: (128, 128))
+    monkeypatch.setattr(recognised.importlib.util, "find_spec", lambda name: name)
 
 
 def own(config: TrialConfig, files: Files) -> dict[str, dict[str, Any]]:
@@ -206,10 +233,7 @@ def test_the_method_is_in_no_key_and_its_options_are_in_that_of_its_own_stage(fi
     assert differing(spact, own(with_values(config, {"options.margin": 2.0}), files)) == {"tedspad"}
     blurred = resolved(BASE.model_copy(update={"method": "mild_blur"}))
     stronger = with_values(blurred, {"options.sigma": 0.5})
-    assert differing(own(blurred, files), own(stronger, files)) == set(f"{ON_CLIPS} {ON_IMAGES}".split()) - {"raw_action"}
-
-
-READERS = f"{ON_CLIPS} {ON_IMAGES}".replace("raw_action ", "")  # of what a method made that changes people only
+    assert differing(own(blurred, files), own(stronger, files)) == set(READERS.split())
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from trainables.attacks.recognised.faces import as_delivered
 from trainables.attacks.recognised.found import exposure, shares
 from trainables.attacks.recognised.search import search_among
 from trainables.config import AnonymizerConfig, TrialConfig, with_values
+from trainables.data.coding import through_h264
 from trainables.data.items import Video, VideoSplits
 from trainables.data.reading import VideoFile, own_size
 from trainables.data.trial_data import TrialData
@@ -89,6 +90,17 @@ def test_frames_are_anonymized_at_their_own_size_with_their_neighbours(tiny_conf
     assert raw.shape == (2, 96, 128, 3)
     assert raw[:, 0, 0, 0].tolist() == [20, 50]
     assert as_delivered(context, Pairs(), item, video, [2, 5])[:, 0, 0, 0].tolist() == [10, 10]
+
+
+def test_faces_are_looked_for_in_what_the_codec_leaves(tiny_config: TrialConfig, tmp_path: Path) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (4, 96, 128, 3), dtype=np.uint8)
+    path = write_video(tmp_path / "noise.avi", frames)
+    config = with_values(tiny_config, {"method": "raw", "codec": "h264_crf35"})
+    identity = build_anonymizer(AnonymizerConfig(name="identity"))
+    item, video = Video("noise", path, 0, "noise"), VideoFile(path)
+    seen = as_delivered(stage_context("other", config, tmp_path, tmp_path), identity, item, video, [1, 3])
+    assert np.array_equal(seen, through_h264(video.frames([1, 3]), 35))
+    assert np.abs(seen.astype(int) - video.frames([1, 3])).mean() > 5, "noise does not come through"
 
 
 @pytest.fixture(scope="module")

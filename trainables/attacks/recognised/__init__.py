@@ -68,6 +68,7 @@ FACES = Stage(
     (
         "anonymizer",
         "clip.size",
+        "codec",
         "departures.bgr_clips",
         "departures.float16",
         "departures.scrambled_frames",

@@ -1,4 +1,4 @@
-"""The faces in frames of every clip at the video's own resolution, anonymized at that resolution."""
+"""The faces in frames of every clip at the video's own resolution, anonymized and coded at that resolution."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from trainables.attacks.recognised.networks import EMBEDDING, FaceDetector, FaceRecogniser
 from trainables.attacks.shared.learning import evenly
+from trainables.data.coding import coded
 from trainables.data.items import Video
 from trainables.data.reading import VideoFile
 from trainables.execution.context import StageContext
@@ -81,7 +82,8 @@ def as_delivered(
 ) -> NDArray[np.uint8]:
     """Frames `numbers` of a video at its own size, (T, H, W, 3) uint8 RGB, anonymized as a camera would deliver them.
 
-    An anonymizer that looks at neighbouring frames is given all of them, some at a time; another one only those asked for.
+    An anonymizer that looks at neighbouring frames is given all of them, some at a time; another one only those asked for. The
+    codec is given what the anonymizer was given, as one video.
     """
     alone = type(anonymizer).clips is Anonymizer.clips and not context.config.departures.scrambled_frames
     asked = list(numbers) if alone else list(range(len(video)))
@@ -98,6 +100,7 @@ def as_delivered(
                 people = torch.from_numpy(boxes.at(item, some)).to(context.device)[None]
                 changed = obfuscate_clips(anonymizer, clip, people)
         changed = changed.flip(2) if context.config.departures.bgr_clips else changed
+        changed = coded(changed, context.config.codec)
         pixels = (changed[0].float().clamp(0.0, 1.0) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
         parts.append(pixels)
     frames = np.concatenate(parts)
