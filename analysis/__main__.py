@@ -30,12 +30,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
     from analysis.read.store import AnalysisError
-    from analysis.terminal import show_error
 
     try:
         _load_plugins(options)
         return _COMMANDS[options.command](options) or 0
     except AnalysisError as error:
+        from analysis.terminal import show_error
+
         show_error(str(error))
         return 2
 
@@ -136,7 +137,12 @@ def _add_anonymize(commands: Any) -> None:
     make.add_argument("input", help="video file, folder (all videos in it), or address such as rtsp://HOST/PATH or /dev/video0")
     make.add_argument("output", type=Path, help="video file, or folder; a folder is taken up where it was left")
     make.add_argument("--model", required=True, help="FILE.onnx, FILE.pt, models:/NAME/VERSION or the id of a trial's run")
-    make.add_argument("--size", metavar="HxW", help="let the network work at this size; default: the video's own")
+    make.add_argument(
+        "--size",
+        metavar="HxW|native",
+        help="let the network work at this size, or at the video's own; default: that at which the model was measured, the only"
+        " one that its figures hold for",
+    )
     make.add_argument("--batch", type=int, default=8, help="frames at a time (8)")
     make.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     make.add_argument("--side-by-side", action="store_true", help="the raw frames at the left of the anonymized ones")
@@ -238,7 +244,8 @@ def _evidence(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from analysis.deploy.export import export_trial, parse_size
+    from analysis.deploy.export import export_trial
+    from analysis.deploy.measured import parse_size
 
     size = parse_size(options.size) if options.size else None
     print(
@@ -249,20 +256,21 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _anonymize(options: argparse.Namespace) -> int:
-    from analysis.deploy.anonymize import anonymize
-    from analysis.deploy.anonymizers import load_model
-    from analysis.deploy.export import parse_size
-    from analysis.deploy.one_video import VideoOptions
+    from analysis.deploy.anonymize import anonymize, ended_by_signals
+    from analysis.deploy.load import load_model
+    from analysis.deploy.measured import parse_size
+    from analysis.deploy.video import VideoOptions
     from analysis.read.store import AnalysisError
 
     if options.batch < 1:
         raise AnalysisError(f"--batch {options.batch}: give at least 1")
-    size = parse_size(options.size) if options.size else None
+    native = options.size == "native"
+    size = parse_size(options.size) if options.size and not native else None
     model = load_model(options.model, options.tracking_uri, options.device)
-    if model.size and size and model.size != size:
+    if model.size and (native or (size and model.size != size)):
         raise AnalysisError(f"--size {options.size}: this model takes {model.size[0]}x{model.size[1]} only; leave --size out")
     chosen = VideoOptions(
-        size=model.size or size,
+        size="native" if native else size,
         batch=options.batch,
         side_by_side=options.side_by_side,
         keep_audio=options.keep_audio,
@@ -271,7 +279,8 @@ def _anonymize(options: argparse.Namespace) -> int:
         seconds=options.seconds,
     )
     try:
-        return anonymize(options.input, options.output, model, chosen)
+        with ended_by_signals():
+            return anonymize(options.input, options.output, model, chosen)
     except KeyboardInterrupt:
         print("stopped: nothing of the video in work was written, those finished before it are kept", file=sys.stderr)
         return 130

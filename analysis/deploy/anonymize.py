@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from analysis.deploy.folder import anonymize_folder
-from analysis.deploy.one_video import Say, VideoOptions, anonymize_video, check_output
+from analysis.deploy.one_video import Say, anonymize_video, check_output
+from analysis.deploy.told import size_warning
+from analysis.deploy.video import VideoOptions
 
 if TYPE_CHECKING:
-    from analysis.deploy.anonymizers import FrameModel
+    from analysis.deploy.frame_model import FrameModel
 
 
 def anonymize(source: str, output: Path, model: FrameModel, options: VideoOptions, say: Say = print) -> int:
@@ -18,7 +24,28 @@ def anonymize(source: str, output: Path, model: FrameModel, options: VideoOption
     Returns 0, or 1 where a frame is black, a file ends early, or a file of a folder failed. Raises AnalysisError when nothing
     can be made at all: input or output not usable, or `output` is there and `overwrite` is not given.
     """
+    if warning := size_warning(model, options):
+        say(warning)
     if Path(source).is_dir():
         return anonymize_folder(Path(source), output, model, options, say)
     check_output(source, output, options)
     return 0 if anonymize_video(source, output, model, options, say).whole else 1
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Lets SIGTERM and SIGHUP end the work as Ctrl-C does, so that nothing half written is left."""
+    before: dict[int, Any] = {}
+
+    def end(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        for name in ("SIGTERM", "SIGHUP"):
+            if os.name == "posix":
+                number = getattr(signal, name)
+                before[number] = signal.signal(number, end)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

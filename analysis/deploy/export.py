@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import shutil
 import tempfile
 import warnings
@@ -15,21 +14,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis import text
+from analysis.deploy import measured, proof
 from analysis.deploy.anonymizers import Stored, fetch_trial, read_stored
+from analysis.deploy.measured import Size
 from analysis.deploy.quantize import quantized
 from analysis.read.store import AnalysisError
 
 if TYPE_CHECKING:
     import onnx
 
-Size = tuple[int, int]  # height, width
-
 INPUT, OUTPUT = "frames", "anonymized"
 # Of the pixel range, float32 on both sides: a fortieth of a grey level. For linear outputs, of their largest value.
 TOLERANCE = 1e-4
 # A single pixel of noise may be this far off in 8 bits; the mean over a picture is near a hundredth.
 TOLERANCE_INT8 = 0.1
-_LARGEST_SIDE = 8192
 _CALIBRATED = (240, 320)  # pictures of this size set the ranges of 8 bits where no size is given
 
 
@@ -44,15 +42,6 @@ class ExportCheck:
     def text(self) -> str:
         sizes = text.listed(map(text.frame_size, self.sizes))
         return f"largest difference from PyTorch {self.difference:.1e} (tolerance {self.tolerance:.0e}) at {sizes}"
-
-
-def parse_size(given: str, option: str = "--size") -> Size:
-    """`240x320` as (height, width) in pixels. Raises AnalysisError for anything else."""
-    found = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", given.strip())
-    size = (int(found[1]), int(found[2])) if found else (0, 0)
-    if not all(4 <= side <= _LARGEST_SIDE for side in size):
-        raise AnalysisError(f"{option} {given}: give HEIGHTxWIDTH in pixels, 4 to {_LARGEST_SIDE} each, such as 240x320")
-    return size
 
 
 def export_trial(
@@ -90,11 +79,15 @@ def export_trial(
         made.write_bytes(model.SerializeToString())
         _put(made, out)
     takes = f"frames of {text.frame_size(size)}" if size else "frames of any size"
-    return f"{out}: ONNX, {stored.config['name']}, (N, 3, H, W) float RGB in [0, 1], {takes}\n{check.text()}"
+    at = stored.measured_at
+    holds = f"its figures hold for {at.words()}" if at else "its trial does not say at which size it was measured"
+    return f"{out}: ONNX, {stored.config['name']}, (N, 3, H, W) float RGB in [0, 1], {takes}; {holds}\n{check.text()}"
 
 
 def checked_onnx(stored: Stored, size: Size | None = None, precision: str = "float32") -> tuple[onnx.ModelProto, ExportCheck]:
     """The ONNX model of an anonymizer for any size (None) or one, and how well it agrees with PyTorch.
+
+    Its metadata hold what the anonymizer was measured at, and a test frame with PyTorch's answer (see `proof`).
 
     Raises AnalysisError where PyTorch cannot export it, and where the two disagree.
     """
@@ -112,7 +105,21 @@ def checked_onnx(stored: Stored, size: Size | None = None, precision: str = "flo
         raise AnalysisError(f"the anonymizer {name} has no ONNX form here ({type(error).__name__}: {reason}){hint}") from None
     if not check.difference <= check.tolerance:
         raise AnalysisError(f"the ONNX form of {name} is wrong: {check.text()}; nothing was written{hint}")
+    _put_metadata(stored, model, size or (max(32, 4 * stored.multiple),) * 2, check.tolerance)
     return model, check
+
+
+def _put_metadata(stored: Stored, model: onnx.ModelProto, size: Size, tolerance: float) -> None:
+    import torch
+    from onnx import helper
+
+    frame = proof.smooth_frame(size)
+    with torch.inference_mode():
+        answer = stored.anonymizer(torch.from_numpy(frame)).numpy()
+    carried = {proof.KEY: proof.Proof(frame, answer, tolerance).as_text()}
+    if stored.measured_at is not None:
+        carried[measured.KEY] = stored.measured_at.as_json()
+    helper.set_model_props(model, carried)
 
 
 def compare(stored: Stored, model: onnx.ModelProto, sizes: tuple[Size, ...], tolerance: float = TOLERANCE) -> ExportCheck:

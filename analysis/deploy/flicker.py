@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from analysis.deploy.video import RgbFrame
+    from analysis.deploy.colour import RgbFrame
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Flicker:
         """Adds the next frame; `raw` is None if it was lost."""
         if raw is not None and self._last is not None:
             for name, ours, before in (("raw", raw, self._last[0]), ("anonymized", anonymized, self._last[1])):
-                difference = np.abs(ours.astype(np.int16) - before).mean() / 255
+                difference = (np.maximum(ours, before) - np.minimum(ours, before)).mean() / 255
                 setattr(self, name, getattr(self, name) + float(difference))
             self.pairs += 1
         self._last = None if raw is None else (raw, anonymized)

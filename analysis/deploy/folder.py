@@ -1,101 +1,132 @@
-"""Anonymizes every video of a folder; a folder that was left half done is continued, from the record of what is finished."""
+"""Anonymizes every video of a folder; a folder that was left half done is continued, from the records of what is finished."""
 
 from __future__ import annotations
 
-import csv
-from functools import partial
+import os
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from analysis.deploy.one_video import Say, VideoOptions, VideoResult, anonymize_video
+from analysis import text
+from analysis.deploy.one_video import Say, anonymize_video, check_output
+from analysis.deploy.record import Record
+from analysis.deploy.video import VideoOptions
+from analysis.deploy.video_output import KEPT_SUFFIXES
 from analysis.read.store import AnalysisError
 
 if TYPE_CHECKING:
-    from analysis.deploy.anonymizers import FrameModel
+    from analysis.deploy.frame_model import FrameModel
 
-RECORD = "anonymized.csv"  # in the output folder: a row per finished file
-
-_COLUMNS = ("file", "made_with", "frames", "black", "cut", "flicker_anonymized", "flicker_raw")
+# What FFmpeg reads by these names.
+_NAMES = """
+.264 .265 .3g2 .3gp .3gpp .amv .asf .avi .divx .dv .f4v .flv .gif .h264 .h265 .hevc .ismv .ivf .m1v .m2p .m2t .m2ts .m2v .m4v
+.mj2 .mjpeg .mjpg .mk3d .mkv .mod .mov .mp4 .mpe .mpeg .mpg .mpv .mts .mxf .nut .obu .ogg .ogm .ogv .ogx .qt .rm .rmvb .tod .ts
+.vob .webm .wmv .wtv .y4m
+"""
+SUFFIXES = frozenset(_NAMES.split())
+_MOST_NAMED = 20  # files that were left out
 
 
 def anonymize_folder(folder: Path, output: Path, model: FrameModel, options: VideoOptions, say: Say) -> int:
     """Anonymizes the videos in `folder` and below into `output`; returns 0, or 1 where a video failed or has black frames.
 
+    A video that is there is left as it is where its record says that the same would be made, and made anew where anything
+    differs: the input, the model, an option. What this command has not made is not touched without `overwrite`.
+
     Raises AnalysisError for a folder without videos and for an output that is no other folder.
     """
-    from analysis.deploy.video import is_video
-
     if output.is_file() or (output.exists() and output.samefile(folder)):
         raise AnalysisError(f"{output}: for a folder of videos give another folder")
-    inside = output.absolute()
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and inside not in path.absolute().parents]
+    files = sorted(_files(folder, output.absolute(), say))
     videos = [path for path in files if is_video(path)]
+    others = [str(path.relative_to(folder)) for path in files if not is_video(path)]
     if not videos:
-        raise AnalysisError(f"{folder}: no videos in it ({len(files)} other files)")
+        raise AnalysisError(f"{folder}: no videos in it ({len(others)} other files)")
     output.mkdir(parents=True, exist_ok=True)
-    rows, made_with = _read_record(output), options.made_with(model)
-    done, skipped, bad = 0, 0, 0
-    for number, path in enumerate(videos, 1):
-        name = _output_name(path.relative_to(folder))
-        target, row = output / name, rows.get(str(name))
-        if target.exists() and not options.overwrite:
-            fine = _skip(target, row, made_with, say)
-            skipped, bad = skipped + 1, bad + (not fine)
-            continue
-        say(f"[{number}/{len(videos)}] {path}")
+    made_with, done, skipped, bad = options.made_with(model), 0, 0, 0
+    for number, (path, name) in enumerate(output_names(videos, folder).items(), 1):
+        target, how = output / name, options
         try:
+            if _there(target) and not options.overwrite:
+                if (fine := _kept(target, path, made_with, say)) is not None:
+                    skipped, bad = skipped + 1, bad + (not fine)
+                    continue
+                how = replace(options, overwrite=True)
+            say(f"[{number}/{len(videos)}] {path}")
             target.parent.mkdir(parents=True, exist_ok=True)
-            record = partial(_append_record, output, str(name), made_with)
-            result = anonymize_video(str(path), target, model, options, say, record)
+            check_output(str(path), target, how)
+            result = anonymize_video(str(path), target, model, how, say)
             done, bad = done + 1, bad + (not result.whole)
         except (AnalysisError, OSError) as error:
             say(f"error: {error}")
             bad += 1
+    if others:
+        say(f"left out, by their names no videos: {text.listed(others, _MOST_NAMED)}")
     say(
         f"{output}: {done} of {len(videos)} videos anonymized, {skipped} skipped as already there, {bad} with errors;"
-        f" {len(files) - len(videos)} files that are no videos were left out"
+        f" {len(others)} files that are no videos were left out"
     )
     return 1 if bad else 0
 
 
-def _output_name(relative: Path) -> Path:
-    """The name of the output: the same, with .mp4 appended for containers that take no H.264, so that names stay different."""
-    from analysis.deploy.video import KEPT_SUFFIXES
-
-    return relative if relative.suffix.lower() in KEPT_SUFFIXES else relative.with_name(f"{relative.name}.mp4")
+def is_video(path: Path) -> bool:
+    """Whether a file is a video by its name. Hidden files, which half-written ones are, do not count."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
-def _skip(target: Path, row: dict[str, str] | None, made_with: str, say: Say) -> bool:
-    """Prints why an existing output is left as it is; returns False where this command would not make the same."""
-    if row is None or row["made_with"] != made_with:
-        how = "not made by this command" if row is None else "made with another model or other options"
+def output_names(videos: list[Path], folder: Path) -> dict[Path, Path]:
+    """The name of each output: that of the video, with .mp4 appended for containers that take no H.264, once more where another
+    video has that name, so that names stay different."""
+    kept = {path.relative_to(folder) for path in videos if path.suffix.lower() in KEPT_SUFFIXES}
+    found: dict[Path, Path] = {}
+    for path in videos:
+        name = path.relative_to(folder)
+        if name not in kept:
+            name = name.with_name(f"{name.name}.mp4")
+            while name in kept or name in found.values():
+                name = name.with_name(f"{name.name}.mp4")
+        found[path] = name
+    return found
+
+
+def _files(folder: Path, output: Path, say: Say) -> Iterator[Path]:
+    """All files below a folder, also those in linked folders, each folder once; without those of the output."""
+    seen: set[str] = set()
+
+    def told(error: OSError) -> None:
+        say(f"error: {error.filename} cannot be looked into ({error.strerror})")
+
+    for here, folders, names in os.walk(folder, onerror=told, followlinks=True):
+        real = os.path.realpath(here)
+        if real in seen or Path(real) == Path(os.path.realpath(output)):
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        yield from (path for path in (Path(here) / name for name in names) if path.is_file() or path.is_symlink())
+
+
+def _there(target: Path) -> bool:
+    try:
+        return target.exists()
+    except OSError as error:
+        raise AnalysisError(f"{target}: cannot be made ({error.strerror})") from None
+
+
+def _kept(target: Path, source: Path, made_with: dict[str, Any], say: Say) -> bool | None:
+    """Whether an existing output is left as it is and is all right; None where it is to be made anew. Says why."""
+    record = Record.read(target)
+    if record is None or record.output_bytes != target.stat().st_size:
+        how = "not made by this command" if record is None else "not the file that its record names"
         say(f"error: {target} is there, {how}; --overwrite makes it anew")
         return False
-    if int(row["black"]) or row["cut"]:
-        what = f"{row['black']} of its {row['frames']} frames are black" if int(row["black"]) else row["cut"]
+    if different := record.differences(source, made_with):
+        say(f"made anew: {target}, {text.listed(different)}")
+        return None
+    if record.black or record.cut:
+        what = f"{record.black} of its {record.found.get('frames')} frames are black" if record.black else record.cut
         say(f"skipped: {target}, finished earlier, but {what}")
         return False
     say(f"skipped: {target}, finished earlier")
     return True
-
-
-def _read_record(output: Path) -> dict[str, dict[str, str]]:
-    """The newest complete row of each file in the record; half-written rows are left out."""
-    path = output / RECORD
-    if not path.is_file():
-        return {}
-    with path.open(newline="", encoding="utf-8") as lines:
-        rows = list(csv.DictReader(lines))
-    complete = (row for row in rows if None not in row.values() and set(_COLUMNS) <= row.keys() and row["black"].isdigit())
-    return {row["file"]: {key: row[key] for key in _COLUMNS} for row in complete}
-
-
-def _append_record(output: Path, name: str, made_with: str, result: VideoResult) -> None:
-    path = output / RECORD
-    new = not path.exists()
-    ours, theirs = result.flicker.means()
-    with path.open("a", newline="", encoding="utf-8") as lines:
-        writer = csv.writer(lines)
-        if new:
-            writer.writerow(_COLUMNS)
-        writer.writerow([name, made_with, result.frames, result.black, result.cut, f"{ours:.5f}", f"{theirs:.5f}"])

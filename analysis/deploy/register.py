@@ -19,7 +19,6 @@ from analysis.deploy.select import Choice, choice_text, median_trial, row_of
 from analysis.measure.settings import of
 from analysis.read.artifacts import fetch_artifact
 from analysis.read.store import AnalysisError, open_store
-from analysis.read.trials import PARAM
 from trainables.schema import ARTIFACT_RECORD, FINAL_METRICS
 
 # Not the folder of the trial's own file: MLflow would look for that one inside the model from then on.
@@ -37,7 +36,7 @@ def register(choice: Choice, name: str) -> str:
     run_id = median_trial(choice)
     with tempfile.TemporaryDirectory() as folder:
         stored = read_stored(fetch_trial(run_id, choice.study.tracking_uri, folder))
-        model, check, size = _portable(stored, choice, run_id)
+        model, check, size = _portable(stored)
         tags = _tags(choice, run_id, folder)
         saved = Path(folder) / "model"
         _save(model, saved, tags)
@@ -55,15 +54,14 @@ def register(choice: Choice, name: str) -> str:
     return "\n".join(lines)
 
 
-def _portable(stored: Stored, choice: Choice, run_id: str) -> tuple[Any, ExportCheck, tuple[int, int] | None]:
-    """For any size; where ONNX has no such form, for the size the trial was measured at."""
+def _portable(stored: Stored) -> tuple[Any, ExportCheck, tuple[int, int] | None]:
+    """For any size; where ONNX has no such form, for whole frames of the size the trial was measured at."""
     try:
         return (*checked_onnx(stored), None)
     except AnalysisError:
-        side = row_of(choice.trials, run_id).get(PARAM + "clip.size")
-        if side is None:
+        if stored.measured_at is None:
             raise
-        size = (int(side), int(side))
+        size = stored.measured_at.whole_frame
         return (*checked_onnx(stored, size), size)
 
 

@@ -7,15 +7,14 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
-from mlflow import MlflowClient
-from mlflow.entities import Experiment
-from mlflow.exceptions import MlflowException
-from mlflow.store.db.db_types import DATABASE_ENGINES
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Experiment
 
+# MLflow is imported where a store is opened: it takes seconds, and a command that reads none need not wait for it.
 PAGE = 1000  # entities fetched by one call
 
 
@@ -26,6 +25,8 @@ class AnalysisError(Exception):
 @contextmanager
 def open_store(tracking_uri: str | None = None) -> Iterator[MlflowClient]:
     """Yields a client of the store; raises AnalysisError where it cannot be opened, or a call fails while it is used."""
+    from mlflow import MlflowClient
+
     uri = store_uri(tracking_uri)
     with reading(uri):
         # Without a registry URI MLflow takes that of the process, and creates a registry where there is none.
@@ -46,6 +47,9 @@ def store_uri(tracking_uri: str | None) -> str:
 @contextmanager
 def reading(uri: str) -> Iterator[None]:
     """Turns errors of MLflow and of the database into an AnalysisError of one line."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
     try:
         yield
     except (MlflowException, SQLAlchemyError) as error:
@@ -58,6 +62,8 @@ def _check_sqlite(uri: str) -> None:
     """Raises AnalysisError where there is no MLflow database, because MLflow itself would create one."""
     if not uri.startswith("sqlite"):
         return
+    from sqlalchemy.engine import make_url
+
     path = Path(make_url(uri).database or "").absolute()
     if not path.is_file():
         raise AnalysisError(f"no MLflow database at {path}: run a study first, or give the right --tracking-uri")
@@ -72,6 +78,8 @@ def _check_sqlite(uri: str) -> None:
 
 def is_database(uri: str) -> bool:
     """Whether a tracking URI names a database, which is read without a server."""
+    from mlflow.store.db.db_types import DATABASE_ENGINES
+
     return uri.partition("://")[0].partition("+")[0] in DATABASE_ENGINES
 
 

@@ -1,14 +1,18 @@
 """An anonymizer of one's own for `analysis.deploy`, without a trial: frames as blocks of 8 x 8 pixels."""
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn.functional import avg_pool2d, interpolate
 
 
 class Mosaic:
-    """The interface is `analysis.deploy.anonymizers.FrameModel`."""
+    """The interface is `analysis.deploy.frame_model.FrameModel`."""
 
     size: tuple[int, int] | None = None  # frames of any size
+    measured_at = None  # at which size it was measured: not known
     device, digest, kind = "cpu", "mosaic-8", "mosaic"
 
-    def __call__(self, frames: torch.Tensor) -> torch.Tensor:  # (N, 3, H, W) in [0, 1]
-        return interpolate(avg_pool2d(frames, 8, ceil_mode=True), frames.shape[-2:])
+    def __call__(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:  # (N, 3, H, W) in [0, 1]
+        blocks = avg_pool2d(torch.from_numpy(frames), 8, ceil_mode=True)
+        return interpolate(blocks, frames.shape[-2:]).numpy()

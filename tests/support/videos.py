@@ -8,9 +8,9 @@ from pathlib import Path
 
 import av
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+from analysis.deploy.measured import MeasuredAt
 
 Pictures = NDArray[np.uint8]  # (T, H, W, 3)
 
@@ -19,18 +19,19 @@ class Inverse:
     """An anonymizer that inverts its frames; it fails from frame `fail_from` on and gives NaN for the frames in `nan_at`."""
 
     size: tuple[int, int] | None = None
+    measured_at: MeasuredAt | None = None
     device, digest, kind = "cpu", "0123", "test"
 
     def __init__(self, fail_from: int = 10**9, nan_at: Sequence[int] = ()) -> None:
         self.seen, self.fail_from, self.nan_at = -1, fail_from, nan_at  # the first frame is the trial before the video
 
-    def __call__(self, frames: Tensor) -> Tensor:
+    def __call__(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
         if self.seen + len(frames) > self.fail_from:
             raise RuntimeError("out of memory")
         output = 1 - frames
         for place in range(len(frames)):
             if self.seen + place in self.nan_at:
-                output[place, 0, 0, 0] = torch.nan
+                output[place, 0, 0, 0] = np.nan
         self.seen += len(frames)
         return output
 

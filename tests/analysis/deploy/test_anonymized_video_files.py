@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.deploy import video
+from analysis.deploy import video_input, video_output
 from analysis.deploy.anonymize import anonymize
-from analysis.deploy.one_video import VideoOptions, anonymize_video
-from analysis.deploy.video import VideoInput
+from analysis.deploy.one_video import anonymize_video
+from analysis.deploy.video import VideoOptions
+from analysis.deploy.video_input import Shot, VideoInput
 from analysis.read.store import AnalysisError
 from tests.support.numbered import numbers_of, write_numbered
 from tests.support.videos import Inverse, damage, facts_of, frame_times, moving_noise, read_video, write_video
@@ -44,7 +45,7 @@ def test_frames_that_cannot_be_decoded_are_black(tmp_path: Path, suffix: str, co
     pictures = read_video(target)
     black = (pictures == 0).all(axis=(1, 2, 3))
     with VideoInput(str(source)) as again:
-        shots = [item for item in again if isinstance(item, video.Shot)]
+        shots = [item for item in again if isinstance(item, Shot)]
     assert len(pictures) == whole[0] == len(shots)
     assert [shot.picture is None for shot in shots] == black.tolist()
     assert 0 < black.sum() < 40
@@ -80,8 +81,12 @@ def _packet(pts: int, dts: int, frames: Sequence[int] | None) -> Any:
     ],
 )
 def test_frames_come_in_order_and_lost_ones_as_none(packets: list[Any], expected: list[int | None]) -> None:
-    file = SimpleNamespace(timed=True, period=1, picture=lambda frame: frame.pts)
-    order = video._FrameOrder(file)  # type: ignore[arg-type]
+
+    def shown(time: int, duration: int, frame: Any) -> Shot:
+        return Shot(time, duration, None if frame is None else frame.pts)
+
+    file = SimpleNamespace(timed=True, period=1, shot=shown)
+    order = video_input._FrameOrder(file)  # type: ignore[arg-type]
     shots = [shot for packet in packets for shot in order.of(_packet(*packet))] + list(order.rest())
     assert [shot.picture for shot in shots] == expected
     assert [shot.time for shot in shots] == list(range(len(expected)))
@@ -101,15 +106,15 @@ def test_nothing_is_left_half_written(tmp_path: Path, monkeypatch: pytest.Monkey
     source = write_video(tmp_path / "in.mkv", moving_noise(9, 24, 32))
     target = tmp_path / "out.mkv"
     target.write_bytes(b"before")
-    right, calls = video.VideoOutput.write, []
+    right, calls = video_output.VideoOutput.write, []
 
-    def failing(self: video.VideoOutput, shot: video.Shot, picture: Any) -> None:
+    def failing(self: video_output.VideoOutput, shot: Shot, picture: Any) -> None:
         calls.append(shot)
         if len(calls) == 5:
             raise error
         right(self, shot, picture)
 
-    monkeypatch.setattr(video.VideoOutput, "write", failing)
+    monkeypatch.setattr(video_output.VideoOutput, "write", failing)
     with pytest.raises(error):
         anonymize(str(source), target, Inverse(), VideoOptions(overwrite=True, batch=2))
     assert target.read_bytes() == b"before"
@@ -152,7 +157,7 @@ def test_an_unknown_codec(tmp_path: Path) -> None:
 
 def test_without_libx264_the_fallback_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write_video(tmp_path / "in.mp4", moving_noise(5, 37, 51), "mpeg4")
-    monkeypatch.setattr(video.av, "codecs_available", {"mpeg4"})
+    monkeypatch.setattr(video_output.av, "codecs_available", {"mpeg4"})
     output: list[str] = []
     assert anonymize(str(source), tmp_path / "out.mp4", Inverse(), VideoOptions(), output.append) == 0
     assert "codec mpeg4, yuv420p (this PyAV has no libx264)" in said(output)

@@ -14,8 +14,10 @@ from mlflow import MlflowClient
 
 from analysis.__main__ import main
 from analysis.deploy import export
-from analysis.deploy.anonymizers import Stored, load_model, read_stored
-from analysis.deploy.export import checked_onnx, parse_size
+from analysis.deploy.anonymizers import Stored, read_stored
+from analysis.deploy.export import checked_onnx
+from analysis.deploy.load import load_model
+from analysis.deploy.measured import MeasuredAt, parse_size
 from analysis.read.store import AnalysisError
 from analysis.read.study import RecordedStudy
 from tests.support.fake_studies import FakeTrial, metrics
@@ -85,7 +87,8 @@ def test_onnx_is_the_same_function_at_any_size(tmp_path: Path, changes: dict[str
 
 
 def test_command_writes_and_says_what_it_checked(make_study: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    study = make_study([FakeTrial("a", metrics=metrics(0.9, 0.3))])
+    sizes = {"clip.decode_size": 40, "clip.size": 32, "augment.test_crop": 0.8, "clip.frames": 8, "clip.skip": 2}
+    study = make_study([FakeTrial("a", metrics=metrics(0.9, 0.3), values=sizes)])
     path = stored(tmp_path)
     run_id = with_file(study, path)
     command = ["export", "--trial", run_id, "--tracking-uri", study.tracking_uri]
@@ -94,13 +97,19 @@ def test_command_writes_and_says_what_it_checked(make_study: Maker, tmp_path: Pa
     said = capsys.readouterr().out
     assert "frames of 37x51" in said
     assert "tolerance 1e-04" in said
+    assert "its figures hold for frames of 40x40 pixels (of each the middle 32x32), one in 2 frames" in said
+    at = MeasuredAt(decode_size=40, clip_size=32, crop=0.8, frames=8, skip=2)
     assert load_model(str(fixed)).size == (37, 51)
+    assert load_model(str(fixed)).measured_at == at
+    assert load_model(run_id, study.tracking_uri).measured_at == at
     with pytest.raises(Exception, match="Got invalid dimensions"):
         run(str(fixed), torch.rand(1, 3, 48, 48))
 
     assert main([*command, "--format", "torch", "--out", str(kept)]) == 0
-    assert kept.read_bytes() == path.read_bytes()
-    assert torch.load(kept, weights_only=True)["config"] == NARROW.model_dump(mode="json")
+    content, before = torch.load(kept, weights_only=True), torch.load(path, weights_only=True)
+    assert load_model(str(kept)).measured_at == at
+    assert content["config"] == before["config"] == NARROW.model_dump(mode="json")
+    assert all(torch.equal(content["state_dict"][name], before["state_dict"][name]) for name in before["state_dict"])
     assert main([*command, "--format", "torch", "--out", str(kept)]) == 2
     assert "is there already" in capsys.readouterr().err
     assert main([*command, "--format", "torch", "--size", "37x51", "--out", str(tmp_path / "other.pt")]) == 2
@@ -154,8 +163,8 @@ def test_options_of_a_method_are_those_of_its_trial(make_study: Maker, tmp_path:
     run_id, config = str(study.trials.index[0]), tmp_path / "config.yaml"
     config.write_text(f"method: downsample_to\nanonymizer:\n  name: downsample_to\noptions:\n  pixels: {pixels}\n")
     MlflowClient(tracking_uri=study.tracking_uri).log_artifact(run_id, str(config))
-    frames = torch.rand(2, 3, 48, 64)
-    assert torch.equal(load_model(run_id, study.tracking_uri)(frames), frames) is not differs
+    frames = torch.rand(2, 3, 48, 64).numpy()
+    assert np.array_equal(load_model(run_id, study.tracking_uri)(frames), frames) is not differs
 
 
 def test_downsampling_needs_no_file(make_study: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -164,8 +173,7 @@ def test_downsampling_needs_no_file(make_study: Maker, tmp_path: Path, capsys: p
     config.write_text("method: downsample_2x\nanonymizer:\n  name: downsample_2x\n")
     MlflowClient(tracking_uri=study.tracking_uri).log_artifact(run_id, str(config))
     model = load_model(run_id, study.tracking_uri)
-    frames = torch.rand(2, 3, 37, 51)
-    assert model(frames).shape == frames.shape
+    assert model(torch.rand(2, 3, 37, 51).numpy()).shape == (2, 3, 37, 51)
     out = tmp_path / "a.onnx"
     command = ["export", "--trial", run_id, "--tracking-uri", study.tracking_uri, "--out", str(out)]
     assert main(command) == 2  # its resize has no ONNX form for any size

@@ -5,22 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
-from analysis.deploy import one_video, video
+from analysis.deploy import one_video, video_input
 from analysis.deploy.anonymize import anonymize
+from analysis.deploy.beside import Behind
 from analysis.deploy.folder import anonymize_folder
-from analysis.deploy.one_video import VideoOptions, VideoResult, anonymize_video
-from analysis.deploy.video import Shot, VideoInput
+from analysis.deploy.one_video import anonymize_video
+from analysis.deploy.video import VideoOptions, VideoResult
+from analysis.deploy.video_input import Shot, VideoInput
 from analysis.read.store import AnalysisError
 from tests.support.videos import Inverse, moving_noise, read_video, write_video
 
 COUNT, HEIGHT, WIDTH = 11, 24, 32
 NAN = float("nan")
+Frames = NDArray[np.float32]
 
 
 @pytest.fixture(autouse=True)
@@ -31,11 +35,11 @@ def _one_thread() -> None:
 class Failing(Inverse):
     """Inverts its frames; at those in `at` it does what `how` says: raises, or gives this instead of a picture."""
 
-    def __init__(self, at: Sequence[int], how: Callable[[Tensor], Tensor] | None) -> None:
+    def __init__(self, at: Sequence[int], how: Callable[[Frames], Frames] | None) -> None:
         super().__init__()
         self._at, self._how, self._known = at, how, {}
 
-    def __call__(self, frames: Tensor) -> Tensor:
+    def __call__(self, frames: Frames) -> Frames:
         output = 1 - frames
         for place, frame in enumerate(frames):
             number = self._number(frame)
@@ -49,21 +53,21 @@ class Failing(Inverse):
     def know(self, pictures: np.ndarray) -> None:
         self._known = {picture.tobytes(): number for number, picture in enumerate(pictures)}
 
-    def _number(self, frame: Tensor) -> int:
-        return self._known.get((frame * 255).round().byte().permute(1, 2, 0).contiguous().numpy().tobytes(), -1)
+    def _number(self, frame: Frames) -> int:
+        return self._known.get((frame * 255).round().astype(np.uint8).transpose(1, 2, 0).tobytes(), -1)
 
 
-def partly_nan(frame: Tensor) -> Tensor:
+def partly_nan(frame: Frames) -> Frames:
     made = 1 - frame
     made[0, 0, 0] = NAN
     return made
 
 
-FAILURES: dict[str, Callable[[Tensor], Tensor] | None] = {
+FAILURES: dict[str, Callable[[Frames], Frames] | None] = {
     "raises": None,
     "one pixel is NaN": partly_nan,
-    "all is NaN": lambda frame: torch.full_like(frame, NAN),
-    "infinite": lambda frame: torch.full_like(frame, float("inf")),
+    "all is NaN": lambda frame: np.full_like(frame, NAN),
+    "infinite": lambda frame: np.full_like(frame, float("inf")),
 }
 
 
@@ -97,7 +101,8 @@ def test_a_lost_frame_takes_no_other_one_s_place() -> None:
             written.append(picture)
 
     result = VideoResult(Path("out"))
-    one_video._write(shots, Output(), Inverse(), VideoOptions(), result)  # type: ignore[arg-type]
+    with Behind(one_video._Writer(Output(), VideoOptions(), result), 9) as behind:  # type: ignore[arg-type]
+        one_video._hand_on(shots, behind, Inverse(), result)
     wanted = [np.zeros_like(pictures[0]) if number in (0, 3) else 255 - pictures[number] for number in range(5)]
     assert all((a == b).all() for a, b in zip(written, wanted, strict=True))
     assert (result.frames, result.lost, result.failed) == (5, 2, 0)
@@ -105,6 +110,10 @@ def test_a_lost_frame_takes_no_other_one_s_place() -> None:
 
 def test_a_corrupt_frame_is_lost() -> None:
     """A decoder gives a frame of a damaged file with a mark that it is wrong: what it shows is not passed on."""
+
+    def shown(time: int, duration: int, frame: Any) -> Shot:
+        return Shot(time, duration, None if frame is None else frame.pts)
+
     frames = [SimpleNamespace(pts=number, is_corrupt=number == 1) for number in range(3)]
     packets = [
         SimpleNamespace(
@@ -112,7 +121,7 @@ def test_a_corrupt_frame_is_lost() -> None:
         )
         for n, frame in enumerate(frames)
     ]
-    order = video._FrameOrder(SimpleNamespace(timed=True, period=1, picture=lambda frame: frame.pts))  # type: ignore[arg-type]
+    order = video_input._FrameOrder(SimpleNamespace(timed=True, period=1, shot=shown))  # type: ignore[arg-type]
     shots = [shot for packet in packets for shot in order.of(packet)] + list(order.rest())
     assert [(shot.time, shot.picture) for shot in shots] == [(0, 0), (1, None), (2, 2)]
 
@@ -149,7 +158,7 @@ def test_nothing_is_left_of_a_file_that_is_broken_off(tmp_path: Path, monkeypatc
 
 def test_a_model_that_changes_the_size_writes_nothing(tmp_path: Path) -> None:
     class Cropping(Inverse):
-        def __call__(self, frames: Tensor) -> Tensor:
+        def __call__(self, frames: Frames) -> Frames:
             return frames[..., 1:]
 
     source = write_video(tmp_path / "in.mkv", moving_noise(3, HEIGHT, WIDTH))

@@ -12,8 +12,9 @@ import torch
 from mlflow import MlflowClient
 
 from analysis.__main__ import main
-from analysis.deploy.anonymizers import load_model, refuse_other_than_frames
+from analysis.deploy.anonymizers import refuse_other_than_frames
 from analysis.deploy.exportable import UNTRAINED, refusal
+from analysis.deploy.load import load_model
 from analysis.deploy.select import Choice, choice_text, choose, median_trial, parse_constraint, parse_rule
 from analysis.read.store import AnalysisError
 from analysis.read.study import RecordedStudy, read_study
@@ -274,7 +275,7 @@ def test_registered_model_loads_and_runs(
         np.testing.assert_allclose(model.predict(given)["anonymized"], expected, rtol=0, atol=1e-4)
     assert [spec.shape for spec in model.metadata.signature.inputs.inputs] == [(-1, 3, -1, -1)]
 
-    np.testing.assert_allclose(ours(torch.from_numpy(frames)).numpy(), expected, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(ours(frames), expected, rtol=0, atol=1e-4)
 
 
 def test_a_run_without_an_anonymizer_is_not_registered(make_study: Maker, capsys: pytest.CaptureFixture[str]) -> None:

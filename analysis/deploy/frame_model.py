@@ -1,0 +1,116 @@
+"""Anonymizers as functions of frames, and those of ONNX files, which need neither torch nor MLflow."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis import text
+from analysis.deploy import measured, proof
+from analysis.deploy.measured import MeasuredAt, Size
+from analysis.read.store import AnalysisError
+
+Frames = NDArray[np.float32]  # (N, 3, H, W), RGB
+
+
+class FrameModel(Protocol):
+    """An anonymizer of single frames.
+
+    `size`: the one (height, width) it takes, None for any. `measured_at`: what its figures hold for, None if that is not
+    known. `digest`: of its file. `kind` and `device`: what computes it, and where, in words.
+    """
+
+    size: Size | None
+    measured_at: MeasuredAt | None
+    device: str
+    digest: str
+    kind: str
+
+    def __call__(self, frames: Frames) -> Frames:
+        """(N, 3, H, W) in [0, 1] -> the same shape, not yet clamped."""
+
+
+class OnnxModel:
+    """An exported anonymizer in onnxruntime, on the CPU, or on a GPU where the installed onnxruntime has CUDA.
+
+    Where it carries a test frame, this machine's answer is compared: a GPU that is off gives way to the CPU, products of 8 bits
+    that are off to float32. Raises AnalysisError where all that is off, and for what is no anonymizer of frames.
+    """
+
+    def __init__(self, path: Path, device: str = "auto") -> None:
+        import onnxruntime
+
+        there = onnxruntime.get_available_providers()
+        if device == "cuda" and "CUDAExecutionProvider" not in there:
+            raise AnalysisError("--device cuda: this onnxruntime has no CUDA; install onnxruntime-gpu or give FILE.pt or a run")
+        on_gpu = device != "cpu" and "CUDAExecutionProvider" in there
+        self._path = path
+        self.device = "cpu"
+        self.kind = "ONNX"
+        self._session = self._open(on_gpu)
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        if len(inputs) != 1 or len(outputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[1] != 3:
+            raise AnalysisError(f"{path}: no model of RGB frames (N, 3, H, W); make one with `python -m analysis export`")
+        height, width = inputs[0].shape[2:]
+        self.size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
+        self.digest = digest_of(path)
+        carried: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
+        self.measured_at = MeasuredAt.of_json(carried[measured.KEY]) if measured.KEY in carried else None
+        self._input = inputs[0].name
+        if on_gpu:
+            self.device = self._session.get_providers()[0].removesuffix("ExecutionProvider").lower()
+        if proof.KEY in carried:
+            self._prove(carried[proof.KEY], on_gpu)
+
+    def __call__(self, frames: Frames) -> Frames:
+        found: Frames = self._session.run(None, {self._input: frames})[0]
+        return found
+
+    def _open(self, on_gpu: bool, quantized: bool = True) -> Any:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # a failure is raised; it need not be printed as well
+        if not quantized:
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
+        providers = ["CUDAExecutionProvider"] if on_gpu else []
+        try:
+            return onnxruntime.InferenceSession(str(self._path), options, providers=[*providers, "CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime has a class of its own for every status
+            raise AnalysisError(f"{self._path}: no ONNX model that can be loaded ({text.reason(error)})") from None
+
+    def _prove(self, carried: str, on_gpu: bool) -> None:
+        """Takes the first way of computing the model that gives the answer it carries."""
+        try:
+            wanted = proof.Proof.of_text(carried)
+        except ValueError as error:
+            raise AnalysisError(f"{self._path}: {error}; export it again") from None
+        missed: list[float] = []
+        for gpu, quantized in [*([(True, True)] if on_gpu else []), (False, True), (False, False)]:
+            if missed:
+                self._session = self._open(gpu, quantized)
+                self.device = "cpu"
+            try:
+                off = wanted.miss(self)
+            except Exception:  # onnxruntime has a class of its own for every status
+                off = float("inf")
+            if off <= wanted.tolerance:
+                if missed:
+                    how = "the CPU" if quantized else "float32"
+                    self.kind = f"ONNX in {how}, because what is faster is {missed[0]:.2g} off here"
+                return
+            missed.append(off)
+        raise AnalysisError(
+            f"{self._path}: this machine computes something else than was exported ({min(missed):.2g} off at its test frame,"
+            f" tolerance {wanted.tolerance:.0e}); export it again, in float32"
+        )
+
+
+def digest_of(path: Path) -> str:
+    """The start of the SHA-256 of a file."""
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()[:16]
