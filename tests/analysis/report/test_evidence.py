@@ -96,12 +96,12 @@ def test_the_page_says_what_was_found_and_how_sure_it_is(studied: tuple[Recorded
     ):
         assert expected in page, expected
     assert "INVALID" not in page.replace("are marked INVALID", "")
-    assert "At which size of frames these figures were measured is not recorded" in found.short[0]
-    sizes = {"clip.decode_size": 40, "clip.size": 32, "augment.test_crop": 0.8, "clip.frames": 8, "clip.skip": 2}
-    first = in_short(studied[0], pd.Series({f"params.{name}": value for name, value in sizes.items()}), [], [], pd.DataFrame())[
-        0
-    ]
-    assert first.startswith("All figures of this page were measured with frames of 40x40 pixels (of each the middle 32x32)")
+    measured = (
+        "All figures of this page were measured with frames of 280x280 pixels (of each the middle 224x224), one in 4 frames"
+    )
+    assert found.short[0].startswith(measured)
+    unknown = in_short(studied[0], pd.Series(dtype=object), [], [], pd.DataFrame())
+    assert unknown[0].startswith("At which size of frames these figures were measured is not recorded")
     titles = [picture.title for picture in found.pictures]
     assert titles[0] == "Finding the same person again", "who was found again comes first"
     assert titles[-1] == "Some test videos"
