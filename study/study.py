@@ -29,7 +29,7 @@ from trainables.data.generated import DOMAINS, GeneratedSpec, ensure
 from trainables.data.trial_data import TrialData
 from trainables.data.verify import files_read, require_readable
 from trainables.methods import missing_weights
-from trainables.plan import PlannedStage, TrialPlan, neighbours, plan_trial
+from trainables.plan import PlannedStage, Planner, TrialPlan, neighbours
 from trainables.store import StageStore
 from trainables.trial import TrialJob
 
@@ -330,7 +330,8 @@ def plan_of(options: Options) -> StudyPlan:
 def plan_stages(plan: StudyPlan, data_root: Path, data: Mapping[str, TrialData] | None = None) -> list[TrialPlan]:
     """The stages of every trial; `data` is what `read_data` returns. Raises DataError if a data set cannot be used."""
     data = read_data(plan, data_root) if data is None else data
-    return [plan_trial(trial.config, data[trial.config.data.model_dump_json()]) for trial in plan.trials]
+    planner = Planner()
+    return [planner.plan(trial.config, data[trial.config.data.model_dump_json()]) for trial in plan.trials]
 
 
 def read_data(plan: StudyPlan, data_root: Path) -> dict[str, TrialData]:

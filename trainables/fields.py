@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from trainables.config import Frozen, TrialConfig, VisibleOptions
+from trainables.config import Frozen, TrialConfig, VisibleOptions, value_of
 from trainables.methods import method_of
 from trainables.plugins import registered_by_plugin
 from trainables.stages import Stage
@@ -25,7 +25,7 @@ _NO_PENALTY = {"distortion_budget": 0.0, "penalty_scope": "clip", "penalty_norm"
 def key_values(stage: Stage, config: TrialConfig) -> dict[str, Any]:
     """The values of the fields of `stage`, as JSON, that its key is the hash of."""
     seen = visible(stage, config)
-    values = {field: _semantic(field, _value(seen, field)) for field in stage.fields}
+    values = {field: _semantic(field, value_of(seen, field)) for field in stage.fields}
     values = {field: value for field, value in values.items() if (field, value) not in _UNKEYED.items()}
     if "anonymizer" in values and "options" not in stage.fields and seen.options:
         values["anonymizer"] = {**values["anonymizer"], "options": dict(seen.options)}
@@ -81,13 +81,6 @@ def _has_weights(stage: Stage, config: TrialConfig) -> bool:
 def _network_options(stage: Stage, config: TrialConfig) -> tuple[str, ...]:
     method = method_of(config)
     return method.anonymizer_options if trains_anonymizer(stage, config) else tuple(config.options)
-
-
-def _value(config: TrialConfig, dotted: str) -> Any:
-    value: Any = config
-    for part in dotted.split("."):
-        value = None if value is None else value[part] if isinstance(value, Mapping) else getattr(value, part)
-    return value
 
 
 def _semantic(name: str, value: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,57 +100,172 @@ class TrialPlan:
         return next((stage.key for stage in self.stages if stage.name == source), self.stages[0].key)
 
 
-def neighbours(plans: Sequence[TrialPlan]) -> list[list[int]]:
-    """For each trial, the numbers of the others that have an evaluator which can share a pass with one of its own."""
+def neighbours(plans: Sequence[TrialPlan], most: int = 16) -> list[list[int]]:
+    """For each trial, the numbers of others that have an evaluator which can share a pass with one of its own: of each pass at
+    most the `most` that follow it in a circle. A pass has room for fewer, and a worker plans each of them anew.
+    """
+    passes: dict[str, str] = {}  # by the key of an evaluator
     by_pass: dict[str, dict[str, int]] = {}  # pass key -> key of an evaluator -> one trial that has it
+    places: dict[str, int] = {}  # of an evaluator in its pass
     for number, plan in enumerate(plans):
         for stage in plan.stages:
-            if key := stage.pass_key:
-                by_pass.setdefault(key, {}).setdefault(stage.key, number)
-    return [
-        sorted({other for stage in plan.stages for other in by_pass.get(stage.pass_key, {}).values()} - {number})
-        for number, plan in enumerate(plans)
-    ]
+            if stage.key not in passes:
+                passes[stage.key] = stage.pass_key
+            if key := passes[stage.key]:
+                sharing = by_pass.setdefault(key, {})
+                places.setdefault(stage.key, len(sharing))
+                sharing.setdefault(stage.key, number)
+    circles = {key: list(sharing.values()) for key, sharing in by_pass.items()}
+    found = []
+    for number, plan in enumerate(plans):
+        near: set[int] = set()
+        for stage in plan.stages:
+            if key := passes[stage.key]:
+                circle, place = circles[key], places[stage.key]
+                near.update(circle[(place + step) % len(circle)] for step in range(1, min(most, len(circle) - 1) + 1))
+        found.append(sorted(near - {number}))
+    return found
 
 
 def plan_trial(config: TrialConfig, data: TrialData) -> TrialPlan:
     """The stages of `config` in order. Raises ConfigError for an unknown method, DataError for unusable data."""
-    config = resolved(config)
-    parts = {stage.name: StagePart(stage) for stage in _training_stages(config)} | _evaluation_parts(config, data)
-    planned: dict[str, PlannedStage] = {}
-    same: dict[str, str] = {}  # roles of controls that are equal to another stage of the trial, and the role of that stage
-    for role, part in parts.items():
-        inputs = {name: same.get(other, other) for name, other in _inputs(part, parts, config).items()}
-        stage = _planned(role, part, {name: planned[other] for name, other in inputs.items()}, config, data)
-        twin = next((name for name, other in planned.items() if other.key == stage.key), None)
-        if part.control and part.attack and twin is not None:
-            same[role] = twin
-        else:
-            planned[role] = stage
-    return TrialPlan(config, tuple(planned.values()))
+    return Planner().plan(config, data)
+
+
+class Planner:
+    """Plans the trials of a study. What the key of a stage holds of a config is worked out once for all trials that agree in
+    it. The data and the files of weights must not change meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._values: dict[tuple[Stage, str], tuple[dict[str, Any], dict[str, str]]] = {}
+        self._keys: dict[tuple[Hashable, ...], tuple[dict[str, Any], str]] = {}
+
+    def plan(self, config: TrialConfig, data: TrialData) -> TrialPlan:
+        """See `plan_trial`."""
+        config = resolved(config)
+        parts = {stage.name: StagePart(stage) for stage in _training_stages(config)} | _evaluation_parts(config, data)
+        configs = _Configs(config)
+        planned: dict[str, PlannedStage] = {}
+        first: dict[str, str] = {}  # role by key
+        same: dict[str, str] = {}  # roles of controls that are equal to another stage of the trial, and the role of that stage
+        for role, part in parts.items():
+            found = _inputs(part, parts, config, configs.of(part).config)
+            inputs = {name: planned[same.get(other, other)] for name, other in found.items()}
+            stage = self._planned(role, part, inputs, configs, data)
+            twin = first.setdefault(stage.key, role)
+            if part.control and part.attack and twin != role:
+                same[role] = twin
+            else:
+                planned[role] = stage
+        return TrialPlan(config, tuple(planned.values()))
+
+    def _planned(
+        self, role: str, part: StagePart, inputs: Mapping[str, PlannedStage], configs: _Configs, data: TrialData
+    ) -> PlannedStage:
+        stage, own = part.stage, configs.of(part)
+        known = (stage, own.seen_by(stage))
+        prints = tuple(getattr(data, name).fingerprint for name in stage.data)
+        boxes = _boxes(configs.config.obfuscation, stage, data) if _needs_boxes(stage, own.config) else {}
+        upstream = tuple((name, other.key) for name, other in inputs.items())
+        whole = (known, prints, upstream, repr(boxes))
+        if whole not in self._keys:
+            values, plugins = self._values_of(known, own)
+            depends_on = {
+                "stage": stage.name,
+                "version": stage.version,
+                "config": values,
+                "data": dict(zip(stage.data, prints, strict=True)),
+                "inputs": dict(upstream),
+            }
+            depends_on |= {name: part for name, part in (("boxes", boxes), ("plugins", plugins)) if part}
+            self._keys[whole] = depends_on, digest(depends_on)
+        depends_on, key = self._keys[whole]
+        return PlannedStage(
+            role=role,
+            stage=stage,
+            key=key,
+            depends_on=depends_on,
+            inputs={name: other.role for name, other in inputs.items()},
+            config=own.config,
+            steps=_steps(stage, own.config, data),
+            control=part.control,
+            reported=part.reported,
+            attack=part.attack,
+        )
+
+    def _values_of(self, known: tuple[Stage, str], own: _Config) -> tuple[dict[str, Any], dict[str, str]]:
+        """What the key of a stage holds of a config, and the plug-ins that it depends on."""
+        if known not in self._values:
+            values = key_values(known[0], own.config)
+            self._values[known] = values, plugin_digests(known[0].run.__module__, values)
+        return self._values[known]
+
+
+class _Config:
+    """A resolved config, and its values as text, which tells 1 from 1.0 and from True as keys do."""
+
+    def __init__(self, config: TrialConfig) -> None:
+        self.config, values = config, config.model_dump(mode="json")
+        # what `key_values` reads besides the fields that a stage names
+        everywhere = [values[name] for name in ("method", "options", "microbatch", "anonymizer")]
+        self._everywhere = repr([*everywhere, config.minimax.penalty_weight == 0])
+        self._texts = _Texts(values)
+
+    def seen_by(self, stage: Stage) -> str:
+        """All that `key_values` of a stage depends on, as text."""
+        texts = self._texts
+        return self._everywhere + ",".join([texts[name] for name in stage.fields])
+
+
+class _Texts(dict[str, str]):
+    """The values of dotted fields as text."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._values = values
+
+    def __missing__(self, dotted: str) -> str:
+        value: Any = self._values
+        for part in dotted.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        self[dotted] = repr(value)
+        return self[dotted]
+
+
+class _Configs:
+    """The configs that the parts of a trial run with: the trial's, and for a control, or an f_B' that is trained on raw images,
+    that of another method.
+    """
+
+    def __init__(self, config: TrialConfig) -> None:
+        self.config = config
+        self._own = _Config(config)
+        self._others: dict[tuple[str, bool], _Config] = {}
+
+    def of(self, part: StagePart) -> _Config:
+        permuted = part.control == "permuted"
+        on_raw = permuted or (part.stage == EVALUATE_PRIVACY and self.config.attacker == "raw")
+        other = "raw" if on_raw else part.control
+        if not other:
+            return self._own
+        if (other, permuted) not in self._others:
+            values: dict[str, Any] = {"method": other, "options": {}}
+            if permuted:
+                values["attacks"] = self.config.attacks.model_copy(update={"permuted": True})
+            self._others[other, permuted] = _Config(resolved(self.config.model_copy(update=values)))
+        return self._others[other, permuted]
 
 
 def _training_stages(config: TrialConfig) -> list[Stage]:
     return [stage for stage in method_of(config).stages if stage != DETECT or config.obfuscation.detector is not None]
 
 
-def _method_config(part: StagePart, config: TrialConfig) -> TrialConfig:
-    """The configuration that a part of a trial runs with: that of another method for a control, and for an f_B' that is
-    trained on raw images.
+def _inputs(part: StagePart, parts: Mapping[str, StagePart], config: TrialConfig, own: TrialConfig) -> dict[str, str]:
+    """The roles of the inputs of a part, which runs with `own`, by the names its code knows. A control has the same kind of
+    control as its input where there is one, and the f_T' of the raw trial. With exchanged labels, networks that were trained
+    on raw frames have learned those.
     """
-    if part.control == "permuted":
-        config = config.model_copy(update={"attacks": config.attacks.model_copy(update={"permuted": True})})
-    on_raw = part.control == "permuted" or (part.stage == EVALUATE_PRIVACY and config.attacker == "raw")
-    other = "raw" if on_raw else part.control
-    return resolved(config.model_copy(update={"method": other, "options": {}})) if other else config
-
-
-def _inputs(part: StagePart, parts: Mapping[str, StagePart], config: TrialConfig) -> dict[str, str]:
-    """The roles of the inputs of a part, by the names its code knows. A control has the same kind of control as its input
-    where there is one, and the f_T' of the raw trial. With exchanged labels, networks that were trained on raw frames have
-    learned those.
-    """
-    own = _method_config(part, config)
     source = method_of(config).anonymizer if own is config else None
     found: dict[str, str] = {}
     for name in part.stage.inputs:
@@ -169,36 +284,6 @@ def _inputs(part: StagePart, parts: Mapping[str, StagePart], config: TrialConfig
 
 def _needs_boxes(stage: Stage, config: TrialConfig) -> bool:
     return method_of(config).boxes and ANONYMIZER in stage.inputs
-
-
-def _planned(
-    role: str, part: StagePart, inputs: Mapping[str, PlannedStage], config: TrialConfig, data: TrialData
-) -> PlannedStage:
-    stage, own = part.stage, _method_config(part, config)
-    values = key_values(stage, own)
-    depends_on = {
-        "stage": stage.name,
-        "version": stage.version,
-        "config": values,
-        "data": {name: getattr(data, name).fingerprint for name in stage.data},
-        "inputs": {name: other.key for name, other in inputs.items()},
-    }
-    if _needs_boxes(stage, own):
-        depends_on["boxes"] = _boxes(config.obfuscation, stage, data)
-    if plugins := plugin_digests(stage.run.__module__, values):
-        depends_on["plugins"] = plugins
-    return PlannedStage(
-        role=role,
-        stage=stage,
-        key=digest(depends_on),
-        depends_on=depends_on,
-        inputs={name: other.role for name, other in inputs.items()},
-        config=own,
-        steps=_steps(stage, own, data),
-        control=part.control,
-        reported=part.reported,
-        attack=part.attack,
-    )
 
 
 def _steps(stage: Stage, config: TrialConfig, data: TrialData) -> int:

@@ -15,6 +15,7 @@ import pytest
 
 from tests.support import ROOT
 from tests.support.fake_data import Files
+from trainables import plan
 from trainables.attacks import recognised
 from trainables.config import (
     ActionData,
@@ -30,9 +31,10 @@ from trainables.config import (
 )
 from trainables.data.items import Still, StillSplits, Video, VideoSplits
 from trainables.data.trial_data import TrialData
+from trainables.fields import key_values
 from trainables.methods import METHODS, resolved
-from trainables.plan import plan_trial
-from trainables.stages import EVALUATE_ACTION
+from trainables.plan import Planner, plan_trial
+from trainables.stages import EVALUATE_ACTION, Stage
 
 FROM_SCRATCH = "attack_inversion attack_linkage attack_probe attack_raw_trained attack_retrained attack_reverse attack_temporal"
 BY_FEATURES = "attack_pretrained_neighbour attack_pretrained_probe"  # they read clips through the stage that leaves features
@@ -105,7 +107,7 @@ TABLE: dict[str, tuple[Any, str]] = {
     "attacks.clip_network": (None, "attack_temporal"),
     "attacks.pretrained": (None, "attack_pretrained_tuned pretrained_features"),
     "attacks.pretrained_size": (65, "attack_pretrained_tuned pretrained_features"),
-    "attacks.pretrained_clips": (4, "pretrained_features"),
+    "attacks.pretrained_clips": (5, "pretrained_features"),
     "attacks.pretrained_frames": (4, "pretrained_features"),
     **{f"attacks.{name}": (None, "recognised_faces") for name in FACE_FIELDS},
     "attacks.decoder_width": (65, "attack_inversion"),
@@ -158,12 +160,12 @@ def _faces_can_be_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """The files have no pixels, nobody in them is in two sources, and dlib need not be there."""
     monkeypatch.setattr(recognised, "somebody_is_in_two_sources", lambda splits, people: True)
     monkeypatch.setattr(recognised, "own_size", lambda path: (128, 128))
-    monkeypatch.setattr(recognised.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(recognised, "_has_dlib", lambda: True)
 
 
-def own(config: TrialConfig, files: Files) -> dict[str, dict[str, Any]]:
+def own(config: TrialConfig, files: Files, planner: Planner | None = None) -> dict[str, dict[str, Any]]:
     """What the key of each stage depends on by itself, not through its inputs; by the role of the stage."""
-    stages = plan_trial(config, TrialData(config, files.root)).stages
+    stages = (planner or Planner()).plan(config, TrialData(config, files.root)).stages
     return {stage.role: {name: value for name, value in stage.depends_on.items() if name != "inputs"} for stage in stages}
 
 
@@ -199,20 +201,47 @@ def test_every_field_of_a_trial_is_in_the_table_and_nothing_else() -> None:
 
 
 def test_a_field_changes_the_keys_of_the_stages_in_the_table(files: Files) -> None:
+    planner = Planner()  # of all of these trials: what it knows of one hides no difference of another
     found: dict[str, set[str]] = {leaf: set() for leaf in LEAVES}
     without = BASE.model_copy(update={"attacks": AttacksConfig(), "test_deployed": False})
     for method in METHOD_STAGES.replace("minimax", "penalty").split():  # of others than the first only their own stages count
         config = resolved((BASE if method == "penalty" else without).model_copy(update={"method": method}))
-        before = own(config, files)
+        before = own(config, files, planner)
         for leaf, value in flatten(config).items():
             refused = leaf == "microbatch" and METHODS[method].undivided
             if leaf not in found or refused or leaf == "obfuscation.detector":  # see below
                 continue
             other = TABLE[row_of(leaf)][0]
             other = other_value(leaf, value) if other is None else other
-            found[leaf] |= differing(before, own(with_values(config, {leaf: other}), files))
+            found[leaf] |= differing(before, own(with_values(config, {leaf: other}), files, planner))
     expected = {leaf: set(TABLE[row_of(leaf)][1].split()) - {FIXED.get(leaf, "")} for leaf in LEAVES}
     assert found == expected
+
+
+def test_one_planner_for_many_trials_plans_each_as_if_it_were_the_only_one(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 20 budgets every stage but the minimax is worked out once; 2 and 2.0 are in the keys as they were given."""
+    asked: list[str] = []
+
+    def values(stage: Stage, config: TrialConfig) -> dict[str, Any]:
+        asked.append(stage.name)
+        return key_values(stage, config)
+
+    planner, data = Planner(), TrialData(BASE, files.root)
+    budgets = [with_values(BASE, {"minimax.distortion_budget": number / 20}) for number in range(20)]
+    alone = [plan_trial(config, data) for config in budgets]
+    monkeypatch.setattr(plan, "key_values", values)
+    together = [planner.plan(config, data) for config in budgets]
+    assert together == alone
+    assert asked.count("minimax") == 20
+    assert len(asked) - 20 < len(together[0].stages), "some stages and their controls are given the same"
+
+    blurred = resolved(BASE.model_copy(update={"method": "mild_blur"}))
+    for sigma in (2, 2.0, 3.0):
+        config = blurred.model_copy(update={"options": {**blurred.options, "sigma": sigma}})
+        assert planner.plan(config, data).key == plan_trial(config, data).key
+    assert len({planner.plan(with_values(blurred, {"options.sigma": sigma}), data).key for sigma in (2, 3.0)}) == 2
 
 
 def test_attackers_without_epochs_of_their_own_follow_those_of_f_b(files: Files) -> None:

@@ -250,6 +250,15 @@ def test_neighbours_are_those_with_another_evaluator_in_the_same_pass(files: Fil
     assert neighbours([planned(files, **each) for each in values]) == [[1], [0], [3], [2]]
 
 
+def test_of_many_classifiers_in_a_pass_a_trial_knows_the_next_ones(files: Files) -> None:
+    """The list of all pairs would grow with the square of their number."""
+    rates = [{"evaluate_action__learning_rate": 0.1 * (number + 1)} for number in range(5)]
+    plans = [planned(files, **each) for each in rates]
+    assert neighbours(plans, most=2) == [[1, 2], [2, 3], [3, 4], [0, 4], [0, 1]]
+    assert neighbours(plans, most=4) == neighbours(plans) == [[other for other in range(5) if other != n] for n in range(5)]
+    assert neighbours([plans[0], plans[0], plans[1]], most=1) == [[2], [2], [0]]
+
+
 def test_trials_of_one_anonymizer_are_known_by_its_key(files: Files) -> None:
     plan = planned(files)
     assert plan.anonymizer_key == roles(plan)["minimax"].key

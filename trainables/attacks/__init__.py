@@ -11,6 +11,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 from trainables.config import TrialConfig
@@ -108,6 +109,17 @@ def attack_names(config: TrialConfig) -> tuple[str, ...]:
     return tuple(name for name in ATTACKS if name in chosen or ("standard" in chosen and ATTACKS[name].standard))
 
 
+@cache
+def _on(attacked: str, stage: Stage) -> Stage:
+    """The stage of an attack on the data set `attacked`."""
+    return replace(stage, data=tuple(attacked if name == ATTACKED else name for name in stage.data))
+
+
+@cache
+def _weighing(inputs: tuple[str, ...]) -> Stage:
+    return replace(WEIGH_ATTACKS, inputs=inputs)
+
+
 def attack_parts(
     names: tuple[str, ...], config: TrialConfig, data: TrialData, evaluations: tuple[str, ...]
 ) -> dict[str, StagePart]:
@@ -126,8 +138,7 @@ def attack_parts(
             if name in known:
                 other, its_control = known[name]
                 add(other, control if control == "permuted" else its_control or control)
-        attacked = tuple(data.attacked if name == ATTACKED else name for name in stage.data)
-        part = StagePart(replace(stage, data=attacked), control, reported=not control, attack=True)
+        part = StagePart(_on(data.attacked, stage), control, reported=not control, attack=True)
         parts.setdefault(part_name(stage.name, control), part)
 
     # those that build on others last: where a control is the trial's own stage, the own one is to be there before it
@@ -138,7 +149,7 @@ def attack_parts(
             add(attack.stage, control)
     weighed = {ATTACKS[name].stage.name for name in ATTACKS}
     results = tuple(role for role, part in parts.items() if part.stage.name in weighed)
-    verdict = replace(WEIGH_ATTACKS, inputs=(*results, *evaluations))
+    verdict = _weighing((*results, *evaluations))
     return {**parts, verdict.name: StagePart(verdict, attack=True)}
 
 

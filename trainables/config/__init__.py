@@ -7,7 +7,7 @@ of `TrialConfig` can change a trial's numbers; where a trial runs, on what and h
 from trainables.config.base import DATA_ROOT_VARIABLE, STORAGE_VARIABLE, ConfigError, Frozen, VisibleOptions
 from trainables.config.data import ActionData, AugmentConfig, ClipConfig, DataConfig, PrivacyData, TestPrivacyData
 from trainables.config.evaluation import AttacksConfig, EvaluateActionConfig, EvaluatePrivacyConfig
-from trainables.config.keys import flatten, is_field, load_trial, parse_setting, with_values
+from trainables.config.keys import flatten, is_field, load_trial, parse_setting, value_of, with_values
 from trainables.config.networks import AnonymizerConfig, NetworkConfig, ObfuscationConfig
 from trainables.config.runtime import Runtime
 from trainables.config.training import MinimaxConfig, ReconstructConfig, WarmUpConfig
@@ -41,5 +41,6 @@ __all__ = [
     "is_field",
     "load_trial",
     "parse_setting",
+    "value_of",
     "with_values",
 ]

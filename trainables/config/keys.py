@@ -32,6 +32,14 @@ def flatten(config: BaseModel | Mapping[str, Any], prefix: str = "") -> dict[str
     return flat
 
 
+def value_of(config: TrialConfig, dotted: str) -> Any:
+    """The value of a dotted key; None where its group is not set. Raises KeyError for an option that the trial has not."""
+    value: Any = config
+    for part in dotted.split("."):
+        value = None if value is None else value[part] if isinstance(value, Mapping) else getattr(value, part)
+    return value
+
+
 def is_field(dotted: str) -> bool:
     """Whether `dotted` names a field of a trial, or a group of them. Any name may be an option: the method knows its own."""
     group: Any = TrialConfig
@@ -49,7 +57,8 @@ def with_values(config: TrialConfig, values: Mapping[str, Any]) -> TrialConfig:
 
     Raises ConfigError for an unknown key (with the nearest known ones) or a value of the wrong type or range.
     """
-    tree = config.model_dump()
+    # groups that are not changed stay models, which are not validated again
+    tree: dict[str, Any] = {**config.__dict__, "options": dict(config.options)}
     for key, value in values.items():
         *parents, leaf = key.split(".")
         node: Any = tree
@@ -58,6 +67,8 @@ def with_values(config: TrialConfig, values: Mapping[str, Any]) -> TrialConfig:
                 raise _unknown(key, config)
             if node[part] is None:  # an optional group, such as data.evaluate_action, comes into being when set
                 node[part] = {}
+            elif not isinstance(node[part], dict) and isinstance(node[part], BaseModel):
+                node[part] = dict(node[part].__dict__)
             node = node[part]
             if depth == len(parents) - 1 and not isinstance(node, dict):
                 raise _unknown(key, config)

@@ -6,6 +6,7 @@ stages that train it, the fields of the trial that it fixes, and its options. Th
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import pkgutil
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
-from trainables.config import ConfigError, Frozen, TrialConfig, VisibleOptions, is_field, with_values
+from trainables.config import ConfigError, Frozen, TrialConfig, VisibleOptions, is_field, value_of, with_values
 from trainables.registry import Registry
 from trainables.stages import ANONYMIZER, Stage
 
@@ -125,7 +126,15 @@ def resolved(config: TrialConfig) -> TrialConfig:
     method.options.of(config)
     options = {**method.options().model_dump(), **config.options}
     own = {f"options.{name}": value for name, value in options.items()}
-    return with_values(config, {**method.fixed, **own, "attacks.epochs": epochs})
+    wanted = {**method.fixed, **own, "attacks.epochs": epochs}
+    return config if all(_is(config, *one) for one in wanted.items()) else with_values(config, wanted)
+
+
+def _is(config: TrialConfig, name: str, value: object) -> bool:
+    """Whether a field has this value already, of the same type: 1 is not 1.0."""
+    with contextlib.suppress(KeyError):
+        return repr(value_of(config, name)) == repr(value)
+    return False
 
 
 # What the paper starts the opponents from (section 4.2, Algorithm 1): the group of TrialConfig, the network, the weights.

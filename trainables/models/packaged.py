@@ -104,6 +104,7 @@ def given_or_packaged(source: str, file: PackagedFile, field: str) -> Path:
     return found
 
 
+@functools.cache  # asked for every trial that is planned
 def _located(module: str, path: str) -> Path | None:
     spec = importlib.util.find_spec(module)
     folders = list(spec.submodule_search_locations or ()) if spec is not None else []

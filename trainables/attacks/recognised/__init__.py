@@ -6,6 +6,7 @@ succeed, keeps "the detector fails" apart from "nothing is shown".
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,6 +44,11 @@ def _again(context: StageContext) -> Outcome:
     return run(context)
 
 
+@functools.cache  # asked for every trial that is planned
+def _has_dlib() -> bool:
+    return importlib.util.find_spec("dlib") is not None
+
+
 def _can_look(config: TrialConfig, data: TrialData) -> bool:
     """Whether the networks are there and the frames are large enough."""
     sources = (
@@ -52,7 +58,7 @@ def _can_look(config: TrialConfig, data: TrialData) -> bool:
     )
     there = all(file.find() is not None if source == PACKAGE else Path(source).is_file() for source, file in sources)
     clips = data.clips_with_attributes.test
-    return there and importlib.util.find_spec("dlib") is not None and bool(clips) and min(own_size(clips[0].path)) >= LEAST_SIDE
+    return there and _has_dlib() and bool(clips) and min(own_size(clips[0].path)) >= LEAST_SIDE
 
 
 def _can_search(config: TrialConfig, data: TrialData) -> bool:
