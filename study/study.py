@@ -22,6 +22,7 @@ from study.schedule.costs import Costs, stored_stages
 from study.schedule.order import Queue, in_order, steps_of
 from study.schedule.resources import Resources, Share
 from study.schedule.search import Proposals, check_objectives, points_of, with_sampler, worst
+from study.schedule.time_left import work_of
 from study.schedule.usage import Usage
 from trainables import schema
 from trainables.config import ConfigError
@@ -108,6 +109,11 @@ class Study:
         return stored_stages(self.store, self.stages.values())
 
     @cached_property
+    def costs(self) -> Costs:
+        """What the stages of the study took in this storage, as it was when the study began."""
+        return Costs(self.store, (stage.name for stage in self.stages.values()))
+
+    @cached_property
     def tracker(self) -> StudyTracker:
         """The study's records in MLflow, where experiment and database are made now if they are not there."""
         from study.records.opening import alone, open_study
@@ -140,8 +146,7 @@ class Study:
         self.places.driver_directory.mkdir(parents=True, exist_ok=True)
         self.tracker.send_unsent()
         done = finished_trials(self.tracker.runs())
-        costs = Costs(self.store, (stage.name for stage in self.stages.values()))
-        seconds = {key: costs.guessed(stage) for key, stage in self.stages.items() if key not in self.stored}
+        seconds = {key: self.costs.guessed(stage) for key, stage in self.stages.items() if key not in self.stored}
         ordered = in_order(self.plan.trials, self.trial_plans, seconds)
         todo = [(trial, staged) for trial, staged in ordered if staged.key not in done]
         print(f"{self.plan.experiment}: {len(ordered)} trials, {len(ordered) - len(todo)} done before, {len(todo)} to run")
@@ -242,7 +247,9 @@ class Study:
         ]
         steps = [steps_of(staged) for _, staged in todo]
         queue = Queue(steps, self.stored, self.store.has, [str(share) for share in shares])
-        return TrialBatch(self.plan.experiment, jobs, shares, queue, self.places.driver_directory, resources.max_concurrent)
+        works = [work_of(staged, self.costs, self.stored) for _, staged in todo]
+        directory = self.places.driver_directory
+        return TrialBatch(self.plan.experiment, jobs, shares, queue, directory, resources.max_concurrent, works)
 
     def _run_search(self, backend: Backend, resources: Resources, before: Usage) -> StudyEnd:
         """Runs the trials that an optimiser proposes, after what MLflow already has of this study."""
@@ -255,7 +262,9 @@ class Study:
         share = resources.of(self._varied.config)
         job = replace(self._job(self._varied, share), objectives_if_failed=worst(search))
         directory = self.places.driver_directory
-        batch = TrialBatch(self.plan.experiment, [job], [share], left, directory, resources.max_concurrent)
+        varied = next(plan for trial, plan in zip(self.plan.trials, self.trial_plans, strict=True) if trial is self._varied)
+        works = [work_of(varied, self.costs)]
+        batch = TrialBatch(self.plan.experiment, [job], [share], left, directory, resources.max_concurrent, works)
         return backend.run(batch, lambda usage: self._note(before + usage))
 
     @property

@@ -1,17 +1,22 @@
-"""Shape annotations of the pure modules are checked at every call; a small data set with known truth is made once a worker."""
+"""Shape annotations of the pure modules are checked at every call; a small data set with known truth is made once a session."""
 
 from __future__ import annotations
 
 import os
+import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jaxtyping import install_import_hook
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 CHECKED = ("trainables.losses", "trainables.data.augment", "trainables.models.axes")
 install_import_hook(CHECKED, "beartype.beartype")
 
+from tests.support.sharing import made_once
 from trainables.config import TrialConfig, with_values
 from trainables.data.decoding.known import CACHE_VARIABLE
 from trainables.data.generated import GeneratedSpec, ensure
@@ -44,6 +49,32 @@ TINY = {
 }
 
 
+# Files that take longest, the longest first: one that starts last leaves a core with nothing to do. For `--dist loadfile`
+# with `--no-loadscope-reorder`, which hands files out in the order of the tests.
+LONGEST = (
+    *("integration/test_study.py", "chaos/test_chaos.py", "integration/test_search.py", "integration/test_jobs.py"),
+    *("integration/test_jobs_on_a_cluster.py", "integration/test_backends.py", "integration/test_plugins.py"),
+    *("integration/test_preflight.py", "trainables/test_pipeline.py", "analysis/report/test_report.py"),
+    *("trainables/execution/test_distributed.py", "integration/test_packing_on_ray.py", "analysis/deploy/test_export.py"),
+    *("study/backend/test_packing.py", "search_spaces/test_protocols.py", "trainables/data/test_readers_official.py"),
+    *("trainables/methods/test_stages_of_methods.py", "integration/test_process_group.py", "study/test_run.py"),
+    *("trainables/attacks/test_attack_trials.py", "analysis/measure/test_validation.py", "analysis/deploy/test_select.py"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the files that take longest first; the order within a file stays."""
+    order = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.nodeid.partition("::")[0].removeprefix("tests/"), len(order)))
+
+
+@event.listens_for(Engine, "connect")
+def _without_waiting_for_the_disk(connection: Any, record: Any) -> None:
+    """A database of a test need not survive a power cut."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous=OFF")
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Real clips and annotation files that lie beside the repository on the developers' machines."""
@@ -62,7 +93,7 @@ def _known_files(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data root with generated clips of 16 pixels."""
-    return ensure(tmp_path_factory.mktemp("generated"), TINY_DATA)
+    return ensure(made_once(tmp_path_factory, "generated", lambda folder: ensure(folder, TINY_DATA)), TINY_DATA)
 
 
 @pytest.fixture(scope="session")

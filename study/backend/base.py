@@ -10,6 +10,7 @@ from typing import Protocol
 from study.schedule.order import Queue
 from study.schedule.resources import Resources, Share
 from study.schedule.search import Proposals
+from study.schedule.time_left import DueStage, TimeLeft
 from study.schedule.usage import Usage
 from trainables.plan import TrialPlan
 from trainables.plugins import Plugin
@@ -41,7 +42,7 @@ class TrialBatch:
     """Trials to run: `jobs[n]` on `shares[n]`, in the order in which `source` gives out the numbers n.
 
     Where `source` proposes the points of a search there is one job, the template of all of its trials. `directory` is the
-    backend's own, for files of the driver.
+    backend's own, for files of the driver. `works[n]`: the stages that job n has to compute.
     """
 
     name: str
@@ -50,11 +51,19 @@ class TrialBatch:
     source: Queue | Proposals
     directory: Path
     max_concurrent: int | None = None
+    works: Sequence[Sequence[DueStage]] = ()
 
     @property
     def count(self) -> int:
         """The number of trials."""
         return self.source.count if isinstance(self.source, Proposals) else len(self.jobs)
+
+    @property
+    def time_left(self) -> TimeLeft:
+        """How long the batch takes, to be told of its trials."""
+        if isinstance(self.source, Proposals):
+            return TimeLeft({}, self.works[0] if self.works else (), self.count)
+        return TimeLeft({job.name: works for job, works in zip(self.jobs, self.works, strict=False)})
 
 
 @dataclass(frozen=True)

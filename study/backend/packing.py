@@ -175,9 +175,10 @@ def loads_of(config: TrialConfig, most: int, runtime: Runtime, plugins: tuple[Pl
 
 
 def _load(config: TrialConfig, trials: int, runtime: Runtime, plugins: tuple[Plugin, ...]) -> Load:
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(trials, spawn, _keep, (spawn.Barrier(trials), plugins)) as pool:
-        calls = [pool.submit(_measured, config, runtime) for _ in range(trials)]
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["trainables.methods.penalty.training"])  # PyTorch is imported once, which takes seconds
+    with ProcessPoolExecutor(trials, processes, _keep, (processes.Barrier(trials), plugins)) as pool:
+        calls = [pool.submit(_measured, config, runtime, _SECONDS) for _ in range(trials)]
         errors = [error for error in (call.exception() for call in calls) if error is not None]
         if errors:
             error = next((error for error in errors if not isinstance(error, BrokenBarrierError)), errors[0])
@@ -197,8 +198,10 @@ def _keep(together: Barrier, plugins: tuple[Plugin, ...]) -> None:
     load_plugins(plugins)
 
 
-def _measured(config: TrialConfig, runtime: Runtime) -> tuple[float, int, int, str]:
-    """Runs rounds of one step of each kind. Returns rounds a second, bytes taken, bytes in all, and the device's name."""
+def _measured(config: TrialConfig, runtime: Runtime, seconds: float) -> tuple[float, int, int, str]:
+    """Runs rounds of one step of each kind for `seconds`. Returns rounds a second, bytes taken, bytes in all, and the device's
+    name.
+    """
     import torch
 
     cuda, together = runtime.device == "cuda", _kept[0]
@@ -209,7 +212,7 @@ def _measured(config: TrialConfig, runtime: Runtime) -> tuple[float, int, int, s
             step()
         together.wait(_PATIENCE_SECONDS)
         start, rounds = time.monotonic(), 0
-        while rounds < _STEPS or time.monotonic() - start < _SECONDS:
+        while rounds < _STEPS or time.monotonic() - start < seconds:
             for step in steps:
                 step()
             if cuda:

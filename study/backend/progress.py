@@ -14,6 +14,7 @@ from ray.tune import Callback
 from study.backend.base import StudyEnd
 from study.backend.job import joins_cluster
 from study.backend.preflight import NodeUnfit
+from study.schedule.time_left import TimeLeft
 from study.schedule.usage import Meter, Usage
 from trainables.failures import Lost
 from trainables.trial import DONE, FAILED, RUNNING, STOPPED, TrialState
@@ -27,8 +28,16 @@ class StudyProgress(Callback):
     `resource`, which is GPU or CPU.
     """
 
-    def __init__(self, total: int, note: Callable[[Usage], None], resource: str, every: float = 10.0) -> None:
+    def __init__(
+        self,
+        total: int,
+        note: Callable[[Usage], None],
+        resource: str,
+        left: TimeLeft | None = None,
+        every: float = 10.0,
+    ) -> None:
         self._total, self._note, self._resource, self._every = total, note, resource, every
+        self._left, self._at_once = left or TimeLeft({}), 1
         self._start = self._printed = time.monotonic()
         self._noted, self._meter, self._joins = 0.0, Meter(), joins_cluster()
         self.running: dict[str, TrialState] = {}
@@ -36,6 +45,8 @@ class StudyProgress(Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.running.setdefault(str(trial), TrialState(RUNNING))
+        self._at_once = max(self._at_once, len(self.running))
+        self._left.start(str(trial))
         amount = trial.placement_group_factory.required_resources.get(self._resource, 0.0)
         self._meter.start(str(trial), amount, time.monotonic())
 
@@ -63,23 +74,27 @@ class StudyProgress(Callback):
         if state.status in (DONE, FAILED):
             self.running.pop(name, None)
             self._ended[name] = state.status
+            self._left.end(name, state.status == DONE)
             why = f": {state.reason.splitlines()[0]}" if state.status == FAILED else ""
             self._print(f"{name} {state.status}{why}")
         elif state.status == STOPPED:
             self.running.pop(name, None)
         else:
             self.running[name] = state
+            self._left.report(name, state.stage, state.epoch / max(1, state.epochs), state.runs_for - state.waited)
             if time.monotonic() - self._printed >= self._every:
                 self._print_running()
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._meter.end(str(trial), time.monotonic())
+        self._left.start(str(trial))
         self._print(f"{trial}: its worker was lost{_why(trial)}; it starts again from its last epoch")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._meter.end(str(trial), time.monotonic())
         self.running.pop(str(trial), None)
         self._ended[str(trial)] = "lost"
+        self._left.end(str(trial), done=False)
         self._print(f"{trial}: its worker was lost {MAX_WORKER_LOSSES + 1} times; given up")
 
     def end(self) -> StudyEnd:
@@ -95,8 +110,8 @@ class StudyProgress(Callback):
     def _print(self, what: str) -> None:
         self._printed = time.monotonic()
         elapsed = self._printed - self._start
-        share = (len(self._ended) + sum(state.progress for state in self.running.values())) / self._total
-        left = f", about {_duration(elapsed * (1 - share) / share)} to go" if 0.02 < share < 1 else ""
+        seconds = self._left.seconds(self._at_once) if len(self._ended) < self._total else None
+        left = "" if seconds is None else f", about {_duration(seconds)} to go"
         counts = f"{len(self._ended)} ended, {len(self.running)} running, of {self._total}"
         print(f"[{_duration(elapsed)}] {counts}{left} | {what}", flush=True)
 

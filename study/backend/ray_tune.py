@@ -80,7 +80,8 @@ class RayBackend:
 
         `note` is told now and then what they have used.
         """
-        progress = StudyProgress(batch.count, note, "GPU" if any(share.gpus for share in batch.shares) else "CPU")
+        resource = "GPU" if any(share.gpus for share in batch.shares) else "CPU"
+        progress = StudyProgress(batch.count, note, resource, batch.time_left)
         halt = Halt(progress, Files(batch.jobs[0].runtime.storage), batch.jobs[0].stop)
         tuner = _tuner(batch, self._trainable(batch), progress, halt)
         with heeding(halt.on_signal), contextlib.suppress(KeyboardInterrupt):  # told twice

@@ -30,7 +30,7 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 
 from trainables import schema
 
-LIMIT_SECONDS, LIMIT_SUBMISSIONS = 1500.0, 25  # for one study
+LIMIT_SECONDS, LIMIT_SUBMISSIONS = 3600.0, 25  # for one study
 ENDED = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.STOPPED)
 
 
@@ -127,6 +127,7 @@ class _Attempt:
         while time.monotonic() - self._start < LIMIT_SECONDS:
             time.sleep(0.3)
             scene.repair()
+            self._cluster.mend()
             if left and self._share() >= left[0][0]:
                 hit = left[0][1](scene)
                 if hit:

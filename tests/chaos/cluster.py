@@ -140,8 +140,23 @@ class Cluster:
     def start_head(self) -> None:
         """Waits until it takes jobs."""
         options = ["--head", f"--port={self._gcs}", "--num-cpus=0", f"--dashboard-port={self._dashboard}"]
-        self.head = self._start("head", f"{NETWORK}.2", options)
-        _wait_for("the head", lambda: _answers(f"{self.dashboard}/api/version"))
+        head = self.head = self._start("head", f"{NETWORK}.2", options)
+        _wait_for("the head", lambda: head.process.poll() is not None or _answers(f"{self.dashboard}/api/version"))
+
+    def mend(self) -> None:
+        """Starts again what has ended by itself: parts of Ray give themselves 30 s to start, a busy machine takes longer."""
+        if self.head is None:
+            return
+        if self.head.process.poll() is not None:
+            workers = len(self.workers)
+            self.lose_head()
+            self.start_head()
+            for _ in range(workers):
+                self.start_worker()
+        for node in [node for node in self.workers if node.process.poll() is not None]:
+            self.workers.remove(node)
+            self._gone.append(node)
+            self.start_worker()
 
     def lose_head(self) -> None:
         """Kills the head and leaves its workers to themselves: they give up in their own time, maybe after new ones came."""
@@ -227,7 +242,7 @@ def _answers(url: str) -> bool:
     return False
 
 
-def _wait_for(what: str, ready: Callable[[], bool], seconds: float = 180.0) -> None:
+def _wait_for(what: str, ready: Callable[[], bool], seconds: float = 600.0) -> None:
     deadline = time.monotonic() + seconds
     while not ready():
         if time.monotonic() > deadline:

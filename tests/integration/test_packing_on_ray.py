@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 
-from study.backend.base import TrialBatch
+from study.backend.base import Demands, TrialBatch
 from study.backend.packing import Load, kinds_of_gpus, measuring, packed
-from study.backend.ray_tune import RayBackend
+from study.backend.ray_tune import RayBackend, _checked
 from study.schedule.order import Queue
 from study.schedule.resources import Resources
 from tests.support.studies import NoRecorder
 from trainables.config import ConfigError, Runtime, TrialConfig
+from trainables.data.trial_data import TrialData
+from trainables.plan import plan_trial
 from trainables.trial import DONE, FAILED, Report, TrialJob, TrialState
 
 ray = pytest.importorskip("ray")
@@ -79,3 +81,14 @@ def test_the_largest_trial_is_measured_where_ray_counts_a_gpu(
     assert "GPUs per trial: 1 on one CPU (as many as there are CPUs for)" in capsys.readouterr().out
     with pytest.raises(ConfigError, match="Ray counts a GPU here, PyTorch sees none"):
         packed(resources, [tiny_config], kinds_of_gpus(), measuring(runtime.model_copy(update={"device": "cuda"}), ()))
+
+
+def test_more_than_there_is_is_one_clear_line(
+    two_gpus: None, tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    plan = plan_trial(tiny_config, TrialData(tiny_config, tiny_data))
+    demands = Demands([plan], tiny_data, str(tmp_path), f"sqlite:///{tmp_path}/mlflow.db", Resources(999.0, 0.0))
+    with pytest.raises(ConfigError, match="a trial asks for 999 CPUs and 0 GPUs, but this machine has 4 and 2;") as error:
+        _checked(demands)
+    assert "\n" not in str(error.value)

@@ -11,6 +11,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,10 +64,11 @@ def study(places: dict[str, Path], address: str, *arguments: str) -> subprocess.
         "--tracking-uri", f"sqlite:///{places['mlflow']}/mlflow.db", *arguments,
     ]  # fmt: skip
     return subprocess.run(
-        command, check=False, env=environment(RAY_ADDRESS=address), capture_output=True, text=True, timeout=200
+        command, check=False, env=environment(RAY_ADDRESS=address), capture_output=True, text=True, timeout=600
     )
 
 
+@pytest.mark.timeout(1200)  # more than a busy machine takes
 def test_a_node_that_cannot_run_the_study_is_named_with_each_reason(places: dict[str, Path], tmp_path: Path) -> None:
     if subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode != 0:
         pytest.skip("mount namespaces are not allowed here")
@@ -90,18 +92,18 @@ def test_a_node_that_cannot_run_the_study_is_named_with_each_reason(places: dict
         assert len([line for line in lines if "PyTorch sees none here" in line]) == 2
         assert not list((places["storage"]).glob(".preflight*")), "it leaves nothing behind"
 
-        found = study(places, address, "--gpus-per-trial", "4")
-        assert found.returncode == 2
-        assert "no node can hold a trial of" in found.stderr
-
 
 def wait_for_nodes(address: str, count: int) -> None:
-    code = (
-        "import ray, sys, time\n"
-        f"ray.init('{address}', log_to_driver=False)\n"
-        f"while len([n for n in ray.nodes() if n['Alive']]) < {count}: time.sleep(0.3)"
-    )
-    for _ in range(20):
-        if subprocess.run([sys.executable, "-c", code], check=False, env=environment(), timeout=120).returncode == 0:
-            return
-    raise AssertionError("the nodes did not come")
+    """Asks the head itself: another driver would start workers of its own."""
+    from ray._private.state import GlobalState
+    from ray._raylet import GcsClientOptions
+
+    while True:
+        with contextlib.suppress(Exception), socket.create_connection(tuple(address.split(":")), timeout=10):
+            state = GlobalState()
+            state._initialize_global_state(
+                GcsClientOptions.create(address, None, allow_cluster_id_nil=True, fetch_cluster_id_if_nil=False)
+            )
+            if sum(node["Alive"] for node in state.node_table()) == count:
+                return
+        time.sleep(0.3)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
@@ -24,34 +25,46 @@ SETTINGS = {
     "evaluate_privacy.epochs": 1,
     "evaluate_privacy.clips": "false",
 }
+SPACE = """
+from search_spaces.registry import RAW, SPACES, Range, Search, Space, grid
+
+if "short_search" not in SPACES:
+    axes = {"minimax.distortion_budget": Range(0.0, 1.0), "minimax.temperature": Range(0.02, 1.0, log=True)}
+    objectives = {"validation_top1": "max", "validation_leakage": "min"}
+    settings = (RAW, *grid({"minimax.distortion_budget": (0.0, 0.3)}))
+    SPACES.register("short_search")(Space("none", "?", settings, search=Search(axes, 9, objectives, "tpe")))
+"""
 
 
 def _search(data: Path, storage: Path, trials: int, *more: str) -> tuple[str, list[Run]]:
+    plugin = storage / "short_search_space.py"
+    plugin.write_text(SPACE)
     settings = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
-    where = ["--profile", "small", "--data-root", str(data), "--storage", str(storage)]
-    command = [sys.executable, str(ROOT / "study" / "run.py"), "--space", "pareto_search", "--trials", str(trials)]
+    where = ["--profile", "small", "--data-root", str(data), "--storage", str(storage), "--plugin", str(plugin)]
+    command = [sys.executable, str(ROOT / "study" / "run.py"), "--space", "short_search", "--trials", str(trials)]
     ended = subprocess.run(
-        [*command, *settings, *where, *more], capture_output=True, text=True, timeout=280, env=dict(os.environ), check=False
+        [*command, *settings, *where, *more], capture_output=True, text=True, timeout=600, env=dict(os.environ), check=False
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     client = MlflowClient(f"sqlite:///{storage}/mlflow.db")
-    experiment = client.get_experiment_by_name("pareto_search.small")
+    experiment = client.get_experiment_by_name("short_search.small")
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id])
     return ended.stdout, [run for run in runs if "trial_key" in run.data.tags]
 
 
+@pytest.mark.timeout(1200)  # more than a busy machine takes
 def test_a_search_goes_on_where_it_stopped(tiny_data: Path, tmp_path: Path) -> None:
-    said, runs = _search(tiny_data, tmp_path, 8)
-    assert "search with tpe: 8 points, 6 done before" in said  # the grid that it begins with
-    assert len(runs) == 9  # and the raw trial
+    said, runs = _search(tiny_data, tmp_path, 4)
+    assert "search with tpe: 4 points, 2 done before" in said  # the grid that it begins with
+    assert len(runs) == 5  # and the raw trial
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert all(0 <= run.data.metrics["leakage"] + 1 <= 2 for run in runs)
     before = {run.info.run_id: run.info.end_time for run in runs}
 
-    said, runs = _search(tiny_data, tmp_path, 9, "--sampler", "random")
-    assert "search with random: 9 points, 8 done before" in said
-    assert len(runs) == 10
+    said, runs = _search(tiny_data, tmp_path, 5, "--sampler", "random")
+    assert "search with random: 5 points, 4 done before" in said
+    assert len(runs) == 6
     assert {run.info.run_id: run.info.end_time for run in runs if run.info.run_id in before} == before
     points = {(run.data.params["minimax.temperature"], run.data.params["minimax.distortion_budget"]) for run in runs}
-    assert len(points) >= 3 + 3  # three budgets at the default temperature, and three of the search's own
+    assert len(points) >= 2 + 3  # two budgets at the default temperature, and three of the search's own

@@ -18,17 +18,25 @@ from mlflow.tracking import MlflowClient
 from tests.support import ROOT
 from trainables.schema import config_of
 
-pytestmark = pytest.mark.timeout(600)  # a study that is started, told to end and started again, on a busy machine
+pytestmark = pytest.mark.timeout(1200)  # a study that is started, told to end and started again, on a busy machine
 SMALL = (
-    "clip.size=32", "clip.decode_size=32", "clip.frames=4", "reconstruct.epochs=1", "warm_up.epochs=1", "minimax.epochs=2",
-    "evaluate_action.epochs=2", "evaluate_privacy.epochs=2",
+    "clip.size=16", "clip.decode_size=16", "clip.frames=4", "anonymizer.decoder_channels=[8, 4]", "reconstruct.epochs=1",
+    "warm_up.epochs=1", "minimax.epochs=2", "evaluate_action.epochs=2", "evaluate_privacy.epochs=2",
 )  # fmt: skip
+# Two settings of the demo, and one whose loss becomes NaN.
+DIVERGES = """
+from search_spaces.registry import RAW, SPACES, Space
+
+SETTINGS = RAW, {"minimax.penalty_weight": 0.0}, {"minimax.learning_rate_anonymizer": 1e30}
+if "diverges" not in SPACES:
+    SPACES.register("diverges")(Space("none", "?", SETTINGS))
+"""
 
 
-def start(storage: Path, data: Path, *arguments: str) -> subprocess.Popen[str]:
+def start(storage: Path, data: Path, *arguments: str, space: str = "demo") -> subprocess.Popen[str]:
     settings = [part for value in SMALL for part in ("--set", value)]
     command = [
-        sys.executable, str(ROOT / "study" / "run.py"), "--space", "demo", "--profile", "small", "--data-root", str(data),
+        sys.executable, str(ROOT / "study" / "run.py"), "--space", space, "--profile", "small", "--data-root", str(data),
         "--storage", str(storage), "--attacks", "none", *settings, *arguments,
     ]  # fmt: skip
     env = {k: v for k, v in os.environ.items() if not k.startswith(("ANONYMIZATION", "MLFLOW", "RAY_"))}
@@ -38,7 +46,7 @@ def start(storage: Path, data: Path, *arguments: str) -> subprocess.Popen[str]:
 def finish(process: subprocess.Popen[str]) -> str:
     """Its output; ends it and all that it started if it takes too long."""
     try:
-        return process.communicate(timeout=280)[0]
+        return process.communicate(timeout=600)[0]
     except subprocess.TimeoutExpired:
         for child in psutil.Process(process.pid).children(recursive=True):
             child.kill()
@@ -58,9 +66,8 @@ def study(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     """A study during which one worker was killed with signal 9."""
     storage = tmp_path_factory.mktemp("study") / "storage"
     process = start(storage, tiny_data)
-    deadline = time.monotonic() + 120
     victim = None
-    while victim is None and time.monotonic() < deadline and process.poll() is None:
+    while victim is None and process.poll() is None:
         with contextlib.suppress(FileNotFoundError, psutil.NoSuchProcess):  # gone between two looks
             holders = {int(lease.read_text().split()[1]) for lease in storage.glob("stages/*/*.lease.*")}
             workers = psutil.Process(process.pid).children(recursive=True)
@@ -77,8 +84,8 @@ def test_every_trial_is_recorded_once_though_a_worker_was_killed(study: tuple[Pa
     storage, output = study
     assert "its worker was lost" in output
     runs = runs_of(storage)
-    assert [run.info.status for run in runs] == ["FINISHED"] * 4
-    assert len({run.data.tags["trial_key"] for run in runs}) == 4
+    assert [run.info.status for run in runs] == ["FINISHED"] * 3
+    assert len({run.data.tags["trial_key"] for run in runs}) == 3
     assert {run.data.tags["setting"] for run in runs} >= {"raw", "lambda=0"}
     for run in runs:
         assert {
@@ -136,7 +143,7 @@ def test_shared_stages_were_computed_once(study: tuple[Path, str]) -> None:
     storage, _ = study
     count = {stage.name: len([p for p in stage.iterdir() if p.is_dir()]) for stage in (storage / "stages").iterdir()}
     assert count == {
-        "reconstruct": 1, "warm_up": 1, "minimax": 3, "evaluate_action": 4, "evaluate_privacy": 4, "evaluate_clip_privacy": 4,
+        "reconstruct": 1, "warm_up": 1, "minimax": 2, "evaluate_action": 3, "evaluate_privacy": 3, "evaluate_clip_privacy": 3,
     }  # fmt: skip
 
 
@@ -152,55 +159,42 @@ def test_the_same_command_finds_everything_done(study: tuple[Path, str], tiny_da
     process = start(storage, tiny_data)
     output = finish(process)
     assert process.returncode == 0, output
-    assert "4 trials, 4 done before, 0 to run" in output
-    assert len(runs_of(storage)) == 4
+    assert "3 trials, 3 done before, 0 to run" in output
+    assert len(runs_of(storage)) == 3
 
 
-def test_more_cpus_than_there_are_is_one_clear_line(tiny_data: Path, tmp_path: Path) -> None:
-    process = start(tmp_path / "storage", tiny_data, "--cpus-per-trial", "999")
-    output = finish(process)
-    assert process.returncode == 2, output
-    assert "a trial asks for 999 CPUs and 0 GPUs, but this machine has" in output
-
-
-def test_a_trial_that_diverges_fails_once_with_its_reason_and_the_study_goes_on(tiny_data: Path, tmp_path: Path) -> None:
-    process = start(tmp_path / "storage", tiny_data, "--set", "minimax.learning_rate_anonymizer=1e30")
-    output = finish(process)
-    assert process.returncode == 1, output
-    assert "1 done, 3 failed, 0 lost" in output
-    runs = runs_of(tmp_path / "storage")
-    assert sorted(run.info.status for run in runs) == ["FAILED"] * 3 + ["FINISHED"]
-    for run in runs:
-        if run.info.status == "FAILED":
-            assert "minimax: " in run.data.tags["reason"]
-            assert "at step" in run.data.tags["reason"]
-
-
-def test_told_to_stop_it_saves_and_goes_on_to_the_same_numbers(
+def test_told_to_stop_it_goes_on_to_the_same_numbers_and_a_trial_that_diverges_fails_once(
     study: tuple[Path, str], tiny_data: Path, tmp_path: Path
 ) -> None:
-    storage = tmp_path / "storage"
-    process = start(storage, tiny_data)
-    deadline = time.monotonic() + 200
-    while not list(storage.glob("stages/minimax/*.work/checkpoint*")) and time.monotonic() < deadline:
+    storage, plugin = tmp_path / "storage", tmp_path / "diverges_space.py"
+    plugin.write_text(DIVERGES)
+    given = storage, tiny_data, "--plugin", str(plugin)
+    process = start(*given, space="diverges")
+    while not list(storage.glob("stages/minimax/*.work/checkpoint*")):
         assert process.poll() is None, finish(process)
         time.sleep(0.05)
     process.terminate()
     output = finish(process)
     assert process.returncode == 1
     assert "told to stop: running trials save at their next step" in output
-    left = [run for run in runs_of(storage) if run.info.status != "FINISHED"]
+    left = [run for run in runs_of(storage, "diverges.small") if run.info.status not in ("FINISHED", "FAILED")]
     assert left
     assert {run.info.status for run in left} == {"KILLED"}
     assert any("saved); run the same command to continue" in run.data.tags["reason"] for run in left)
 
-    output = finish(process := start(storage, tiny_data))
-    assert process.returncode == 0, output
-    whole, parts = ({run.data.tags["setting"]: run.data.metrics for run in runs_of(where)} for where in (study[0], storage))
-    assert parts.keys() == whole.keys()
-    for setting, metrics in parts.items():
+    output = finish(process := start(*given, space="diverges"))
+    assert process.returncode == 1, output
+    assert " 1 failed, 0 lost" in output
+    runs = runs_of(storage, "diverges.small")
+    assert sorted(run.info.status for run in runs) == ["FAILED", "FINISHED", "FINISHED"]
+    whole = {run.data.tags["trial_key"]: run.data.metrics for run in runs_of(study[0])}
+    for run in runs:
+        if run.info.status == "FAILED":
+            assert "minimax: " in run.data.tags["reason"]
+            assert "at step" in run.data.tags["reason"]
+            continue
         for name in ("top1", "cmap", "leakage", "clip_leakage", "rms_distortion"):
-            assert metrics[name] == whole[setting][name], (setting, name)
+            assert run.data.metrics[name] == whole[run.data.tags["trial_key"]][name], (run.data.tags["setting"], name)
 
 
 def test_the_study_has_a_run_of_its_own_with_plan_and_report(study: tuple[Path, str]) -> None:
@@ -213,4 +207,4 @@ def test_the_study_has_a_run_of_its_own_with_plan_and_report(study: tuple[Path, 
     assert {run.data.tags["mlflow.parentRunId"] for run in runs_of(storage)} == {own.info.run_id}
     assert "report/report.html" in {item.path for item in client.list_artifacts(own.info.run_id, "report")}
     plan = client.download_artifacts(own.info.run_id, "plan.json")
-    assert len(json.loads(Path(plan).read_text())["trials"]) == 4
+    assert len(json.loads(Path(plan).read_text())["trials"]) == 3

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from tests.support import SHARED
 from trainables.config import ConfigError
 from trainables.data.items import DataError
 from trainables.data.readers.vispr import ATTRIBUTE_SETS
+from trainables.plan import TrialPlan
 
 ANNOTATIONS = SHARED / "annotations"
 SPLITS = ANNOTATIONS / "official_splits" / "data"
@@ -79,10 +82,15 @@ def _without_boxes(plan: StudyPlan) -> StudyPlan:
     return StudyPlan(plan.space, plan.profile, tuple(kept), plan.generated)
 
 
+@pytest.fixture(scope="module")
+def planned(root: Path) -> Callable[[str], list[TrialPlan]]:
+    """The trials of a table with their stages, planned once: reading the lists takes seconds."""
+    return cache(lambda space: plan_stages(_without_boxes(plan_study(space, "paper", [0], {})), root))
+
+
 @pytest.mark.parametrize("space", TABLES)
-def test_a_table_is_planned_on_the_official_lists(space: str, root: Path) -> None:
-    plan = plan_study(space, "paper", [0], {})
-    plans = plan_stages(_without_boxes(plan), root)
+def test_a_table_is_planned_on_the_official_lists(space: str, planned: Callable[[str], list[TrialPlan]]) -> None:
+    plans = planned(space)
     by_name: dict[str, set[str]] = {}
     for trial in plans:
         for stage in trial.stages:
@@ -118,14 +126,9 @@ def test_what_is_missing_is_named(space: str, gone: str, said: str, root: Path, 
         aside.rename(root / gone)
 
 
-def test_tables_share_what_they_can(root: Path) -> None:
+def test_tables_share_what_they_can(planned: Callable[[str], list[TrialPlan]]) -> None:
     """All of Tables 1 to 8: a fraction of the stages of one full pipeline a cell."""
-    stages = [
-        stage
-        for space in TABLES
-        for trial in plan_stages(_without_boxes(plan_study(space, "paper", [0], {})), root)
-        for stage in trial.stages
-    ]
+    stages = [stage for space in TABLES for trial in planned(space) for stage in trial.stages]
     minimax = [stage.key for stage in stages if stage.name == "minimax"]
     # UCF101, HMDB51 and VP-HMDB51, each with B = 0.3, 0.5, 0.7, 0.9 and SPACT
     assert len(minimax) > 100

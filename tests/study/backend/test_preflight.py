@@ -23,7 +23,7 @@ from study.backend.preflight import (
     tracking_problems,
     version_problems,
 )
-from study.schedule.resources import Resources
+from study.schedule.resources import Resources, Share
 from trainables.config import ConfigError, TrialConfig
 from trainables.data.trial_data import TrialData
 from trainables.plan import plan_trial
@@ -118,6 +118,14 @@ def test_gpus(needs: Needs, gpus: float, memory: float | None, found: list[Gpu],
     lines = gpu_problems(replace(needs, gpus=gpus, gpu_memory=memory), found, free)
     assert len(lines) == (problem is not None)
     assert problem is None or problem in lines[0]
+
+
+def test_a_trial_that_fits_no_node_is_refused_before_any_is_asked(needs: Needs, monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = [(preflight.Node(name, name, 1.0, 1.0, 1.0), {"CPU": 1.0, "GPU": 1.0}) for name in ("a", "b")]
+    monkeypatch.setattr(preflight, "_nodes", lambda: nodes)
+    with pytest.raises(ConfigError, match=r"no node can hold a trial of 1 CPUs and 4 GPUs \(a: 1 CPUs, .*; b: .*start one"):
+        preflight.preflight(needs, [Share(1.0, 4.0)], later=False)
+    assert not Path(needs.storage).exists()
 
 
 def test_a_plug_in_that_cannot_be_run_there(needs: Needs) -> None:
