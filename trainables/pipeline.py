@@ -17,7 +17,7 @@ import torch
 
 from trainables.config import ConfigError, Runtime, TrialConfig
 from trainables.data.loader import close_loaders
-from trainables.data.reading import decoder
+from trainables.data.reading import choose_decoder, decoder
 from trainables.data.trial_data import TrialData
 from trainables.execution.context import StageContext
 from trainables.execution.distributed import Processes
@@ -79,6 +79,7 @@ def run_trial(
     Diverged on a NaN loss, Stopped after `stop()` has returned True and the stage has saved its state.
     """
     torch.set_num_threads(runtime.threads)
+    choose_decoder(config.data.decoder)
     data = TrialData(config, runtime.data_root)
     data.require()
     plan = plan_trial(config, data)

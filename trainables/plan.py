@@ -9,6 +9,7 @@ from typing import Any
 
 from trainables.attacks import attack_names, attack_parts
 from trainables.config import ObfuscationConfig, TrialConfig
+from trainables.data.decoding.resizing import RESIZING
 from trainables.data.trial_data import TrialData
 from trainables.fields import key_values, visible
 from trainables.methods import method_of, resolved
@@ -168,7 +169,8 @@ class Planner:
         prints = tuple(getattr(data, name).fingerprint for name in stage.data)
         boxes = _boxes(configs.config.obfuscation, stage, data) if _needs_boxes(stage, own.config) else {}
         upstream = tuple((name, other.key) for name, other in inputs.items())
-        whole = (known, prints, upstream, repr(boxes))
+        resizing = _resizing(stage, own.config, data)
+        whole = (known, prints, upstream, repr(boxes), resizing)
         if whole not in self._keys:
             values, plugins = self._values_of(known, own)
             depends_on = {
@@ -178,7 +180,9 @@ class Planner:
                 "data": dict(zip(stage.data, prints, strict=True)),
                 "inputs": dict(upstream),
             }
-            depends_on |= {name: part for name, part in (("boxes", boxes), ("plugins", plugins)) if part}
+            depends_on |= {
+                name: part for name, part in (("boxes", boxes), ("plugins", plugins), ("resizing", resizing)) if part
+            }
             self._keys[whole] = depends_on, digest(depends_on)
         depends_on, key = self._keys[whole]
         return PlannedStage(
@@ -284,6 +288,12 @@ def _inputs(part: StagePart, parts: Mapping[str, StagePart], config: TrialConfig
 
 def _needs_boxes(stage: Stage, config: TrialConfig) -> bool:
     return method_of(config).boxes and ANONYMIZER in stage.inputs
+
+
+def _resizing(stage: Stage, config: TrialConfig, data: TrialData) -> int:
+    """The version of how videos are resized, for a stage that reads resized ones; otherwise 0."""
+    reads = "clip" in stage.fields or "clip.decode_size" in stage.fields
+    return RESIZING if reads and any(data.resized(name, config.clip.decode_size) for name in stage.data) else 0
 
 
 def _steps(stage: Stage, config: TrialConfig, data: TrialData) -> int:

@@ -1,4 +1,6 @@
-"""The rows of the loader: training clips from videos in the forms that data sets have, against the fastest correct decoder."""
+"""The rows of the loader: training clips from videos in the forms that data sets have, against the fastest correct decoder,
+and whole videos, by decord against PyAV.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,12 @@ from tests.benchmarks.plain import decoded_in_order
 from tests.benchmarks.speed_setup import Row, Size, in_turn, timed
 from tests.support.numbered import write_numbered
 from trainables.config import TrialConfig
+from trainables.data.decoding.by_decord import DecordReader, gives_frames
+from trainables.data.decoding.files import File
+from trainables.data.decoding.video import VideoReader
 from trainables.data.items import Video
 from trainables.data.loader import Loader, SampleId, TrainingClips
-from trainables.data.reading import count_frames
+from trainables.data.reading import choose_decoder, count_frames, find_frames
 from trainables.data.sampling import clip_indices
 
 try:
@@ -26,6 +31,7 @@ except ImportError:  # no wheel for this platform
     decord = None
 
 Decoder = Callable[[Path, list[int], int], np.ndarray]
+_WHOLE = (64, 112, 280)  # sides at which whole videos are read
 _APART = 4.0  # grey levels on average: two decoders round differently, two frames differ by far more
 
 
@@ -44,6 +50,7 @@ _FORMS = {
     "UCF101, B-frames, one key frame": _Form("avi", 164, "mpeg4", {"g": "300", "bf": "1"}, packed=True),
     "UCF101, nine key frames": _Form("avi", 107, "mpeg4", {"g": "12"}),
     "UCF101, B-frames, five key frames": _Form("avi", 450, "mpeg4", {"g": "100", "bf": "1"}, packed=True),
+    "MPEG-4 in MP4, nine key frames": _Form("mp4", 107, "mpeg4", {"g": "12"}),
     "Kinetics, H.264, four key frames": _Form("mp4", 280, "libx264", {"g": "80", "bf": "2", "preset": "veryfast"}),
 }
 
@@ -59,7 +66,24 @@ def row_loader(size: Size, folder: Path) -> Iterator[Row]:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_numbered(path, range(form.frames), form.codec, form.options, size=(320, 240), packed=form.packed)
             videos.append(Video(path.name, path, 0, path.name))
-        yield _row(f"training loader, {name}, 320 x 240, 16 frames", size, videos, epochs=1 if small else 3)
+        epochs = 1 if small else 3
+        yield _row(f"training loader, {name}, 320 x 240, 16 frames", size, videos, epochs)
+        for side in _WHOLE:
+            if gives_frames(File.at(videos[0].path), find_frames(videos[0].path), side):
+                yield _whole(f"all frames, {name}, 320 x 240 to {side} x {side}", size, videos, side)
+
+
+def _whole(what: str, size: Size, videos: list[Video], side: int) -> Row:
+    """Reads all frames of each video, as `VideoFile` does with those it keeps: by decord, against PyAV."""
+
+    def by(reader: type[VideoReader] | type[DecordReader]) -> None:
+        for video in videos:
+            index = find_frames(video.path)
+            reader(File.at(video.path), index, side).read(range(index.count))
+
+    seconds, reference, ratio = in_turn(size, partial(by, DecordReader), partial(by, VideoReader), time.process_time)
+    frames = sum(count_frames(video.path) for video in videos)
+    return Row(what, "PyAV", "frames/s of a core", frames / seconds, frames / reference, ratio, 1.0)
 
 
 def _row(what: str, size: Size, videos: list[Video], epochs: int) -> Row:
@@ -92,6 +116,10 @@ def _row(what: str, size: Size, videos: list[Video], epochs: int) -> Row:
     clips = len(videos) * epochs
     notes = {f"{decoder} gives the frames (1: yes)": float(decoder in right) for decoder in _decoders()}
     notes |= {f"{decoder}, clips/s of a core": clips / some for decoder, some in taken.items()}
+    if gives_frames(File.at(videos[0].path), find_frames(videos[0].path), size.config.clip.decode_size):
+        choose_decoder("decord")
+        notes["the loader by decord, clips/s of a core"] = clips / timed(ours, size.device, time.process_time)
+        choose_decoder("auto")
     return Row(what, name, "clips/s of a core", clips / seconds, clips / reference, ratio, 0.9, notes=notes)
 
 

@@ -72,6 +72,7 @@ TABLE: dict[str, tuple[Any, str]] = {
     "data.evaluate_privacy": (None, ON_IMAGES),
     "data.test_privacy": (None, "test_privacy"),
     "data.clip_privacy": (None, f"evaluate_clip_privacy {ATTACK_STAGES} {BY_FACES}"),
+    "data.decoder": ("pyav", ""),  # pixels are the same
     "clip.frames": (17, f"{TRAINING} {ON_CLIPS}"),
     "clip.skip": (5, f"{TRAINING} {ON_CLIPS}"),
     "clip.size": (225, f"{ALL} recognised_faces"),

@@ -1,11 +1,11 @@
 """The configuration of one trial: frozen, typed, validated when made, and importable without torch.
 
 The defaults are the recipe of the paper (section 4.2 and, where it is silent, the authors' released parameters). Every field
-of `TrialConfig` can change a trial's numbers; where a trial runs, on what and how fast is `Runtime`.
+of `TrialConfig` can change a trial's numbers, but for `data.decoder`; where a trial runs, on what and how fast is `Runtime`.
 """
 
 from trainables.config.base import DATA_ROOT_VARIABLE, STORAGE_VARIABLE, ConfigError, Frozen, VisibleOptions
-from trainables.config.data import ActionData, AugmentConfig, ClipConfig, DataConfig, PrivacyData, TestPrivacyData
+from trainables.config.data import ActionData, AugmentConfig, ClipConfig, DataConfig, Decoder, PrivacyData, TestPrivacyData
 from trainables.config.evaluation import AttacksConfig, EvaluateActionConfig, EvaluatePrivacyConfig
 from trainables.config.keys import flatten, is_field, load_trial, parse_setting, value_of, with_values
 from trainables.config.networks import AnonymizerConfig, NetworkConfig, ObfuscationConfig
@@ -23,6 +23,7 @@ __all__ = [
     "ClipConfig",
     "ConfigError",
     "DataConfig",
+    "Decoder",
     "Departures",
     "EvaluateActionConfig",
     "EvaluatePrivacyConfig",

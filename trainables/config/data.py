@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from trainables.config.base import ConfigError, Count, Fraction, Frozen
+
+Decoder = Literal["auto", "decord", "pyav"]
 
 
 class ActionData(Frozen):
@@ -72,7 +74,8 @@ class DataConfig(Frozen):
     """Which data train the anonymizer, and which train and test its evaluators (None: the same ones).
 
     `evaluate_action` trains and tests f_T', `evaluate_privacy` trains f_B' and, without `test_privacy`, tests it;
-    `clip_privacy` are the clips on which leakage is measured as well (None: those of `evaluate_action`).
+    `clip_privacy` are the clips on which leakage is measured as well (None: those of `evaluate_action`). `decoder`: what
+    decodes videos, see `trainables.data.reading.choose_decoder`; pixels are the same, so that it is in no key.
     """
 
     action: ActionData = ActionData()
@@ -81,10 +84,11 @@ class DataConfig(Frozen):
     evaluate_privacy: PrivacyData | None = None
     test_privacy: TestPrivacyData | None = None
     clip_privacy: ActionData | None = None
+    decoder: Decoder = "auto"
 
     def all(self) -> tuple[ActionData | PrivacyData, ...]:
         """Every set that is named."""
-        return tuple(data for _, data in self if data is not None)
+        return tuple(data for _, data in self if isinstance(data, ActionData | PrivacyData))
 
     @property
     def action_evaluation(self) -> ActionData:

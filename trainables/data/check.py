@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -29,11 +30,27 @@ VP_LABELS = {"vp_ucf101": 13_320, "vp_hmdb51": 6_766}
 
 
 @dataclass(frozen=True)
+class Ways:
+    """How many videos are read by the times in the file, how many by what one whole decode has found, and how many have what
+    needs care, by its name (`trainables.data.decoding.care`): of these decord gives other frames, or none.
+    """
+
+    timed: int
+    decoded: int
+    care: Mapping[str, int]
+
+    def __str__(self) -> str:
+        most_first = sorted(self.care.items(), key=lambda named: (-named[1], named[0]))
+        named = "".join(f"\n  {count:,} with {name}" for name, count in most_first)
+        care = f"; to be read with care, and not by decord:{named}" if named else "; none needs care"
+        return f"{self.timed:,} videos by the times in the file, {self.decoded:,} by one whole decode{care}"
+
+
+@dataclass(frozen=True)
 class DataSetPart:
     """One part of a data set: the items in each split, the official (train and validation, test), or what is wrong.
 
-    ways: how many videos are read by the times in the file, how many by what one whole decode has found, and how many of these
-    have B-frames and more than one key frame, where decoders that seek by time alone (decord) give other frames.
+    ways: how its videos are read.
     held_out: the classes (of images: the attributes) with the smallest and the largest share held out for validation.
     flaws: what makes its figures say something else than they seem to.
     """
@@ -46,7 +63,7 @@ class DataSetPart:
     problem: str = ""
     held_out: tuple[HeldOut, HeldOut] | None = None
     flaws: tuple[Flaw, ...] = ()
-    ways: tuple[int, int, int] | None = None
+    ways: Ways | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -88,12 +105,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.decode:
         print(f"\nvideos are read by {decoder()}")
         for finding in findings:
-            if finding.ways and any(finding.ways):
-                timed, decoded, led_astray = finding.ways
-                print(
-                    f"{finding.name} {finding.part}: {timed:,} videos by the times in the file, {decoded:,} by one whole decode"
-                    f", {led_astray:,} of them with B-frames and several key frames, of which decord gives other frames"
-                )
+            if finding.ways and finding.ways.timed + finding.ways.decoded:
+                print(f"{finding.name} {finding.part}: {finding.ways}")
     if not there and not shown:
         print(f"\n{root}: none of the data sets is there; the layouts are in the modules of trainables/data/readers")
     return 1 if shown or not there or any(flaw.falsifies for flaw in flaws.values()) else 0
@@ -164,15 +177,12 @@ def _find_labels(name: str, root: Path) -> DataSetPart:
     return DataSetPart(name, "labels", "found", (0, 0, rows), (0, VP_LABELS[name]))
 
 
-def _ways(files: Files) -> tuple[int, int, int]:
-    """Counts the videos of which the times in the file tell the frames, those of which one decode does, and of these the ones
-    with B-frames and several key frames.
-    """
+def _ways(files: Files) -> Ways:
     from trainables.data.reading import find_frames  # decoders, and what they import, only where they are used
 
     found = [find_frames(path) for path, frames in files.items() if frames is not None]
-    decoded = [index for index in found if not index.timed]
-    return len(found) - len(decoded), len(decoded), sum(index.reordered and bool(index.starts) for index in decoded)
+    timed = sum(index.timed for index in found)
+    return Ways(timed, len(found) - timed, Counter(name for index in found for name in index.care))
 
 
 def _table(findings: Sequence[DataSetPart]) -> list[str]:

@@ -11,6 +11,7 @@ import math
 import multiprocessing
 import weakref
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 
 import numpy as np
@@ -18,11 +19,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
-from trainables.config import ClipConfig
+from trainables.config import ClipConfig, Decoder
 from trainables.data.augment import DRAWS
 from trainables.data.boxes import Boxes
 from trainables.data.items import DataError, Still, Video
-from trainables.data.reading import VideoFile, read_image
+from trainables.data.reading import VideoFile, choose_decoder, chosen_decoder, read_image
 from trainables.data.sampling import clip_indices, other_clip_indices, pair_indices, test_positions
 
 
@@ -188,6 +189,10 @@ def _unchanged(batch: Any) -> Any:
     return batch
 
 
+def _decode_by(decoder: Decoder, worker: int) -> None:
+    choose_decoder(decoder)
+
+
 _open: weakref.WeakSet[Loader] = weakref.WeakSet()
 
 
@@ -248,6 +253,7 @@ class Loader:
             pin_memory=pin,
             multiprocessing_context="forkserver" if workers > 0 else None,
             generator=torch.Generator(),
+            worker_init_fn=partial(_decode_by, chosen_decoder()),
         )
         if workers > 0:
             _open.add(self)

@@ -1,17 +1,22 @@
 """Videos and images as uint8 RGB arrays, upright, with those kept that are asked for again.
 
-PyAV decodes, everywhere and whatever the file: one decoder, so that a frame has the same pixels on every machine.
+PyAV decodes every file. decord decodes those of which it is known to give the same pixels (`gives_frames`), where that is no
+slower: see `choose_decoder`.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trainables.config import ConfigError, Decoder
+from trainables.data.decoding.by_decord import DecordReader, decord_version, gives_frames
+from trainables.data.decoding.care import care_of
 from trainables.data.decoding.files import File
 from trainables.data.decoding.folder import FolderReader, frames_in
 from trainables.data.decoding.images import decode_image
@@ -40,6 +45,7 @@ def find_frames(path: Path) -> Index:
         index = known_index(file)
         if index is None:
             index = index_of(file)
+            index = replace(index, care=care_of(file, index))
             keep(file, index, decoded=not index.timed)
         _INDICES[file] = index
     return _INDICES[file]
@@ -75,8 +81,9 @@ class VideoFile:
             self._shown = frames_between(File.at(path), self._index, *span)
         if self._whole is not None:
             return
-        self._reader = FolderReader(path, size) if path.is_dir() else VideoReader(File.at(path), self._index, size)
-        if size is not None and self._index.count * size * size * 3 <= _SMALL_BYTES:
+        whole = size is not None and self._index.count * size * size * 3 <= _SMALL_BYTES
+        self._reader = FolderReader(path, size) if path.is_dir() else _reader(File.at(path), self._index, size, whole)
+        if whole:
             self._whole = self._reader.read(range(self._index.count))
             self._reader.close()
             _CACHE.put((path, size), self._whole)
@@ -103,6 +110,32 @@ class VideoFile:
 
 
 _INDICES: dict[File, Index] = {}  # of the videos that this process has opened
+_CHOSEN: dict[str, Decoder] = {"decoder": "auto"}
+
+
+def choose_decoder(decoder: Decoder) -> None:
+    """Says what decodes videos in this process. Pixels do not depend on it, nor does any figure.
+
+    `pyav`: PyAV; `decord`: decord wherever `gives_frames`, and PyAV elsewhere; `auto`: decord where in addition it is no
+    slower, which is where all frames of a video are read. For a single clip it looks through the whole file each time it opens
+    it, and decodes frames that nobody asks for. Raises ConfigError where decord is chosen and not installed.
+    """
+    if decoder == "decord" and not decord_version():
+        raise ConfigError("data.decoder = decord: it is not installed here; leave it out (auto), or install decord")
+    _CHOSEN["decoder"] = decoder
+
+
+def chosen_decoder() -> Decoder:
+    """What `choose_decoder` was last called with in this process."""
+    return _CHOSEN["decoder"]
+
+
+def _reader(file: File, index: Index, size: int | None, whole: bool) -> VideoReader | DecordReader:
+    """What reads frames of a video; `whole`: all of them."""
+    wanted = chosen_decoder() == "decord" or (chosen_decoder() == "auto" and whole)
+    if wanted and size is not None and gives_frames(file, index, size):
+        return DecordReader(file, index, size)
+    return VideoReader(file, index, size)
 
 
 class _Cache:
@@ -148,7 +181,8 @@ def own_size(path: Path) -> tuple[int, int]:
 
 
 def decoder() -> str:
-    """Names the decoder of this process, for the record of a trial."""
+    """Names the decoders of this process, for the record of a trial."""
     import av
 
-    return f"PyAV {av.__version__}"
+    other = "" if chosen_decoder() == "pyav" or not decord_version() else f", decord {decord_version()}"
+    return f"PyAV {av.__version__}{other}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,6 +28,7 @@ class TrialData:
         self._stills: dict[PrivacyData | tuple[PrivacyData, ActionData], StillSplits] = {} if like is None else like._stills
         self._boxes: dict[tuple[Path, int], Boxes] = {} if like is None else like._boxes
         self._flaws: dict[int, list[Flaw]] = {} if like is None else like._flaws
+        self._sides: dict[int, tuple[int, int] | None] = {} if like is None else like._sides
         self._complete: set[tuple[str, Path, int]] = set()
         self._readable: tuple[str, ...] | None = None  # None: all
         self._reader = ""
@@ -87,6 +89,13 @@ class TrialData:
         """The items of the data set `name` that evaluators and attackers see."""
         splits: VideoSplits | StillSplits = getattr(self, name)
         return splits.test if name == "privacy_test" else (*splits.train, *splits.validation, *splits.test)
+
+    def resized(self, name: str, size: int) -> bool:
+        """Whether videos of the data set `name` are resized where a stage reads them at `size`, judged by its first one."""
+        splits: VideoSplits | StillSplits = getattr(self, name)
+        if id(splits) not in self._sides:
+            self._sides[id(splits)] = _sides_of_first(splits)
+        return self._sides[id(splits)] not in (None, (size, size))
 
     def boxes(self, settings: ObfuscationConfig, name: str) -> Boxes:
         """The file of people's boxes for the data set `name`. Raises DataError where there is none, or it misses an item."""
@@ -174,3 +183,17 @@ class TrialData:
             own = data.name == FRAMES_OF_CLIPS
             self._stills[key] = frames_of_clips(data, self._read_videos(clips)) if own else load_stills(data, self._root)
         return self._stills[key]
+
+
+def _sides_of_first(splits: VideoSplits | StillSplits) -> tuple[int, int] | None:
+    """The width and height of the first video of a data set; None where it has none, or one that is no whole file."""
+    from trainables.data.decoding.files import File  # decoders, and what they import, only where they are used
+    from trainables.data.decoding.index import sides_of
+
+    items = itertools.chain(splits.train, splits.validation, splits.test)
+    of_videos = (item for item in items if isinstance(item, Video) or item.frame is not None or item.clip is not None)
+    first = next(of_videos, None)
+    try:
+        return None if first is None or first.path.is_dir() else sides_of(File.at(first.path))
+    except DataError:  # whoever reads it says so
+        return None

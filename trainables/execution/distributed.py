@@ -38,6 +38,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from trainables.config import ConfigError, Runtime, TrialConfig
 from trainables.data.loader import close_loaders
+from trainables.data.reading import choose_decoder
 from trainables.execution.context import StageContext
 from trainables.execution.plain import Execution, random_state, set_random_state
 from trainables.failures import Lost, Stopped
@@ -353,6 +354,7 @@ def _serve(index: int, joining: _Joining) -> None:
             task: _Task | None = torch.load(io.BytesIO(content), map_location="cpu", weights_only=False)  # from rank 0
             if task is None:
                 return
+            choose_decoder(task.planned.config.data.decoder)
             data = TrialData(task.planned.config, runtime.data_root, like=data)
             task.compute(runtime, data, rank)
             _wait_for_all()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from tests.support.numbered import decoded_numbers, numbers_of, write_numbered
 from trainables.config import ClipConfig
 from trainables.data import reading
 from trainables.data.decoding import video
+from trainables.data.decoding.by_decord import DecordReader, decord_version
 from trainables.data.items import Still, Video
 from trainables.data.loader import EvaluationClips, SampleId, Stills, TrainingClips
 from trainables.data.sampling import clip_indices
@@ -27,18 +28,22 @@ from trainables.data.sampling import test_positions as positions_for_test
 os.environ.setdefault("SVT_LOG", "0")  # the AV1 encoder talks
 FRAMES = 48
 BY_TIMES, BY_DECODING = "each frame by its number, from the packets", "each frame by its number, found by decoding once"
+EITHER, ALONE = "by either decoder", "by PyAV alone"
 FORMS = {"m2ts": "mpegts", "m4v": "mp4"}  # of suffixes that libavformat takes for something else
 
 
 @dataclass(frozen=True)
 class Form:
-    """How a video is coded, and the suffixes it comes with. `in_order`: seeking gives other frames, and so is not done."""
+    """How a video is coded, and the suffixes it comes with.
+
+    `how`: how its frames are found, and which decoders give them. `in_order`: seeking gives other frames, and so is not done.
+    """
 
     what: str
     codec: str
     options: Mapping[str, str]
     suffixes: str
-    happens: str = BY_DECODING
+    how: tuple[str, str] = (BY_DECODING, EITHER)
     pixels: str = "yuv420p"
     packed: bool = False
     in_order: bool = False
@@ -64,32 +69,50 @@ def _x265(open_groups: int) -> dict[str, str]:
 
 CODECS = [
     Form("MPEG-4 without B-frames", "mpeg4", _mpeg4(0), "avi mp4 mkv mov"),
-    Form("MPEG-4 with B-frames", "mpeg4", _mpeg4(2), "avi mp4 mkv m4v"),
-    Form("XviD: B-frames packed two to a packet, one key frame", "mpeg4", _mpeg4(2, 300), "avi", packed=True),
-    Form("XviD: B-frames packed two to a packet, several key frames", "mpeg4", _mpeg4(1), "avi", packed=True),
+    Form("MPEG-4 with B-frames", "mpeg4", _mpeg4(2), "avi mp4 mkv m4v", (BY_DECODING, ALONE)),
+    Form(
+        "XviD: B-frames packed two to a packet, one key frame",
+        "mpeg4",
+        _mpeg4(2, 300),
+        "avi",
+        (BY_DECODING, ALONE),
+        packed=True,
+    ),
+    Form(
+        "XviD: B-frames packed two to a packet, several key frames",
+        "mpeg4",
+        _mpeg4(1),
+        "avi",
+        (BY_DECODING, ALONE),
+        packed=True,
+    ),
     Form("DivX 3", "msmpeg4", {"g": "12"}, "avi"),
-    Form("H.264, closed groups", "libx264", _x264(**{"open-gop": 0}), "mp4 mov mkv 3gp", BY_TIMES),
-    Form("H.264, open groups", "libx264", _x264(**{"open-gop": 1}), "mp4 mkv", BY_TIMES),
-    Form("H.264 refreshed bit by bit", "libx264", _x264(**{"intra-refresh": 1}), "mp4 mkv", BY_TIMES, in_order=True),
-    Form("H.264 in containers without reliable times", "libx264", _x264(), "avi ts m2ts flv"),
-    Form("H.264 without container", "libx264", _x264(), "h264"),
-    Form("HEVC, closed groups", "libx265", _x265(0), "mp4 mkv", BY_TIMES),
-    Form("HEVC, open groups", "libx265", _x265(1), "mp4 mkv", BY_TIMES),
-    Form("HEVC in containers without reliable times", "libx265", _x265(1), "ts"),
+    Form("H.264, closed groups", "libx264", _x264(**{"open-gop": 0}), "mp4 mov mkv 3gp", (BY_TIMES, EITHER)),
+    Form("H.264, open groups", "libx264", _x264(**{"open-gop": 1}), "mp4 mkv", (BY_TIMES, ALONE)),
+    Form("H.264 refreshed bit by bit", "libx264", _x264(**{"intra-refresh": 1}), "mp4 mkv", (BY_TIMES, ALONE), in_order=True),
+    Form("H.264 in containers without reliable times", "libx264", _x264(), "avi ts m2ts flv", (BY_DECODING, ALONE)),
+    Form("H.264 without container", "libx264", _x264(), "h264", (BY_DECODING, ALONE)),
+    Form("HEVC, closed groups", "libx265", _x265(0), "mp4 mkv", (BY_TIMES, EITHER)),
+    Form("HEVC, open groups", "libx265", _x265(1), "mp4 mkv", (BY_TIMES, ALONE)),
+    Form("HEVC in containers without reliable times", "libx265", _x265(1), "ts", (BY_DECODING, ALONE)),
     Form("VP8 with hidden frames", "libvpx", {"g": "12", "auto-alt-ref": "1", "lag-in-frames": "12", "b": "300k"}, "webm mkv"),
     Form(
-        "VP9", "libvpx-vp9", {"g": "12", "auto-alt-ref": "1", "lag-in-frames": "12", "cpu-used": "8"}, "webm mkv mp4", BY_TIMES
+        "VP9",
+        "libvpx-vp9",
+        {"g": "12", "auto-alt-ref": "1", "lag-in-frames": "12", "cpu-used": "8"},
+        "webm mkv mp4",
+        (BY_TIMES, EITHER),
     ),
-    Form("AV1", "libsvtav1", {"g": "12", "preset": "10", "svtav1-params": "lp=1"}, "webm mkv mp4", BY_TIMES),
+    Form("AV1", "libsvtav1", {"g": "12", "preset": "10", "svtav1-params": "lp=1"}, "webm mkv mp4", (BY_TIMES, ALONE)),
     Form("MJPEG in AVI", "mjpeg", {}, "avi", pixels="yuvj420p"),
-    Form("MJPEG with times", "mjpeg", {}, "mov mkv mp4", BY_TIMES, pixels="yuvj420p"),
+    Form("MJPEG with times", "mjpeg", {}, "mov mkv mp4", (BY_TIMES, EITHER), pixels="yuvj420p"),
     Form("raw video", "rawvideo", {}, "avi"),
     Form("FFV1 in AVI", "ffv1", {"g": "12"}, "avi"),
-    Form("FFV1 in Matroska", "ffv1", {"g": "12"}, "mkv", BY_TIMES),
+    Form("FFV1 in Matroska", "ffv1", {"g": "12"}, "mkv", (BY_TIMES, EITHER)),
     Form("HuffYUV", "huffyuv", {}, "avi", pixels="yuv422p"),
-    Form("ProRes", "prores", {}, "mov", BY_TIMES, pixels="yuv422p10le"),
-    Form("MPEG-1", "mpeg1video", {"g": "12", "bf": "2"}, "mpg"),
-    Form("MPEG-2", "mpeg2video", {"g": "12", "bf": "2"}, "mpg vob ts mkv", in_order=True),
+    Form("ProRes", "prores", {}, "mov", (BY_TIMES, EITHER), pixels="yuv422p10le"),
+    Form("MPEG-1", "mpeg1video", {"g": "12", "bf": "2"}, "mpg", (BY_DECODING, ALONE)),
+    Form("MPEG-2", "mpeg2video", {"g": "12", "bf": "2"}, "mpg vob ts mkv", (BY_DECODING, ALONE), in_order=True),
     Form("Windows Media Video", "wmv2", {"g": "12"}, "wmv avi"),
     Form("Flash video (H.263)", "flv", {"g": "12"}, "flv"),
 ]
@@ -98,7 +121,7 @@ CODECS = [
 def try_form(form: Form, folder: Path) -> str:
     if form.codec not in av.codecs_available:
         pytest.skip(f"this PyAV has no {form.codec}")
-    found = set()
+    found, cares = set(), set[str]()
     for suffix in form.suffixes.split():
         path = folder / f"video.{suffix}"
         numbers = range(FRAMES)
@@ -106,8 +129,39 @@ def try_form(form: Form, folder: Path) -> str:
         assert decoded_numbers(path) == list(numbers), f"{suffix}: the encoder has lost frames"
         _read_in_all_ways(path)
         assert form.in_order or not video._IN_ORDER_ONLY, f"{suffix}: seeking gives other frames"
-        found.add(reading.find_frames(path).timed)
-    return BY_TIMES if found == {True} else BY_DECODING if found == {False} else str(found)
+        index = reading.find_frames(path)
+        found.add(index.timed)
+        cares.update(index.care)
+        if not index.care and decord_version():
+            _read_by_decord(path)
+    how = BY_TIMES if found == {True} else BY_DECODING if found == {False} else str(found)
+    return f"{how}, {ALONE if cares else EITHER}"
+
+
+def _read_by_decord(path: Path) -> None:
+    """Reads the frames in all ways with each decoder: pixels are those of PyAV, and it is decord that gives them."""
+    readers: list[DecordReader] = []
+
+    class Noted(DecordReader):
+        def read(self, indices: Sequence[int]) -> np.ndarray:
+            readers.append(self)
+            return super().read(indices)
+
+    for size in (112, 280):
+        with nothing_kept(small_ones_too=True), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(reading, "DecordReader", Noted)
+            patch.setitem(reading._CHOSEN, "decoder", "pyav")
+            whole = reading.read_frames(path, range(FRAMES), size)
+            assert not readers
+            patch.setitem(reading._CHOSEN, "decoder", "decord")
+            assert np.array_equal(reading.read_frames(path, range(FRAMES), size), whole), f"{path.suffix} at {size}"
+            _as_the_loader_does(path, size, whole)
+            backwards = reading.VideoFile(path, size)
+            for indices in ([47], [30, 29, 28], [0, 47, 0], [13, 13]):
+                assert np.array_equal(backwards.frames(indices), whole[indices]), f"{path.suffix} at {size}: {indices}"
+            assert readers
+            assert all(reader._other is None for reader in readers), f"{path.suffix} at {size}: decord gave up"
+            readers.clear()
 
 
 def _read_in_all_ways(path: Path) -> None:
@@ -160,4 +214,4 @@ def _suffixes(form: Form) -> str:
     return " ".join(f"`.{suffix}`" for suffix in form.suffixes.split())
 
 
-INPUTS = [Input(f"{form.what}: {_suffixes(form)}", form.happens, partial(try_form, form)) for form in CODECS]
+INPUTS = [Input(f"{form.what}: {_suffixes(form)}", ", ".join(form.how), partial(try_form, form)) for form in CODECS]

@@ -14,7 +14,10 @@ from PIL import Image
 
 from tests.support.inputs import Input
 from tests.support.numbered import HEIGHT, RATE, WIDTH, numbered, numbers_of, write_numbered
-from trainables.data.reading import VideoFile, count_frames, read_frames
+from trainables.data.decoding.by_decord import DecordReader, gives_frames
+from trainables.data.decoding.files import File
+from trainables.data.decoding.video import VideoReader
+from trainables.data.reading import VideoFile, count_frames, find_frames, read_frames
 
 Numbers = Sequence[int]
 _X264 = {"preset": "ultrafast", "x264-params": "keyint=12:min-keyint=12:bframes=2:b-adapt=0:scenecut=0"}
@@ -34,6 +37,10 @@ def _shown(path: Path) -> str:
     video = VideoFile(path, 280)
     numbers = numbers_of(read_frames(path, range(count), 48))
     assert [numbers_of(video.frames([index]))[0] for index in reversed(range(count))] == numbers[::-1]
+    file, index = File.at(path) if path.is_file() else None, find_frames(path)
+    if file is not None and gives_frames(file, index, 112):
+        every = list(range(count))
+        assert np.array_equal(DecordReader(file, index, 112).read(every), VideoReader(file, index, 112).read(every))
     return _told(numbers)
 
 

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from tests.support.numbered import write_numbered
+from tests.trainables.data.inputs_videos import cut, turned_video
 from trainables.data import check as check_module
 from trainables.data import reading, verify
 from trainables.data.__main__ import main
+from trainables.data.decoding import care
 from trainables.data.decoding.index import Index
 from trainables.data.decoding.video import VideoReader
 
@@ -154,11 +156,12 @@ def test_decode_opens_every_video_and_image(root: Path, check: Check, monkeypatc
         return ""
 
     monkeypatch.setattr(verify, "problem_of", problem_of)
-    monkeypatch.setattr(check_module, "_ways", lambda files: (1, len(files) - 1, 2))
+    monkeypatch.setattr(check_module, "_ways", lambda files: check_module.Ways(1, len(files) - 1, {"sound": 2}))
     code, _, below = check(root, "--decode")
     assert code == 0
     assert len(opened) == 9
-    assert "ucf101 split 1: 1 videos by the times in the file, 5 by one whole decode, 2 of them with B-frames" in below
+    assert "ucf101 split 1: 1 videos by the times in the file, 5 by one whole decode; to be read with care" in below
+    assert "\n  2 with sound\n" in below
 
 
 def test_decode_reports_broken_videos(root: Path, check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,10 +222,20 @@ def test_the_command_line(root: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_videos_that_decord_would_misread_are_counted(tmp_path: Path) -> None:
-    """B-frames and several key frames; one of the two alone does no harm, and MP4 tells its times."""
+def test_videos_that_need_care_are_counted_by_what_they_have(tmp_path: Path) -> None:
     forms = {"both.avi": (12, 2), "keys.avi": (12, 0), "b_frames.avi": (300, 2)}
     for name, (keys, b_frames) in forms.items():
         write_numbered(tmp_path / name, range(40), "mpeg4", {"g": str(keys), "bf": str(b_frames), "sc_threshold": "1000000000"})
-    write_numbered(tmp_path / "timed.mp4", range(40), "libx264", {"g": "12", "bf": "2", "preset": "ultrafast"})
-    assert check_module._ways({path: 1 for path in tmp_path.iterdir()}) == (1, 3, 1)
+    x264 = {"preset": "ultrafast", "x264-params": "keyint=12:min-keyint=12:bframes=2:b-adapt=0:scenecut=0"}
+    whole = write_numbered(tmp_path / "timed.mp4", range(40), "libx264", x264)
+    cut(whole, tmp_path / "cut.mp4", 17, 35)
+    turned_video(tmp_path / "turned.mp4", 90, False)
+    found = check_module._ways({path: 1 for path in tmp_path.iterdir()})
+    assert (found.timed, found.decoded) == (3, 3)
+    assert found.care == {care.REORDERED: 2, care.EDITED: 1, care.TURNED: 1}
+    assert str(found) == (
+        "3 videos by the times in the file, 3 by one whole decode; to be read with care, and not by decord:\n"
+        "  2 with B-frames without times of their own\n"
+        "  1 with an edit list that hides frames\n"
+        "  1 with pictures to be turned upright"
+    )

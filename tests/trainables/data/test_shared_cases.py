@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import av
 import numpy as np
 import pytest
@@ -9,6 +11,11 @@ import pytest
 from tests.support import SHARED
 from tests.trainables.data.inputs_codecs import nothing_kept
 from trainables.data.decoding import video
+from trainables.data.decoding.by_decord import DecordReader, decord_version, gives_frames
+from trainables.data.decoding.care import REORDERED
+from trainables.data.decoding.files import File
+from trainables.data.decoding.resizing import Resizer
+from trainables.data.decoding.video import VideoReader
 from trainables.data.items import DataError
 from trainables.data.reading import VideoFile, count_frames, find_frames, read_frames, read_image
 
@@ -27,6 +34,13 @@ def number_of(picture: np.ndarray) -> int:
     return sum(int(square.mean() > 128) << bit for bit, square in enumerate(squares))
 
 
+def played_at(path: Path, size: int) -> np.ndarray:
+    """All frames in the order in which a player shows them."""
+    resizer = Resizer(size)
+    with av.open(str(path)) as container:
+        return np.stack([resizer.picture(frame) for frame in container.decode(video=0)])
+
+
 @pytest.mark.parametrize(
     ("name", "numbers"),
     [
@@ -42,9 +56,7 @@ def test_each_frame_is_the_one_that_was_asked_for(name: str, numbers: list[int])
     with nothing_kept(small_ones_too=True):
         assert count_frames(path) == len(expected)
         whole = read_frames(path, range(len(expected)), 48)
-        with av.open(str(path)) as container:
-            played = [frame.reformat(48, 48, "rgb24").to_ndarray() for frame in container.decode(video=0)]
-        assert np.array_equal(whole, played)
+        assert np.array_equal(whole, played_at(path, 48))
         wrong = [index for index, picture in enumerate(whole) if number_of(picture) != expected[index]]
         draw = np.random.default_rng(0)
         for start in draw.integers(0, len(expected) - 17, 10).tolist():
@@ -63,8 +75,7 @@ def test_each_frame_is_the_one_that_was_asked_for(name: str, numbers: list[int])
 )
 def test_real_files_of_data_sets_give_the_frames_that_are_played(name: str, starts: int) -> None:
     path = SHARED / "real_forms" / name
-    with av.open(str(path)) as container:
-        played = [frame.reformat(48, 48, "rgb24").to_ndarray() for frame in container.decode(video=0)]
+    played = played_at(path, 48)
     with nothing_kept(small_ones_too=True):
         found = VideoFile(path, 48)
         assert len(found) == len(played)
@@ -77,6 +88,28 @@ def test_real_files_of_data_sets_give_the_frames_that_are_played(name: str, star
             clip = list(range(first, first + 28, 4))
             assert np.array_equal(VideoFile(path, 48).frames(clip), np.stack([played[index] for index in clip]))
     assert not video._IN_ORDER_ONLY
+
+
+@pytest.mark.skipif(not decord_version(), reason="decord is not installed")
+@pytest.mark.parametrize(
+    ("name", "gives"),
+    [("v_ApplyEyeMakeup_g01_c01.avi", False), ("v_BaseballPitch_g01_c01.avi", True), ("kinetics_like_demo.mp4", True)],
+)
+def test_decord_reads_real_files_where_it_gives_the_same_pixels(name: str, gives: bool) -> None:
+    path = SHARED / "real_forms" / name
+    file, index = File.at(path), find_frames(path)
+    assert gives_frames(file, index, 112) == gives
+    if not gives:
+        assert index.care == (REORDERED,)
+        return
+    for size in (64, 112, 224, 280):
+        reader, draw = DecordReader(file, index, size), np.random.default_rng(0)
+        whole = played_at(path, size)
+        for asked in [list(range(index.count)), *draw.integers(0, index.count, (6, 5)).tolist()]:
+            found = reader.read(asked)
+            assert np.array_equal(found, whole[asked])
+            assert np.array_equal(VideoReader(file, index, size).read(asked), found)
+        assert reader._other is None
 
 
 def test_images_are_right_or_refused_by_name() -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,13 +50,15 @@ class Index:
     """The frames of a video: frame n has the tag `tags[n]`. Without `tags`, frames can only be counted from the start.
 
     `starts`, by position, are where decoding can begin besides the start of the file. `timed`: tags are presentation times,
-    found without decoding; otherwise they are decoding times, and a whole decode has found them.
+    found without decoding; otherwise they are decoding times, and a whole decode has found them. `care`: what in the file needs
+    care, see `care_of`.
     """
 
     count: int
     tags: NDArray[np.int64]
     starts: tuple[Start, ...]
     timed: bool
+    care: tuple[str, ...] = ()
 
     @property
     def reordered(self) -> bool:
@@ -107,6 +110,14 @@ def pictures_of(container: InputContainer) -> VideoStream | None:
     from av.stream import Disposition
 
     return next((stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic), None)
+
+
+@lru_cache(maxsize=65536)
+def sides_of(file: File) -> tuple[int, int]:
+    """The width and height of a video's pictures, as they are stored. Raises DataError for a file that is no video."""
+    container, stream = open_video(file)
+    with container:
+        return stream.width, stream.height
 
 
 def index_of(file: File) -> Index:

@@ -21,7 +21,7 @@ from trainables.data.decoding.files import File
 from trainables.data.decoding.index import Index, Start
 
 CACHE_VARIABLE = "ANONYMIZATION_CACHE"
-_FORMAT = 2  # raised when an index, or how it is found, changes
+_FORMAT = 3  # raised when an index, or how it is found, changes
 _TABLE = "CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, bytes INT, changed INT, decoded INT, facts TEXT, tags BLOB)"
 _here = threading.local()  # a connection is for one thread of one process
 
@@ -32,7 +32,7 @@ def known_index(file: File) -> Index | None:
     if row is None or row[1] is None:
         return None
     facts, tags = json.loads(row[1]), np.frombuffer(zlib.decompress(row[2]), np.int64)
-    return Index(facts["count"], tags, tuple(Start(*start) for start in facts["starts"]), facts["timed"])
+    return Index(facts["count"], tags, tuple(Start(*start) for start in facts["starts"]), facts["timed"], tuple(facts["care"]))
 
 
 def is_known(file: File, decoded: bool) -> bool:
@@ -46,7 +46,7 @@ def keep(file: File, index: Index | None, decoded: bool) -> None:
     facts = tags = None
     if index is not None:
         starts = [(start.position, start.tag, start.time) for start in index.starts]
-        facts = json.dumps({"count": index.count, "starts": starts, "timed": index.timed})
+        facts = json.dumps({"count": index.count, "starts": starts, "timed": index.timed, "care": index.care})
         tags = zlib.compress(index.tags.tobytes(), 1)
     row = (str(file.path.absolute()), file.bytes, file.changed, decoded or is_known(file, decoded=True), facts, tags)
     _ask("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", row)

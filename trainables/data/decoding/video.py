@@ -12,6 +12,7 @@ from trainables.data.decoding.files import File
 from trainables.data.decoding.index import Index, Start, decode, open_video, packets_of
 from trainables.data.decoding.orientation import Orientation
 from trainables.data.decoding.passing import CODECS, Passing
+from trainables.data.decoding.resizing import Resizer
 from trainables.data.items import DataError
 
 if TYPE_CHECKING:
@@ -34,11 +35,9 @@ class VideoReader:
     """
 
     def __init__(self, file: File, index: Index, size: int | None = None) -> None:
-        from av.video.reformatter import VideoReformatter
-
-        self._file, self._index, self._size = file, index, size
+        self._file, self._index = file, index
         self._place = {tag: position for position, tag in enumerate(index.tags.tolist())}
-        self._resize = VideoReformatter().reformat
+        self._resizer = Resizer(size)
         self._open: Any = None
         self._frames: Iterator[tuple[int, VideoFrame]] | None = None
         self._next = 0
@@ -51,7 +50,8 @@ class VideoReader:
         wanted = frozenset(indices)
         self._want(wanted)
         for number in sorted(wanted):
-            picture = self._picture(self._frame(number))
+            frame = self._frame(number)
+            picture = Orientation.of(frame).upright(self._resizer.picture(frame))
             if pictures is None:
                 pictures = np.empty((len(indices), *picture.shape), np.uint8)
             if picture.shape != pictures.shape[1:]:
@@ -75,12 +75,6 @@ class VideoReader:
         if self._open is not None:
             self._open[0].close()
         self._open = self._frames = None
-
-    def _picture(self, frame: VideoFrame) -> NDArray[np.uint8]:
-        width, height = (self._size, self._size) if self._size else (frame.width, frame.height)
-        plane = self._resize(frame, width, height, "rgb24", threads=1).planes[0]
-        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(height, plane.line_size)
-        return Orientation.of(frame).upright(rows[:, : 3 * width].reshape(height, width, 3))
 
     def _frame(self, number: int, in_order: bool = False) -> VideoFrame:
         if not 0 <= number < self._index.count:
