@@ -180,9 +180,8 @@ class Planner:
                 "data": dict(zip(stage.data, prints, strict=True)),
                 "inputs": dict(upstream),
             }
-            depends_on |= {
-                name: part for name, part in (("boxes", boxes), ("plugins", plugins), ("resizing", resizing)) if part
-            }
+            more = {"boxes": boxes, "plugins": plugins, "resizing": resizing}
+            depends_on |= {name: part for name, part in more.items() if part}
             self._keys[whole] = depends_on, digest(depends_on)
         depends_on, key = self._keys[whole]
         return PlannedStage(

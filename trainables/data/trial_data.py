@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from trainables.config import ActionData, ConfigError, ObfuscationConfig, PrivacyData, TrialConfig
@@ -190,7 +190,7 @@ def _sides_of_first(splits: VideoSplits | StillSplits) -> tuple[int, int] | None
     from trainables.data.decoding.files import File  # decoders, and what they import, only where they are used
     from trainables.data.decoding.index import sides_of
 
-    items = itertools.chain(splits.train, splits.validation, splits.test)
+    items: Iterable[Video | Still] = itertools.chain(splits.train, splits.validation, splits.test)
     of_videos = (item for item in items if isinstance(item, Video) or item.frame is not None or item.clip is not None)
     first = next(of_videos, None)
     try:
