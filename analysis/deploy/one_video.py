@@ -70,7 +70,7 @@ def _run(video: VideoInput, written: VideoOutput, model: FrameModel, options: Vi
                 if not isinstance(item, Shot):
                     behind.put(item)
                     continue
-                if options.seconds is not None and item.time * video.time_base >= options.seconds:
+                if options.seconds is not None and float(item.time * video.time_base) >= options.seconds:
                     break
                 result.video_seconds = (item.time + item.duration) * video.time_base
                 waiting.append(item)

@@ -20,7 +20,8 @@ from analysis import text
 from analysis.deploy.colour import RgbFrame, RgbReader
 from analysis.deploy.timeline import Timeline
 from analysis.read.store import AnalysisError
-from trainables.data.decoding.index import pictures_of
+from trainables.data.decoding.files import File
+from trainables.data.decoding.index import asf_bytes, pictures_of
 from trainables.data.decoding.orientation import UPRIGHT
 
 _MOST_HELD = 16  # frames, of a file without decoding times; H.264 reorders no more
@@ -229,6 +230,9 @@ class VideoInput:
             # the header of an AVI counts places in time, also those where no frame is coded
             lacking = promised - max(order.given + order.hidden, order.places)
             return f"ends early, {order.given} of {promised} frames" if lacking > max(2, promised // 50) else ""
+        if self._format.startswith("asf"):  # of which libavformat hides the duration
+            file = File.at(Path(self.source.removeprefix("file://")))
+            return f"ends early, {file.bytes:,} of {asf_bytes(file):,} bytes" if asf_bytes(file) > file.bytes else ""
         if self._format.startswith(_LASTING) and self.container.duration:
             lasts = self.container.duration / 1e6
             if lasts - ends.latest > max(0.5, 0.02 * lasts):

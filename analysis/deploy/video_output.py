@@ -94,7 +94,7 @@ class VideoOutput:
         scale = self._source.time_base / self.time_base
         time = round(shot.time * scale)
         time = max(time, self._times[-1] + 1) if self._times else time
-        if self._avi and abs(time - shot.time * scale) > 1:
+        if self._avi and (time != self.frames or abs(time - shot.time * scale) > 1):
             raise AnalysisError(f"{self.path}: AVI keeps no times, and frames come at a varying rate; give .mp4 or .mkv")
         self._times = [*self._times[:1], time]
         frame.pts, frame.time_base = time, self.time_base

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 REFUSED = "refused: "
 
 
@@ -13,7 +15,7 @@ REFUSED = "refused: "
 class Input:
     """`what` and `happens` are a row of the table. `try_it` makes the input in an empty folder, uses it, and returns `happens`.
 
-    Where `happens` begins with "refused: ", `try_it` has to raise DataError in one line with the words that follow.
+    Where `happens` begins with "refused: ", `try_it` has to raise an error in one line with the words that follow.
     """
 
     what: str
@@ -23,6 +25,18 @@ class Input:
     @property
     def row(self) -> str:
         return f"| {self.what} | {self.happens} |"
+
+
+def check(entry: Input, folder: Path, error: type[Exception]) -> None:
+    """Tries an input in an empty folder. error: what it raises where it is refused, in one line that names a file."""
+    if not entry.happens.startswith(REFUSED):
+        assert entry.try_it(folder) == entry.happens
+        return
+    with pytest.raises(error) as raised:
+        entry.try_it(folder)
+    assert entry.happens.removeprefix(REFUSED) in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert str(folder) in str(raised.value), "it names the file"
 
 
 def table(inputs: Sequence[Input]) -> str:

@@ -257,13 +257,13 @@ def _refuse_cut(file: File, container: InputContainer, stream: VideoStream, seen
         lasts = container.duration / 1e6
         if lasts - seen.end > max(0.5, _MOST_LACKING * lasts):
             problem = f"it ends at {seen.end:.2f} s of the {lasts:.2f} s its header promises"
-    elif name.startswith("asf") and (promised := _asf_bytes(file)) > file.bytes:  # of which libavformat hides the duration
+    elif name.startswith("asf") and (promised := asf_bytes(file)) > file.bytes:  # of which libavformat hides the duration
         problem = f"{file.bytes:,} bytes of the {promised:,} its header promises"
     if problem:
         raise DataError(f"{file.path}: truncated, {problem}; replace the file")
 
 
-def _asf_bytes(file: File) -> int:
+def asf_bytes(file: File) -> int:
     """Returns the size of a Windows Media file as its file properties object has it; 0 where there is none."""
     with file.path.open("rb") as opened:
         head = opened.read(2**16)
