@@ -13,13 +13,29 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from trainables.versions import project_version
 
-def main(arguments: Sequence[str] | None = None) -> int:
+PROGRAM = "python -m analysis"
+_EPILOG = """\
+exit codes:
+  0  it is done
+  1  anonymize: frames came out black, or files of a folder failed
+  2  the study, the model or the output cannot be used; one line says why
+
+examples:
+  %(prog)s report --space demo --tracking-uri sqlite:///demo/mlflow.db --out report
+  %(prog)s select --space demo --max leakage=50%% --prefer top1
+  %(prog)s export --trial RUN_ID --format onnx --out anonymizer.onnx
+  %(prog)s anonymize IN.mp4 OUT.mp4 --model anonymizer.onnx
+"""
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = PROGRAM) -> int:
     """Runs a command; 0 on success, 2 with one line on stderr when the study or the output is not usable.
 
     `anonymize` gives 1 where frames are black or files of a folder failed.
     """
-    options = _parser().parse_args(arguments)
+    options = _parser(prog).parse_args(arguments)
 
     # Set before MLflow is imported: a server that is gone is said within seconds, nothing is sent anywhere but to the
     # store, and MLflow's own chatter stays out of the answer.
@@ -41,9 +57,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m analysis", description="Reads studies from MLflow and reports on them.")
-    commands = parser.add_subparsers(dest="command", required=True)
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Reads studies from MLflow and reports on them.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=project_version())
+    add_commands(parser.add_subparsers(dest="command", required=True))
+    return parser
+
+
+def add_commands(commands: Any) -> None:
+    """Adds what is done with the records and with a trained anonymizer."""
     report = commands.add_parser(
         "report", help="write report.html, and beside it its figures as PNG and PDF and its tables as CSV"
     )
@@ -72,7 +99,6 @@ def _parser() -> argparse.ArgumentParser:
     _add_evidence(commands)
     _add_export(commands)
     _add_anonymize(commands)
-    return parser
 
 
 def _add_select(commands: Any) -> None:

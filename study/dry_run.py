@@ -22,14 +22,20 @@ def dry_run(study: Study) -> int:
     In the profile `paper`, steps that nobody has measured are traced, and what they take is printed.
     """
     plan, resources, prices = study.plan, study.resources, study.options.prices
+    if study.options.retry_failed:
+        raise ConfigError("--retry-failed: a dry run does not ask MLflow what has failed; --status does")
+    asked = [
+        pair for pair in zip(plan.trials, study.trial_plans, strict=True) if study.only is None or pair[0].name in study.only
+    ]
     gpus = "a part of a GPU that is measured at the start" if study.options.pack else f"{resources.gpus:g} GPUs"
-    print(f"{plan.experiment}: {len(plan.trials)} trials, each on {resources.cpus_per_gpu:g} CPUs and {gpus}")
-    varied = ["  ".join(f"{key}={value}" for key, value in trial.varied.items()) for trial in plan.trials]
-    show_table(("trial", "varies"), zip([trial.name for trial in plan.trials], varied, strict=True), indent=2)
-    if plan.search is not None:
+    print(f"{plan.experiment}: {len(asked)} trials, each on {resources.cpus_per_gpu:g} CPUs and {gpus}")
+    varied = [(trial.name, "  ".join(f"{key}={value}" for key, value in trial.varied.items())) for trial, _ in asked]
+    show_table(("trial", "varies"), varied, indent=2)
+    if plan.search is not None and study.only is None:
         axes = ", ".join(f"{key} {axis.low:g}..{axis.high:g}" for key, axis in plan.search.axes.items())
         print(f"then {plan.search.trials} points in all, proposed by {plan.search.sampler}, over {axes}")
-    needed, different = [stage for trial in study.trial_plans for stage in trial.stages], study.stages
+    needed = [stage for _, trial in asked for stage in trial.stages]
+    different = {stage.key: stage for stage in needed}
     new = [stage for stage in different.values() if stage.key not in study.stored]
     if unknown := sorted(prices.seconds_per_step.keys() - {stage.name for stage in needed}):
         raise ConfigError(f"--seconds-per-step: no stage {unknown[0]!r} here; there are {', '.join(_names(needed))}")

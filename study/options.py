@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from search_spaces.plan import parse_seeds
 from search_spaces.profiles import PROFILES, Profile
 from study.backend.job import results_directory
-from study.environment import NODES_COME_LATER_VARIABLE, TRACKING_URI_VARIABLE, Environment
+from study.command_line import AUTO, PROGRAM, command_line
+from study.environment import Environment
 from study.schedule.costs import Prices
-from study.schedule.gpus import DEFAULT_GPU, GPUS, MEASURED_SHARE, Expected
+from study.schedule.gpus import Expected
 from study.schedule.resources import ResourceOverride, Resources, can_be_given
-from trainables.config import DATA_ROOT_VARIABLE, STORAGE_VARIABLE, ConfigError, parse_setting
-from trainables.data.verify import DEPTHS, Depth
+from trainables.config import ConfigError, parse_setting
+from trainables.data.verify import Depth
 from trainables.plugins import Plugin, load_plugins, read_plugins
 from trainables.store import StageStore
-
-AUTO: Literal["auto"] = "auto"
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class Options(BaseModel):
     """The options of a study. `cluster_data_root` is the environment's, which generated data do without.
 
     `overrides` are dotted keys of TrialConfig with the values that `--set` and `--attacks` give them; `search_trials` is how
-    many points a search tries.
+    many points a search tries. `only` and `first` name settings or trials, see `study.schedule.choice`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,6 +52,9 @@ class Options(BaseModel):
     show_status: bool = False
     dry_run: bool = False
     fresh: bool = False
+    only: tuple[str, ...] = ()
+    first: tuple[str, ...] = ()
+    retry_failed: bool = False
     space: str | None = None
     profile: str = "paper"
     data_root: str | None = None
@@ -156,12 +157,12 @@ def absolute_database(tracking_uri: str) -> str:
     return f"{scheme}:///{results_directory() / path}"
 
 
-def read_options(arguments: Sequence[str] | None = None) -> Options:
+def read_options(arguments: Sequence[str] | None = None, prog: str = PROGRAM) -> Options:
     """Reads the command line (None: the one of this process) and the environment, and runs the plug-ins that are named.
 
-    Raises ConfigError with one line that says what is wrong.
+    Raises ConfigError with one line that says what is wrong. `prog` is what `--help` calls the command.
     """
-    given = command_line().parse_args(arguments)
+    given = command_line(prog).parse_args(arguments)
     environment = Environment()
     plugins = read_plugins(given.plugin)
     load_plugins(plugins)
@@ -174,6 +175,9 @@ def read_options(arguments: Sequence[str] | None = None) -> Options:
             show_status=given.status,
             dry_run=given.dry_run,
             fresh=given.fresh,
+            only=tuple(given.only),
+            first=tuple(given.first),
+            retry_failed=given.retry_failed,
             space=given.space,
             profile=given.profile,
             data_root=given.data_root,
@@ -196,101 +200,3 @@ def read_options(arguments: Sequence[str] | None = None) -> Options:
         )
     except ValidationError as error:
         raise ConfigError(str(error.errors()[0]["msg"]).removeprefix("Value error, ")) from None
-
-
-def _gpus(text: str) -> float | str:
-    try:
-        return text if text == AUTO else float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: give a number, such as 0.5 or 2, or auto") from None
-
-
-class _Parser(argparse.ArgumentParser):
-    """Raises ConfigError, one line, for what it cannot parse, instead of a page of options."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message.removeprefix('argument ')} (--help shows the options)")
-
-
-def command_line() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python study/run.py", description="Runs every trial of a search space.")
-    parser.add_argument("--space", metavar="NAME", help="which space; run it again to continue it")
-    parser.add_argument("--list", action="store_true", help="show all spaces and profiles")
-    parser.add_argument("--status", action="store_true", help="how the studies in MLflow stand (with --space: this one's)")
-    parser.add_argument("--dry-run", action="store_true", help="show trials, what each varies, resources; start nothing")
-    parser.add_argument(
-        "--profile", default="paper", help="paper: the published recipe; small: for CPUs; generated: the same on generated data"
-    )
-    parser.add_argument("--data-root", metavar="DIR", help=f"directory of the data sets (or {DATA_ROOT_VARIABLE})")
-    parser.add_argument(
-        "--storage",
-        metavar="DIR|URI",
-        help=f"stages, shared by all workers: a directory, s3://, gs:// (or {STORAGE_VARIABLE}; default: results)",
-    )
-    parser.add_argument(
-        "--tracking-uri", metavar="URI", help=f"MLflow (or {TRACKING_URI_VARIABLE}; default: SQLite in the storage)"
-    )
-    parser.add_argument("--seeds", default="1", metavar="N|LIST", help="how many seeds, or a list such as 0,3,5 (default: 1)")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one field of every trial")
-    parser.add_argument(
-        "--attacks", metavar="NAMES", help="who attacks each anonymizer: standard, all, none, or names (default: the space's)"
-    )
-    parser.add_argument(
-        "--plugin", action="append", default=[], metavar="FILE.py", help="your own spaces, methods, networks or data sets"
-    )
-    parser.add_argument(
-        "--seconds-per-step", action="append", default=[], metavar="STAGE=S", help="for --dry-run: where nothing was measured"
-    )
-    parser.add_argument(
-        "--gpu", default=DEFAULT_GPU, metavar="NAME", help=f"for --dry-run: on which steps are traced, of {', '.join(GPUS)}"
-    )
-    parser.add_argument(
-        "--share-of-peak",
-        type=float,
-        default=MEASURED_SHARE,
-        metavar="S",
-        help=f"for --dry-run: the share of a GPU's peak that traced steps reach (default: {MEASURED_SHARE:g}, as measured)",
-    )
-    parser.add_argument("--price-per-gpu-hour", type=float, metavar="P", help="for --dry-run: what it would cost")
-    parser.add_argument(
-        "--fresh",
-        action="store_true",
-        help="start over under a new study: the records so far are kept as `SPACE until TIME`; stored stages are used where"
-        " nothing that they depend on has changed (to compute them again, give another --storage)",
-    )
-    parser.add_argument("--sampler", metavar="NAME", help="for a search: tpe, nsga2 or random (default: the space's)")
-    parser.add_argument("--trials", type=int, metavar="N", help="for a search: how many points (default: the space's)")
-    parser.add_argument(
-        "--cpus-per-trial",
-        type=float,
-        metavar="N",
-        help="CPU cores of a trial (default: the profile's; where trials have GPUs: the nodes' cores, shared out among them)",
-    )
-    parser.add_argument(
-        "--gpus-per-trial",
-        type=_gpus,
-        metavar="N",
-        help="GPUs of a trial; a fraction lets trials share one, more than one share its batches (default: the profile's);"
-        " auto: as many trials share one as its memory and speed allow, measured at the start",
-    )
-    parser.add_argument(
-        "--gpus-for",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE:GPUS[:KIND]",
-        help="GPUs, and which kind (A100, H100, ...), for trials with this setting",
-    )
-    parser.add_argument("--gpu-memory", type=float, metavar="GIB", help="what a trial needs; asked of every node at the start")
-    parser.add_argument(
-        "--nodes-come-later",
-        action="store_true",
-        help=f"the cluster grows by itself: do not ask for a node that can hold a trial (or {NODES_COME_LATER_VARIABLE})",
-    )
-    parser.add_argument(
-        "--verify",
-        choices=DEPTHS,
-        default="headers",
-        help="before the first trial, of every file of the data: open it (headers, the default), decode it, or none",
-    )
-    parser.add_argument("--max-concurrent", type=int, metavar="N", help="trials at once (default: as many as fit)")
-    return parser

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,18 +13,19 @@ if __name__ == "__main__":  # the root takes the place of this directory, in whi
 from analysis.terminal import show_error, show_table
 from search_spaces.profiles import PROFILES
 from search_spaces.registry import load_spaces
+from study.command_line import PROGRAM
 from study.options import read_options
 from study.study import Study
 from trainables.config import ConfigError
 from trainables.data.items import DataError
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = PROGRAM) -> int:
     """Returns 0 if every trial is done, 1 if one is not, 2, after one line on standard error, for what cannot run, and 130 if
     it was stopped before or after its trials.
     """
     try:
-        options = read_options(arguments)
+        options = read_options(arguments, prog)
         if options.show_list:
             return list_spaces()
         if options.show_status:
@@ -40,8 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         show_error(str(error))
         return 2
     except KeyboardInterrupt:
-        show_error("stopped; run the same command to continue")
+        show_error(f"stopped; to continue: {same_command(arguments, prog)}")
         return 130
+
+
+def same_command(arguments: Sequence[str] | None, prog: str) -> str:
+    """The command as a shell takes it."""
+    return shlex.join([*prog.split(), *(sys.argv[1:] if arguments is None else arguments)])
 
 
 def list_spaces() -> int:

@@ -15,9 +15,14 @@ from trainables.store.inventory import Entry, delete, entries
 _DAY = 86400.0
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+PROGRAM = "python -m study.storage"
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = PROGRAM) -> int:
     """Returns 0, or 2 after one line on standard error that says what is wrong."""
-    options = _parser().parse_args(arguments)
+    parser = argparse.ArgumentParser(prog=prog)
+    add_arguments(parser)
+    options = parser.parse_args(arguments)
     try:
         storage = options.storage or Environment().storage
         if storage is None:
@@ -40,8 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m study.storage", description="Stored stages of studies.")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the commands of the store."""
+    parser.description = "Stored stages of studies."
     commands = parser.add_subparsers(dest="command", required=True, metavar="list|size|prune")
     for name, meaning in (
         ("list", "every stage, its size, age, the seconds it took and its state"),
@@ -55,7 +61,6 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--unused-by", metavar="TRACKING_URI", help="what no run in this MLflow store was made of")
     command.add_argument("--damaged", action="store_true", help="only what is damaged or abandoned")
     command.add_argument("--yes", action="store_true", help="delete; without it nothing is touched")
-    return parser
 
 
 def _prune(store: StageStore, found: list[Entry], options: argparse.Namespace) -> None:

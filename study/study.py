@@ -18,6 +18,7 @@ from study.backend.preflight import tracking_problems
 from study.backend.signals import heeding, interrupt
 from study.environment import without_passwords
 from study.options import Options
+from study.schedule.choice import named
 from study.schedule.costs import Costs, stored_stages
 from study.schedule.order import Queue, in_order, steps_of
 from study.schedule.resources import Resources, Share
@@ -128,6 +129,9 @@ class Study:
         """Finds out before anything starts what the study lacks: GPUs, data, weights, a storage, MLflow. Raises ConfigError
         or DataError.
         """
+        self._chosen((), set())  # names that no trial has are said at once
+        if self.options.fresh and self.options.retry_failed:
+            raise ConfigError("--retry-failed: with --fresh there are no records in which a trial has failed; leave one out")
         require_cluster()
         self._require_gpus()
         self.trial_plans  # noqa: B018 - reads the labels
@@ -141,15 +145,20 @@ class Study:
 
     def prepare(self) -> list[PlannedTrial]:
         """Opens the records, sends what an earlier launch left unsent, and returns the trials that are left, in order."""
-        from study.records.tracking import finished_trials
+        from study.records.tracking import failed_trials, finished_trials
 
         self.places.driver_directory.mkdir(parents=True, exist_ok=True)
         self.tracker.send_unsent()
-        done = finished_trials(self.tracker.runs())
+        runs = self.tracker.runs()
+        done = finished_trials(runs)
         seconds = {key: self.costs.guessed(stage) for key, stage in self.stages.items() if key not in self.stored}
         ordered = in_order(self.plan.trials, self.trial_plans, seconds)
-        todo = [(trial, staged) for trial, staged in ordered if staged.key not in done]
-        print(f"{self.plan.experiment}: {len(ordered)} trials, {len(ordered) - len(todo)} done before, {len(todo)} to run")
+        left = [(trial, staged) for trial, staged in ordered if staged.key not in done]
+        todo = self._chosen(left, failed_trials(runs))
+        others = f", {len(left) - len(todo)} left out" if len(todo) < len(left) else ""
+        print(
+            f"{self.plan.experiment}: {len(ordered)} trials, {len(ordered) - len(left)} done before, {len(todo)} to run{others}"
+        )
         print(f"data {self.data_root}\nstorage {self.places.stages_at}\nresults {self.places.driver_directory}")
         print(f"MLflow {without_passwords(self.places.tracking_uri)}", flush=True)
         self.tracker.plan(
@@ -159,6 +168,21 @@ class Study:
             ]
         )
         return todo
+
+    def _chosen(self, left: Sequence[PlannedTrial], failed: set[str]) -> list[PlannedTrial]:
+        """The trials of `left` that the command line asks for, those to be first before the others."""
+        only, first = self.only, named(self.plan.trials, "--first", self.options.first)
+        chosen = [
+            (trial, staged)
+            for trial, staged in left
+            if (only is None or trial.name in only) and (staged.key in failed or not self.options.retry_failed)
+        ]
+        return sorted(chosen, key=lambda pair: pair[0].name not in first)
+
+    @cached_property
+    def only(self) -> frozenset[str] | None:
+        """The names of the trials to which the command line restricts the study; None: all."""
+        return named(self.plan.trials, "--only", self.options.only) if self.options.only else None
 
     def run_trials(self, todo: Sequence[PlannedTrial]) -> StudyEnd | None:
         """Starts the backend, runs `todo` and what a search proposes, and stops the backend; None if nothing is left to run."""
@@ -273,8 +297,10 @@ class Study:
         return next(trial for trial in self.plan.trials if trial.config.method == "penalty")
 
     def _points_left(self) -> Proposals | None:
-        """The points that the search of this study has tried and those that are left; None for a grid."""
-        if self.plan.search is None:
+        """The points that the search of this study has tried and those that are left; None for a grid, and where the command
+        line asks for certain trials only.
+        """
+        if self.plan.search is None or self.only is not None or self.options.retry_failed:
             return None
         seed = self._varied.config.seed
         points = points_of(self.plan.search, self.tracker.runs(), seed)

@@ -16,9 +16,12 @@ from trainables.data.generated import GeneratedSpec, ensure
 from trainables.data.items import DataError
 from trainables.plugins import add_plugin_argument, blamed, load_named
 
+PROGRAM = "python -m trainables"
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m trainables", description="Runs one trial and writes its record.")
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of one trial."""
+    parser.description = "Runs one trial, without Ray or MLflow, and writes its record."
     parser.add_argument("--config", required=True, help="YAML file of a trial; what it leaves out is the paper's recipe")
     parser.add_argument("--out", required=True, help="directory for the record and the stages; run again to continue")
     parser.add_argument("--data-root", help=f"directory of the data sets (or {DATA_ROOT_VARIABLE}; default: generated data)")
@@ -29,6 +32,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch")
     parser.add_argument("--ranks", type=int, default=1, metavar="N", help="processes that share every batch, one a GPU")
     add_plugin_argument(parser, "your own methods, networks or data sets")
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = PROGRAM) -> int:
+    parser = argparse.ArgumentParser(prog=prog)
+    add_arguments(parser)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:

@@ -29,6 +29,7 @@ from trainables import schema
 from trainables.config import ConfigError
 from trainables.store.files import Files
 from trainables.store.leases import HEARTBEAT_SECONDS, LEASE_SECONDS, Lease, Leases
+from trainables.versions import project_version
 
 log = logging.getLogger(__name__)
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it logs every table it makes
@@ -37,6 +38,11 @@ logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it logs 
 def finished_trials(runs: Iterable[Run]) -> set[str]:
     """The keys of the trials whose record is complete."""
     return {run.data.tags.get(schema.TAG_TRIAL_KEY, "") for run in runs if run.info.status == FINISHED}
+
+
+def failed_trials(runs: Iterable[Run]) -> set[str]:
+    """The keys of the trials whose last record is a failure."""
+    return {run.data.tags.get(schema.TAG_TRIAL_KEY, "") for run in runs if run.info.status == FAILED}
 
 
 def stage_keys_in_use(tracking_uri: str) -> set[str]:
@@ -108,11 +114,12 @@ class StudyTracker:
         self._sent = self._last_step()
         self.usage: dict[str, float] = {}  # of this launch, by metric
         self._client.update_run(self.run_id, status=RUNNING)
+        self._client.set_tag(self.run_id, schema.TAG_VERSION, project_version())  # of the launch before it may be another
 
     @property
     def tags(self) -> dict[str, str]:
-        """The tags that make MLflow show a trial's run below the study's own."""
-        return {MLFLOW_PARENT_RUN_ID: self.run_id}
+        """The tags of every trial's run: what makes MLflow show it below the study's own, and the version of this project."""
+        return {MLFLOW_PARENT_RUN_ID: self.run_id, schema.TAG_VERSION: project_version()}
 
     def runs(self) -> list[Run]:
         """The runs of all trials, finished or not."""

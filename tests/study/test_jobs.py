@@ -12,6 +12,7 @@ from study.backend.base import StudyEnd
 from study.options import Options
 from study.schedule.usage import Usage
 from study.study import Study
+from trainables.config import ConfigError
 from trainables.data.items import DataError
 
 TAGS = {"study": "of mine"}
@@ -106,3 +107,49 @@ def test_flawed_data_are_refused_when_the_plan_is_made(tiny_data: Path, tmp_path
     assert any(line.startswith(classes[0]) for line in test.read_text().splitlines())
     with pytest.raises(DataError, match="2 classes without a training item"):
         study_of("ablation_B", root, tmp_path / "s").trial_plans  # noqa: B018
+
+
+def test_a_study_runs_the_trials_that_are_asked_for_in_the_order_that_is(
+    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def todo(**options: Any) -> list[str]:
+        study = study_of("ablation_lambda", tiny_data, tmp_path / "s", seeds=(0, 1), **options)
+        ends = {
+            "raw seed=0": "FINISHED",
+            "raw seed=1": "FAILED",
+            "B=0.3 lambda=1 seed=0": "FAILED",
+            "B=0.3 lambda=0 seed=0": "KILLED",
+        }
+        RUNS[:] = [
+            SimpleNamespace(info=SimpleNamespace(status=ends[trial.name]), data=SimpleNamespace(tags={"trial_key": staged.key}))
+            for trial, staged in zip(study.plan.trials, study.trial_plans, strict=True)
+            if trial.name in ends
+        ]
+        vars(study.tracker).update(send_unsent=lambda: 0, plan=lambda trials: None)
+        return [trial.name for trial, _ in study.prepare()]
+
+    everything = todo()
+    assert len(everything) == 2 * 7 - 1, "what has failed or was stopped is run again, what is done is not"
+    assert todo(retry_failed=True) == [name for name in everything if name in ("raw seed=1", "B=0.3 lambda=1 seed=0")]
+    assert sorted(todo(only=("B=0.3 lambda=0.5, raw",))) == ["B=0.3 lambda=0.5 seed=0", "B=0.3 lambda=0.5 seed=1", "raw seed=1"]
+    assert "14 trials, 1 done before, 3 to run, 10 left out" in capsys.readouterr().out
+    assert todo(only=("raw",), retry_failed=True) == ["raw seed=1"]
+    first = ("B=0.3 lambda=0.1", "raw seed=1")
+    ahead = [name for name in everything if name.startswith(first)]
+    assert todo(first=first) == ahead + [name for name in everything if name not in ahead]
+    assert len(ahead) == 3
+
+
+def test_names_of_no_trial_end_the_study_before_anything_is_made(tiny_data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^--only 'rwa': no setting or trial of this study; did you mean raw"):
+        study_of("ablation_lambda", tiny_data, tmp_path / "s", only=("rwa",)).check()
+    with pytest.raises(ConfigError, match=r"^--retry-failed: with --fresh there are no records"):
+        study_of("ablation_lambda", tiny_data, tmp_path / "s", fresh=True, retry_failed=True).check()
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_search_proposes_nothing_where_certain_trials_are_asked_for(tiny_data: Path, tmp_path: Path) -> None:
+    RUNS.clear()
+    assert study_of("pareto_search", tiny_data, tmp_path / "s")._points_left() is not None
+    for asked in ({"only": ("raw",)}, {"retry_failed": True}):
+        assert study_of("pareto_search", tiny_data, tmp_path / "s", **asked)._points_left() is None

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from study.options import Options
+from study.dry_run import dry_run
+from study.options import Options, read_options
 from study.study import Study
 from tests.support import ROOT
 from trainables.data.items import DataError
@@ -38,7 +39,9 @@ def test_the_cluster_s_data_root_is_not_for_generated_data(tmp_path: Path) -> No
     assert "leave out --data-root /shared/data" in given.stderr
 
 
-def test_dry_run_shows_trials_resources_and_shared_stages(tmp_path: Path, tiny_data: Path) -> None:
+def test_dry_run_shows_trials_resources_and_shared_stages(
+    tmp_path: Path, tiny_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     found = run(
         *("--space", "ablation_B", "--profile", "small", "--attacks", "none", "--dry-run"),
         cwd=tmp_path,
@@ -50,6 +53,18 @@ def test_dry_run_shows_trials_resources_and_shared_stages(tmp_path: Path, tiny_d
     # 7 x 6 + 3 stages; reconstruction and warm-up are the same for all seven budgets
     assert "stages: 45 needed, 12 of them shared, 0 stored, 33 to compute" in found.stdout
     assert list(tmp_path.iterdir()) == [], "a dry run leaves nothing behind"
+    part = Study(
+        read_options(
+            [
+                *("--space", "ablation_B", "--profile", "small", "--attacks", "none", "--data-root", str(tiny_data)),
+                "--only",
+                "raw",
+            ]
+        )
+    )
+    assert dry_run(part) == 0
+    assert "1 trials, each on 1 CPUs" in (said := capsys.readouterr().out)
+    assert "stages: 3 needed, 0 of them shared, 0 stored, 3 to compute" in said
 
 
 @pytest.mark.parametrize(

@@ -13,15 +13,23 @@ from trainables.data import check, init
 from trainables.data.generated import MOTIONS, GeneratedSpec, ensure
 from trainables.plugins import add_plugin_argument, load_named
 
+PROGRAM = "python -m trainables.data"
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m trainables.data", description="The data sets on this machine.")
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the commands of the data sets."""
+    parser.description = "The data sets on this machine."
     commands = parser.add_subparsers(dest="command", required=True)
     checking = commands.add_parser("check", help="look through the data sets under a data root")
     check.add_arguments(checking)
     add_plugin_argument(checking, "data sets of your own")
     init.add_arguments(commands.add_parser("init", help="make clips.csv of your own videos: lists, persons, attributes"))
     _add_generate(commands.add_parser("generate", help="make a data set with known truth; prints its data root"))
+
+
+def main(argv: Sequence[str] | None = None, prog: str = PROGRAM) -> int:
+    parser = argparse.ArgumentParser(prog=prog)
+    add_arguments(parser)
     options = parser.parse_args(argv)
     try:
         load_named(getattr(options, "plugin", []))

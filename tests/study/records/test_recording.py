@@ -25,6 +25,7 @@ from trainables.store import Outcome
 from trainables.store.files import Files
 from trainables.store.leases import Lease, Leases, Superseded
 from trainables.trial import TrialJob
+from trainables.versions import project_version
 
 RECORD = TrialRecord("key", {"top1": 0.5}, {}, (), (), (), {}, 10.0, 20.0, {}, {}, {})
 
@@ -216,6 +217,11 @@ def test_a_fresh_study_leaves_the_records_of_the_old_one(study: StudyTracker, da
     old = MlflowClient(uri).get_experiment(study.experiment_id)
     assert old.name.startswith(f"{plan.space} until 2")
     assert len(study.runs()) == 1
+
+
+def test_the_runs_of_a_study_and_its_trials_say_which_version_they_are_of(study: StudyTracker) -> None:
+    assert MlflowClient(study.tracking_uri).get_run(study.run_id).data.tags["project_version"] == project_version()
+    assert study.tags["project_version"] == project_version()
 
 
 def test_what_launches_used_is_one_curve(study: StudyTracker) -> None:
