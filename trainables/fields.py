@@ -18,7 +18,7 @@ from trainables.plugins import registered_by_plugin
 from trainables.stages import Stage
 
 # Fields that came later, at the value that changes nothing: they are then in no key, so that what was stored before is found.
-_UNKEYED = {"codec": "none"}
+_UNKEYED = {"codec": "none", "anonymizer.window": 1, "anonymizer.window_input": "frames", "anonymizer.target": "frame"}
 _NO_PENALTY = {"distortion_budget": 0.0, "penalty_scope": "clip", "penalty_norm": "absolute"}
 
 
@@ -86,7 +86,8 @@ def _network_options(stage: Stage, config: TrialConfig) -> tuple[str, ...]:
 def _semantic(name: str, value: Any) -> Any:
     """A config value as JSON, with a file of weights replaced by its content's hash: a path means nothing elsewhere."""
     if isinstance(value, Frozen):
-        return {key: _semantic(key, item) for key, item in value.__dict__.items()}
+        kept = {key: item for key, item in value.__dict__.items() if (f"{name}.{key}", item) not in _UNKEYED.items()}
+        return {key: _semantic(key, item) for key, item in kept.items()}
     if isinstance(value, BaseModel):
         raise TypeError(f"{type(value).__name__} is no part of a TrialConfig")
     if isinstance(value, Mapping):

@@ -98,14 +98,13 @@ def read_stored(path: Path) -> Stored:
 def refuse_other_than_frames(anonymizer: Anonymizer, name: str) -> None:
     """Raises AnalysisError for an anonymizer that is no function of single frames, or that changes nothing."""
     from trainables.models.anonymizers import Identity
-    from trainables.models.base import Anonymizer as FrameByFrame
     from trainables.models.obfuscation import FrameBlur, Obfuscator
 
     if isinstance(anonymizer, Identity):
         raise AnalysisError(f"the anonymizer {name} leaves frames as they are: there is nothing to export or apply")
     if isinstance(anonymizer, Obfuscator) and not isinstance(anonymizer, FrameBlur):  # which blurs the whole frame
         raise AnalysisError(f"the anonymizer {name} {BOXES_NEEDED}")
-    if type(anonymizer).clips is not FrameByFrame.clips:
+    if anonymizer.sees_time:
         raise AnalysisError(f"the anonymizer {name} {SEES_TIME}")
 
 

@@ -138,7 +138,8 @@ OTHER = {
     "attacks.pretrained.weights": _ANOTHER,
     **{f"attacks.{name}": _ANOTHER for name in _FACE_FILES},
 }
-TOGETHER = ("anonymizer.depth",)  # it changes with decoder_channels only
+# The first changes with decoder_channels only; the others need a window, see below.
+TOGETHER = ("anonymizer.depth", "anonymizer.window", "anonymizer.window_input", "anonymizer.target")
 
 BASE = TrialConfig(
     data=DataConfig(
@@ -216,7 +217,7 @@ def test_a_field_changes_the_keys_of_the_stages_in_the_table(files: Files) -> No
             other = other_value(leaf, value) if other is None else other
             found[leaf] |= differing(before, own(with_values(config, {leaf: other}), files, planner))
     expected = {leaf: set(TABLE[row_of(leaf)][1].split()) - {FIXED.get(leaf, "")} for leaf in LEAVES}
-    assert found == expected
+    assert {leaf: found[leaf] ^ expected[leaf] for leaf in LEAVES if found[leaf] != expected[leaf]} == {}
 
 
 def test_one_planner_for_many_trials_plans_each_as_if_it_were_the_only_one(
@@ -248,6 +249,22 @@ def test_one_planner_for_many_trials_plans_each_as_if_it_were_the_only_one(
 def test_attackers_without_epochs_of_their_own_follow_those_of_f_b(files: Files) -> None:
     before, after = (own(with_values(BASE, {"evaluate_privacy.epochs": epochs}), files) for epochs in (99, 100))
     assert differing(before, after) == set(f"evaluate_clip_privacy {ON_IMAGES} {LEARNING_ATTACKS}".split())
+
+
+@pytest.mark.parametrize(
+    ("leaf", "other"),
+    [("name", "unet"), ("window", 3), ("window_input", "differences"), ("target", "difference")],
+)
+def test_the_window_of_an_anonymizer_is_in_the_keys_of_whatever_reads_it(files: Files, leaf: str, other: Any) -> None:
+    config = with_values(resolved(BASE), {"anonymizer.window": 2, "minimax.pair": "frames"})
+    read = set(TABLE["anonymizer"][1].split()) - {"mass", "stprivacy", "tedspad", "vita"}  # other methods' stages
+    assert differing(own(config, files), own(with_values(config, {f"anonymizer.{leaf}": other}), files)) == read
+
+
+def test_a_key_without_a_window_is_that_of_before_there_were_windows(files: Files) -> None:
+    anonymizers = [row["config"]["anonymizer"] for row in own(BASE, files).values() if "anonymizer" in row["config"]]
+    assert anonymizers
+    assert not any({"window", "window_input", "target"} & set(anonymizer) for anonymizer in anonymizers)
 
 
 def test_a_key_without_a_codec_is_that_of_before_there_were_codecs(files: Files) -> None:

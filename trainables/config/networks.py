@@ -22,11 +22,29 @@ class AnonymizerConfig(Frozen):
         default=None, description="None, 'imagenet', 'package' (see trainables.models.packaged), or a file of a state dict"
     )
     weights: str | None = Field(default=None, description="file of a trained anonymizer to start from")
+    window: Annotated[int, Field(ge=1, le=16)] = Field(
+        default=1,
+        description="frames of the clip that f_A is given for the last of them; 1: that one alone, as in the paper",
+    )
+    window_input: Literal["frames", "differences"] = Field(
+        default="frames", description="what it is given of the earlier frames: them, or how far the last one is from each"
+    )
+    target: Literal["frame", "difference"] = Field(
+        default="frame",
+        description="what f_A begins as (Eq. 5) and is held near to (Eq. 4): the frame, or its grey difference from the last",
+    )
 
     @property
     def from_scratch(self) -> AnonymizerConfig:
         """The same network without starting weights, to be given the state of a trained one."""
         return self.model_copy(update={"encoder_weights": None, "weights": None})
+
+    @model_validator(mode="after")
+    def _earlier_frames(self) -> AnonymizerConfig:
+        for field, value in (("window_input", "differences"), ("target", "difference")):
+            if self.window == 1 and getattr(self, field) == value:
+                raise ValueError(f"{field} = {value} needs an earlier frame; set anonymizer.window to 2 or more")
+        return self
 
     @model_validator(mode="after")
     def _depth(self) -> AnonymizerConfig:

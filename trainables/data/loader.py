@@ -24,7 +24,7 @@ from trainables.data.augment import DRAWS
 from trainables.data.boxes import Boxes
 from trainables.data.items import DataError, Still, Video
 from trainables.data.reading import VideoFile, choose_decoder, chosen_decoder, read_image
-from trainables.data.sampling import clip_indices, other_clip_indices, pair_indices, test_positions
+from trainables.data.sampling import clip_indices, fitting_skip, other_clip_indices, pair_indices, test_positions
 
 
 class Batch(TypedDict):
@@ -151,21 +151,26 @@ class TwoTimes(_Seeded):
 
 
 class FramePairs(_Seeded):
-    """Two frames of a video, `distance` apart: T = 2."""
+    """Two frames of a video, `distance` apart, each after the earlier ones of its `window`, which are apart as in a clip.
 
-    def __init__(self, items: Sequence[Video], clip: ClipConfig, seed: int, distance: int) -> None:
+    T = 2 x window.
+    """
+
+    def __init__(self, items: Sequence[Video], clip: ClipConfig, seed: int, distance: int, window: int = 1) -> None:
         super().__init__(items, clip, seed, views=2)
-        self.distance = distance
+        self.distance, self.window = distance, window
 
     @property
     def key(self) -> tuple[Hashable, ...]:
-        return (*super().key, self.distance)
+        return (*super().key, self.distance, self.window)
 
     def __getitem__(self, sample: SampleId) -> dict[str, Tensor]:
         item = cast(Video, self.items[sample.item])
         position, draws = self.draw(sample)
         video = VideoFile(item.path, self.clip.decode_size, item.span)
-        return _sample(video.frames(pair_indices(len(video), self.distance, position)), item, draws, sample.item)
+        pair, skip = pair_indices(len(video), self.distance, position), fitting_skip(len(video), self.clip)
+        frames = [max(0, last - back * skip) for last in pair for back in reversed(range(self.window))]
+        return _sample(video.frames(frames), item, draws, sample.item)
 
 
 class Stills(_Seeded):

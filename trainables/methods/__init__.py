@@ -103,6 +103,9 @@ class Method:
 METHODS: Registry[Method] = Registry("method")
 
 
+WINDOWED = ("unet", "unetpp")  # anonymizers that take a window
+
+
 def method_of(config: TrialConfig) -> Method:
     """Raises ConfigError for an unknown name."""
     return METHODS[config.method]
@@ -112,7 +115,8 @@ def resolved(config: TrialConfig) -> TrialConfig:
     """`config` with the fields that its method fixes, all options of the method with their defaults, and the attackers' epochs.
 
     Raises ConfigError for an option that the method does not have, a value of the wrong type or range, attackers that would
-    train less than f_B', or a microbatch where the method needs whole batches.
+    train less than f_B', a microbatch where the method needs whole batches, differences of images, which have none,
+    or a window for an anonymizer that takes none.
     """
     epochs, least = config.attack_epochs, config.evaluate_privacy.epochs
     if set(config.attacks.names) - {"none"} and epochs < least:
@@ -123,11 +127,20 @@ def resolved(config: TrialConfig) -> TrialConfig:
     method = method_of(config)
     if config.microbatch is not None and method.undivided:
         raise ConfigError(f"microbatch = {config.microbatch}: not with {config.method}, {method.undivided}; leave it out")
+    if config.anonymizer.target == "difference" and config.minimax.pair == "images" and method.anonymizer is not None:
+        raise ConfigError(
+            "anonymizer.target = difference: an image has no frame before it, and f_B would compare pictures of nothing;"
+            " set minimax.pair=frames"
+        )
     method.options.of(config)
     options = {**method.options().model_dump(), **config.options}
     own = {f"options.{name}": value for name, value in options.items()}
     wanted = {**method.fixed, **own, "attacks.epochs": epochs}
-    return config if all(_is(config, *one) for one in wanted.items()) else with_values(config, wanted)
+    found = config if all(_is(config, *one) for one in wanted.items()) else with_values(config, wanted)
+    name, window = found.anonymizer.name, found.anonymizer.window
+    if window > 1 and method.anonymizer is not None and name not in WINDOWED:
+        raise ConfigError(f"anonymizer.window = {window}: {name} takes no window, {' and '.join(WINDOWED)} do; leave it out")
+    return found
 
 
 def _is(config: TrialConfig, name: str, value: object) -> bool:

@@ -14,9 +14,12 @@ from torch.nn import functional
 
 from trainables.config import AnonymizerConfig, ConfigError
 from trainables.models import obfuscation, residual, tubelets, untrained  # noqa: F401  (each registers its anonymizers)
+from trainables.models.axes import clips_of, frames_of, windows_of
 from trainables.models.base import ANONYMIZERS, Anonymizer, Options
 from trainables.models.classifier import IMAGENET_MEAN, IMAGENET_STD, Normalize
 from trainables.models.weights import load_encoder_weights, load_weights
+
+TARGET_REACH = 0.5  # of grey values: the largest difference that `anonymizer.target = difference` shows
 
 
 def build_anonymizer(config: AnonymizerConfig, options: Options | None = None) -> Anonymizer:
@@ -30,6 +33,18 @@ def build_anonymizer(config: AnonymizerConfig, options: Options | None = None) -
     if config.weights is not None:
         load_weights(anonymizer, config.weights, config.name, field="anonymizer.weights")
     return anonymizer
+
+
+def target_of(config: AnonymizerConfig) -> Anonymizer:
+    """What a trained f_A begins as (Eq. 5) and what its distortion is measured against (Eq. 4).
+
+    The frame itself, or its grey difference from the frame before it, as the method `grey_difference` shows it.
+    """
+    if config.target == "frame":
+        return Identity(config)
+    target = ANONYMIZERS["difference"](config)
+    target.configure({"reach": TARGET_REACH})
+    return target
 
 
 @ANONYMIZERS.register("identity")
@@ -83,7 +98,8 @@ def _downsample_4x(config: AnonymizerConfig) -> Downsample:
 class EncoderDecoder(Anonymizer):
     """An encoder-decoder of segmentation_models_pytorch, named by `architecture`.
 
-    Sides that 2^depth does not divide are padded by repeating the border, and the result is cropped back.
+    Sides that 2^depth does not divide are padded by repeating the border, and the result is cropped back. With a `window` it
+    sees the frames before one as further channels; it begins as the same network without them, as their weights begin at 0.
     """
 
     architecture: str
@@ -92,15 +108,32 @@ class EncoderDecoder(Anonymizer):
         super().__init__()
         self.multiple = 2**config.depth
         self.bounded = config.output == "sigmoid"
+        self.window, self.differences = config.window, config.window_input == "differences"
         self.normalize = Normalize(IMAGENET_MEAN, IMAGENET_STD)
         self.network: Any = _encoder_decoder(self.architecture, config)
         load_encoder_weights(self.network.encoder, config)
+        if self.window > 1:
+            _widen(self.network.encoder, 3 * self.window)
         self.to(memory_format=torch.channels_last)  # twice as fast on CPUs for narrow networks; tensor cores want it too
 
+    @property
+    def sees_time(self) -> bool:
+        return self.window > 1
+
     def forward(self, frames: Tensor) -> Tensor:
-        height, width = frames.shape[-2:]
+        return self.clips(frames.unsqueeze(1)).squeeze(1) if self.sees_time else self._changed(self.normalize(frames))
+
+    def clips(self, clips: Tensor) -> Tensor:
+        if not self.sees_time:
+            return super().clips(clips)
+        normalized = clips_of(self.normalize(frames_of(clips)), batch=clips.shape[0])
+        return clips_of(self._changed(windows_of(normalized, self.window, self.differences)), batch=clips.shape[0])
+
+    def _changed(self, seen: Tensor) -> Tensor:
+        """((B T), 3 window, H, W), normalized -> ((B T), 3, H, W)."""
+        height, width = seen.shape[-2:]
         padding = (0, -width % self.multiple, 0, -height % self.multiple)
-        padded = functional.pad(self.normalize(frames), padding, mode="replicate") if any(padding) else self.normalize(frames)
+        padded = functional.pad(seen, padding, mode="replicate") if any(padding) else seen
         padded = padded.contiguous(memory_format=torch.channels_last)
         # float32 before the sigmoid: bfloat16 would quantise pixels near 1 to steps of 1/256, and the RMS of Eq. 4 with them.
         output = self.network(padded)[..., :height, :width].float()
@@ -143,6 +176,17 @@ def _encoder_decoder(architecture: str, config: AnonymizerConfig) -> Any:
         ) from None
 
 
+def _widen(encoder: Any, channels: int) -> None:
+    """Lets the encoder take `channels` in place of 3. What it makes of the first 3 stays; the others count nothing at first."""
+    first = next(module for module in encoder.modules() if isinstance(module, nn.Conv2d))
+    weight = first.weight.detach().clone()
+    encoder.set_in_channels(channels, pretrained=True)
+    first = next(module for module in encoder.modules() if isinstance(module, nn.Conv2d))
+    with torch.no_grad():
+        first.weight.zero_()
+        first.weight[:, :3] = weight
+
+
 class NarrowEncoder(nn.Module):
     """An encoder for small frames on a CPU, in the form segmentation_models_pytorch expects.
 
@@ -158,7 +202,8 @@ class NarrowEncoder(nn.Module):
 
     def set_in_channels(self, in_channels: int, pretrained: bool = False) -> None:
         if in_channels != self.out_channels[0]:
-            raise ValueError(f"the narrow encoder takes RGB, not {in_channels} channels")
+            self.out_channels = (in_channels, *self.out_channels[1:])
+            self.stages[0] = _stage(in_channels, self.out_channels[1])
 
     def forward(self, x: Tensor) -> list[Tensor]:
         features = [x]

@@ -6,6 +6,7 @@ planes into time without any error, so every other module goes through these fun
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from trainables.shapes import Clips, Frames
@@ -23,6 +24,20 @@ def clips_of(frames: Frames, batch: int) -> Clips:
     if frames.dim() != 4 or frames.shape[1] != 3 or frames.shape[0] % batch:
         raise ValueError(f"expected RGB frames (B * T, 3, H, W) of {batch} clips, got shape {tuple(frames.shape)}")
     return frames.unflatten(0, (batch, -1))
+
+
+def windows_of(clips: Clips, length: int, differences: bool = False) -> Tensor:
+    """(B, T, C, H, W) -> ((B T), length * C, H, W): each frame, then those before it, the nearest first.
+
+    differences: of the earlier ones how far the frame is from each. Before a clip begins, its first frame stands still: such an
+    earlier frame is that one, and its difference 0.
+    """
+    seen = [clips]
+    for back in range(1, length):
+        start = clips[:, :1].expand(-1, min(back, clips.shape[1]), -1, -1, -1)
+        earlier = torch.cat([start, clips[:, :-back]], dim=1)[:, : clips.shape[1]]
+        seen.append(clips - earlier if differences else earlier)
+    return torch.cat(seen, dim=2).flatten(0, 1)
 
 
 def channels_first(clips: Clips) -> Tensor:

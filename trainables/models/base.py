@@ -19,6 +19,11 @@ class Anonymizer(nn.Module):
     def configure(self, options: Options) -> None:
         """Takes the options of the trial's method. Raises ConfigError for a value that cannot be."""
 
+    @property
+    def sees_time(self) -> bool:
+        """Whether what it makes of a frame depends on other frames of the clip."""
+        return type(self).clips is not Anonymizer.clips
+
     def forward(self, frames: Tensor) -> Tensor:
         raise NotImplementedError
 

@@ -14,7 +14,7 @@ from trainables.methods import method_of, resolved
 from trainables.models.action import ACTION_CLASSIFIERS, build_action_classifier
 from trainables.models.anonymizers import build_anonymizer
 from trainables.models.axes import frames_of
-from trainables.models.base import ANONYMIZERS, Anonymizer
+from trainables.models.base import ANONYMIZERS
 from trainables.models.classifier import Backbone
 from trainables.models.privacy import PRIVACY_BACKBONES, build_privacy_classifier, build_privacy_encoder
 from trainables.plugins import blamed, registered_by_plugin
@@ -53,7 +53,7 @@ def _check_anonymizer(config: AnonymizerConfig, options: Any, clip: ClipConfig, 
     clips = _random(_CLIPS, clip.frames, clip.size)
 
     anonymizer = _tried(where, lambda: build_anonymizer(config, dict(options)).eval())
-    if type(anonymizer).clips is Anonymizer.clips:  # frame by frame
+    if not anonymizer.sees_time:
         clips = frames_of(clips)
     shown = _tried(where, lambda: anonymizer(clips) if clips.dim() == 4 else anonymizer.clips(clips))
     if not isinstance(shown, Tensor) or shown.shape != clips.shape:

@@ -1,4 +1,4 @@
-"""Algorithm 1, step 0 (Eq. 5): the anonymizer learns the identity from clips and images."""
+"""Algorithm 1, step 0 (Eq. 5): the anonymizer learns the identity, or another target, from clips and images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from trainables.data.loader import Stills
 from trainables.execution.context import StageContext
 from trainables.execution.loop import Epoch, Stateful, run_epochs
 from trainables.losses import reconstruction_loss
-from trainables.models.anonymizers import build_anonymizer
+from trainables.models.anonymizers import build_anonymizer, target_of
 from trainables.store import Outcome
 
 
@@ -17,6 +17,7 @@ def run(context: StageContext) -> Outcome:
     settings = config.reconstruct
     torch.manual_seed(context.seed("weights"))
     anonymizer = context.placed(build_anonymizer(config.anonymizer))
+    target = target_of(config.anonymizer)
     optimizer = context.adam(anonymizer.parameters(), settings.learning_rate)
     context.data_parallel(anonymizer)
     clips = context.training_clips(settings.batch_size)
@@ -31,7 +32,7 @@ def run(context: StageContext) -> Outcome:
             for batch in pair:
                 view = context.training_view(batch)
                 with context.autocast():
-                    loss = reconstruction_loss(context.anonymize(anonymizer, view), view)
+                    loss = reconstruction_loss(context.anonymize(anonymizer, view), target.clips(view))
                 losses.append(context.mean(loss, len(view)))
             loss = losses[0] + losses[1]
             optimizer.zero_grad(set_to_none=True)

@@ -16,7 +16,7 @@ from trainables.losses import nt_xent
 from trainables.models.action import build_action_classifier
 from trainables.models.privacy import build_privacy_encoder
 from trainables.store import Outcome
-from trainables.training.pairs import pair_loader, pair_views, project
+from trainables.training.pairs import anonymized_pair, pair_loader, pair_views, project
 
 
 def run(context: StageContext) -> Outcome:
@@ -49,7 +49,7 @@ def run(context: StageContext) -> Outcome:
                     losses["loss_action"] = F.cross_entropy(context.gathered(logits), context.gathered(clip_batch["label"]))
                 if not given["privacy"]:
                     with torch.no_grad():
-                        views = [context.anonymize(anonymizer, view) for view in pair_views(context, pair_batch)]
+                        views = anonymized_pair(context, anonymizer, pair_views(context, pair_batch))
                     first, second = (
                         context.gathered(part) for part in project(partial(context.through, privacy, privacy), views)
                     )

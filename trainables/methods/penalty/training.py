@@ -16,11 +16,11 @@ from trainables.execution.context import StageContext, frozen
 from trainables.execution.loop import Epoch, Stateful, run_epochs
 from trainables.losses import anonymizer_loss, distortion_penalty, nt_xent, rms_distortion
 from trainables.models.action import ActionClassifier, build_action_classifier
-from trainables.models.anonymizers import build_anonymizer
+from trainables.models.anonymizers import build_anonymizer, target_of
 from trainables.models.base import Anonymizer
 from trainables.models.privacy import PrivacyEncoder, build_privacy_encoder
 from trainables.store import Outcome
-from trainables.training.pairs import pair_loader, pair_views, project
+from trainables.training.pairs import anonymized_pair, pair_loader, pair_views, project
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def step_anonymizer(
 ) -> dict[str, Tensor]:
     """Step 1: f_A descends Eq. 3; f_T and f_B are frozen.
 
-    clips: (B, T, C, H, W); labels: (B,); views: two of (N, 1, C, H, W). Returns the scalars of the step.
+    clips: (B, T, C, H, W); labels: (B,); views: two of (N, window, C, H, W). Returns the scalars of the step.
     """
     players.anonymizer.train()
     of_batch = settings.judge_statistics == "batch"
@@ -62,7 +62,8 @@ def step_anonymizer(
             logits = context.through(players.action, players.action, anonymized)
             action_loss = F.cross_entropy(context.gathered(logits), context.gathered(labels))
             privacy_loss = pair_loss(players, views, settings, context)
-            rms = context.gathered(rms_distortion(clips, anonymized, settings.penalty_scope, settings.penalty_norm))
+            target = target_of(context.config.anonymizer).clips(clips)
+            rms = context.gathered(rms_distortion(target, anonymized, settings.penalty_scope, settings.penalty_norm))
             penalty = distortion_penalty(rms, settings.distortion_budget)
             if context.config.departures.detached_penalty:
                 penalty = penalty.detach()
@@ -95,8 +96,8 @@ def step_opponents(
 
 
 def pair_loss(players: Players, views: list[Tensor], settings: MinimaxConfig, context: StageContext) -> Tensor:
-    """Eq. 6 of two anonymized views, each (N, 1, C, H, W). A scalar; networks that are not frozen get gradients."""
-    anonymized = [context.anonymize(players.anonymizer, view) for view in views]
+    """Eq. 6 of two anonymized views, each (N, window, C, H, W). A scalar; networks that are not frozen get gradients."""
+    anonymized = anonymized_pair(context, players.anonymizer, views)
     first, second = project(partial(context.through, players.privacy, players.privacy), anonymized)
     return nt_xent(context.gathered(first), context.gathered(second), settings.temperature)
 
