@@ -14,7 +14,7 @@ from tests.support.videos import write_video
 from trainables.config import AnonymizerConfig, ClipConfig, ConfigError, TrialConfig, with_values
 from trainables.data.items import Video
 from trainables.data.loader import FramePairs, SampleId
-from trainables.losses import rms_distortion
+from trainables.losses import reconstruction_loss, rms_distortion
 from trainables.methods import resolved
 from trainables.methods.penalty import training as minimax
 from trainables.models.anonymizers import build_anonymizer, target_of
@@ -117,6 +117,22 @@ def test_the_penalty_and_the_reconstruction_are_those_of_the_target(
     difference = target_of(config.anonymizer).clips(clips)
     assert found["rms_distortion"].item() == pytest.approx(rms_distortion(difference, shown).mean().item(), rel=1e-5)
     assert found["rms_distortion"].item() != pytest.approx(rms_distortion(clips, shown).mean().item(), rel=0.01)
+
+
+def test_f_a_begins_as_the_target(
+    config: TrialConfig, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def loss(anonymized: Tensor, original: Tensor) -> Tensor:
+        seen.append(original)
+        return reconstruction_loss(anonymized, original)
+
+    monkeypatch.setattr(reconstruct, "reconstruction_loss", loss)
+    reconstruct.run(stage_context("reconstruct", config, tiny_data, tmp_path))
+    first = [target[:, 0] for target in seen]
+    assert all(bool((frame == 0.5).all()) for frame in first), "before the first frame of a clip, or an image, nothing changes"
+    assert any(target.shape[1] > 1 and bool((target != 0.5).any()) for target in seen)
 
 
 class LessTheOneBefore(Anonymizer):
