@@ -81,7 +81,7 @@ def percent_interval(share: float, low: float, high: float) -> str:
 
 def metric_mean(metric: str, value: MeanOverSeeds, *, signed: bool = False, count: bool = True) -> str:
     """The mean of a final metric as tables print it, without its unit: see `unit` for what the head of the column says."""
-    return mean(value, share=FINAL_METRICS[metric].percent, digits=_digits(metric), signed=signed, count=count)
+    return mean(value, share=FINAL_METRICS[metric].percent, digits=digits(metric), signed=signed, count=count)
 
 
 def over_items(metric: str, ends: tuple[float, float], *, space: str = NO_BREAK) -> str:
@@ -89,7 +89,7 @@ def over_items(metric: str, ends: tuple[float, float], *, space: str = NO_BREAK)
     if math.isnan(ends[0]):
         return ""
     scale = 100 if FINAL_METRICS[metric].percent else 1
-    low, high = (number(scale * end, _digits(metric)) for end in ends)
+    low, high = (number(scale * end, digits(metric)) for end in ends)
     return f", {low} to {high}{unit(metric, space)} over test items"
 
 
@@ -115,7 +115,7 @@ def points(metric: str, difference: float) -> str:
     return f"{number(100 * difference)} points" if FINAL_METRICS[metric].percent else f"{difference:.3g}"
 
 
-def _digits(metric: str) -> int:
+def digits(metric: str) -> int:
     return 1 if FINAL_METRICS[metric].unit in ("%", "s") else 3
 
 

@@ -37,7 +37,10 @@ def main(arguments: Sequence[str] | None = None, prog: str = PROGRAM) -> int:
             from study.dry_run import dry_run
 
             return dry_run(study)
-        return study.run()
+        code = study.run()
+        if study.interrupted:
+            print(f"stopped; to continue: {same_command(arguments, prog)}")
+        return code
     except (ConfigError, DataError) as error:
         show_error(str(error))
         return 2

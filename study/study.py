@@ -57,6 +57,7 @@ class Study:
         self.places = options.places
         self.store = StageStore(self.places.stages_at)
         self._backend = backend
+        self.interrupted = False  # it was told to stop before all of its trials had ended
 
     def run(self) -> int:
         """Runs what is left of the study and writes its report. Returns 0 if every trial is done, 1 if one is not."""
@@ -209,7 +210,7 @@ class Study:
             unsent = tracker.send_patiently()
             if not unsent:
                 tracker.send_usage()
-                interrupted = end is not None and end.interrupted
+                interrupted = self.interrupted = end is not None and end.interrupted
                 reason = "interrupted; run the same command to continue" if interrupted else "its worker was lost for good"
                 left = tracker.end_unfinished(reason)
                 if end is not None:

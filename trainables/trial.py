@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LOGGERS = ("trainables", "study")
+_FIGURES = 3  # of an epoch, in a report
 _WARNINGS = 5  # between two reports, the last
 RUNNING, DONE, FAILED, STOPPED = "running", "done", "failed", "stopped"
 
@@ -43,7 +44,7 @@ class TrialState:
 
     `epoch` of `epochs` of `stage` are done; `progress` is the share of all of its epochs. `runs_for` are the seconds since the
     worker was ready, `waited` how many of them it only waited for other workers. `objectives` are what a search optimises.
-    `warnings` are what the worker has warned of since the last report, a line each.
+    `figures` are some of the last epoch's. `warnings` are what the worker has warned of since the last report, a line each.
     """
 
     status: str
@@ -55,6 +56,7 @@ class TrialState:
     waited: float = 0.0
     reason: str = ""
     objectives: Mapping[str, float] = field(default_factory=dict)
+    figures: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
 
@@ -295,7 +297,7 @@ class _Progress:
     def epoch(self, stage: str, history: Sequence[Mapping[str, float]], epochs: int) -> None:
         self._waits_since = None
         self._epochs[stage], self._done[stage] = epochs, len(history)
-        self._report(stage, len(history), epochs)
+        self._report(stage, len(history), epochs, history[-1] if history else {})
 
     def waiting(self, stage: str, holder: str) -> None:
         now = time.monotonic()  # called again and again while the trial waits, but not at the end of it
@@ -311,10 +313,17 @@ class _Progress:
         if reused:
             self._report(stage.role, len(outcome.history), len(outcome.history))
 
-    def _report(self, stage: str, epoch: int, epochs: int) -> None:
+    def _report(self, stage: str, epoch: int, epochs: int, row: Mapping[str, float] | None = None) -> None:
         share = min(0.999, sum(self._done.values()) / max(1, sum(self._epochs.values())))
         runs_for = time.monotonic() - self._start
-        self._report_state(TrialState(RUNNING, stage, epoch, epochs, share, runs_for, self._waited))
+        state = TrialState(RUNNING, stage, epoch, epochs, share, runs_for, self._waited, figures=_shown(row or {}))
+        self._report_state(state)
+
+
+def _shown(row: Mapping[str, float]) -> dict[str, float]:
+    """Of an epoch's figures those that say most in a line: of validation data, and otherwise the losses."""
+    validated = [name for name in row if name.startswith(schema.VALIDATION)]
+    return {name.removeprefix(schema.VALIDATION): row[name] for name in (validated or list(row))[:_FIGURES]}
 
 
 class _All:

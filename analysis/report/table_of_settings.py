@@ -68,9 +68,33 @@ def table(settings: pd.DataFrame, plane: Plane) -> Table:
 
 
 def settings_text(settings: pd.DataFrame, plane: Plane = DEFAULT) -> str:
-    """The table of settings for a terminal, or a line that says that there is none."""
-    found = table(settings, plane)
-    return table_text(found.columns, found.rows) if found.rows else "no finished trials"
+    """The settings with the metrics of the plane and leakage on clips, in 100 columns; the page has the rest. Figures are
+    means ± half of the 95 % t interval; of one seed, with the 95 % interval over test items in brackets.
+    """
+    if settings.empty:
+        return "no finished trials"
+    with_clips = "clip_leakage" in settings and settings["clip_leakage"].notna().any()
+    names = dict.fromkeys((plane.utility, plane.privacy, *(["clip_leakage"] if with_clips else [])))
+    overlaid = STUDY in settings
+    titles = [f"{_TITLES.get(name, FINAL_METRICS[name].label)}{text.unit(name, ' ')}" for name in names]
+    rows, doubtful = [], unanswered(settings, plane)
+    for _, row in settings.iterrows():
+        place = _place(row, answered=str(row["protocol"]) not in doubtful)
+        study = [str(row[STUDY])] if overlaid else []
+        rows.append([*study, str(row["label"]), str(row["n"]), *(_brief(row, name) for name in names), place])
+    return table_text([*(["study"] if overlaid else []), "setting", "n", *titles, "front"], rows)
+
+
+_TITLES = {"top1": "top-1", "leakage": "leakage", "clip_leakage": "leakage on clips"}
+
+
+def _brief(row: pd.Series, metric: str) -> str:
+    value, ends = of(row, metric), bounds(row, metric)
+    mean = text.metric_mean(metric, value, count=False)
+    if value.n != 1 or math.isnan(ends[0]):
+        return mean
+    scale = 100 if FINAL_METRICS[metric].percent else 1
+    return f"{mean} [{', '.join(text.number(scale * end, text.digits(metric)) for end in ends)}]"
 
 
 def _against_raw(row: pd.Series, metric: str) -> str:

@@ -1,4 +1,4 @@
-"""How a study goes, as its driver prints it: a callback of Ray Tune."""
+"""How a study goes, as its driver counts and shows it: a callback of Ray Tune."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import ray
 from ray.tune import Callback
 
 from study.backend.base import StudyEnd
+from study.backend.display import Display, View, counts_of, duration, stage_of
 from study.backend.job import joins_cluster
 from study.backend.preflight import NodeUnfit
 from study.schedule.time_left import TimeLeft
@@ -24,8 +25,9 @@ MAX_WORKER_LOSSES = 1000  # of one trial; it gives up by itself when LOSSES of t
 
 
 class StudyProgress(Callback):
-    """Prints how a study goes: trials done, running and left, stage and epoch of each, time left. Tells `note` the usage of
-    `resource`, which is GPU or CPU.
+    """Shows how a study goes: trials done, running and left, stage and epoch of each, time left. In a terminal that is a table
+    that is kept up to date (`study.backend.display`), otherwise a line now and then. Tells `note` the usage of `resource`,
+    which is GPU or CPU.
     """
 
     def __init__(
@@ -35,16 +37,20 @@ class StudyProgress(Callback):
         resource: str,
         left: TimeLeft | None = None,
         every: float = 10.0,
+        display: Display | None = None,
     ) -> None:
         self._total, self._note, self._resource, self._every = total, note, resource, every
         self._left, self._at_once = left or TimeLeft({}), 1
         self._start = self._printed = time.monotonic()
         self._noted, self._meter, self._joins = 0.0, Meter(), joins_cluster()
+        self._display = display or Display()
+        self._since: dict[str, float] = {}
         self.running: dict[str, TrialState] = {}
         self._ended: dict[str, str] = {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.running.setdefault(str(trial), TrialState(RUNNING))
+        self._since.setdefault(str(trial), time.monotonic())
         self._at_once = max(self._at_once, len(self.running))
         self._left.start(str(trial))
         amount = trial.placement_group_factory.required_resources.get(self._resource, 0.0)
@@ -58,7 +64,8 @@ class StudyProgress(Callback):
             free = ray.available_resources() if self._joins else ray.cluster_resources()
             self._meter.free(free.get(self._resource, 0.0) - (0.0 if self._joins else self._meter.held), now)
             self._note(self._meter.total(now))
-        if now - self._printed >= QUIET_SECONDS:
+        self._display.show(self._view())
+        if now - self._printed >= QUIET_SECONDS and not self._display.live:
             self._print_running()
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
@@ -82,7 +89,7 @@ class StudyProgress(Callback):
         else:
             self.running[name] = state
             self._left.report(name, state.stage, state.epoch / max(1, state.epochs), state.runs_for - state.waited)
-            if time.monotonic() - self._printed >= self._every:
+            if time.monotonic() - self._printed >= self._every and not self._display.live:
                 self._print_running()
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -97,23 +104,35 @@ class StudyProgress(Callback):
         self._left.end(str(trial), done=False)
         self._print(f"{trial}: its worker was lost {MAX_WORKER_LOSSES + 1} times; given up")
 
+    def close(self) -> None:
+        """Takes the table out of the terminal."""
+        self._display.close()
+
     def end(self) -> StudyEnd:
         states, now = list(self._ended.values()), time.monotonic()
         usage = self._meter.total(now)
         self._note(usage)
         return StudyEnd(states.count(DONE), states.count(FAILED), states.count("lost"), len(states) < self._total, usage)
 
+    def _view(self) -> View:
+        now, ended = time.monotonic(), len(self._ended)
+        return View(
+            elapsed=now - self._start,
+            left=self._left.seconds(self._at_once) if ended < self._total else None,
+            ended=ended,
+            failed=sum(status != DONE for status in self._ended.values()),
+            total=self._total,
+            running={name: (state, now - self._since.get(name, now)) for name, state in self.running.items()},
+        )
+
     def _print_running(self) -> None:
-        states = (f"{trial} {_stage(state)}" for trial, state in self.running.items())
+        states = (f"{trial} {stage_of(state)}" for trial, state in self.running.items())
         self._print(" | ".join(states) or "nothing runs yet: no node has room for a trial, or workers start")
 
     def _print(self, what: str) -> None:
-        self._printed = time.monotonic()
-        elapsed = self._printed - self._start
-        seconds = self._left.seconds(self._at_once) if len(self._ended) < self._total else None
-        left = "" if seconds is None else f", about {_duration(seconds)} to go"
-        counts = f"{len(self._ended)} ended, {len(self.running)} running, of {self._total}"
-        print(f"[{_duration(elapsed)}] {counts}{left} | {what}", flush=True)
+        self._printed, view = time.monotonic(), self._view()
+        counts = f"{view.ended} of {view.total}" if self._display.live else counts_of(view)
+        self._display.say([f"[{duration(view.elapsed)}] {counts} | {what}"])
 
 
 def _state_of(result: Mapping[str, Any]) -> TrialState | None:
@@ -123,18 +142,9 @@ def _state_of(result: Mapping[str, Any]) -> TrialState | None:
     return TrialState(**{field.name: result[field.name] for field in fields(TrialState) if field.name in result})
 
 
-def _stage(state: TrialState) -> str:
-    return f"{state.stage} {state.epoch}/{state.epochs}" if state.stage else "starting"
-
-
 def _why(trial: Any) -> str:
     """The error with which the worker itself gave the trial back, if it did."""
     said = Path(trial.error_file).read_text() if trial.error_file else ""  # `get_error` looks where Tune copies it later
     last = (said.strip().splitlines() or [""])[-1]
     kind, _, reason = last.partition(": ")
     return f" ({reason})" if kind.rpartition(".")[2] in (NodeUnfit.__name__, Lost.__name__) else ""
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes:02d}:{rest:02d}"

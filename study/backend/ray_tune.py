@@ -89,6 +89,7 @@ class RayBackend:
                 tuner.fit()
             finally:
                 halt.over = True
+                progress.close()
         return progress.end()
 
     def stop(self) -> None:
