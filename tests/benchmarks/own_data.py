@@ -1,10 +1,11 @@
 """How long it takes to bring data of one's own to a study: four folders as people have them, and the commands of the README.
 
-    python -m tests.benchmarks.own_data [--clips DIR [--name folders]] [--ways 1,2,3,4] [--most 120] [--out own_data.md]
+    python -m tests.benchmarks.own_data [--clips DIR] [--name folders] [--ways 1,2,3,4] [--most 120] [--out own_data.md]
 
-`--clips` is a data root whose clips carry private labels (`--name`: its data set); without it, clips are generated. Of them it
-makes class folders, one table, whole videos with a table of Kinetics, and folders of JPEG frames; then for each it runs `init`,
-`check`, `--dry-run` and a study of four trials with one or two epochs a stage, and prints a table of the seconds they took.
+`--clips` is a data root whose clips carry private labels (`--name`: its data set), by default the one that the variable
+ANONYMIZATION_DATA_ROOT names; without either, clips are generated. Of them it makes class folders, one table, whole videos with a
+table of Kinetics, and folders of JPEG frames; then for each it runs `init`, `check`, `--dry-run` and a study of four trials with
+one or two epochs a stage, and prints a table of the seconds they took.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import numpy as np
 from PIL import Image
 
 from tests.support.videos import write_video
-from trainables.config import ActionData
+from trainables.config import DATA_ROOT_VARIABLE, ActionData
 from trainables.data.generated import GeneratedSpec, ensure
 from trainables.data.items import digest_of
 from trainables.data.reading import VideoFile
@@ -162,18 +163,25 @@ def table(rows: Sequence[tuple[str, Sequence[float]]]) -> str:
     return "\n".join(lines)
 
 
+def _generated(folder: Path) -> Path:
+    return ensure(folder / "generated", GeneratedSpec(train_clips=90, test_clips=30, train_images=2))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--clips", type=Path, metavar="DIR", help="a data root with labelled clips (default: generated ones)")
-    parser.add_argument("--name", default="ucf101", help="the data set under --clips (default: %(default)s)")
+    given = os.environ.get(DATA_ROOT_VARIABLE)
+    parser.add_argument(
+        "--clips", type=Path, metavar="DIR", default=given, help="a data root with labelled clips (default: generated ones)"
+    )
+    parser.add_argument("--name", default="folders", help="the data set under --clips (default: %(default)s)")
     parser.add_argument("--ways", default="1,2,3,4", help="which of the four ways (default: all)")
     parser.add_argument("--most", type=int, default=120, help="clips (default: %(default)s)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="also write the table to this file")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        root = options.clips or ensure(folder / "generated", GeneratedSpec(train_clips=90, test_clips=30, train_images=2))
-        clips = clips_of(root, options.name, options.most)
+        root, name = (Path(options.clips), options.name) if options.clips else (_generated(folder), "ucf101")
+        clips = clips_of(root, name, options.most)
         chosen = [list(WAYS.items())[int(number) - 1] for number in options.ways.split(",")]
         load = os.getloadavg()[0]
         found = table([(name, measured(way, clips, folder)) for name, way in chosen])
