@@ -3,9 +3,9 @@
     python -m tests.benchmarks.own_data [--clips DIR] [--name folders] [--ways 1,2,3,4] [--most 120] [--out own_data.md]
 
 `--clips` is a data root whose clips carry private labels (`--name`: its data set), by default the one that the variable
-ANONYMIZATION_DATA_ROOT names; without either, clips are generated. Of them it makes class folders, one table, whole videos with a
-table of Kinetics, and folders of JPEG frames; then for each it runs `init`, `check`, `--dry-run` and a study of four trials with
-one or two epochs a stage, and prints a table of the seconds they took.
+ANONYMIZATION_DATA_ROOT names; without either, clips are generated. Of them it makes class folders, one table, whole videos with
+a table of Kinetics, and folders of JPEG frames; then for each it runs `init`, `check`, `--dry-run` and a study of four trials
+with one or two epochs a stage, and prints a table of the seconds they took.
 """
 
 from __future__ import annotations

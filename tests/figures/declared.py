@@ -286,6 +286,7 @@ FIGURES = {
             printed,
             needs=DATA_ROOT_VARIABLE,
         ),
+        Figure("contents", "trainables/data/README.md", ("-m tests.benchmarks.contents",), 2, printed),
         Figure("attackers", "trainables/attacks/README.md", ("-m tests.benchmarks.attackers",), 30, printed),
         Figure("coverage", "trainables/attacks/README.md", ("-m tests.benchmarks.coverage",), 4, printed),
         Figure("mutants", "tests/mutants/README.md", (f"-m tests.mutants --storage {STORAGE}/mutants --jobs 2",), 90, printed),

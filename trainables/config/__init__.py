@@ -5,7 +5,16 @@ of `TrialConfig` can change a trial's numbers, but for `data.decoder`; where a t
 """
 
 from trainables.config.base import DATA_ROOT_VARIABLE, STORAGE_VARIABLE, ConfigError, Frozen, VisibleOptions
-from trainables.config.data import ActionData, AugmentConfig, ClipConfig, DataConfig, Decoder, PrivacyData, TestPrivacyData
+from trainables.config.data import (
+    ActionData,
+    AugmentConfig,
+    ClipConfig,
+    Contents,
+    DataConfig,
+    Decoder,
+    PrivacyData,
+    TestPrivacyData,
+)
 from trainables.config.evaluation import AttacksConfig, EvaluateActionConfig, EvaluatePrivacyConfig
 from trainables.config.keys import flatten, is_field, load_trial, parse_setting, value_of, with_values
 from trainables.config.networks import AnonymizerConfig, NetworkConfig, ObfuscationConfig
@@ -22,6 +31,7 @@ __all__ = [
     "AugmentConfig",
     "ClipConfig",
     "ConfigError",
+    "Contents",
     "DataConfig",
     "Decoder",
     "Departures",

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from trainables.config.base import ConfigError, Count, Fraction, Frozen
 
 Decoder = Literal["auto", "decord", "pyav"]
+Contents = Literal["parts", "whole"]
 
 
 class ActionData(Frozen):
@@ -75,7 +76,8 @@ class DataConfig(Frozen):
 
     `evaluate_action` trains and tests f_T', `evaluate_privacy` trains f_B' and, without `test_privacy`, tests it;
     `clip_privacy` are the clips on which leakage is measured as well (None: those of `evaluate_action`). `decoder`: what
-    decodes videos, see `trainables.data.reading.choose_decoder`; pixels are the same, so that it is in no key.
+    decodes videos, see `trainables.data.reading.choose_decoder`; pixels are the same, so that it is in no key. `contents`: what
+    of each file is in the keys, its size and a hash of four parts, or a hash of all of it (`trainables.data.contents`).
     """
 
     action: ActionData = ActionData()
@@ -85,6 +87,7 @@ class DataConfig(Frozen):
     test_privacy: TestPrivacyData | None = None
     clip_privacy: ActionData | None = None
     decoder: Decoder = "auto"
+    contents: Contents = "parts"
 
     def all(self) -> tuple[ActionData | PrivacyData, ...]:
         """Every set that is named."""

@@ -6,30 +6,38 @@ import hashlib
 import stat
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 PART, PARTS = 16 * 2**10, 4  # a file of up to 64 KiB is hashed whole; of a larger one its size and four parts of 16 KiB
 _THREADS = 16  # reading waits for the disk or the network
 
 
-def contents_of(paths: Iterable[Path]) -> dict[Path, str]:
-    """A hash of each file: of its size and of parts spread evenly from its first to its last byte.
+def contents_of(paths: Iterable[Path], whole: bool = False) -> dict[Path, str]:
+    """A hash of each file: of its size and of parts spread evenly from its first to its last byte, or of all of it (`whole`).
 
-    A file that was encoded, cut or labelled anew differs in these; single bytes changed between the parts go unseen. Of a
-    folder of frames: their names and sizes, and the parts of the first, middle and last frame. Raises OSError for a path
-    that cannot be read.
+    A file that was encoded, cut or labelled anew differs in its parts; single bytes changed between them go unseen. Of a folder
+    of frames: their names and sizes, and the parts of the first, middle and last frame, or all of every frame. `whole` believes
+    no time of change, and reads every file each time. Raises OSError for a path that cannot be read.
     """
     distinct = list(dict.fromkeys(paths))
     with ThreadPoolExecutor(_THREADS) as pool:
-        return dict(zip(distinct, pool.map(_content, distinct, chunksize=64), strict=True))
+        return dict(zip(distinct, pool.map(partial(_content, whole=whole), distinct), strict=True))
 
 
-def _content(path: Path) -> str:
+def _content(path: Path, whole: bool) -> str:
     found = path.stat()
     if stat.S_ISDIR(found.st_mode):
-        return _of_folder(path)
+        return _of_folder(path, whole)
+    if whole:
+        return _of_all(path, found.st_size)
     return _of_parts(path, found.st_size, found.st_mtime_ns, found.st_ino)
+
+
+def _of_all(path: Path, size: int) -> str:
+    """Of a small file the same as `_of_parts`."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(str(size).encode(), digest_size=12)).hexdigest()
 
 
 @cache
@@ -45,11 +53,11 @@ def _of_parts(path: Path, size: int, changed: int, inode: int) -> str:
     return found.hexdigest()
 
 
-def _of_folder(folder: Path) -> str:
+def _of_folder(folder: Path, whole: bool) -> str:
     files = sorted(path for path in folder.iterdir() if path.is_file())
     found = hashlib.blake2b(digest_size=12)
     for path in files:
         found.update(f"{path.name}\0{path.stat().st_size}\0".encode(errors="surrogateescape"))
-    for path in (files[0], files[len(files) // 2], files[-1]) if files else ():
-        found.update(_content(path).encode())
+    for path in files if whole or not files else (files[0], files[len(files) // 2], files[-1]):
+        found.update(_content(path, whole).encode())
     return found.hexdigest()

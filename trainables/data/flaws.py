@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainables.data.contents import contents_of
 from trainables.data.items import Still, StillSplits, Video, VideoSplits, contents_of_items
 from trainables.data.readers.places import spelled_alike
 from trainables.data.readers.stretches import is_outside, lengths_of
@@ -126,10 +127,8 @@ def _copies(splits: VideoSplits | StillSplits) -> Iterator[Flaw]:
             where.setdefault(item.path, ("test" if part == "test" else "training", item.name))
             if not (isinstance(item, Video) and item.span) and not (isinstance(item, Still) and (item.clip or item.frame)):
                 labels[item.path].add((item.label if isinstance(item, Video) else None, item.attributes))
-    alike: dict[str, list[Path]] = defaultdict(list)
-    for path, content in contents_of_items((*splits.train, *splits.validation, *splits.test)).items():
-        alike[content].append(path)
-    copies = [paths for paths in alike.values() if len(paths) > 1]
+    alike = _alike(contents_of_items((*splits.train, *splits.validation, *splits.test)))
+    copies = [paths for some in alike for paths in _alike(contents_of(some, whole=True))]  # alike in parts is not yet equal
     across = [paths for paths in copies if len({where[path][0] for path in paths}) == 2]
     within = [paths for paths in copies if paths not in across]
     differing = [paths for paths in within if len(set.union(*(labels[path] for path in paths))) > 1]
@@ -145,6 +144,14 @@ def _copies(splits: VideoSplits | StillSplits) -> Iterator[Flaw]:
                 f"{splits.name}: {len(found):,} files are there more than once, {place}, first {names}; list one of them",
                 falsifies and not splits.published,
             )
+
+
+def _alike(contents: Mapping[Path, str]) -> list[list[Path]]:
+    """The paths that share their content with others."""
+    found: dict[str, list[Path]] = defaultdict(list)
+    for path, content in contents.items():
+        found[content].append(path)
+    return [paths for paths in found.values() if len(paths) > 1]
 
 
 def _times(splits: VideoSplits | StillSplits) -> Iterator[Flaw]:

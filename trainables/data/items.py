@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
+from trainables.config import Contents
 from trainables.data.contents import contents_of
 
 
@@ -62,6 +63,7 @@ class VideoSplits:
     """Labelled videos. `attributes` names the columns of `Video.attributes` (empty where the videos carry none).
 
     `published`: the split is the one that others report on, so that what its training and test share is said and not refused.
+    `contents`: what of the files is in the fingerprint, see `contents_of`.
     `flaws`: what the reader has found wrong that would falsify figures, each in a sentence (see `trainables.data.flaws`).
     `notes`: what it has found that people should know, and that falsifies none.
     """
@@ -75,13 +77,14 @@ class VideoSplits:
     published: bool = False
     flaws: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    contents: Contents = "parts"
 
     @cached_property
     def fingerprint(self) -> str:
         """Hash of every item's name, label, group, attributes and stretch of time, and of what is in its file: equal on two
         machines iff they hold the same data.
         """
-        contents = contents_of_items((*self.train, *self.validation, *self.test))
+        contents = contents_of_items((*self.train, *self.validation, *self.test), self.contents)
         rows = [
             (split, item.name, contents[item.path], item.label, item.group, item.attributes, item.span)
             for split in ("train", "validation", "test")
@@ -92,7 +95,7 @@ class VideoSplits:
 
 @dataclass(frozen=True)
 class StillSplits:
-    """Images with private attributes; `attributes` names the columns. `published`, `flaws` and `notes` as in VideoSplits."""
+    """Images with private attributes; `attributes` names the columns. The last four are those of VideoSplits."""
 
     name: str
     attributes: tuple[str, ...]
@@ -102,11 +105,12 @@ class StillSplits:
     published: bool = False
     flaws: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    contents: Contents = "parts"
 
     @cached_property
     def fingerprint(self) -> str:
         """Hash of every item's name, frame, group and attributes, and of what is in its file."""
-        contents = contents_of_items((*self.train, *self.validation, *self.test))
+        contents = contents_of_items((*self.train, *self.validation, *self.test), self.contents)
         rows = [
             (split, item.name, item.frame, item.moment, contents[item.path], item.group, item.attributes)
             for split in ("train", "validation", "test")
@@ -115,10 +119,10 @@ class StillSplits:
         return digest_of([self.name, self.attributes, rows])
 
 
-def contents_of_items(items: Sequence[Video | Still]) -> dict[Path, str]:
+def contents_of_items(items: Sequence[Video | Still], contents: Contents = "parts") -> dict[Path, str]:
     """A hash of what is in the file of every item, by path. Raises DataError for a file that cannot be read."""
     try:
-        return contents_of(item.path for item in items)
+        return contents_of((item.path for item in items), contents == "whole")
     except OSError as error:
         raise DataError(f"{error.filename}: cannot be read ({error.strerror}); give this user the right to read it") from None
 

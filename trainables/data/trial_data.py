@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from trainables.config import ActionData, ConfigError, ObfuscationConfig, PrivacyData, TrialConfig
+from trainables.config import ActionData, ConfigError, Contents, ObfuscationConfig, PrivacyData, TrialConfig
 from trainables.data.boxes import Boxes, boxes_file, read_boxes
 from trainables.data.flaws import Flaw, flaws_of, overlaps
 from trainables.data.items import DataError, Still, StillSplits, Video, VideoSplits
@@ -24,8 +25,8 @@ class TrialData:
 
     def __init__(self, config: TrialConfig, root: str | Path, like: TrialData | None = None) -> None:
         self._data, self._root, self._accept_flaws = config.data, Path(root), config.accept_flaws
-        self._videos: dict[ActionData, VideoSplits] = {} if like is None else like._videos
-        self._stills: dict[PrivacyData | tuple[PrivacyData, ActionData], StillSplits] = {} if like is None else like._stills
+        self._videos: dict[tuple[ActionData, Contents], VideoSplits] = {} if like is None else like._videos
+        self._stills: dict[tuple[PrivacyData, ActionData | None, Contents], StillSplits] = {} if like is None else like._stills
         self._boxes: dict[tuple[Path, int], Boxes] = {} if like is None else like._boxes
         self._flaws: dict[int, list[Flaw]] = {} if like is None else like._flaws
         self._sides: dict[int, tuple[int, int] | None] = {} if like is None else like._sides
@@ -172,16 +173,18 @@ class TrialData:
         return [*found.values(), *overlaps(trained, tested)]
 
     def _read_videos(self, data: ActionData) -> VideoSplits:
-        if data not in self._videos:
-            self._videos[data] = load_videos(data, self._root)
-        return self._videos[data]
+        key = (data, self._data.contents)
+        if key not in self._videos:
+            self._videos[key] = replace(load_videos(data, self._root), contents=self._data.contents)
+        return self._videos[key]
 
     def _read_stills(self, data: PrivacyData, clips: ActionData) -> StillSplits:
         """The images of `data`, which may be the frames of `clips`."""
-        key = (data, clips) if data.name == FRAMES_OF_CLIPS else data
+        own = data.name == FRAMES_OF_CLIPS
+        key = (data, clips if own else None, self._data.contents)
         if key not in self._stills:
-            own = data.name == FRAMES_OF_CLIPS
-            self._stills[key] = frames_of_clips(data, self._read_videos(clips)) if own else load_stills(data, self._root)
+            stills = frames_of_clips(data, self._read_videos(clips)) if own else load_stills(data, self._root)
+            self._stills[key] = replace(stills, contents=self._data.contents)
         return self._stills[key]
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
+from trainables.config import TrialConfig, with_values
 from trainables.data.contents import PART, PARTS, contents_of
 from trainables.data.items import DataError, Still, StillSplits, Video, VideoSplits
+from trainables.data.trial_data import TrialData
+from trainables.plan import plan_trial
 
 
 def content(path: Path) -> str:
@@ -41,6 +45,52 @@ def test_a_changed_byte_is_seen_at_both_ends_and_of_a_small_file_anywhere(tmp_pa
         found.add(content(path))
     path.write_bytes(bytes(size + 1))
     assert len(found | {content(path)}) == len(places) + 2
+
+
+@pytest.mark.parametrize("size", [1, PART * PARTS, PART * PARTS + 1, 10 * PART * PARTS])
+def test_the_whole_content_believes_no_time_of_change(tmp_path: Path, size: int) -> None:
+    """Any byte, changed in place: neither size, nor time, nor inode tells. Of a small file both hashes are one."""
+    path = tmp_path / "file"
+    path.write_bytes(bytes(size))
+    known, found = path.stat(), {contents_of([path], whole=True)[path]}
+    assert (found == {content(path)}) == (size <= PART * PARTS)
+    for place in {0, size // 3, size // 2, size - 1}:
+        with path.open("r+b") as file:
+            file.seek(place)
+            file.write(b"x")
+        os.utime(path, ns=(known.st_atime_ns, known.st_mtime_ns))
+        found.add(contents_of([path], whole=True)[path])
+    assert path.stat().st_ino == known.st_ino
+    assert len(found) == 1 + len({0, size // 3, size // 2, size - 1})
+
+
+def test_the_whole_content_of_a_folder_is_that_of_every_frame(tmp_path: Path) -> None:
+    for number in range(9):
+        (tmp_path / f"{number}.jpg").write_bytes(bytes([number]))
+    parts, whole = content(tmp_path), contents_of([tmp_path], whole=True)
+    (tmp_path / "2.jpg").write_bytes(b"x")
+    assert content(tmp_path) == parts
+    assert contents_of([tmp_path], whole=True) != whole
+
+
+def test_a_trial_chooses_what_of_its_files_is_in_its_keys(tiny_data: Path, tiny_config: TrialConfig, tmp_path: Path) -> None:
+    root = shutil.copytree(tiny_data, tmp_path / "data")
+    changed = sorted(root.glob("UCF-101/*/*.avi"))[0]
+    with changed.open("ab") as file:
+        file.write(bytes(10 * PART * PARTS))  # so that it is no small file
+    found: dict[str, list[str]] = {"parts": [], "whole": []}
+    for byte in (b"a", b"b"):
+        with changed.open("r+b") as file:
+            file.seek(3 * PART)
+            file.write(byte)
+        known: TrialData | None = None
+        for contents, prints in found.items():
+            config = with_values(tiny_config, {"data.contents": contents})
+            known = TrialData(config, root, like=known)
+            assert plan_trial(config, known).stages[0].depends_on["data"]["action"] == known.action.fingerprint
+            prints.append(known.action.fingerprint)
+    assert found["parts"][0] == found["parts"][1]
+    assert len({*found["parts"], *found["whole"]}) == 3
 
 
 def test_a_folder_of_frames_is_known_by_its_frames(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from tests.support.data_sets import append, refused, write, write_lines
 from tests.support.videos import write_video
 from trainables.config import ActionData, DataConfig, PrivacyData, TestPrivacyData, TrialConfig
+from trainables.data.contents import PART, PARTS, contents_of
 from trainables.data.flaws import flaws_of
 from trainables.data.items import DataError, Still, StillSplits, Video, VideoSplits
 from trainables.data.registry import load_stills, load_videos
@@ -79,6 +80,20 @@ def test_copies(tmp_path: Path) -> None:
     across, within = flaws_of(splits)
     assert (across.falsifies, within.falsifies) == (True, False)
     assert "1 files are there more than once, one in training and one in test, first 'train0' and 'test2'" in across.says
+
+
+def test_files_that_differ_between_the_parts_that_are_hashed_are_no_copies(tmp_path: Path) -> None:
+    """As raw videos of a still scene may."""
+    splits, content = make(tmp_path), bytearray(10 * PART * PARTS)
+    one, two = splits.train[0].path, splits.test[2].path
+    one.write_bytes(content)
+    content[2 * PART] = 1
+    two.write_bytes(content)
+    assert len(set(contents_of([one, two]).values())) == 1
+    assert flaws_of(splits) == []
+    two.write_bytes(one.read_bytes())
+    [flaw] = flaws_of(splits)
+    assert (flaw.falsifies, "1 files are there more than once" in flaw.says) == (True, True)
 
 
 def test_frames_of_one_video_are_no_copies(tmp_path: Path) -> None:
