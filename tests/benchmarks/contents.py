@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.contents [--files 13320] [--kib 100] [--folder DIR]
 
-Makes as many files as UCF101 has, small ones (its own have 490 KiB on average), in a folder that is deleted afterwards, and prints
-the seconds each hash takes: once right after the system was asked to forget the files, so that they come from the disk, and once
-more while they are in memory. Each is done once in every process that plans or runs trials.
+Makes as many files as UCF101 has, small ones (its own have 490 KiB on average), in a folder that is deleted afterwards, and
+prints the seconds each hash takes: once right after the system was asked to forget the files, so that they come from the disk,
+and once more while they are in memory. Each is done once in every process that plans or runs trials.
 """
 
 from __future__ import annotations
