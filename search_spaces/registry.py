@@ -39,6 +39,7 @@ SYMBOLS = {
     "minimax.temperature": "temperature",
     "minimax.penalty_norm": "norm",
     "minimax.penalty_scope": "scope",
+    "minimax.penalty_space": "on",
     "options.pixels": "pixels",
     "options.sigma": "sigma",
     "options.kernel": "kernel",

@@ -18,8 +18,14 @@ from trainables.plugins import registered_by_plugin
 from trainables.stages import Stage
 
 # Fields that came later, at the value that changes nothing: they are then in no key, so that what was stored before is found.
-_UNKEYED = {"codec": "none", "anonymizer.window": 1, "anonymizer.window_input": "frames", "anonymizer.target": "frame"}
-_NO_PENALTY = {"distortion_budget": 0.0, "penalty_scope": "clip", "penalty_norm": "absolute"}
+_UNKEYED = {
+    "codec": "none",
+    "anonymizer.window": 1,
+    "anonymizer.window_input": "frames",
+    "anonymizer.target": "frame",
+    "minimax.penalty_space": "pixels",
+}
+_NO_PENALTY = {"distortion_budget": 0.0, "penalty_scope": "clip", "penalty_norm": "absolute", "penalty_space": "pixels"}
 
 
 def key_values(stage: Stage, config: TrialConfig) -> dict[str, Any]:
@@ -38,8 +44,8 @@ def visible(stage: Stage, config: TrialConfig) -> TrialConfig:
     """The config that the code of `stage` is given: it holds what is in the key, and reading anything else of it raises.
 
     The field `anonymizer` stands for the network as far as it matters, with those options of the method that it takes. A
-    penalty without weight has neither a budget, nor a scope, nor a norm. `microbatch` is that of a stage that trains, and None
-    for any other.
+    penalty without weight has no budget, scope, norm or space. `microbatch` is that of a stage that trains, and None for any
+    other.
     """
     if not stage.trains and config.microbatch is not None:
         config = config.model_copy(update={"microbatch": None})

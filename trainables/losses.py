@@ -15,6 +15,7 @@ Norm = Literal["absolute", "relative"]
 
 # A clip of one flat colour has no deviation to be relative to; below one grey level out of 255 it counts as flat.
 _FLAT = 1.0 / 255.0
+_NOTHING = 1e-6  # of features that are all 0 nothing can be a share
 
 
 def reconstruction_loss(anonymized: Clips, original: Clips) -> Scalar:
@@ -40,6 +41,18 @@ def rms_distortion(clips: Clips, anonymized: Clips, scope: Scope = "clip", norm:
     mean = pixels.mean(dim=tuple(d for d in range(first, 5) if d != 2), keepdim=True)
     deviation = torch.linalg.vector_norm(_rows(pixels - mean, first), dim=1) / difference.shape[1] ** 0.5
     return rms / deviation.clamp_min(_FLAT)
+
+
+def feature_distortion(original: Tensor, anonymized: Tensor, norm: Norm = "absolute") -> Rows:
+    """The RMS of phi(X) - phi(f_A(X)), the other reading of the penalty (section 3.2, L_P(theta_A, theta_T) of Algorithm 1).
+
+    original, anonymized: (B, F), what f_T makes of each clip. Returns (B,): in units of the features for norm absolute, in
+    shares of the RMS of phi(X) for relative: 1.0 is as far away as no features at all. The first gets no gradient.
+    """
+    first, second = original.detach().float(), anonymized.float()
+    distance = torch.linalg.vector_norm(first - second, dim=1)
+    size = first.shape[1] ** 0.5 if norm == "absolute" else torch.linalg.vector_norm(first, dim=1).clamp_min(_NOTHING)
+    return distance / size
 
 
 def distortion_penalty(rms: Rows, budget: float) -> Scalar:

@@ -90,6 +90,7 @@ TABLE: dict[str, tuple[Any, str]] = {
     "minimax.penalty_weight": (0.5, OF_PENALTY),
     "minimax.penalty_scope": ("frame", OF_PENALTY),
     "minimax.penalty_norm": ("relative", OF_PENALTY),
+    "minimax.penalty_space": ("features", OF_PENALTY),
     "minimax.temperature": (0.05, f"warm_up {METHOD_STAGES}"),
     "minimax.pair": ("frames", f"warm_up {METHOD_STAGES}"),
     "minimax.pair_distance": (5, f"warm_up {METHOD_STAGES}"),

@@ -55,6 +55,7 @@ HEARD: dict[str, tuple[Any, str]] = {
     "minimax.distortion_budget": (0.1, "minimax"),
     "minimax.penalty_weight": (7.0, "minimax"),
     "minimax.penalty_norm": ("relative", "minimax"),
+    "minimax.penalty_space": ("features", "minimax"),
     "minimax.privacy_weight": (0.5, "minimax"),
     "minimax.alternate": ("batches", "minimax"),
     "departures.detached_penalty": (True, "minimax"),

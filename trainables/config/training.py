@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from trainables.config.base import Count, Epochs, Frozen, NonNegative, Positive
 
@@ -37,6 +37,10 @@ class MinimaxConfig(Frozen):
     penalty_weight: NonNegative = 1.0
     penalty_scope: Literal["clip", "frame", "batch"] = "clip"
     penalty_norm: Literal["absolute", "relative"] = "absolute"
+    penalty_space: Literal["pixels", "features", "logits"] = Field(
+        default="pixels",
+        description="where the distortion is measured: pixels (Eq. 4), what enters the last layer of f_T, or what leaves it",
+    )
     privacy_weight: NonNegative = 1.0
     temperature: Positive = 0.1
     pair: Literal["images", "frames"] = Field(
@@ -51,3 +55,11 @@ class MinimaxConfig(Frozen):
     alternate: Literal["steps", "batches"] = Field(
         default="steps", description="steps: both steps on every batch (Algorithm 1); batches: as the released code"
     )
+
+    @model_validator(mode="after")
+    def _features_are_of_clips(self) -> MinimaxConfig:
+        if self.penalty_space != "pixels" and self.penalty_scope != "clip":
+            raise ValueError(
+                f"penalty_scope = {self.penalty_scope}: f_T makes {self.penalty_space} of whole clips; leave it at clip"
+            )
+        return self

@@ -47,6 +47,7 @@ PAPER: dict[str, Any] = {
     "minimax.penalty_weight": 1.0,  # Figure 3 and the last row of Table 3
     "minimax.privacy_weight": 1.0,  # Eq. 3
     "minimax.penalty_norm": "absolute",  # Eq. 4
+    "minimax.penalty_space": "pixels",  # Eq. 4; section 3.2 also speaks of features
     "minimax.alternate": "steps",  # Algorithm 1: both steps in every iteration
     "minimax.pair_distance": 4,  # supplement, section 7: "positive pairs after every four frames"
     "data.action.name": "ucf101",

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from trainables.config import MinimaxConfig
 from trainables.execution.context import StageContext, frozen
 from trainables.execution.loop import Epoch, Stateful, run_epochs
-from trainables.losses import anonymizer_loss, distortion_penalty, nt_xent, rms_distortion
+from trainables.losses import anonymizer_loss, distortion_penalty, feature_distortion, nt_xent, rms_distortion
 from trainables.models.action import ActionClassifier, build_action_classifier
 from trainables.models.anonymizers import build_anonymizer, target_of
 from trainables.models.base import Anonymizer
@@ -59,12 +59,17 @@ def step_anonymizer(
     with frozen(players.action, players.privacy, batch_statistics=of_batch):
         with context.autocast():
             anonymized = context.anonymize(players.anonymizer, clips)
-            logits = context.through(players.action, players.action, anonymized)
+            logits, shown = _read(players.action, anonymized, settings, context)
             action_loss = F.cross_entropy(context.gathered(logits), context.gathered(labels))
             privacy_loss = pair_loss(players, views, settings, context)
             target = target_of(context.config.anonymizer).clips(clips)
             rms = context.gathered(rms_distortion(target, anonymized, settings.penalty_scope, settings.penalty_norm))
-            penalty = distortion_penalty(rms, settings.distortion_budget)
+            distortion = rms
+            if settings.penalty_space != "pixels":
+                with torch.no_grad():
+                    _, original = _read(players.action, target, settings, context)
+                distortion = context.gathered(feature_distortion(original, shown, settings.penalty_norm))
+            penalty = distortion_penalty(distortion, settings.distortion_budget)
             if context.config.departures.detached_penalty:
                 penalty = penalty.detach()
             loss = anonymizer_loss(action_loss, privacy_loss, penalty, settings.penalty_weight, settings.privacy_weight)
@@ -76,6 +81,15 @@ def step_anonymizer(
         "rms_distortion": rms.mean(),
         "penalty_active": (penalty > 0).float(),
     }
+
+
+def _read(action: ActionClassifier, clips: Tensor, settings: MinimaxConfig, context: StageContext) -> tuple[Tensor, Tensor]:
+    """The logits of f_T, and what of it `penalty_space` compares: the input of its last layer, or the logits; each (B, ...)."""
+    if settings.penalty_space == "features":
+        features = context.through(action, action.features, clips)
+        return action.head(features), features
+    logits = context.through(action, action, clips)
+    return logits, logits
 
 
 def step_opponents(
