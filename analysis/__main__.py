@@ -153,6 +153,7 @@ def _add_export(commands: Any) -> None:
     export.add_argument(
         "--precision", default="float32", choices=("float32", "int8"), help="int8: faster on a CPU, near the original only"
     )
+    export.add_argument("--calibrate", type=Path, metavar="VIDEO", help="of int8: frames that set its ranges; default: noise")
     export.add_argument("--out", required=True, type=Path, metavar="FILE")
     export.add_argument("--overwrite", action="store_true")
     _add_common(export)
@@ -234,7 +235,8 @@ def _figures(options: argparse.Namespace) -> None:
 
 
 def _select(options: argparse.Namespace) -> None:
-    from analysis.deploy.select import choice_text, choose, parse_rule
+    from analysis.deploy.choice_text import choice_text
+    from analysis.deploy.select import choose, parse_rule
     from analysis.read.study import read_study
 
     rule = parse_rule(options.max, options.min, options.prefer, options.knee, options.choose_on)
@@ -274,11 +276,8 @@ def _export(options: argparse.Namespace) -> None:
     from analysis.deploy.measured import parse_size
 
     size = parse_size(options.size) if options.size else None
-    print(
-        export_trial(
-            options.trial, options.out, options.format, size, options.tracking_uri, options.overwrite, options.precision
-        )
-    )
+    asked = (options.trial, options.out, options.format, size, options.tracking_uri, options.overwrite, options.precision)
+    print(export_trial(*asked, options.calibrate))
 
 
 def _anonymize(options: argparse.Namespace) -> int:

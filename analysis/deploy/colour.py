@@ -1,6 +1,6 @@
 """Decoded frames as RGB in the colours that a player shows: sRGB levels of 8 bits, upright, at the size that is wanted.
 
-HDR (HLG, PQ) is mapped to the range of ordinary screens; of interlaced frames the first field is taken.
+HDR (HLG, PQ) is mapped to the range of ordinary screens; of interlaced frames the upper field is taken.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc, VideoRefo
 from numpy.typing import NDArray
 
 from trainables.data.decoding.orientation import Orientation
+from trainables.data.decoding.resizing import Resizer
 
 RgbFrame = NDArray[np.uint8]  # (H, W, 3)
 _Floats = NDArray[np.float32]
@@ -28,7 +29,10 @@ _LUMA_2020 = np.array([0.2627, 0.6780, 0.0593], np.float32)
 
 @dataclass
 class RgbReader:
-    """Turns decoded frames of one video to RGB. `size`: (height, width) of the upright result, None for the video's own."""
+    """Turns decoded frames of one video to RGB. `size`: (height, width) of the upright result, None for the video's own.
+
+    Squares are made as those that anonymizers are trained and measured on.
+    """
 
     size: tuple[int, int] | None = None
 
@@ -37,6 +41,7 @@ class RgbReader:
         self.orientation: Orientation | None = None  # known from the first frame on
         self.interlaced = self.hdr = self.transparent = self.changed = False
         self._own: tuple[int, int] | None = None
+        self._square = Resizer(self.size[0]) if self.size is not None and self.size[0] == self.size[1] else None
 
     def picture(self, frame: Any, own_size: bool = False) -> RgbFrame:
         """(H, W, 3), upright. own_size: at the size of the frame, whatever `size` is."""
@@ -51,20 +56,24 @@ class RgbReader:
         space: int | None = frame.colorspace
         if space == _UNSPECIFIED and not frame.format.is_rgb:
             space = Colorspace.ITU709 if frame.height >= HD else Colorspace.ITU601
+        if space != frame.colorspace:
+            frame.colorspace = space
         if frame.interlaced_frame:
             self.interlaced = True
-            frame = self._first_field(frame, space)
+            frame = self._upper_field(frame, space)
             space = None
         if frame.color_trc in (_HLG, _PQ):
             self.hdr = True
             deep = self._reformat(frame, width, height, "rgb48le", src_colorspace=space, threads=1).to_ndarray()
             found = to_sdr(np.asarray(deep, np.float32) / np.float32(65535), frame.color_trc, frame.color_primaries)
+        elif self._square is not None and not own_size and not self.interlaced:
+            found = self._square.picture(frame)
         else:
             found = _rgb(self._reformat(frame, width, height, "rgb24", src_colorspace=space, threads=1))
         return np.ascontiguousarray(self.orientation.upright(found))
 
-    def _first_field(self, frame: Any, space: int | None) -> Any:
-        """The rows of a frame that were seen first; the caller's resizing fills the rows between."""
+    def _upper_field(self, frame: Any, space: int | None) -> Any:
+        """Every second row of a frame, from the first on; the caller's resizing fills the rows between."""
         import av
 
         whole = _rgb(self._reformat(frame, frame.width, frame.height, "rgb24", src_colorspace=space, threads=1))

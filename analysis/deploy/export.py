@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from analysis import text
 from analysis.deploy import measured, proof
 from analysis.deploy.anonymizers import Stored, fetch_trial, read_stored
+from analysis.deploy.frame_model import EXACT_SUMS
 from analysis.deploy.measured import Size
-from analysis.deploy.quantize import quantized
+from analysis.deploy.quantize import Pictures, drawn_pictures, frames_of, quantizations
 from analysis.read.store import AnalysisError
 
 if TYPE_CHECKING:
@@ -52,10 +53,12 @@ def export_trial(
     tracking_uri: str | None = None,
     overwrite: bool = False,
     precision: str = "float32",
+    calibrate: Path | None = None,
 ) -> str:
     """Writes the anonymizer of a trial to `out` and returns lines on it: form `onnx` (any size, or one) or `torch`.
 
-    precision: of ONNX, `float32`, or `int8`, which is faster on a CPU and near the original only.
+    precision: of ONNX, `float32`, or `int8`, which is faster on a CPU and near the original only. calibrate: a video whose
+    frames set the ranges of 8 bits, and are what the result is compared on.
 
     Raises AnalysisError for a run without an anonymizer of frames, and for a model that does not agree with PyTorch; `out`
     is then not there, and what was there before stays.
@@ -66,6 +69,8 @@ def export_trial(
         raise AnalysisError("--size is for --format onnx: a state dict takes any size")
     if form == "torch" and precision != "float32":
         raise AnalysisError("--precision is for --format onnx: a state dict is what the trial stored")
+    if calibrate is not None and precision != "int8":
+        raise AnalysisError("--calibrate is for --precision int8: float32 has no ranges to set")
     if not out.absolute().parent.is_dir():
         raise AnalysisError(f"{out.absolute().parent} is no folder; make it or give another --out")
     with tempfile.TemporaryDirectory() as folder:
@@ -74,7 +79,9 @@ def export_trial(
         if form == "torch":
             _put(path, out)
             return f"{out}: config and state dict of {stored.config['name']}, as the trial stored them"
-        model, check = checked_onnx(stored, size, precision)
+        seen = size or (stored.measured_at.whole_frame if stored.measured_at else _CALIBRATED)
+        pictures = frames_of(calibrate, seen) if calibrate is not None else ()
+        model, check = checked_onnx(stored, size, precision, pictures)
         made = Path(folder) / "made.onnx"
         made.write_bytes(model.SerializeToString())
         _put(made, out)
@@ -84,8 +91,12 @@ def export_trial(
     return f"{out}: ONNX, {stored.config['name']}, (N, 3, H, W) float RGB in [0, 1], {takes}; {holds}\n{check.text()}"
 
 
-def checked_onnx(stored: Stored, size: Size | None = None, precision: str = "float32") -> tuple[onnx.ModelProto, ExportCheck]:
+def checked_onnx(
+    stored: Stored, size: Size | None = None, precision: str = "float32", pictures: Pictures = ()
+) -> tuple[onnx.ModelProto, ExportCheck]:
     """The ONNX model of an anonymizer for any size (None) or one, and how well it agrees with PyTorch.
+
+    pictures: frames that set the ranges of 8 bits, every second one, and that are compared, the others; without them, noise.
 
     Its metadata hold what the anonymizer was measured at, and a test frame with PyTorch's answer (see `proof`).
 
@@ -96,10 +107,11 @@ def checked_onnx(stored: Stored, size: Size | None = None, precision: str = "flo
     try:
         with _quiet():
             model = _one_size(stored, size) if size else _any_size(stored)
+            sizes = (size,) if size else _sizes(stored.multiple)
             if precision == "int8":
-                model = quantized(model, size or _CALIBRATED, INPUT)
-            tolerance = TOLERANCE_INT8 if precision == "int8" else TOLERANCE
-            check = compare(stored, model, (size,) if size else _sizes(stored.multiple), tolerance)
+                model, check = _in_8_bits(stored, model, sizes, pictures or drawn_pictures(size or _CALIBRATED), bool(pictures))
+            else:
+                check = compare(stored, model, sizes)
     except Exception as error:  # the exporter and onnxruntime raise whatever they come across
         reason = text.reason(error, 160)
         raise AnalysisError(f"the anonymizer {name} has no ONNX form here ({type(error).__name__}: {reason}){hint}") from None
@@ -109,21 +121,44 @@ def checked_onnx(stored: Stored, size: Size | None = None, precision: str = "flo
     return model, check
 
 
+def _in_8_bits(
+    stored: Stored, model: onnx.ModelProto, sizes: tuple[Size, ...], pictures: Pictures, real: bool
+) -> tuple[onnx.ModelProto, ExportCheck]:
+    """The first way of 8 bits that is near enough, or the nearest one."""
+    compared = pictures[1::2] if real else ()
+    found: list[tuple[onnx.ModelProto, ExportCheck]] = []
+    for made in quantizations(model, pictures[::2] if real else pictures, INPUT):
+        found.append((made, compare(stored, made, sizes, TOLERANCE_INT8, compared)))
+        if found[-1][1].difference <= found[-1][1].tolerance:
+            break
+    return min(found, key=lambda pair: pair[1].difference)
+
+
 def _put_metadata(stored: Stored, model: onnx.ModelProto, size: Size, tolerance: float) -> None:
+    """The answer to the test frame is PyTorch's; of 8 bits it is what exact sums of the same numbers give."""
+    import onnxruntime
     import torch
     from onnx import helper
 
-    frame = proof.smooth_frame(size)
-    with torch.inference_mode():
-        answer = stored.anonymizer(torch.from_numpy(frame)).numpy()
+    frame = proof.smooth_frame(size)  # drawn: a frame of a video has no place in a file that is handed on
+    if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
+        options = onnxruntime.SessionOptions()
+        options.add_session_config_entry(*EXACT_SUMS)
+        exact = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        answer = exact.run([OUTPUT], {INPUT: frame})[0]
+    else:
+        with torch.inference_mode():
+            answer = stored.anonymizer(torch.from_numpy(frame)).numpy()
     carried = {proof.KEY: proof.Proof(frame, answer, tolerance).as_text()}
     if stored.measured_at is not None:
         carried[measured.KEY] = stored.measured_at.as_json()
     helper.set_model_props(model, carried)
 
 
-def compare(stored: Stored, model: onnx.ModelProto, sizes: tuple[Size, ...], tolerance: float = TOLERANCE) -> ExportCheck:
-    """Runs both on the same frames."""
+def compare(
+    stored: Stored, model: onnx.ModelProto, sizes: tuple[Size, ...], tolerance: float = TOLERANCE, pictures: Pictures = ()
+) -> ExportCheck:
+    """Runs both on the same frames: `pictures`, or noise and smooth pictures of `sizes`."""
     import numpy as np
     import onnxruntime
     import torch
@@ -131,20 +166,28 @@ def compare(stored: Stored, model: onnx.ModelProto, sizes: tuple[Size, ...], tol
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # a failure is raised; it need not be printed as well
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    chance = torch.Generator().manual_seed(0)
     furthest, largest = 0.0, 1.0
+    for frames in map(torch.from_numpy, pictures) if pictures else _noise(sizes):
+        with torch.inference_mode():
+            ours = stored.anonymizer(frames).numpy()
+        theirs = session.run([OUTPUT], {INPUT: frames.numpy()})[0]
+        if theirs.shape != ours.shape:
+            raise ValueError(f"gives {theirs.shape} for {ours.shape}")
+        furthest = max(furthest, float(np.abs(theirs - ours).max()))
+        largest = max(largest, float(np.abs(ours).max()))
+    compared = tuple(dict.fromkeys((int(one.shape[2]), int(one.shape[3])) for one in pictures)) or sizes
+    return ExportCheck(furthest, tolerance * largest, compared)
+
+
+def _noise(sizes: tuple[Size, ...]) -> Iterator[Any]:
+    """Of each size noise, and a smooth picture."""
+    import torch
+
+    chance = torch.Generator().manual_seed(0)
     for number, (height, width) in enumerate(sizes):
         noise = torch.rand((1 + number % 2, 3, height, width), generator=chance)
-        smooth = torch.nn.functional.interpolate(noise[..., ::8, ::8], (height, width), mode="bilinear")
-        for frames in (noise, smooth):
-            with torch.inference_mode():
-                ours = stored.anonymizer(frames).numpy()
-            theirs = session.run([OUTPUT], {INPUT: frames.numpy()})[0]
-            if theirs.shape != ours.shape:
-                raise ValueError(f"gives {theirs.shape} for {ours.shape}")
-            furthest = max(furthest, float(np.abs(theirs - ours).max()))
-            largest = max(largest, float(np.abs(ours).max()))
-    return ExportCheck(furthest, tolerance * largest, sizes)
+        yield noise
+        yield torch.nn.functional.interpolate(noise[..., ::8, ::8], (height, width), mode="bilinear")
 
 
 def _sizes(multiple: int) -> tuple[Size, ...]:

@@ -15,6 +15,8 @@ from analysis.deploy.measured import MeasuredAt, Size
 from analysis.read.store import AnalysisError
 
 Frames = NDArray[np.float32]  # (N, 3, H, W), RGB
+# A setting of onnxruntime: numbers of 8 bits are multiplied and added in float32.
+EXACT_SUMS = ("session.disable_quant_qdq", "1")
 
 
 class FrameModel(Protocol):
@@ -76,7 +78,7 @@ class OnnxModel:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # a failure is raised; it need not be printed as well
         if not quantized:
-            options.add_session_config_entry("session.disable_quant_qdq", "1")
+            options.add_session_config_entry(*EXACT_SUMS)
         providers = ["CUDAExecutionProvider"] if on_gpu else []
         try:
             return onnxruntime.InferenceSession(str(self._path), options, providers=[*providers, "CPUExecutionProvider"])

@@ -14,8 +14,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from analysis import text
 from analysis.deploy.anonymizers import Stored, fetch_trial, read_stored
+from analysis.deploy.choice_text import choice_text
 from analysis.deploy.export import ExportCheck, checked_onnx
-from analysis.deploy.select import Choice, choice_text, median_trial, row_of
+from analysis.deploy.select import Choice, median_trial, row_of
 from analysis.measure.settings import of
 from analysis.read.artifacts import fetch_artifact
 from analysis.read.store import AnalysisError, open_store

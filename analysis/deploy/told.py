@@ -58,7 +58,7 @@ def notes(video: VideoInput, options: VideoOptions) -> list[str]:
         found.append("turned upright, as the file says")
     reader = video.reader
     if reader.interlaced:
-        found.append("interlaced: of each frame the field that was seen first was taken")
+        found.append("interlaced: of each frame the upper field was taken")
     if reader.hdr:
         found.append("HDR, mapped to the colours of ordinary screens")
     if reader.transparent:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import tempfile
+import secrets
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -45,16 +44,16 @@ class VideoOutput:
         self._end = 0
         self.frames = 0
         self._container: Any = None
-        self._temporary: Path | None = None
+        # not a longer form of the name, which may be as long as names can be
+        self._temporary = path.absolute().with_name(f".{secrets.token_hex(6)}.partial{path.suffix}")
         try:
-            mark = hashlib.sha256(path.name.encode()).hexdigest()[:12]  # the name itself may be as long as names can be
-            handle, name = tempfile.mkstemp(prefix=f".{mark}.", suffix=f".partial{path.suffix}", dir=path.absolute().parent)
-            os.close(handle)
-            self._temporary = Path(name)
             self._open()
         except (*_Error, KeyError) as error:
             self.__exit__()
             raise AnalysisError(f"{path}: cannot be made with {self.codec} ({text.reason(error, 160)})") from None
+        except BaseException:  # an interrupt
+            self.__exit__()
+            raise
 
     def _open(self) -> None:
         self._container = av.open(str(self._temporary), "w")
@@ -134,7 +133,6 @@ class VideoOutput:
             self._container = None
         period = 1 / self._source.rate
         span, lasts = (float((end - self._times[0]) * self.time_base) for end in (self._times[-1], self._end))
-        assert self._temporary is not None
         found = _written(self._temporary, str(self.path))
         wrong = [f"{found.frames} frames of {self.frames}"] if found.frames != self.frames else []
         slack = 1.5 * float(period) + 0.002
@@ -149,10 +147,8 @@ class VideoOutput:
 
     def finish(self, overwrite: bool) -> None:
         """Gives the completed file its name. Raises AnalysisError if somebody else has taken it meanwhile."""
-        assert self._temporary is not None
         if self.path.exists() and not overwrite:
             raise AnalysisError(f"{self.path} has come to be there meanwhile; give --overwrite")
-        os.chmod(self._temporary, 0o666 & ~_umask())  # a temporary file is made for its owner alone
         try:
             os.replace(self._temporary, self.path)
         except OSError as error:
@@ -165,13 +161,12 @@ class VideoOutput:
         if self._container is not None:
             with suppress(*_Error):  # an unfinished file need not be a valid one
                 self._container.close()
-        if self._temporary is not None:
+        with suppress(OSError):  # a name that is too long, or no folder: then it is not there
             self._temporary.unlink(missing_ok=True)
 
     @property
     def bytes(self) -> int:
         """The size of the completed file."""
-        assert self._temporary is not None
         return self._temporary.stat().st_size
 
     def _encode(self, frame: av.VideoFrame | None) -> None:
@@ -227,9 +222,3 @@ def _pixels(codec: str, width: int, height: int) -> str:
     if codec == "libx264" and (width % 2 or height % 2):
         return "yuv444p"
     return "yuv420p" if "yuv420p" in formats or not formats else formats[0]
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

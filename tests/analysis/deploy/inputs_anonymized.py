@@ -304,9 +304,7 @@ INPUTS += [
         " exit 1, 1 of 24 frames are black: 1 could not be decoded, 0 not anonymized",
         _changes_size,
     ),
-    Input(
-        "interlaced", "frames 0 to 23, 0.96 s; interlaced: of each frame the field that was seen first was taken", _interlaced
-    ),
+    Input("interlaced", "frames 0 to 23, 0.96 s; interlaced: of each frame the upper field was taken", _interlaced),
     Input("colours of SD without tags", "the colours that went in, 0.12 s", partial(_colours, "libx264", "yuv420p", 96, {})),
     Input("colours of HD without tags", "the colours that went in, 0.12 s", partial(_colours, "libx264", "yuv420p", 720, {})),
     Input(

@@ -62,7 +62,7 @@ INPUTS = [
     ),
     Input(
         "`interlaced_tff.mp4`",
-        "50 frames, 2.00 s; interlaced: of each frame the field that was seen first was taken",
+        "50 frames, 2.00 s; interlaced: of each frame the upper field was taken",
         partial(_case, "interlaced_tff.mp4"),
     ),
     Input("`vfr.mp4`", "44 frames, 3.56 s", partial(_case, "vfr.mp4")),

@@ -15,10 +15,11 @@ from mlflow import MlflowClient
 from analysis.__main__ import main
 from analysis.deploy import register
 from analysis.deploy.anonymizers import refuse_other_than_frames
+from analysis.deploy.choice_text import choice_text
 from analysis.deploy.export import checked_onnx
 from analysis.deploy.exportable import UNTRAINED, refusal
 from analysis.deploy.load import load_model
-from analysis.deploy.select import Choice, choice_text, choose, median_trial, parse_constraint, parse_rule
+from analysis.deploy.select import Choice, choose, median_trial, parse_constraint, parse_rule
 from analysis.read.store import AnalysisError
 from analysis.read.study import RecordedStudy, read_study
 from tests.support.fake_studies import FakeTrial, metrics, write_study
@@ -178,10 +179,34 @@ def test_protocols_are_not_mixed(make_study: Maker) -> None:
     rule = parse_rule([], [], "top1", False)
     assert choose(study, rule, protocol="two").setting["label"] == "b8"
     assert choose(study, rule, where=["clip.frames=8"]).setting["label"] == "b8"
+    assert choose(study, rule, where=["clip.frames= 8.0"]).setting["label"] == "b8", (
+        "a number is a number however it is written"
+    )
+    with pytest.raises(AnalysisError, match=r"give FIELD=VALUE, such as clip\.frames="):
+        choose(study, rule, where=["clip.frames"])
     with pytest.raises(AnalysisError, match="there are: one, two"):
         choose(study, rule, protocol="three")
     with pytest.raises(AnalysisError, match=r"nearest field: clip\.frames"):
         choose(study, rule, where=["clip.frame=8"])
+
+
+def test_what_is_gained_is_no_loss(make_study: Maker) -> None:
+    """`a` has less of top-1 than `b` on validation data, by which the best is named, and more on test data."""
+    trials = trials_of({"a": (0.9, 0.2), "b": (0.8, 0.3)})
+    validation = {"raw": 0.95, "a": 0.82, "b": 0.85}
+    for trial in trials:
+        trial.metrics = {**(trial.metrics or {}), "validation_top1": validation[trial.label]}
+    said = choice_text(chosen(make_study(trials), prefer="leakage"))
+    assert "  gains      +10.0 ± 0.0 points" in said
+    assert "  gives up   nothing in leakage" in said
+    assert "  changes    −5.0 ± 0.0 points" in said
+
+
+@pytest.mark.parametrize(("top1", "remarked"), [(0.5, True), (0.6, False)])
+def test_little_utility_is_remarked_on(make_study: Maker, top1: float, remarked: bool) -> None:
+    """Raw is at 0.95 and guessing at 0.1: 0.5 is 47 % of the way."""
+    said = choice_text(chosen(make_study(trials_of({"a": (top1, 0.1)}))))
+    assert ("remark     of what raw video is good for beyond guessing 47 % is left" in said) is remarked
 
 
 def test_median_trial(make_study: Maker) -> None:
@@ -198,7 +223,9 @@ def test_median_trial(make_study: Maker) -> None:
         ("leakage", r"give METRIC=VALUE"),
         ("leakage=much", r"is no number"),
         ("leakage=nan", r"is no number"),
-        ("leakage=20", r"give leakage=20%"),
+        ("leakage=20", r"for 20 per cent give leakage=20%"),
+        ("leakage=150%", r"a share is 100 % at most"),
+        ("leakage=150", r"a share is 100 % at most"),
     ],
 )
 def test_wrong_constraints(text: str, message: str) -> None:

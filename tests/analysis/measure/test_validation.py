@@ -13,7 +13,8 @@ import pytest
 
 from analysis.__main__ import main
 from analysis.deploy import select
-from analysis.deploy.select import choice_text, choose, median_trial, parse_rule
+from analysis.deploy.choice_text import choice_text
+from analysis.deploy.select import choose, median_trial, parse_rule
 from analysis.measure.answer import answer, headline
 from analysis.measure.plane import Plane
 from analysis.measure.settings import settings_table

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from analysis.__main__ import main
-from analysis.deploy.select import choice_text, choose, parse_rule
+from analysis.deploy.choice_text import choice_text
+from analysis.deploy.select import choose, parse_rule
 from analysis.measure.plane import Plane
 from analysis.measure.settings import settings_table
 from analysis.read.attacks import invalid
