@@ -31,7 +31,7 @@ except ImportError:  # no wheel for this platform
     decord = None
 
 Decoder = Callable[[Path, list[int], int], np.ndarray]
-_WHOLE = (64, 112, 280)  # sides at which whole videos are read
+_WHOLE = (64, 112)  # sides at which `data.decoder=auto` reads whole videos by decord
 _APART = 4.0  # grey levels on average: two decoders round differently, two frames differ by far more
 
 

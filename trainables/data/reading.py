@@ -110,6 +110,7 @@ class VideoFile:
 
 
 _INDICES: dict[File, Index] = {}  # of the videos that this process has opened
+_NO_SLOWER = 128  # pixels a side up to which decord reads all frames of a video as fast as PyAV
 _CHOSEN: dict[str, Decoder] = {"decoder": "auto"}
 
 
@@ -117,8 +118,8 @@ def choose_decoder(decoder: Decoder) -> None:
     """Says what decodes videos in this process. Pixels do not depend on it, nor does any figure.
 
     `pyav`: PyAV; `decord`: decord wherever `gives_frames`, and PyAV elsewhere; `auto`: decord where in addition it is no
-    slower, which is where all frames of a video are read. For a single clip it looks through the whole file each time it opens
-    it, and decodes frames that nobody asks for. Raises ConfigError where decord is chosen and not installed.
+    slower, which is where all frames of a video are read and made small. For a single clip it looks through the whole file each
+    time it opens it, and decodes frames that nobody asks for. Raises ConfigError where decord is chosen and not installed.
     """
     if decoder == "decord" and not decord_version():
         raise ConfigError("data.decoder = decord: it is not installed here; leave it out (auto), or install decord")
@@ -132,8 +133,10 @@ def chosen_decoder() -> Decoder:
 
 def _reader(file: File, index: Index, size: int | None, whole: bool) -> VideoReader | DecordReader:
     """What reads frames of a video; `whole`: all of them."""
-    wanted = chosen_decoder() == "decord" or (chosen_decoder() == "auto" and whole)
-    if wanted and size is not None and gives_frames(file, index, size):
+    if size is None or chosen_decoder() == "pyav":
+        return VideoReader(file, index, size)
+    wanted = chosen_decoder() == "decord" or (whole and size <= _NO_SLOWER)
+    if wanted and gives_frames(file, index, size):
         return DecordReader(file, index, size)
     return VideoReader(file, index, size)
 

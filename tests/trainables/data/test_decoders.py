@@ -128,7 +128,7 @@ def test_who_reads_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         found = [reader(112)]  # a clip of a long video
         with monkeypatch.context() as patch:
             patch.setattr(reading, "_SMALL_BYTES", 4 * 2**20)
-            return [*found, reader(112)]  # a small one, of which all frames are read
+            return [*found, reader(112), reader(160)]  # of which all frames are read
 
     found = {}
     for decoder in ("auto", "decord", "pyav"):
@@ -136,9 +136,9 @@ def test_who_reads_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         found[decoder] = readers()
         reading._CACHE._kept.clear()
     assert found == {
-        "auto": ["VideoReader", "DecordReader"],
-        "decord": ["DecordReader"] * 2,
-        "pyav": ["VideoReader"] * 2,
+        "auto": ["VideoReader", "DecordReader", "VideoReader"],
+        "decord": ["DecordReader"] * 3,
+        "pyav": ["VideoReader"] * 3,
     }
 
 
