@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from analysis.terminal import show_table
@@ -11,9 +12,9 @@ from study.schedule.estimates import Estimates, StepCost
 from study.schedule.gpus import GIB, GPUS, MEASURED_SHARE
 from study.schedule.resources import Resources
 from study.study import Study
-from trainables.config import ConfigError
+from trainables.config import ConfigError, with_values
 from trainables.data.trial_data import TrialData
-from trainables.plan import PlannedStage, TrialPlan
+from trainables.plan import PlannedStage, TrialPlan, plan_trial
 
 
 def dry_run(study: Study) -> int:
@@ -31,28 +32,40 @@ def dry_run(study: Study) -> int:
     print(f"{plan.experiment}: {len(asked)} trials, each on {resources.cpus_per_gpu:g} CPUs and {gpus}")
     varied = [(trial.name, "  ".join(f"{key}={value}" for key, value in trial.varied.items())) for trial, _ in asked]
     show_table(("trial", "varies"), varied, indent=2)
-    if plan.search is not None and study.only is None:
-        axes = ", ".join(f"{key} {axis.low:g}..{axis.high:g}" for key, axis in plan.search.axes.items())
-        print(f"then {plan.search.trials} points in all, proposed by {plan.search.sampler}, over {axes}")
     needed = [stage for _, trial in asked for stage in trial.stages]
     different = {stage.key: stage for stage in needed}
     new = [stage for stage in different.values() if stage.key not in study.stored]
+    count_different = len(different)
+    searches = plan.search is not None and study.only is None
+    if plan.search is not None and searches:
+        axes = ", ".join(f"{key} {axis.low:g}..{axis.high:g}" for key, axis in plan.search.axes.items())
+        further, point = further_points(study)
+        own = [stage for stage in point.stages if stage.key not in different]
+        print(f"then {plan.search.trials} points in all, proposed by {plan.search.sampler}, over {axes}")
+        print(f"{further} of them are beyond these trials; each is priced as one whose values on these axes are its own")
+        needed, new = needed + [*point.stages] * further, new + own * further
+        count_different += further * len(own)
     if unknown := sorted(prices.seconds_per_step.keys() - {stage.name for stage in needed}):
         raise ConfigError(f"--seconds-per-step: no stage {unknown[0]!r} here; there are {', '.join(_names(needed))}")
-    shared, stored = len(needed) - len(different), len(different) - len(new)
+    shared, stored = len(needed) - count_different, count_different - len(new)
     print(f"stages: {len(needed)} needed, {shared} of them shared, {stored} stored, {len(new)} to compute")
     costs, estimates = Costs(study.store, _names(needed)), Estimates()
     traces = plan.profile == "paper"
-    traced = traced_steps(different.values(), data_of(plan, study.trial_plans, study.data), estimates) if traces else {}
+    data = data_of(plan, study.trial_plans, study.data)
+    if searches:
+        data |= {stage.key: study.data[stage.config.data.model_dump_json()] for stage in own}
+    traced = (
+        traced_steps({stage.key: stage for stage in (*different.values(), *new)}.values(), data, estimates) if traces else {}
+    )
     known_hours, unknown_names, rows = 0.0, [], []
     for name in _names(needed):
-        mine = [stage for stage in different.values() if stage.name == name]
         todo = [stage for stage in new if stage.name == name]
+        there = sum(stage.name == name for key, stage in different.items() if key in study.stored)
         hours, how = hours_of(name, todo, costs, prices, traced)
         count = sum(stage.name == name for stage in needed)
         steps = sum(stage.steps for stage in todo)
         rate = "" if hours is None or not steps else f"{hours * 3600 / steps:.3g}"
-        counts = (count, count - len(mine), len(mine) - len(todo), len(todo))
+        counts = (count, count - there - len(todo), there, len(todo))
         rows.append((name, *map(str, counts), f"{steps:,}", rate, "unknown" if hours is None else f"{hours:.2f}", how))
         if hours is None:
             unknown_names.append(name)
@@ -64,6 +77,24 @@ def dry_run(study: Study) -> int:
     if traces:
         _print_steps(different.values(), traced, estimates, prices)
     return 0
+
+
+def _different(stages: Iterable[PlannedStage]) -> Iterable[PlannedStage]:
+    return {stage.key: stage for stage in stages}.values()
+
+
+def further_points(study: Study) -> tuple[int, TrialPlan]:
+    """How many points of the study's search are none of its trials, and the stages of such a point, whose values on the axes
+    no trial has.
+    """
+    search = study.plan.search
+    assert search is not None
+    varied = [trial for trial in study.plan.trials if trial.config.method == "penalty"]
+    first = varied[0].config
+    tried = sum(trial.config.seed == first.seed for trial in varied)
+    values = {key: axis.low + (axis.high - axis.low) / math.pi for key, axis in search.axes.items()}
+    config = with_values(first, values)
+    return max(0, search.trials - tried), plan_trial(config, study.data[config.data.model_dump_json()])
 
 
 def data_of(plan: StudyPlan, plans: Sequence[TrialPlan], data: Mapping[str, TrialData]) -> dict[str, TrialData]:
@@ -112,7 +143,10 @@ def hours_of(
 def _print_total(hours: float, unknown: Sequence[str], resources: Resources, prices: Prices) -> None:
     unit, count = ("GPU hours", resources.gpus) if resources.gpus else ("CPU-core hours", resources.cpus_per_gpu)
     money = f", {hours * count * prices.gpu_hour:,.2f} at {prices.gpu_hour:g} each" if prices.gpu_hour is not None else ""
-    print(f"estimate: {hours * count:.2f} {unit}{money}" + (", without what is unknown" if unknown else ""))
+    if unknown and not hours:
+        print(f"estimate: unknown {unit}")
+    else:
+        print(f"estimate: {hours * count:.2f} {unit}{money}" + (", without what is unknown" if unknown else ""))
     if unknown:
         print(f"  never measured in this storage: {', '.join(unknown)}; give --seconds-per-step {unknown[0]}=SECONDS")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -78,7 +79,7 @@ class Options(BaseModel):
     @field_validator("gpu_memory")
     @classmethod
     def _some_memory(cls, value: float | None) -> float | None:
-        if value is not None and value <= 0:
+        if value is not None and not 0 < value < math.inf:
             raise ConfigError(f"--gpu-memory {value:g}: give the GiB that a trial needs")
         return value
 
@@ -105,7 +106,7 @@ class Options(BaseModel):
         asked, profile = self.gpus_per_trial, self.recipe
         gpus = 1.0 if asked == AUTO else profile.gpus if asked is None else asked
         cpus = profile.cpus if self.cpus_per_trial is None else self.cpus_per_trial
-        if cpus <= 0 or not can_be_given(gpus):
+        if not 0 < cpus < math.inf or not can_be_given(gpus):
             raise ConfigError(
                 f"{cpus:g} CPUs and {gpus:g} GPUs a trial: give some CPU, and a fraction or a whole number of GPUs"
             )

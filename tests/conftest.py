@@ -53,7 +53,7 @@ TINY = {
 # with `--no-loadscope-reorder`, which hands files out in the order of the tests.
 LONGEST = (
     *("integration/test_study.py", "chaos/test_chaos.py", "integration/test_search.py", "integration/test_jobs.py"),
-    *("integration/test_jobs_on_a_cluster.py", "integration/test_backends.py", "integration/test_plugins.py"),
+    *("integration/test_jobs_on_a_cluster.py", "integration/test_plugins.py"),
     *("integration/test_preflight.py", "trainables/test_pipeline.py", "analysis/report/test_report.py"),
     *("trainables/execution/test_distributed.py", "integration/test_packing_on_ray.py", "analysis/deploy/test_export.py"),
     *("study/backend/test_packing.py", "search_spaces/test_protocols.py", "trainables/data/test_readers_official.py"),

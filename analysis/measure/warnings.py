@@ -41,6 +41,13 @@ def warnings_of(study: RecordedStudy, settings: pd.DataFrame, plane: Plane = DEF
     return found + _warnings_of_output(study.trials) + _warnings_of_protocol(study.trials)
 
 
+def seeds_beyond_the_plan(study: RecordedStudy) -> str:
+    """Why a setting may have more seeds than the study was last asked for."""
+    seeds = study.other_seeds
+    what = f"seed{'' if len(seeds) == 1 else 's'} {', '.join(map(str, seeds))}"
+    return f"The last plan of the study has no {what}: trials of earlier plans, which count all the same (--fresh starts over)."
+
+
 def _warnings_of_output(trials: pd.DataFrame) -> list[str]:
     if OUTPUT_BEYOND not in trials or (outside := trials.dropna(subset=[OUTPUT_BEYOND])).empty:
         return []
@@ -55,6 +62,8 @@ def _warnings_of_runs(study: RecordedStudy) -> list[str]:
     found = []
     if study.profile == "generated":
         found.append("The clips and images are generated: the figures show that the method runs, and nothing about real video.")
+    if study.other_seeds:
+        found.append(seeds_beyond_the_plan(study))
     lost = study.unfinished["state"].isin(["failed", "killed", "incomplete"]).sum()
     if lost:
         found.append(

@@ -14,6 +14,7 @@ from analysis.paper.published import TABLES, Role
 from analysis.read.artifacts import StageSeconds, stage_seconds
 from analysis.read.store import AnalysisError, shown_uri
 from analysis.read.study import RecordedStudy, list_studies, read_study
+from analysis.read.trials import REPLACED
 
 METRIC_NAMES = {"top1": "top-1 %", "cmap": "cMAP %", "f1": "macro F1"}
 
@@ -82,7 +83,7 @@ def _read_table(number: int, profile: str | None, uri: str | None, there: Mappin
 
 
 def _without_result(study: RecordedStudy) -> list[str]:
-    rows = study.unfinished[study.unfinished["state"] != "superseded"]
+    rows = study.unfinished[~study.unfinished["state"].isin(REPLACED)]
     return [f"{study.space}: {row['name']} ({row['state']}: {row['reason']})" for _, row in rows.iterrows()]
 
 

@@ -30,6 +30,7 @@ class RecordedStudy:
         or recipe changed); missing (planned and never started, so without a run id).
         Incomplete runs are in both tables, all others in this one only.
     `curve_names`: the names of the per-epoch metrics that any run has.
+    `other_seeds`: the seeds of `trials` that the last plan does not have: trials of earlier plans, which count.
     `hours`: GPU or core hours by use, as the run of the study itself records them (GPU_HOURS, CPU_HOURS of the schema).
     """
 
@@ -42,6 +43,7 @@ class RecordedStudy:
     tracking_uri: str
     experiment_id: str = ""
     hours: Mapping[str, float] = field(default_factory=dict)
+    other_seeds: tuple[int, ...] = ()
 
     @property
     def complete(self) -> pd.DataFrame:
@@ -64,6 +66,8 @@ def read_study(space: str, profile: str | None = None, tracking_uri: str | None 
         plan = last_plan(client, runs.info.loc[parents])
         hours = parent_hours(client, parents)
     trials, unfinished = tables_of(runs.without(parents), plan)
+    planned = set() if plan is None else set(plan["seed"].astype(str))
+    seeds = sorted(int(seed) for seed in trials["seed"].dropna().unique())
     return RecordedStudy(
         name=experiment.name,
         space=space,
@@ -74,6 +78,7 @@ def read_study(space: str, profile: str | None = None, tracking_uri: str | None 
         tracking_uri=uri,
         experiment_id=experiment.experiment_id,
         hours=hours,
+        other_seeds=tuple(seed for seed in seeds if planned and str(seed) not in planned),
     )
 
 

@@ -27,6 +27,7 @@ from trainables.schema import (
 
 # A finished trial without these has no place on the privacy-utility front.
 FRONT_METRICS = ("top1", "leakage")
+REPLACED = ("superseded", "outdated")  # states of runs in whose place the study has, or plans, a newer one
 RAW = "raw"  # the method tag of the trial that leaves the data as they are
 PARAM = "params."  # prefix of the columns that hold a trial's configuration
 _INFINITE = 1e300  # MLflow stores inf as 1.8e308

@@ -33,19 +33,22 @@ def report_studies(options: ReportOptions) -> Path:
     from analysis.measure.answer import answer
     from analysis.measure.plane import Plane
     from analysis.measure.settings import settings_table
+    from analysis.measure.warnings import seeds_beyond_the_plan
     from analysis.read.attacks import not_recorded
     from analysis.read.store import AnalysisError
     from analysis.read.study import read_study
+    from analysis.read.trials import REPLACED
     from analysis.report.front import front_text
     from analysis.report.report import write_report
     from analysis.report.table_of_settings import settings_text
+    from analysis.text import counted
 
     plane = Plane(options.utility, options.privacy, options.chosen_on)
     studies = [read_study(space, profile, options.tracking_uri) for space, profile in options.studies]
     for study in studies:
         for metric in plane.names:
-            if lacking := not_recorded(study.trials, metric):
-                raise AnalysisError(f"{study.name}: {lacking}")
+            if problem := not_recorded(study.trials, metric):
+                raise AnalysisError(f"{study.name}: {problem}")
     each = [settings_table(study.trials, plane) for study in studies]
     page = write_report(studies[0], options.out, plane, studies[1:], each)
     for study, settings in zip(studies, each, strict=True):
@@ -54,8 +57,13 @@ def report_studies(options: ReportOptions) -> Path:
         print(*answer(settings, plane))
         print(settings_text(settings, plane))
         print(front_text(settings, plane))
-        if len(study.unfinished):
-            print(f"{len(study.unfinished)} trials without a usable result; the report gives their reasons")
+        if study.other_seeds:
+            print(seeds_beyond_the_plan(study))
+        replaced = int(study.unfinished["state"].isin(REPLACED).sum())
+        if lacking := len(study.unfinished) - replaced:
+            print(f"{counted(lacking, 'trial')} without a usable result; the report says why")
+        if replaced:
+            print(f"{counted(replaced, 'older run')} replaced or planned anew, which do not count; the report lists them")
     return page
 
 

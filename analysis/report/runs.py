@@ -11,6 +11,7 @@ from analysis import text
 from analysis.measure.warnings import missing_seeds
 from analysis.read.attacks import invalid
 from analysis.read.study import RecordedStudy
+from analysis.read.trials import REPLACED
 from analysis.report.front_figure import STUDY
 from analysis.report.page import Section, Table
 from analysis.report.selection import MOST_ROWS, left_out
@@ -61,7 +62,7 @@ def _ran(study: RecordedStudy) -> list[Table]:
 
 
 def _unfinished(study: RecordedStudy) -> list[Table]:
-    """The runs without a usable result with every reason; of many runs with one reason, the first few."""
+    """The runs that do not count with every reason; of many runs with one reason, the first few."""
     unfinished = study.unfinished
     if len(unfinished) > MOST_ROWS:
         kind = unfinished.groupby(["state", "reason"], sort=False)
@@ -70,7 +71,8 @@ def _unfinished(study: RecordedStudy) -> list[Table]:
     rows = [
         [str(row["name"]), str(row["state"]), str(row["reason"]), _when(row["started"])] for _, row in unfinished.iterrows()
     ]
-    caption = "Runs without a usable result."
+    replaced = study.unfinished["state"].isin(REPLACED).any()
+    caption = "Runs that do not count: without a usable result, or replaced." if replaced else "Runs without a usable result."
     if len(unfinished) < len(study.unfinished):
         counts = ", ".join(f"{n} {state}" for state, n in study.unfinished["state"].value_counts().items())
         caption += f" {counts}; {len(unfinished)} are shown, trials.csv has all."

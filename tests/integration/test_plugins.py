@@ -11,7 +11,11 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
+from study.options import read_options
+from study.study import Study
 from tests.support import ROOT
+from tests.support.plugin_files import loaded
+from tests.support.pool_backend import PoolBackend
 from trainables.config import ActionData
 from trainables.data.registry import load_videos
 
@@ -39,7 +43,7 @@ SETTINGS = {
 def _study(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
     command = [sys.executable, str(ROOT / "study" / "run.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=280, env=environment, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=6000, env=environment, check=False)
 
 
 @pytest.fixture
@@ -58,13 +62,14 @@ def my_root(tiny_data: Path, tmp_path: Path) -> Path:
 
 
 def test_one_of_each_runs_in_a_study(my_root: Path, tmp_path: Path) -> None:
+    """In worker processes that get the plug-ins with their jobs; that Ray hands them on is shown by the other studies."""
     space = tmp_path / "only_here.py"
     space.write_text(SPACE)
-    plugins = [word for path in (*EXAMPLES, space) for word in ("--plugin", path)]
+    plugins = [word for path in (*EXAMPLES, space) for word in ("--plugin", str(path))]
     settings = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
-    where = ["--profile", "small", "--data-root", my_root, "--storage", tmp_path / "results"]
-    ended = _study("--space", "mine", *plugins, *settings, *where)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    where = ["--profile", "small", "--data-root", str(my_root), "--storage", str(tmp_path / "results")]
+    with loaded(*EXAMPLES, space):
+        assert Study(read_options(["--space", "mine", *plugins, *settings, *where]), PoolBackend(2)).run() == 0
     client = MlflowClient(f"sqlite:///{tmp_path}/results/mlflow.db")
     experiment = client.get_experiment_by_name("mine.small")
     assert experiment is not None
@@ -106,7 +111,7 @@ def test_an_installed_package_brings_its_own(tmp_path: Path) -> None:
     (metadata / "entry_points.txt").write_text("[anonymization.plugins]\nmine = their_package\n")
     command = [sys.executable, str(ROOT / "study" / "run.py"), "--list"]
     listed = subprocess.run(
-        command, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(tmp_path)}, timeout=60
+        command, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(tmp_path)}, timeout=600
     )
     assert "my_batches" in listed.stdout
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from tests.support import ROOT
+from study.run import main
+from tests.support.plugin_files import loaded
 
 SETTINGS = {
     "clip.size": 16,
@@ -36,34 +34,35 @@ if "short_search" not in SPACES:
 """
 
 
-def _search(data: Path, storage: Path, trials: int, *more: str) -> tuple[str, list[Run]]:
+def _search(data: Path, storage: Path, trials: int, *more: str) -> list[Run]:
     plugin = storage / "short_search_space.py"
     plugin.write_text(SPACE)
     settings = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
     where = ["--profile", "small", "--data-root", str(data), "--storage", str(storage), "--plugin", str(plugin)]
-    command = [sys.executable, str(ROOT / "study" / "run.py"), "--space", "short_search", "--trials", str(trials)]
-    ended = subprocess.run(
-        [*command, *settings, *where, *more], capture_output=True, text=True, timeout=600, env=dict(os.environ), check=False
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    with loaded(plugin):
+        assert main(["--space", "short_search", "--trials", str(trials), *settings, *where, *more]) == 0
     client = MlflowClient(f"sqlite:///{storage}/mlflow.db")
     experiment = client.get_experiment_by_name("short_search.small")
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id])
-    return ended.stdout, [run for run in runs if "trial_key" in run.data.tags]
+    return [run for run in runs if "trial_key" in run.data.tags]
 
 
 @pytest.mark.timeout(1200)  # more than a busy machine takes
-def test_a_search_goes_on_where_it_stopped(tiny_data: Path, tmp_path: Path) -> None:
-    said, runs = _search(tiny_data, tmp_path, 4)
-    assert "search with tpe: 4 points, 2 done before" in said  # the grid that it begins with
+def test_a_search_goes_on_where_it_stopped(
+    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    runs = _search(tiny_data, tmp_path, 4)
+    assert "search with tpe: 4 points, 2 done before" in capsys.readouterr().out  # the grid that it begins with
     assert len(runs) == 5  # and the raw trial
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert all(0 <= run.data.metrics["leakage"] + 1 <= 2 for run in runs)
     before = {run.info.run_id: run.info.end_time for run in runs}
 
-    said, runs = _search(tiny_data, tmp_path, 5, "--sampler", "random")
-    assert "search with random: 5 points, 4 done before" in said
+    runs = _search(tiny_data, tmp_path, 5, "--sampler", "random")
+    assert "search with random: 5 points, 4 done before" in capsys.readouterr().out
     assert len(runs) == 6
     assert {run.info.run_id: run.info.end_time for run in runs if run.info.run_id in before} == before
     points = {(run.data.params["minimax.temperature"], run.data.params["minimax.distortion_budget"]) for run in runs}

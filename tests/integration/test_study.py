@@ -15,8 +15,12 @@ import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
+from study.options import read_options
+from study.run import main
+from study.study import Study
 from tests.support import ROOT
-from trainables.schema import config_of
+from tests.support.pool_backend import PoolBackend
+from trainables.schema import TAG_STAGES_REUSED, config_of
 
 pytestmark = pytest.mark.timeout(1200)  # a study that is started, told to end and started again, on a busy machine
 SMALL = (
@@ -33,14 +37,16 @@ if "diverges" not in SPACES:
 """
 
 
-def start(storage: Path, data: Path, *arguments: str, space: str = "demo") -> subprocess.Popen[str]:
+def command(storage: Path, data: Path, *arguments: str, space: str = "demo") -> list[str]:
     settings = [part for value in SMALL for part in ("--set", value)]
-    command = [
-        sys.executable, str(ROOT / "study" / "run.py"), "--space", space, "--profile", "small", "--data-root", str(data),
-        "--storage", str(storage), "--attacks", "none", *settings, *arguments,
-    ]  # fmt: skip
+    where = ["--profile", "small", "--data-root", str(data), "--storage", str(storage), "--attacks", "none"]
+    return ["--space", space, *where, *settings, *arguments]
+
+
+def start(storage: Path, data: Path, *arguments: str, space: str = "demo") -> subprocess.Popen[str]:
+    started = [sys.executable, str(ROOT / "study" / "run.py"), *command(storage, data, *arguments, space=space)]
     env = {k: v for k, v in os.environ.items() if not k.startswith(("ANONYMIZATION", "MLFLOW", "RAY_"))}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=storage.parent, env=env)
+    return subprocess.Popen(started, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=storage.parent, env=env)
 
 
 def finish(process: subprocess.Popen[str]) -> str:
@@ -154,13 +160,34 @@ def test_the_report_is_there(study: tuple[Path, str]) -> None:
     assert "lambda=0" in page.read_text()
 
 
-def test_the_same_command_finds_everything_done(study: tuple[Path, str], tiny_data: Path) -> None:
+def test_the_same_command_finds_everything_done(
+    study: tuple[Path, str], tiny_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     storage, _ = study
-    process = start(storage, tiny_data)
-    output = finish(process)
-    assert process.returncode == 0, output
-    assert "3 trials, 3 done before, 0 to run" in output
+    assert main(command(storage, tiny_data)) == 0
+    assert "3 trials, 3 done before, 0 to run" in capsys.readouterr().out
     assert len(runs_of(storage)) == 3
+
+
+def test_a_backend_of_plain_processes_records_the_same(study: tuple[Path, str], tiny_data: Path, tmp_path: Path) -> None:
+    """Status, parameters, figures and curves, but for times."""
+    storage = tmp_path / "pool"
+    assert Study(read_options(command(storage, tiny_data)), PoolBackend(2)).run() == 0
+    assert (storage / "reports" / "demo.small" / "report.html").is_file()
+    by_ray, by_pool = (recorded(where) for where in (study[0], storage))
+    assert by_pool == by_ray
+
+
+def recorded(storage: Path) -> dict[str, tuple[str, dict[str, str], dict[str, list[tuple[int, float]]]]]:
+    """Status, parameters and all points of the metrics of each trial, by its key."""
+    client = MlflowClient(f"sqlite:///{storage}/mlflow.db")
+    found = {}
+    for run in runs_of(storage):
+        assert TAG_STAGES_REUSED in run.data.tags
+        names = [name for name in run.data.metrics if "seconds" not in name]
+        points = {name: sorted((p.step, p.value) for p in client.get_metric_history(run.info.run_id, name)) for name in names}
+        found[run.data.tags["trial_key"]] = run.info.status, run.data.params, points
+    return found
 
 
 def test_told_to_stop_it_goes_on_to_the_same_numbers_and_a_trial_that_diverges_fails_once(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from search_spaces.plan import StudyPlan, StudyTrial
-from search_spaces.registry import RAW
+from search_spaces.registry import RAW, Range, Search
 from study.dry_run import dry_run
 from study.schedule.costs import Prices
 from study.schedule.order import in_order
@@ -38,7 +39,9 @@ def test_costs_are_given_then_measured(
     plan = _plan(tiny_config, dict(RAW), {**PENALTY, "seed": 5})
     where = plan, tiny_data, tmp_path / "store"
     _dry_run(*where, Prices({}, None))
-    assert "never measured in this storage: evaluate_action" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "never measured in this storage: evaluate_action" in said
+    assert "estimate: unknown GPU hours\n" in said, "not 0.00"
     given = {name: 3.6 for name in ("evaluate_action", "evaluate_privacy", "evaluate_clip_privacy")}
     _dry_run(*where, Prices.of([f"{name}={value}" for name, value in given.items()], 2.0))
     steps = sum(stage.steps for stage in plan_stages(plan, tiny_data)[0].stages) * 2
@@ -57,6 +60,22 @@ def test_costs_are_given_then_measured(
     assert "never measured" not in said
     assert "measured here on CPU" in said
     assert "stages: 9 needed, 0 of them shared, 0 stored, 9 to compute" in said
+
+
+def test_the_points_of_a_search_are_priced_too(
+    tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Raw (3 stages) and two budgets (6 each); three points more (6 each), which share reconstruct and warm_up with them."""
+    search = Search({"minimax.distortion_budget": Range(0.0, 1.0)}, 5, {"validation_top1": "max"}, "random")
+    plan = replace(_plan(tiny_config, dict(RAW), dict(PENALTY), {"minimax.distortion_budget": 0.2}), search=search)
+    steps = next(stage.steps for stage in plan_stages(plan, tiny_data)[1].stages if stage.name == "minimax")
+    assert _dry_run(plan, tiny_data, tmp_path / "store", Prices.of(["minimax=3.6"], None)) == 0
+    said = capsys.readouterr().out
+    assert "3 of them are beyond these trials" in said
+    assert "stages: 33 needed, 8 of them shared, 0 stored, 25 to compute" in said
+    [row] = [line.split() for line in said.splitlines() if line.strip().startswith("minimax ")]
+    assert row[1:5] == ["5", "0", "0", "5"]
+    assert f"estimate: {5 * steps / 1000:.2f} GPU hours, without what is unknown" in said
 
 
 @pytest.mark.parametrize("text", ["minimax", "minimax=fast", "minimax=0"])

@@ -112,13 +112,20 @@ def test_what_ray_and_mlflow_read_does_not_depend_on_who_is_imported_first(modul
         (["--sede", "1"], "^unrecognized arguments: --sede 1"),
         (["--price-per-gpu-hour", "nan"], "^--price-per-gpu-hour nan: give a price"),
         (["--price-per-gpu-hour", "inf"], "^--price-per-gpu-hour inf: give a price"),
+        (["--gpu-memory", "nan"], "^--gpu-memory nan: give the GiB that a trial needs"),
+        (["--gpu-memory", "inf"], "^--gpu-memory inf: give the GiB that a trial needs"),
+        (["--cpus-per-trial", "nan"], "^nan CPUs and 0 GPUs a trial: give some CPU"),
+        (["--cpus-per-trial", "inf"], "^inf CPUs and 0 GPUs a trial: give some CPU"),
+        (["--gpus-per-trial", "nan"], "nan GPUs a trial: give some CPU, and a fraction or a whole number of GPUs"),
+        (["--share-of-peak", "nan"], "^--share-of-peak nan: give a share above 0"),
+        (["--gpus-for", "method=raw:nan"], "^--gpus-for 'method=raw:nan': write KEY=VALUE:GPUS"),
         (["--seconds-per-step", "minimax=nan"], "^--seconds-per-step 'minimax=nan': write STAGE=SECONDS"),
         (["--seconds-per-step", "minimax=inf"], "^--seconds-per-step 'minimax=inf': write STAGE=SECONDS"),
     ],
 )
 def test_what_is_no_number_is_one_line(arguments: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        read_options(arguments)
+        print(read_options(["--profile", "generated", *arguments]).resources)
 
 
 @pytest.mark.parametrize("name", ["a?b", "a#b", "a%b"])

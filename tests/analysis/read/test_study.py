@@ -267,6 +267,8 @@ class TestPlan:
     def test_a_seed_the_last_plan_left_out_counts(self, planned: RecordedStudy) -> None:
         assert planned.trials.loc[planned.trials["label"] == "B=0.7", "seed"].tolist() == [4]
 
+        assert planned.other_seeds == (4,)
+
     def test_every_planned_trial_and_every_run_is_somewhere(self, planned: RecordedStudy) -> None:
         keys = [*planned.trials["trial_key"], *planned.unfinished["trial_key"]]
         assert sorted(keys) == sorted({*(trial.trial_key for trial in self.TRIALS), *(entry["key"] for entry in self.PLAN)})

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import re
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from sqlalchemy import create_engine, text
 
 from study.environment import NODES_COME_LATER_VARIABLE, TRACKING_URI_VARIABLE
 from tests.support import ROOT
+from tests.support.postgresql import postgresql_server
 from trainables.config import DATA_ROOT_VARIABLE, STORAGE_VARIABLE
 
 CLUSTER = yaml.safe_load((ROOT / "cluster.yaml").read_text())
@@ -46,6 +51,43 @@ def test_mlflow_has_the_database_that_the_head_makes() -> None:
     assert f"--backend-store-uri postgresql:///{made} " in " ".join(CLUSTER["head_start_ray_commands"])
 
 
+ACCESS = """
+local all postgres trust
+local all all peer
+"""
+SUDO = """#!/bin/sh
+[ "$1" = -u ] || exec "$@"
+PGUSER=$2
+export PGUSER
+shift 2
+exec "$@"
+"""
+
+
+def test_the_database_that_the_head_makes_takes_this_user_without_a_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commands as written, twice as when the head is started again, on a PostgreSQL that knows local users as Debian's
+    does. Only `sudo -u postgres` is another one, which needs no password.
+    """
+    sudo = tmp_path / "sudo"
+    sudo.write_text(SUDO)
+    sudo.chmod(0o755)
+    with postgresql_server("postgres", ACCESS) as server:
+        monkeypatch.setenv("PATH", f"{tmp_path}:{server.programs}:{os.environ['PATH']}")
+        monkeypatch.setenv("PGHOST", str(server.socket_folder))
+        monkeypatch.setenv("PGPORT", str(server.port))
+        install, *commands = CLUSTER["head_setup_commands"]
+        assert "install -y postgresql" in install
+        for command in (*commands, *commands):
+            assert subprocess.run(["bash", "-c", command], check=False).returncode == 0
+        (uri,) = re.findall(r"--backend-store-uri (\S+)", " ".join(CLUSTER["head_start_ray_commands"]))
+        with create_engine(uri).begin() as connection:
+            who = connection.execute(text("select current_user, current_database()")).one()
+            assert tuple(who) == (pwd.getpwuid(os.getuid()).pw_name, "mlflow")
+            connection.execute(text("create table runs (name text)"))  # it is the owner of the database
+
+
 def test_nothing_listens_to_the_world() -> None:
     commands = " ".join(CLUSTER["head_start_ray_commands"])
     assert "--dashboard-host=127.0.0.1" in commands
@@ -55,8 +97,8 @@ def test_nothing_listens_to_the_world() -> None:
 
 def test_the_ray_job_of_the_readme_is_complete() -> None:
     page = (ROOT / "study" / "CLUSTER.md").read_text()
-    (text,) = re.findall(r"```yaml\n(apiVersion: ray.io/v1\n.*?)```", page, flags=re.DOTALL)
-    job = yaml.safe_load(text)
+    (block,) = re.findall(r"```yaml\n(apiVersion: ray.io/v1\n.*?)```", page, flags=re.DOTALL)
+    job = yaml.safe_load(block)
     assert job["kind"] == "RayJob"
     assert job["spec"]["entrypoint"].startswith("python study/run.py --space ")
     cluster = job["spec"]["rayClusterSpec"]

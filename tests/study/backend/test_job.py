@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,17 @@ def test_which_ray_an_address_means(address: str, joins: bool, monkeypatch: pyte
         monkeypatch.setenv("RAY_ADDRESS", address.format(here=f"127.0.0.1:{here.getsockname()[1]}"))
         require_cluster()
         assert joins_cluster() is joins
+
+
+def test_auto_where_no_ray_runs_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another Ray of this machine is not to be found."""
+    from ray._private import services
+
+    from study.backend.ray_tune import _init_ray
+
+    monkeypatch.setattr(services, "find_gcs_addresses", cache(set))
+    monkeypatch.setattr(services, "find_bootstrap_address", lambda temp_dir: None)
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    with pytest.raises(ConfigError, match=r"^RAY_ADDRESS=auto: no Ray to join \(.*\); give HOST:6379, or auto") as error:
+        _init_ray()
+    assert "\n" not in str(error.value)

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import pwd
 import shutil
-import socket
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +17,7 @@ from study.records.opening import alone, open_study
 from study.records.outbox import EpochMetrics, RunContent
 from study.records.recording import FINISHED, Sender
 from study.records.tracking import StudyTracker
+from tests.support.postgresql import postgresql_server
 from trainables.config import ConfigError
 from trainables.store.files import Files
 
@@ -115,39 +111,8 @@ def test_a_relative_database_is_absolute_for_every_worker(tmp_path: Path, monkey
 @pytest.fixture(scope="module")
 def postgresql() -> Iterator[str]:
     """The URI of a database of a server that was made for the test."""
-    programs = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"))), None)
-    try:
-        import psycopg  # noqa: F401
-    except ImportError:
-        pytest.skip("psycopg is not installed")
-    if programs is None:
-        pytest.skip("no PostgreSQL on this machine (apt-get install postgresql)")
-    owner: int | None = None
-    if os.getuid() == 0:  # it refuses to run as root
-        try:
-            owner = pwd.getpwnam("postgres").pw_uid
-        except KeyError:
-            pytest.skip("no user postgres to run PostgreSQL as")
-    folder = Path(tempfile.mkdtemp(prefix="postgresql"))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-
-    def run(*command: str) -> None:
-        subprocess.run(command, check=True, user=owner, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    try:
-        if owner is not None:
-            os.chown(folder, owner, -1)
-        run(str(programs / "initdb"), "-D", f"{folder}/data", "-U", "me", "--auth=trust", "--no-sync")
-        options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-        run(str(programs / "pg_ctl"), "-D", f"{folder}/data", "-w", "-l", f"{folder}/log", "-o", options, "start")
-        try:
-            yield f"postgresql://me:secret@127.0.0.1:{port}/postgres"
-        finally:
-            run(str(programs / "pg_ctl"), "-D", f"{folder}/data", "-m", "immediate", "stop")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with postgresql_server("me") as server:
+        yield f"postgresql://me:secret@127.0.0.1:{server.port}/postgres"
 
 
 def test_the_artifacts_of_a_postgresql_are_in_the_storage(
