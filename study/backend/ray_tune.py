@@ -40,6 +40,7 @@ from trainables.trial import Report, TrialJob, TrialState, run_job
 ROOT = Path(__file__).resolve().parents[2]
 _NUMBER = "number"  # of a job, in Tune's config of a trial
 HALT_SECONDS = 20.0  # for running trials to save when the study is to stop
+START_SECONDS = 300.0  # for a Ray of this machine to come up
 _GRACE_SECONDS = 10.0  # until Tune has seen that they have
 
 RunJob = Callable[[TrialJob, Mapping[str, Any], Report], None]
@@ -148,17 +149,28 @@ def _init_ray() -> None:
 
 @contextlib.contextmanager
 def _apart() -> Iterator[None]:
-    """Each process of Ray that is started inside is in a process group of its own.
+    """Each process of Ray that is started inside is in a process group of its own, and is waited for START_SECONDS.
 
     A signal to the group of the study (`timeout`, a shell that ends its jobs) then reaches the study alone, which lets its
-    trials save; Ray's processes would be gone first.
+    trials save; Ray's processes would be gone first. Ray itself waits 30 s, which a busy machine exceeds.
     """
-    kept = services.ConsolePopen
-    vars(services)["ConsolePopen"] = partial(kept, process_group=0)
+    popen, get_node = services.ConsolePopen, services.get_node
+
+    def get_node_patiently(*given: Any) -> Any:
+        end = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                return get_node(*given)
+            except RuntimeError:  # it is not there yet
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.2)
+
+    vars(services).update(ConsolePopen=partial(popen, process_group=0), get_node=get_node_patiently)
     try:
         yield
     finally:
-        vars(services)["ConsolePopen"] = kept
+        vars(services).update(ConsolePopen=popen, get_node=get_node)
 
 
 def _checked(demands: Demands) -> tuple[Resources, Needs]:

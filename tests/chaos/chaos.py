@@ -83,15 +83,17 @@ class ChaosResult:
 
 
 def run_chaos(
-    study: ChaosStudy, faults: Sequence[Fault], seed: int, isolated: bool, say: bool = True, keep: Path | None = None
+    study: ChaosStudy, faults: Sequence[Fault], seed: int, isolated: bool, keep: Path | None = None, workers: int = 2
 ) -> ChaosResult:
-    """Runs the study once, with `faults` in their order, spread over its progress; `seed` chooses what each hits."""
+    """Runs the study once on `workers` nodes, with `faults` in their order, spread over its progress; `seed` chooses what each
+    hits.
+    """
     base = Path(tempfile.mkdtemp(prefix="chaos"))
     environment = {chaos_space.JOURNAL: str(base / "journal")}
     start = time.monotonic()
     try:
-        with Cluster(base, workers=2, isolated=isolated, environment=environment) as cluster:
-            attempt = _Attempt(cluster, study, base, start, say)
+        with Cluster(base, workers, isolated=isolated, environment=environment) as cluster:
+            attempt = _Attempt(cluster, study, base, start)
             scene = Scene(cluster, study.data_root, random.Random(seed), attempt.stop, attempt.told)
             injected = attempt.run(scene, faults)
             runs, others = read_runs(cluster.database)
@@ -115,8 +117,8 @@ def run_chaos(
 class _Attempt:
     """The user: submits the study, and again whenever it has ended and is not complete."""
 
-    def __init__(self, cluster: Cluster, study: ChaosStudy, base: Path, start: float, say: bool) -> None:
-        self._cluster, self._study, self._base, self._start, self._say = cluster, study, base, start, say
+    def __init__(self, cluster: Cluster, study: ChaosStudy, base: Path, start: float) -> None:
+        self._cluster, self._study, self._base, self._start = cluster, study, base, start
         self._job = ""
         self.submissions = 0
 
@@ -154,7 +156,7 @@ class _Attempt:
         return JobSubmissionClient(self._cluster.dashboard)
 
     def _submit(self) -> None:
-        with contextlib.suppress(RuntimeError, ConnectionError):  # the head is not ready, or just gone
+        with contextlib.suppress(RuntimeError, OSError):  # the head is not ready, or just gone
             self._job = self._client().submit_job(entrypoint=self._study.command)
             self.submissions += 1
             self._tell(f"submitted, number {self.submissions}")
@@ -169,7 +171,7 @@ class _Attempt:
                 log = self._client().get_job_logs(self._job)
                 (self._base / f"job{self.submissions}.log").write_text(log)
                 self._tell(f"ended: {status} {log.splitlines()[-1:]}")
-        except (RuntimeError, ConnectionError):
+        except (RuntimeError, OSError):
             status = None if self._cluster.head is None else JobStatus.FAILED  # another head knows nothing of it
         if status in ENDED:
             self._job = ""
@@ -191,8 +193,7 @@ class _Attempt:
         return sum(min(done[key], count) for key, count in epochs.items()) / sum(epochs.values())
 
     def _tell(self, what: str) -> None:
-        if self._say:
-            print(f"  {time.monotonic() - self._start:5.0f} s {self._share():4.0%}  {what}", flush=True)
+        print(f"  {time.monotonic() - self._start:5.0f} s {self._share():4.0%}  {what}", flush=True)
 
 
 def read_runs(tracking_uri: str, points: bool = True) -> tuple[list[Run], list[Run]]:

@@ -102,11 +102,28 @@ def kill_driver(scene: Scene) -> str:
     return str(driver.pid)
 
 
+def signal_group(scene: Scene) -> str:
+    """SIGTERM or SIGHUP to all of the driver's process group, as by `timeout`, systemd, Slurm or a terminal that is lost."""
+    driver = scene.cluster.driver()
+    if driver is None:
+        return ""
+    with contextlib.suppress(ProcessLookupError):  # it has ended, just now
+        group = os.getpgid(driver.pid)
+        if group == os.getpgrp():
+            return ""
+        number = scene.choice.choice((signal.SIGTERM, signal.SIGHUP))
+        os.killpg(group, number)
+        return f"{number.name} to {group}"
+    return ""
+
+
 def stop_job(scene: Scene) -> str:
     if scene.cluster.driver() is None:
         return ""
-    scene.stop_job()
-    return "job"
+    with contextlib.suppress(RuntimeError, OSError):  # the head is just gone
+        scene.stop_job()
+        return "job"
+    return ""
 
 
 def kill_head(scene: Scene) -> str:
@@ -213,6 +230,7 @@ EVERYWHERE: tuple[Fault, ...] = (
         pause_trial,
         pause_node,
         kill_driver,
+        signal_group,
         stop_job,
         kill_head,
         stop_mlflow,

@@ -17,7 +17,7 @@ def test_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
     study = ChaosStudy.of(1, SHORT, tmp_path)
     assert sorted(bool(trial.reason) for trial in study.expected.values()) == [False] * 5 + [True] * 2
     faults = (kill_trial, stop_mlflow, kill_driver)
-    result = run_chaos(study, faults, seed=0, isolated=False, keep=tmp_path / "kept")
+    result = run_chaos(study, faults, seed=0, isolated=False, keep=tmp_path / "kept", workers=1)
     assert list(result.injected) == [fault.__name__ for fault in faults]
     assert result.submissions > 1
     assert not any(result.found.values()), f"{result.found}\n{table({'seed 0': result}, study.expected)}"

@@ -69,7 +69,7 @@ def test_one_of_each_runs_in_a_study(my_root: Path, tmp_path: Path) -> None:
     settings = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
     where = ["--profile", "small", "--data-root", str(my_root), "--storage", str(tmp_path / "results")]
     with loaded(*EXAMPLES, space):
-        assert Study(read_options(["--space", "mine", *plugins, *settings, *where]), PoolBackend(2)).run() == 0
+        assert Study(read_options(["--space", "mine", *plugins, *settings, *where]), PoolBackend(1)).run() == 0
     client = MlflowClient(f"sqlite:///{tmp_path}/results/mlflow.db")
     experiment = client.get_experiment_by_name("mine.small")
     assert experiment is not None

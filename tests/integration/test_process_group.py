@@ -12,11 +12,10 @@ import pytest
 
 from tests.support import ROOT
 
-pytestmark = pytest.mark.timeout(600)  # on a busy machine Ray takes long to start
+pytestmark = pytest.mark.timeout(900)  # on a busy machine Ray takes long to start
 STUDY = """
 import sys, time
 from pathlib import Path
-from ray._private import services
 from study.backend.base import Demands, TrialBatch
 from study.backend.ray_tune import RayBackend
 from study.schedule.order import Queue
@@ -28,20 +27,6 @@ from trainables.store.files import Files
 from trainables.trial import RUNNING, STOPPED, TrialJob, TrialState
 
 storage = Path(sys.argv[1])
-get_node = services.get_node
-
-def get_patiently(*given):  # Ray itself waits 30 s, which a busy machine may exceed
-    end = time.monotonic() + 300
-    while True:
-        try:
-            return get_node(*given)
-        except RuntimeError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.5)
-
-services.get_node = get_patiently
-
 def compute(job, proposed, report):
     with Stop(Files(job.runtime.storage), job.stop) as stop:
         (storage / "computes").touch()

@@ -172,7 +172,7 @@ def test_the_same_command_finds_everything_done(
 def test_a_backend_of_plain_processes_records_the_same(study: tuple[Path, str], tiny_data: Path, tmp_path: Path) -> None:
     """Status, parameters, figures and curves, but for times."""
     storage = tmp_path / "pool"
-    assert Study(read_options(command(storage, tiny_data)), PoolBackend(2)).run() == 0
+    assert Study(read_options(command(storage, tiny_data)), PoolBackend(1)).run() == 0
     assert (storage / "reports" / "demo.small" / "report.html").is_file()
     by_ray, by_pool = (recorded(where) for where in (study[0], storage))
     assert by_pool == by_ray

@@ -6,33 +6,57 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from study.dry_run import dry_run
 from study.options import Options, read_options
+from study.run import main
 from study.study import Study
 from tests.support import ROOT
 from trainables.data.items import DataError
 
 
-def run(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """As a user types it, from anywhere."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("ANONYMIZATION", "MLFLOW"))} | environment
-    command = [sys.executable, str(ROOT / "study" / "run.py"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env, timeout=280, check=False)
+@dataclass(frozen=True)
+class Ended:
+    """A command that has ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
-def test_list_names_every_space_with_its_source(tmp_path: Path) -> None:
-    found = run("--list", cwd=tmp_path)
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ended]:
+    """Runs the command in this process, in the directory `cwd`, with no more of our variables than are named."""
+    for name in [name for name in os.environ if name.startswith(("ANONYMIZATION", "MLFLOW_TRACKING"))]:
+        monkeypatch.delenv(name)
+
+    def call(*arguments: str, cwd: Path, **environment: str) -> Ended:
+        monkeypatch.chdir(cwd)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        code = main(arguments)
+        for name in environment:
+            monkeypatch.delenv(name)
+        return Ended(code, *capsys.readouterr())
+
+    return call
+
+
+def test_list_names_every_space_with_its_source_from_anywhere(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "study" / "run.py"), "--list"]
+    found = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert found.returncode == 0
     assert "ablation_B" in found.stdout
     assert "Figure 3" in found.stdout
     assert "--profile generated" in found.stdout
 
 
-def test_the_cluster_s_data_root_is_not_for_generated_data(tmp_path: Path) -> None:
+def test_the_cluster_s_data_root_is_not_for_generated_data(run: Callable[..., Ended], tmp_path: Path) -> None:
     found = run("--space", "demo", "--profile", "generated", "--dry-run", cwd=tmp_path, ANONYMIZATION_DATA_ROOT="/shared/data")
     assert found.returncode == 0, found.stderr
     given = run("--space", "demo", "--profile", "generated", "--data-root", "/shared/data", "--dry-run", cwd=tmp_path)
@@ -40,7 +64,7 @@ def test_the_cluster_s_data_root_is_not_for_generated_data(tmp_path: Path) -> No
 
 
 def test_dry_run_shows_trials_resources_and_shared_stages(
-    tmp_path: Path, tiny_data: Path, capsys: pytest.CaptureFixture[str]
+    run: Callable[..., Ended], tmp_path: Path, tiny_data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = run(
         *("--space", "ablation_B", "--profile", "small", "--attacks", "none", "--dry-run"),
@@ -85,7 +109,9 @@ def test_dry_run_shows_trials_resources_and_shared_stages(
         (["--space", "demo", "--profile", "generated", "--storage", "/proc/x"], "storage /proc/x: cannot be written"),
     ],
 )
-def test_what_cannot_run_ends_in_one_clear_line(tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_what_cannot_run_ends_in_one_clear_line(
+    run: Callable[..., Ended], tmp_path: Path, arguments: list[str], message: str
+) -> None:
     found = run(*arguments, cwd=tmp_path)
     assert found.returncode == 2
     assert message in found.stderr
@@ -94,7 +120,9 @@ def test_what_cannot_run_ends_in_one_clear_line(tmp_path: Path, arguments: list[
     assert list(tmp_path.iterdir()) == []
 
 
-def test_pretrained_weights_that_are_not_there_are_said_before_anything_starts(tmp_path: Path, tiny_data: Path) -> None:
+def test_pretrained_weights_that_are_not_there_are_said_before_anything_starts(
+    run: Callable[..., Ended], tmp_path: Path, tiny_data: Path
+) -> None:
     found = run(
         "--space", "demo", "--profile", "small", "--data-root", str(tiny_data), "--storage", "s",
         "--set", "evaluate_action.classifier.weights=nowhere.pt", cwd=tmp_path,

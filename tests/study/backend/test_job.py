@@ -10,6 +10,7 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -90,3 +91,31 @@ def test_auto_where_no_ray_runs_is_one_line(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(ConfigError, match=r"^RAY_ADDRESS=auto: no Ray to join \(.*\); give HOST:6379, or auto") as error:
         _init_ray()
     assert "\n" not in str(error.value)
+
+
+def test_a_busy_machine_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray asks its head for the node that it starts, for 30 s: by then a busy machine may not have started it."""
+    from ray._private import services
+
+    from study.backend import ray_tune
+
+    now, asked = [0.0], []
+
+    def get_node(*given: object) -> str:
+        asked.append(now[0])
+        if now[0] < 100.0:
+            raise RuntimeError("the node is not there yet")
+        return "node"
+
+    def sleep(seconds: float) -> None:
+        now[0] += 10.0
+
+    monkeypatch.setattr(services, "get_node", get_node)
+    monkeypatch.setattr(ray_tune, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
+    with ray_tune._apart():
+        assert services.get_node("address", "node") == "node"
+    assert services.get_node is get_node
+    assert len(asked) == 11
+    now[0] = -10000.0
+    with ray_tune._apart(), pytest.raises(RuntimeError, match="not there yet"):
+        services.get_node("address", "node")
