@@ -17,6 +17,7 @@ from study.backend.job import joins_cluster, require_cluster
 from study.backend.preflight import tracking_problems
 from study.backend.signals import heeding, interrupt
 from study.environment import without_passwords
+from study.mlflow_versions import schema_problem, version_note
 from study.options import Options
 from study.schedule.choice import named
 from study.schedule.costs import Costs, stored_stages
@@ -141,8 +142,12 @@ class Study:
             require_readable(files_read(self.data.values()), self.options.verify)
         self.store.require()
         uri = self.places.tracking_uri
+        if problem := schema_problem(uri):
+            raise ConfigError(problem)
         if problems := tracking_problems(uri) if uri.startswith("http") else ():
             raise ConfigError(problems[0])
+        if note := version_note(uri):
+            print(f"note: {note}")
 
     def prepare(self) -> list[PlannedTrial]:
         """Opens the records, sends what an earlier launch left unsent, and returns the trials that are left, in order."""

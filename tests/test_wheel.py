@@ -16,7 +16,7 @@ from tests.support import ROOT
 from trainables.versions import NAME, project_version
 
 PACKAGES = ("study", "analysis", "search_spaces", "trainables")
-FOR_READERS = (".md", ".png", ".svg")  # of the files in the packages: no code reads them
+FOR_READERS = (".md", ".png", ".svg", ".ipynb", "Containerfile")  # of the files in the packages: no code reads them
 BUILD = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
 
 

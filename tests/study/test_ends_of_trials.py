@@ -15,6 +15,7 @@ import torch
 from search_spaces.registry import Range, Search
 from study import study as study_module
 from study.backend.base import StudyEnd
+from study.options import Options
 from study.records import recording
 from study.records.outbox import RunContent
 from study.records.recording import MlflowRecorder, TrialRecording
@@ -327,6 +328,7 @@ def test_a_study_runs_whatever_is_not_finished(tmp_path: Path, monkeypatch: pyte
     study = object.__new__(Study)
     study.__dict__ |= {"tracker": tracker, "trial_plans": plans, "stages": {}, "stored": set(), "store": None}
     study.__dict__ |= {"plan": SimpleNamespace(trials=trials, experiment="x"), "data_root": tmp_path}
+    study.__dict__ |= {"options": Options(storage="")}
     study.places = SimpleNamespace(driver_directory=tmp_path, stages_at="", tracking_uri="")  # type: ignore[assignment]
     monkeypatch.setattr(study_module, "Costs", lambda *_: None)
     monkeypatch.setattr(study_module, "in_order", lambda trials, plans, seconds: list(zip(trials, plans, strict=True)))
