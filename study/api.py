@@ -112,6 +112,6 @@ def choose(
     """
     from analysis.deploy import select
 
-    limits = [[f"{name}={value!r}" for name, value in (bounds or {}).items()] for bounds in (at_most, at_least)]
-    rule = select.parse_rule(*limits, prefer, prefer is None, chosen_on)
+    upper, lower = ([f"{name}={value!r}" for name, value in (bounds or {}).items()] for bounds in (at_most, at_least))
+    rule = select.parse_rule(upper, lower, prefer, prefer is None, chosen_on)
     return select.choose(read_study(space, profile, tracking_uri), rule)
