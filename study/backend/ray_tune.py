@@ -6,11 +6,11 @@ import contextlib
 import logging
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ from trainables.trial import Report, TrialJob, TrialState, run_job
 ROOT = Path(__file__).resolve().parents[2]
 _NUMBER = "number"  # of a job, in Tune's config of a trial
 HALT_SECONDS = 20.0  # for running trials to save when the study is to stop
-START_SECONDS = 300.0  # for a Ray of this machine to come up
+START_SECONDS, START_TRIES = 120.0, 3  # for a Ray of this machine to come up
 _GRACE_SECONDS = 10.0  # until Tune has seen that they have
 
 RunJob = Callable[[TrialJob, Mapping[str, Any], Report], None]
@@ -130,43 +130,60 @@ def _init_ray() -> None:
             ) from None
         print(f"Ray: joins the one at {ray.get_runtime_context().gcs_address}", flush=True)
         return
-    try:
-        with _apart():
-            ray.init(
-                address="local",
-                runtime_env=runtime_env(),
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                _node_ip_address="127.0.0.1",
-            )
-    except Exception as error:  # Ray has no class for it
-        reason = " ".join(str(error).split())[:200]
-        raise ConfigError(f"Ray does not start on this machine ({reason}); if it is only busy, run the command again") from None
+    for left in reversed(range(START_TRIES)):
+        started: list[subprocess.Popen[bytes]] = []
+        try:
+            with _apart(started):
+                ray.init(
+                    address="local",
+                    runtime_env=runtime_env(),
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    _node_ip_address="127.0.0.1",
+                )
+            break
+        except Exception as error:  # Ray has no class for it
+            for process in started:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+            ray.shutdown()
+            if left:
+                continue
+            reason = " ".join(str(error).split())[:200]
+            raise ConfigError(
+                f"Ray does not start on this machine ({reason}); if it is only busy, run the command again"
+            ) from None
     another = f"; another one runs at {found}, which RAY_ADDRESS=auto joins" if (found := running_here()) else ""
     print(f"Ray: one of its own on this machine{another}", flush=True)
 
 
 @contextlib.contextmanager
-def _apart() -> Iterator[None]:
-    """Each process of Ray that is started inside is in a process group of its own, and is waited for START_SECONDS.
+def _apart(started: list[subprocess.Popen[bytes]]) -> Iterator[None]:
+    """Each process of Ray that is started inside is in a process group of its own and added to `started`, and the node is
+    waited for up to START_SECONDS, unless one of them fails.
 
     A signal to the group of the study (`timeout`, a shell that ends its jobs) then reaches the study alone, which lets its
-    trials save; Ray's processes would be gone first. Ray itself waits 30 s, which a busy machine exceeds.
+    trials save; Ray's processes would be gone first. Ray itself waits 30 s for its node, which a busy machine exceeds, and its
+    processes give each other less, so that one may end.
     """
     popen, get_node = services.ConsolePopen, services.get_node
+
+    def popen_apart(*given: Any, **named: Any) -> subprocess.Popen[bytes]:
+        started.append(popen(*given, process_group=0, **named))
+        return started[-1]
 
     def get_node_patiently(*given: Any) -> Any:
         end = time.monotonic() + START_SECONDS
         while True:
             try:
                 return get_node(*given)
-            except RuntimeError:  # it is not there yet
-                if time.monotonic() > end:
-                    raise
+            except RuntimeError as error:  # it is not there yet
+                if any(process.poll() for process in started) or time.monotonic() > end:
+                    raise OSError("the machine is too busy, or a process of Ray ended while it started") from error
                 time.sleep(0.2)
 
-    vars(services).update(ConsolePopen=partial(popen, process_group=0), get_node=get_node_patiently)
+    vars(services).update(ConsolePopen=popen_apart, get_node=get_node_patiently)
     try:
         yield
     finally:

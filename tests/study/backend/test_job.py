@@ -112,10 +112,41 @@ def test_a_busy_machine_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(services, "get_node", get_node)
     monkeypatch.setattr(ray_tune, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
-    with ray_tune._apart():
+    with ray_tune._apart([]):
         assert services.get_node("address", "node") == "node"
     assert services.get_node is get_node
     assert len(asked) == 11
-    now[0] = -10000.0
-    with ray_tune._apart(), pytest.raises(RuntimeError, match="not there yet"):
-        services.get_node("address", "node")
+    for begin, started in ((-10000.0, []), (0.0, [SimpleNamespace(poll=lambda: 1)])):
+        now[0] = begin
+        with ray_tune._apart(started), pytest.raises(OSError, match="too busy, or a process of Ray ended"):
+            services.get_node("address", "node")
+    assert now[0] == 0.0, "nobody waits for what has ended"
+
+
+@pytest.mark.parametrize("failures", [2, 3])
+def test_a_ray_that_does_not_come_up_is_started_again(
+    failures: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What it has started is ended before the next try; the third failure is one line."""
+    from study.backend import ray_tune
+
+    tries: list[subprocess.Popen[bytes]] = []
+
+    def init(**options: object) -> None:
+        tries.append(ray_tune.services.ConsolePopen(["sleep", "600"]))
+        if len(tries) <= failures:
+            raise OSError("a process of Ray ended\nwhile it started")
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray_tune.ray, "init", init)
+    monkeypatch.setattr(ray_tune, "running_here", lambda: "")
+    if failures == 3:
+        with pytest.raises(ConfigError, match=r"^Ray does not start on this machine \(a process of Ray ended while"):
+            ray_tune._init_ray()
+    else:
+        ray_tune._init_ray()
+        assert capsys.readouterr().out == "Ray: one of its own on this machine\n"
+        assert tries[-1].poll() is None
+        tries[-1].kill()
+    assert len(tries) == 3
+    assert [process.wait() for process in tries] == [-9] * 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -40,10 +41,12 @@ def test_a_job_may_be_submitted_with_a_pythonpath(monkeypatch: pytest.MonkeyPatc
 
 def test_ray_s_processes_are_not_in_the_process_group_of_the_study() -> None:
     """`timeout` and shells signal the group; Ray's processes would be gone before the trials have saved."""
-    with _apart():
+    known: list[subprocess.Popen[bytes]] = []
+    with _apart(known):
         started = services.start_ray_process(["sleep", "60"], "gcs_server", fate_share=False)
     try:
         assert os.getpgid(started.process.pid) == started.process.pid != os.getpgrp()
+        assert known == [started.process]
     finally:
         started.process.kill()
         started.process.wait()
