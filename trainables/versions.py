@@ -9,8 +9,6 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from trainables.store.artifacts import digest
-
 _ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -46,5 +44,7 @@ def _installed(packages: Iterable[str]) -> Iterable[tuple[str, str]]:
 
 
 def _digest_of(code: Iterable[str]) -> str:
+    from trainables.store.artifacts import digest  # of a hundred modules; the version alone needs none
+
     paths = sorted(path for folder in code for path in (_ROOT / folder).rglob("*.py"))
     return digest({path.relative_to(_ROOT).as_posix(): path.read_text() for path in paths})[:12]

@@ -76,6 +76,21 @@ def _figures(notes: Mapping[str, Any]) -> str:
     return "; ".join(f"{name} {', '.join(f'{one:.3g}' for one in values)}" for name, values in few.items())
 
 
+def _print(content: dict[str, Any], rows: Sequence[Row]) -> None:
+    print("\n".join(f"{name}: {value}" for name, value in content["machine"].items()))
+    print("\n" + table(rows) if rows else "")
+    for row in rows:
+        if figures := _figures(row.notes):
+            print(f"{row.what}: {figures}")
+    for name in ("parts", "roofline", "flops", *MORE_ON_GPU):
+        if name in content:
+            print(f"\n{name}:\n" + "\n".join(f"  {key}: {value:.3g}" for key, value in content[name].items()))
+    for name, points in content.get("curves", {}).items():
+        print(f"clips/s by {name}: " + ", ".join(f"{key}: {value:.3g}" for key, value in points.items()))
+    for name, why in content["failed"].items():
+        print(f"FAILED {name}: {why}")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
@@ -93,33 +108,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--rows {unknown.pop()}: there are {', '.join(every)}")
     torch.set_num_threads(1)
     size, rows = sizes(options.device, options.small), []
-    content: dict[str, Any] = {"machine": machine(options.device), "small": options.small, "seconds": {}}
+    failed: dict[str, str] = {}
+    content: dict[str, Any] = {"machine": machine(options.device), "small": options.small, "seconds": {}, "failed": failed}
     with tempfile.TemporaryDirectory() as directory:
         for name in wanted:
             folder, start = Path(directory) / name, time.perf_counter()
             folder.mkdir()
-            if name in ROWS:
-                for row in ROWS[name](size, folder):
-                    rows.append(row)
-                    print(f"{row.what}: {row.ratio:.2f}", file=sys.stderr, flush=True)
-            else:
-                content[name] = more[name](size, folder)
+            try:
+                if name in ROWS:
+                    for row in ROWS[name](size, folder):
+                        rows.append(row)
+                        print(f"{row.what}: {row.ratio:.2f}", file=sys.stderr, flush=True)
+                else:
+                    content[name] = more[name](size, folder)
+            except Exception as error:  # of one row: the others are measured all the same
+                failed[name] = f"{type(error).__name__}: {error}"
+                print(f"{name}: FAILED, {failed[name]}", file=sys.stderr, flush=True)
             content["seconds"][name] = time.perf_counter() - start
             close_loaders()
             content["rows"] = [{**asdict(row), "holds": row.holds} for row in rows]
             if options.out is not None:  # after each, so that a run that is ended early leaves what it has
                 options.out.write_text(json.dumps(content, indent=1) + "\n")
-    print("\n".join(f"{name}: {value}" for name, value in content["machine"].items()))
-    print("\n" + table(rows) if rows else "")
-    for row in rows:
-        if figures := _figures(row.notes):
-            print(f"{row.what}: {figures}")
-    for name in ("parts", "roofline", "flops", *MORE_ON_GPU):
-        if name in content:
-            print(f"\n{name}:\n" + "\n".join(f"  {key}: {value:.3g}" for key, value in content[name].items()))
-    for name, points in content.get("curves", {}).items():
-        print(f"clips/s by {name}: " + ", ".join(f"{key}: {value:.3g}" for key, value in points.items()))
-    return 0
+    _print(content, rows)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -5,7 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
+
+from tests.benchmarks import speed
+from tests.benchmarks.speed_setup import Row
 
 ROOT = Path(__file__).resolve().parents[2]
 ABSENT = """
@@ -37,3 +43,24 @@ def test_it_runs_with_pytorch_and_what_the_stages_import(tmp_path: Path) -> None
     assert found["roofline"]["TFLOP a step"] > 0
     assert found["machine"]["torch"]
     assert "| minimax step" in done.stdout
+
+
+def test_a_row_that_fails_is_named_and_the_rest_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(size: object, folder: Path) -> Iterator[Row]:
+        raise ValueError("0.14 from PyTorch")
+        yield
+
+    def runs(size: object, folder: Path) -> Iterator[Row]:
+        yield Row("what runs", "something", "frames/s", 2.0, 1.0, 2.0, 1.0, notes={})
+
+    monkeypatch.setattr(speed, "ROWS", {"export": fails, "step": runs})
+    out = tmp_path / "speed.json"
+    assert speed.main(["--small", "--rows", "export,step", "--out", str(out)]) == 1
+    printed = capsys.readouterr().out
+    assert "FAILED export: ValueError: 0.14 from PyTorch" in printed
+    assert "what runs" in printed
+    found = json.loads(out.read_text())
+    assert found["failed"] == {"export": "ValueError: 0.14 from PyTorch"}
+    assert [row["what"] for row in found["rows"]] == ["what runs"]
