@@ -46,6 +46,7 @@ DECLARED: dict[str, tuple[str, str, bool, bool, tuple[str, ...], tuple[str, ...]
     "attack_probe": ("", "", False, False, ("attacked", "action_evaluation"), ("anonymizer", "evaluate_action")),
     "attack_pretrained_probe": ("", "", False, False, ("attacked",), ("pretrained_features",)),
     "attack_pretrained_neighbour": ("", "", False, False, CLIPS, ("pretrained_features", "pretrained_features.raw")),
+    "attack_pretrained_summed": ("", "", False, False, ("attacked",), ("pretrained_summed_features",)),
     "attack_pretrained_tuned": ("attacks", "", False, False, ("attacked",), ("anonymizer",)),
     "attack_face_found": ("", "", False, False, CLIPS, ("recognised_faces",)),
     "attack_face_recognised": ("", "", False, False, CLIPS, ("recognised_faces", "recognised_faces.raw")),

@@ -66,6 +66,7 @@ class Method:
     them. One that needs no training takes all.
     boxes: it changes people only, so whoever reads its output needs the boxes of people.
     undivided: why its batches cannot be computed in parts (`microbatch`); empty where they can.
+    over_time: what it makes of a frame depends on other frames of the clip, whatever `anonymizer.window` says.
     approximate: in what it differs from what was published under its name, or what is chosen here where nothing was.
     """
 
@@ -78,6 +79,7 @@ class Method:
     anonymizer_options: tuple[str, ...] = ()
     boxes: bool = False
     undivided: str = ""
+    over_time: bool = False
     approximate: str = ""
 
     def __post_init__(self) -> None:
@@ -101,6 +103,12 @@ class Method:
 
 
 METHODS: Registry[Method] = Registry("method")
+
+
+def sees_time(config: TrialConfig) -> bool:
+    """Whether what the trial's anonymizer makes of a frame depends on other frames of the clip."""
+    method = method_of(config)
+    return method.over_time or (method.anonymizer is not None and config.anonymizer.window > 1)
 
 
 WINDOWED = ("unet", "unetpp")  # anonymizers that take a window

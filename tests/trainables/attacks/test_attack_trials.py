@@ -38,7 +38,8 @@ SMALL = {
     "attacks.pretrained_clips": 1,
     "attacks.pretrained_size": 32,
 }
-TRIED = [name for name in ATTACKS if not name.startswith("face")]  # generated people are too small to have one
+# Generated people are too small to have a face, and neither method here sees time.
+TRIED = [name for name in ATTACKS if not name.startswith("face") and name != "pretrained_summed"]
 SILENT = {"evaluate_privacy.clips": False, "evaluate_privacy.epochs": 1, "evaluate_action.epochs": 1, "clip.test_clips": 1}
 
 

@@ -12,13 +12,15 @@ from tests.support.stages import stage_context
 from trainables.attacks.linkage.people import across_sources, search_of
 from trainables.attacks.pretrained import FEATURES, probe, utility
 from trainables.attacks.pretrained.features import run as features
+from trainables.attacks.pretrained.features import summed
 from trainables.attacks.shared.result import AttackResult
 from trainables.attacks.shared.verdict import figures_of
 from trainables.config import NetworkConfig, TrialConfig, with_values
 from trainables.data.items import StillSplits, Video, VideoSplits
 from trainables.data.trial_data import TrialData
-from trainables.methods import resolved
+from trainables.methods import METHODS, resolved, sees_time
 from trainables.models import packaged
+from trainables.models.anonymizers import build_anonymizer
 from trainables.models.privacy import build_privacy_classifier
 from trainables.plan import plan_trial
 from trainables.store import Outcome
@@ -90,6 +92,38 @@ def test_the_action_is_told_by_features_that_tell_it() -> None:
     alike = {split: torch.ones_like(rows) for split, rows in features.items()}
     assert utility.action_metrics(alike, data)["pretrained_top1"] == pytest.approx(0.3), "14 of 24 wave, as 3 of 10 in test"
     assert utility.action_metrics(features, StillSplits("images", ("a",), (), (), ())) == {}
+
+
+def test_sums_over_time_by_hand() -> None:
+    """Grey differences of a clip of the greys 2, 2, 5, 4 (of 10): sums are those greys again, stretched."""
+    clip = torch.full((1, 4, 3, 4, 4), 0.5)
+    clip[0, 2, :, 1, 1], clip[0, 3, :, 1, 1] = 0.8, 0.4
+    found = summed(clip)
+    assert found[0, :, 0, 1, 1].tolist() == pytest.approx([0.0, 0.0, 1.0, 2 / 3])
+    assert found[0, :, 0, 0, 0].tolist() == [0.0] * 4, "where nothing moves"
+    assert bool((summed(torch.full((2, 3, 3, 4, 4), 0.3)) == 0.5).all()), "a flat clip"
+
+
+def test_sums_are_tried_where_an_anonymizer_sees_time(config: TrialConfig, tiny_data: Path) -> None:
+    def roles(**values: object) -> set[str]:
+        own = {"attacks.names": "pretrained_summed", "anonymizer.name": "unetpp", **values}
+        asked = resolved(with_values(config.model_copy(update={"options": {}}), own))
+        return {stage.role for stage in plan_trial(asked, TrialData(asked, tiny_data)).stages if "pretrained" in stage.role}
+
+    stages = ("pretrained_summed_features", "attack_pretrained_summed")
+    parts = {f"{stage}{control}" for stage in stages for control in ("", ".raw", ".blank")}
+    expected = {*parts, "attack_pretrained_summed.permuted"}
+    assert roles(method="grey_difference") == expected
+    assert roles(method="penalty", **{"anonymizer.window": 2}) == expected
+    assert roles(method="raw") == roles(method="penalty") == set()
+
+
+def test_a_method_over_time_is_one_whose_anonymizer_sees_time(tiny_config: TrialConfig) -> None:
+    for name in METHODS:
+        config = resolved(with_values(tiny_config, {"method": name, "anonymizer.encoder_weights": None}))
+        assert build_anonymizer(config.anonymizer, config.options).sees_time == METHODS[name].over_time == sees_time(config), (
+            name
+        )
 
 
 def test_features_are_the_same_whatever_the_labels(config: TrialConfig, tiny_data: Path) -> None:

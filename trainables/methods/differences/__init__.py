@@ -41,16 +41,23 @@ METHODS.register("grey_difference")(
         source="none: the plainest anonymizer that uses time",
         fixed={"anonymizer.name": "difference"},
         options=GreyDifferenceOptions,
+        over_time=True,
     )
 )
 METHODS.register("small_difference")(
-    Method(source="none: both at once", fixed={"anonymizer.name": "difference"}, options=SmallDifferenceOptions)
+    Method(
+        source="none: both at once",
+        fixed={"anonymizer.name": "difference"},
+        options=SmallDifferenceOptions,
+        over_time=True,
+    )
 )
 METHODS.register("blurred_difference")(
     Method(
         source="the steps of BDQ, arXiv 2208.02459, with fixed parameters",
         fixed={"anonymizer.name": "difference"},
         options=BlurredDifferenceOptions,
+        over_time=True,
     )
 )
 METHODS.register("moving_pixels")(
@@ -58,5 +65,6 @@ METHODS.register("moving_pixels")(
         source="none: silhouettes of what moves",
         fixed={"anonymizer.name": "moving_pixels"},
         options=MovingPixelsOptions,
+        over_time=True,
     )
 )

@@ -36,6 +36,7 @@ METHODS.register("stprivacy")(
         anonymizer=STPRIVACY.name,
         fixed={"anonymizer.name": "tubelets", "anonymizer.encoder_weights": None, "minimax.penalty_weight": 0.0},
         options=STPrivacyOptions,
+        over_time=True,
         undivided="which weighs the share of tubelets that it keeps of a whole batch",
         approximate=(
             "neither the training code nor the loss weights were released: the depth of the transformer, the loss that"
