@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -34,7 +35,7 @@ def run_summed(context: StageContext) -> Outcome:
     return Outcome({}, [], _read(context, context.inputs[SUMMED_FEATURES.name].state))
 
 
-def _read(context: StageContext, features: dict[str, Tensor]) -> dict[str, Any]:
+def _read(context: StageContext, features: Mapping[str, Tensor]) -> dict[str, Any]:
     data = attacked_data(context, whole_clips=True)
     train, validation, test = (
         _labelled(features[split], loader)
