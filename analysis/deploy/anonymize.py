@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,7 +43,7 @@ def ended_by_signals() -> Iterator[None]:
 
     try:
         for name in ("SIGTERM", "SIGHUP"):
-            if os.name == "posix":
+            if os.name == "posix" and threading.current_thread() is threading.main_thread():  # the only one that may
                 number = getattr(signal, name)
                 before[number] = signal.signal(number, end)
         yield
