@@ -27,7 +27,7 @@ def flaws_of(splits: VideoSplits | StillSplits) -> list[Flaw]:
     """The flaws of one data set. It reads parts of every file (see `trainables.data.contents`)."""
     found = [Flaw(f"{splits.name}: {each}", True) for each in splits.flaws]
     found += [Flaw(f"{splits.name}: {each}", False) for each in splits.notes]
-    for check in (_spellings, _labels_never_trained, _shared_sources, _labelled_twice, _copies, _times):
+    for check in (_spellings, _one_class, _labels_never_trained, _shared_sources, _labelled_twice, _copies, _times):
         found += check(splits)
     return found
 
@@ -71,6 +71,13 @@ def _spellings(splits: VideoSplits | StillSplits) -> Iterator[Flaw]:
     for what, written in names.items():
         if alike := spelled_alike(written):
             yield Flaw(f"{splits.name}: the {what} {_some(alike[0])} are written in two ways; write each in one", True)
+
+
+def _one_class(splits: VideoSplits | StillSplits) -> Iterator[Flaw]:
+    """Every answer is right where there is one class; clips that only measure privacy may be such."""
+    if isinstance(splits, VideoSplits) and len(splits.classes) == 1:
+        says = f"{splits.name}: one class alone, {splits.classes[0]!r}: every answer is right; give clips of another class too"
+        yield Flaw(says, falsifies=not splits.attributes)
 
 
 def _labels_never_trained(splits: VideoSplits | StillSplits) -> Iterator[Flaw]:

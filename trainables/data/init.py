@@ -17,8 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from trainables.data.items import DataError, Video
-from trainables.data.readers.clips import FILE, SPLITS, ClipRow, attributes_of, read_clips
-from trainables.data.readers.common import ListEntry, refuse, refuse_outside, refuse_spellings
+from trainables.data.readers.clips import FILE, SPLITS, ClipRow, attributes_of, read_clips, refuse_rows
+from trainables.data.readers.common import ListEntry, refuse, refuse_outside
 from trainables.data.readers.kinetics import stems_of_clip
 from trainables.data.readers.places import IMAGE_SUFFIXES, VIDEO_SUFFIXES, walk
 from trainables.data.readers.stretches import is_outside, lengths_of
@@ -77,8 +77,7 @@ def run(options: argparse.Namespace) -> int:
             rows = _with_attribute(rows, attribute)
         _refuse_times(rows, root)
         source = options.csv or root
-        refuse_spellings("column 'label'", [row.label for row in rows], source)
-        refuse_spellings("column 'group'", [row.group for row in rows if row.group != row.path], source)
+        refuse_rows(rows, source)
         attributes, values = attributes_of(rows, source)
         rows = _split(rows, values, options.test)
         write_clips(target, rows)
@@ -220,6 +219,11 @@ def _split(rows: list[ClipRow], values: Sequence[tuple[float, ...]], share: floa
         return rows
     if any(row.split for row in rows):
         raise DataError(f"{next(row.where for row in rows if not row.split)}: no split, others have one; give all one, or none")
+    if len({row.group for row in rows}) == 1:
+        raise DataError(
+            f"{rows[0].path}: all clips are of one person or source, {rows[0].group!r}, so that none can be tested on another;"
+            " name them in a column, in folders or with --group-pattern, or write a split in the table"
+        )
     classes = sorted({row.label for row in rows})
     items = [
         Video(row.name, Path(row.path), classes.index(row.label), row.group, own) for row, own in zip(rows, values, strict=True)

@@ -131,6 +131,9 @@ class TrialData:
             for split in parts:
                 if not getattr(splits, split):
                     raise DataError(f"{splits.name}: no {split} items, but it is the data set for {name}; choose another")
+        for clips in (self.action, self.action_evaluation):
+            if len(clips.classes) < 2:
+                raise DataError(f"{clips.name}: one class alone, {''.join(clips.classes)!r}; give clips of another class too")
         for labelled in (self.clips_with_attributes, self.privacy_evaluation, self.privacy_test):
             if long := [attribute for attribute in labelled.attributes if len(key_of(attribute)) > KEY_LENGTH]:
                 raise DataError(

@@ -16,6 +16,7 @@ from trainables.config import ActionData, DataConfig, PrivacyData, TestPrivacyDa
 from trainables.data.contents import PART, PARTS, contents_of
 from trainables.data.flaws import flaws_of
 from trainables.data.items import DataError, Still, StillSplits, Video, VideoSplits
+from trainables.data.readers.places import spelled_alike
 from trainables.data.registry import load_stills, load_videos
 from trainables.data.trial_data import TrialData
 
@@ -66,6 +67,23 @@ def test_a_class_and_an_attribute_that_nobody_can_have_learned(tmp_path: Path) -
     [flaw] = flaws_of(splits)
     assert flaw.falsifies
     assert "1 attributes, such as 'tall', have one value in all training items and two in test: nobody can learn" in flaw.says
+
+
+def test_one_class_alone(tmp_path: Path) -> None:
+    """It says nothing where it is recognised; clips with labels of privacy may still serve to measure leakage."""
+    splits = dataclasses.replace(make(tmp_path), classes=("a",))
+    for part in ("train", "validation", "test"):
+        for number in range(4):
+            splits = with_item(splits, part, number, label=0)
+    [flaw] = flaws_of(splits)
+    assert (flaw.falsifies, flaw.says) == (
+        False,
+        "set: one class alone, 'a': every answer is right; give clips of another class too",
+    )
+    for part in ("train", "validation", "test"):
+        for number in range(4):
+            splits = with_item(splits, part, number, attributes=None)
+    assert [flaw.falsifies for flaw in flaws_of(dataclasses.replace(splits, attributes=()))] == [True]
 
 
 def test_copies(tmp_path: Path) -> None:
@@ -190,6 +208,7 @@ def test_an_unreadable_file_is_named(own: Path) -> None:
     ("change", "says"),
     [
         ({"classes": ("Hand stand", "hand_stand")}, "the classes 'Hand stand', 'hand_stand' are written in two ways"),
+        ({"classes": ("HandStand", "Hand stand")}, "the classes 'Hand stand', 'HandStand' are written in two ways"),
         ({"attributes": ("tall", "Tall")}, "the attributes 'Tall', 'tall' are written in two ways"),
         ({"attributes": ("caf\u00e9", "cafe\u0301")}, "are written in two ways"),
     ],
@@ -201,6 +220,25 @@ def test_one_name_in_two_spellings(tmp_path: Path, change: dict[str, tuple[str, 
             splits = with_item(splits, part, number, attributes=(*item.attributes, *item.attributes))
     flaws = flaws_of(dataclasses.replace(splits, **({"attributes": ("tall", "thin")} | change)))
     assert [says in flaw.says for flaw in flaws if flaw.falsifies] == [True]
+
+
+def test_what_is_spelled_alike() -> None:
+    """A blank more or less, a hyphen, a letter's case; but numbers stay the numbers they are."""
+    names = [
+        "1_1",
+        "11",
+        "take 1 1",
+        "take 11",
+        "Horse Riding",
+        "HorseRiding",
+        "horse-riding",
+        "p 1",
+        "p1",
+        "p2",
+        "run",
+        "runs",
+    ]
+    assert spelled_alike(names) == [["Horse Riding", "HorseRiding", "horse-riding"], ["p 1", "p1"]]
 
 
 def test_a_person_on_both_sides_in_two_spellings(tmp_path: Path) -> None:

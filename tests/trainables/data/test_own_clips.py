@@ -322,3 +322,28 @@ def test_attributes_of_clips_are_in_the_order_that_is_asked_for(tmp_path: Path) 
     splits = load(tmp_path, attributes=("blue", "tall"))
     assert splits.attributes == ("blue", "tall")
     assert [video.attributes for video in splits.test] == [(1.0, 1.0), (1.0, 0.0), (1.0, 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        (["path,person", "0.avi,p"], "mine.csv:1: the header is 'path,person'; write path,label"),
+        (["path,label,person", "0.avi,,p", "1.avi,a,q"], "mine.csv:2: no label (1 such in all); give every clip its class"),
+        (["path,label,person", "0.avi,a,p", "1.avi,b,q", "0.avi,b,q"], "mine.csv: '0.avi' is listed 2 times (1 such in all)"),
+        (["path,label,person", "0.avi,HorseRiding,p", "1.avi,Horse Riding,q"], "has 'Horse Riding' and 'HorseRiding'"),
+        (
+            ["path,label,person", "0.avi,a,p", "1.avi,b,p"],
+            "0.avi: all clips are of one person or source, 'p', so that none can",
+        ),
+    ],
+)
+def test_a_table_that_no_study_could_use_is_refused_before_it_is_taken(
+    tmp_path: Path, lines: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("0.avi", "1.avi"):
+        write(tmp_path / name)
+    write_lines(tmp_path / "mine.csv", lines)
+    assert main(["init", str(tmp_path), "--csv", str(tmp_path / "mine.csv")]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert says in line
+    assert not (tmp_path / "clips.csv").exists()

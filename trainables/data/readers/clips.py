@@ -66,11 +66,7 @@ def clips(config: ActionData, root: Path) -> VideoSplits:
         raise DataNotThereError(f"{root}: no {FILE}; python -m trainables.data init {root} makes it")
     rows = read_clips(path)
     refuse([f"{r.where}: split {r.split!r}" for r in rows if r.split not in SPLITS], f"write {', '.join(SPLITS)}")
-    refuse([f"{r.where}: no label" for r in rows if not r.label], "give every clip its class")
-    refuse_spellings("column 'label'", [row.label for row in rows], path)
-    refuse_spellings("column 'group'", [row.group for row in rows if row.group != row.path], path)
-    names = Counter(row.name for row in rows)
-    refuse([f"{path}: {name!r} is listed {n} times" for name, n in names.items() if n > 1], "list each clip once")
+    refuse_rows(rows, path)
     files = {row.path: row.where for row in reversed(rows)}
     paths = refuse_unusable(root, [ListEntry(name, where) for name, where in files.items()])
     attributes, values = attributes_of(rows, path)
@@ -92,15 +88,25 @@ def clips(config: ActionData, root: Path) -> VideoSplits:
     return hold_out_validation(splits, config.validation_fraction)
 
 
+def refuse_rows(rows: Sequence[ClipRow], source: Path) -> None:
+    """Raises DataError for clips without a label or listed twice, and for names in two spellings."""
+    refuse([f"{row.where}: no label" for row in rows if not row.label], "give every clip its class")
+    refuse_spellings("column 'label'", [row.label for row in rows], source)
+    refuse_spellings("column 'group'", [row.group for row in rows if row.group != row.path], source)
+    names = Counter(row.name for row in rows)
+    refuse([f"{source}: {name!r} is listed {n} times" for name, n in names.items() if n > 1], "list each clip once")
+
+
 def read_clips(path: Path, aliases: Mapping[str, Sequence[str]] | None = None) -> list[ClipRow]:
     """The rows of a CSV with the columns `path` and `label`, and any of the others. Raises DataError for anything else.
 
     `aliases`: other names of these columns. A table of Kinetics (`youtube_id`) is one too: the id is the file and the source.
     """
     rows = read_table(path)
-    header = _renamed(rows[0][1] if rows else [], aliases or {})
+    given = rows[0][1] if rows else []
+    header = _renamed(given, aliases or {})
     if not {"path", "label"} <= set(header) or len(set(header)) < len(header) or "" in header:
-        raise DataError(f"{path}:1: the header is {','.join(header)!r}; write path,label,split and one name per further column")
+        raise DataError(f"{path}:1: the header is {','.join(given)!r}; write path,label,split and one name per further column")
     refuse(
         [f"{path}:{line}: {len(row)} values under {len(header)} columns" for line, row in rows[1:] if len(row) != len(header)],
         "give every row one value per column",

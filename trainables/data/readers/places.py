@@ -28,11 +28,13 @@ def fold(name: str) -> str:
 
 def spelled_alike(names: Iterable[str]) -> list[list[str]]:
     """The names that differ from another one only in letter case, accents in one or two characters, or in which of `_`, `-` and
-    blanks they have: `Person 1` and `person_1`, but not `1_1` and `11`.
+    blanks they have: `Horse Riding` and `horseriding`, `Person 1` and `person_1`. Between two digits one of these is kept apart
+    from none: `1_1` is not `11`.
     """
     spellings: dict[str, set[str]] = defaultdict(set)
     for name in names:
-        spellings[re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFC", name)).strip().casefold()].add(name)
+        words = re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFC", name)).strip().casefold()
+        spellings[re.sub(r"(?<!\d) | (?!\d)", "", words)].add(name)
     return [sorted(alike) for alike in spellings.values() if len(alike) > 1]
 
 
