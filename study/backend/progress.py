@@ -48,6 +48,10 @@ class StudyProgress(Callback):
         self.running: dict[str, TrialState] = {}
         self._ended: dict[str, str] = {}
 
+    def __reduce__(self) -> tuple[type[Callback], tuple[()]]:
+        """Tune writes its callbacks down with its own state, which nobody reads; a terminal cannot be written down."""
+        return Callback, ()
+
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.running.setdefault(str(trial), TrialState(RUNNING))
         self._since.setdefault(str(trial), time.monotonic())

@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from ray import cloudpickle
+from ray.tune import Callback
 
 from study.backend import progress as progress_module
 from study.backend.progress import StudyProgress
@@ -80,3 +82,9 @@ def test_a_worker_s_warnings_and_signs_of_life_are_printed(
     for clock.now in range(130, 200, 10):
         progress.on_step_begin(0, [])
     assert capsys.readouterr().out.endswith("1 running, of 2 | B=0.3 minimax 1/9\n")
+
+
+def test_tune_can_write_it_down() -> None:
+    """As it does with every callback before a study starts: a table in a terminal has locks, which cannot be pickled."""
+    progress = StudyProgress(1, lambda usage: None, "CPU")
+    assert type(cloudpickle.loads(cloudpickle.dumps([progress]))[0]) is Callback
