@@ -294,6 +294,8 @@ def test_registered_model_loads_and_runs(
     assert client.get_run(run_id).info.status == "FINISHED"
 
     ours = load_model("models:/camera/1", study.tracking_uri)
+    newest = load_model("models:/camera/2", study.tracking_uri).digest
+    assert load_model("models:/camera/latest", study.tracking_uri).digest == newest
     with pytest.raises(AnalysisError, match="no model models:/camera/9"):
         load_model("models:/camera/9", study.tracking_uri)
     assert not list(elsewhere.iterdir())  # no store of the process's own is made or read
