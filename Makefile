@@ -43,8 +43,9 @@ chaos: env
 figures: env
 	$(PYTHON) -m tests.figures
 
-# What 1,000 trials cost the driver (the table of the README); every trial only sleeps.
+# What 1,000 trials cost the driver (the tables of the README); every trial only sleeps.
 scale: env
+	$(PYTHON) -m tests.benchmarks.growth
 	rm -rf scale && $(PYTHON) tests/benchmarks/scale.py --folder scale
 
 # How fast the parts are against what they are measured with (the tables of the README), on a machine that does nothing else.

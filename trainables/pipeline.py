@@ -149,9 +149,9 @@ class _Worker:
 
     def wait_for(self, stage: PlannedStage) -> None:
         """Waits a moment for the worker that computes `stage`."""
-        holder = self.store.holder(stage.name, stage.key)
+        holder = self.store.last_holder(stage.name, stage.key)
         if not holder:
-            return  # released since the last look
+            return  # another one was quicker: the next look tells who
         self.reporter.waiting(stage.role, holder)
         if self.stop():
             raise Stopped(f"{stage.name}: stopped while {holder} computes it")

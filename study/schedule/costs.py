@@ -8,14 +8,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import islice
 from statistics import median
 
 from study.schedule.gpus import Expected
 from trainables.config import ConfigError, flatten
 from trainables.plan import PlannedStage
 from trainables.store import StageStore
-from trainables.store.artifacts import STAGES
 
 # What changes the numbers of a stage, but not what one of its steps costs.
 _FREE_OF_COST = (
@@ -82,7 +80,7 @@ class Costs:
         self._rates: dict[tuple[str, int, str], list[float]] = defaultdict(list)
         self._weighed: list[float] = []  # seconds of what would be one step of the minimax
         for name in set(stages):
-            for record in islice(store.records(name), _RECORDS):
+            for record in store.records(name, most=_RECORDS):
                 if "steps" not in record:
                     continue
                 rate = record["seconds"] / max(1, record["steps"])
@@ -124,13 +122,8 @@ def _cost(config: str, level: int) -> str:
 
 
 def stored_stages(store: StageStore, stages: Iterable[PlannedStage]) -> set[str]:
-    """The keys of the stages that are stored. Lists each kind of stage once: to ask an object store for each takes minutes."""
+    """The keys of the stages that are stored. Each kind of stage is asked for at once: one by one it takes minutes."""
     wanted: dict[str, set[str]] = defaultdict(set)
     for stage in stages:
         wanted[stage.name].add(stage.key)
-    return {
-        key
-        for name, keys in wanted.items()
-        for key in keys.intersection(store.files.names(f"{STAGES}/{name}"))
-        if store.has(name, key)
-    }
+    return {key for name, keys in wanted.items() for key in store.stored(name, keys)}

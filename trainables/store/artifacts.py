@@ -12,7 +12,7 @@ import re
 import socket
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 STAGES = "stages"
 RECORD, _STATE = "record.json", "state.pt"
+_ASKED_EACH = 50  # outcomes of a stage that an object store is asked for one by one
 _CHECKPOINT, _CHECKSUM = re.compile(r"checkpoint\.(\d+)\.pt"), 64  # begins with its SHA-256 in hex
 
 
@@ -164,18 +165,30 @@ class StageStore:
         """Whether an outcome is stored; it has not been verified."""
         return self.files.exists(f"{_path(stage, key)}/{RECORD}")
 
-    def records(self, stage: str) -> Iterator[Mapping[str, Any]]:
-        """The records of all stored outcomes of a stage, with `depends_on`, `seconds`, `device`, ...; not verified."""
-        for name in self.files.names(f"{STAGES}/{stage}"):
-            content = self.files.read(f"{_path(stage, name)}/{RECORD}") if "." not in name else None
+    def stored(self, stage: str, keys: Collection[str]) -> set[str]:
+        """Those of `keys` whose outcome is stored; none has been verified. On a directory each is asked for that may be there;
+        an object store lists what the stage has, a thousand files a request, where that is less than to ask for each.
+        """
+        if self.directory is None and len(keys) > _ASKED_EACH:
+            files = (info.path.split("/") for info in self.files.tree(f"{STAGES}/{stage}"))
+            return {path[2] for path in files if path[3:] == [RECORD] and path[2] in keys}
+        if self.directory is not None:
+            keys = set(keys).intersection(self.files.names(f"{STAGES}/{stage}"))
+        return {key for key in keys if self.has(stage, key)}
+
+    def records(self, stage: str, most: int | None = None) -> Iterator[Mapping[str, Any]]:
+        """The records of stored outcomes of a stage, of `most` at most, with `depends_on`, `seconds`, `device`, ...; they are
+        not verified.
+        """
+        keys = [name for name in self.files.names(f"{STAGES}/{stage}") if "." not in name][:most]
+        for content in self.files.read_all([f"{_path(stage, key)}/{RECORD}" for key in keys]).values():
             with contextlib.suppress(ValueError):  # a damaged one is found out when it is read
-                if content is not None:
-                    yield json.loads(content)
+                yield json.loads(content)
 
     def work(self, stage: str, key: str) -> Work:
         """Where the one who computes this stage keeps its checkpoints."""
         progress = Progress()
-        if any(name.startswith(f"{key}.damaged-") for name in self.files.names(f"{STAGES}/{stage}")):
+        if self.files.names(f"{STAGES}/{stage}", f"{key}.damaged-"):
             progress.notes.append(f"{stage} {key}: what was stored was damaged; it was computed again")
         return Work(self.files, f"{_path(stage, key)}.work", self._held.get((stage, key)), progress)
 
@@ -190,6 +203,10 @@ class StageStore:
         if lease is not None:
             self._held[stage, key] = lease
         return lease
+
+    def last_holder(self, stage: str, key: str) -> str:
+        """Returns host and process of the worker for which `try_claim` has returned None last; asks nobody."""
+        return self._leases.last_holder(f"{STAGES}/{stage}", key)
 
     def holder(self, stage: str, key: str) -> str:
         """Returns host and process of the live worker that holds the lease of a stage, or an empty string."""

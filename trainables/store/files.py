@@ -7,7 +7,7 @@ import errno
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +17,8 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from trainables.config import ConfigError
+
+_AT_ONCE = 1000  # files that an object store is asked for in one go
 
 
 @dataclass(frozen=True)
@@ -64,14 +66,35 @@ class Files:
             return None
         return content
 
+    def read_all(self, paths: Sequence[str]) -> dict[str, bytes]:
+        """The contents of those files that are there, by path. An object store is asked for many of them at once."""
+        if self.directory is not None:
+            return {path: content for path in paths if (content := self.read(path)) is not None}
+        found: dict[str, bytes] = {}
+        for first in range(0, len(paths), _AT_ONCE):
+            at = {self._at(path): path for path in paths[first : first + _AT_ONCE]}
+            contents = self._fs.cat(list(at), on_error="return")
+            for where, content in contents.items():
+                if isinstance(content, bytes):
+                    found[at[where]] = content
+                elif not isinstance(content, FileNotFoundError):
+                    raise content
+        return found
+
     def exists(self, path: str) -> bool:
         return bool(self._fs.exists(self._at(path)))
 
-    def names(self, folder: str) -> list[str]:
-        """Returns the names in a folder; none if the folder does not exist."""
+    def names(self, folder: str, start: str = "") -> list[str]:
+        """Returns the names in a folder, those that begin with `start`; none if the folder does not exist.
+
+        With a `start` an object store lists no others, however many there are.
+        """
         try:
             if self.directory is not None:  # fsspec asks for the size of each file, and fails if one is deleted meanwhile
-                return os.listdir(self._at(folder))
+                return [name for name in os.listdir(self._at(folder)) if name.startswith(start)]
+            if start:
+                below = (path[len(self._at(folder)) + 1 :] for path in self._fs.find(self._at(folder), prefix=start))
+                return list(dict.fromkeys(name.partition("/")[0] for name in below if name.startswith(start)))
             return [name.rstrip("/").rpartition("/")[2] for name in self._fs.ls(self._at(folder), detail=False)]
         except FileNotFoundError:
             return []

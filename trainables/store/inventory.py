@@ -7,6 +7,7 @@ import json
 import re
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -65,7 +66,11 @@ def entries(store: StageStore) -> list[Entry]:
                 break
     leased = [group for group, kinds in groups.items() if kinds["lease"]]
     holders = _watch(store, leased)
-    found = [entry for group, kinds in groups.items() for entry in _of_stage(store, *group, kinds, holders.get(group, ""))]
+    paths = {f"{STAGES}/{stage}/{key}/{RECORD}" for stage, key in groups}
+    records = store.files.read_all([file.path for file in files if file.path in paths])
+    found = [
+        entry for group, kinds in groups.items() for entry in _of_stage(store, records, *group, kinds, holders.get(group, ""))
+    ]
     return sorted(found, key=lambda entry: (entry.stage, entry.key, entry.state))
 
 
@@ -82,14 +87,21 @@ def delete(store: StageStore, entry: Entry) -> bool:
     return True
 
 
-def _of_stage(store: StageStore, stage: str, key: str, kinds: dict[str, list[FileInfo]], holder: str) -> list[Entry]:
+def _of_stage(
+    store: StageStore,
+    records: Mapping[str, bytes],
+    stage: str,
+    key: str,
+    kinds: dict[str, list[FileInfo]],
+    holder: str,
+) -> list[Entry]:
     artifact, work, damaged = kinds["artifact"], kinds["work"] + kinds["lease"], kinds["damaged"]
     seconds = None
     record = f"{STAGES}/{stage}/{key}/{RECORD}"
     is_done = any(file.path == record for file in artifact)
     if is_done:
         with contextlib.suppress(ValueError, KeyError, TypeError):  # a damaged record is detected when it is read
-            seconds = float(json.loads(store.files.read(record) or b"")["seconds"])
+            seconds = float(json.loads(records.get(record, b""))["seconds"])
     elif store.files.directory is None:
         work = work + artifact  # files wait for their record
     else:

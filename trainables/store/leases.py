@@ -134,6 +134,11 @@ class Leases:
         generation, content = self._current(folder, key)
         return _name(content) if generation and not self._dead(f"{folder}/{key}", generation, content) else ""
 
+    def last_holder(self, folder: str, key: str) -> str:
+        """Returns host and process of the holder that `take` or `holder` has seen last, or an empty string; asks nobody."""
+        seen = self._seen.get(f"{folder}/{key}")
+        return "" if seen is None else _name(seen[1])
+
     def moved(self, folder: str, key: str) -> bool:
         """Whether this worker has seen a heartbeat move."""
         return f"{folder}/{key}" in self._moved
@@ -164,7 +169,7 @@ def _path(folder: str, key: str, generation: int) -> str:
 
 def _generations(files: Files, folder: str, key: str) -> list[int]:
     start = f"{key}.lease."
-    return [int(name.removeprefix(start)) for name in files.names(folder) if name.startswith(start)]
+    return [int(name.removeprefix(start)) for name in files.names(folder, start)]
 
 
 def _name(content: bytes) -> str:
