@@ -105,7 +105,7 @@ def choose(
     tracking_uri: str | None = None,
 ) -> Choice:
     """The setting that is best in `prefer` among those that keep to the bounds (metrics in their own units, fractions for
-    shares); with `prefer` None the knee of the front. `analysis.deploy.select.choice_text` says why, and
+    shares); with `prefer` None the knee of the front. `analysis.deploy.choice_text.choice_text` says why, and
     `analysis.deploy.select.median_trial` names the run whose anonymizer is to be exported.
 
     Raises AnalysisError where nothing can be chosen.
