@@ -79,6 +79,7 @@ _READERS = {
     ATTACK + "linkage": "person, linkage",
     "pretrained_top1": "action, ImageNet",
     ATTACK + "pretrained_probe": "person, ImageNet",
+    ATTACK + "pretrained_summed": "person, ImageNet, summed up",
     ATTACK + "pretrained_neighbour": "person, nearest clip by ImageNet",
 }
 _PEOPLE_PLANE = Plane("top1", "clip_leakage")
@@ -215,6 +216,14 @@ FIGURES = {
             60,
             of_people("identity"),
             {"analysis/pictures/identity.png": "identity/front.png"},
+            needs=DATA_ROOT_VARIABLE,
+        ),
+        Figure(
+            "window",
+            "trainables/models/README.md",
+            (_people("window", "--attacks", "pretrained_probe,pretrained_summed,pretrained_neighbour"),),
+            40,
+            of_people("window", False),
             needs=DATA_ROOT_VARIABLE,
         ),
         Figure(
