@@ -12,7 +12,7 @@ from analysis.measure.plane import Plane
 from analysis.measure.settings import change_by_seed, common, of, settings_table, varying
 from analysis.measure.warnings import missing_seeds, warnings_of
 from analysis.read.study import RecordedStudy
-from analysis.report.table_of_settings import settings_text
+from analysis.report import table_of_settings
 from analysis.text import mean
 from tests.support.fake_studies import FakeTrial, metrics, on_clips
 from trainables.statistics import Estimate, change, estimate
@@ -106,9 +106,9 @@ def test_changes_against_raw_are_paired_by_the_seeds_in_common(make_study: Maker
             settings.loc[label, "change_top1_paired"],
         )
         assert changed.half_width == pytest.approx(of(settings.loc[label], "change_top1").half_width, nan_ok=True)
-    table = settings_text(settings)
-    assert "−5.0 ± 2.5" in table
-    assert table.count("(Welch)") == 2 * 2  # two settings; top-1 and leakage
+    assert table_of_settings._against_raw(settings.loc["paired"], "top1").startswith("−5.0 ± 2.5")
+    marked = {label: "(Welch)" in table_of_settings._against_raw(settings.loc[label], "top1") for label in figures}
+    assert marked == {"paired": False, "unpaired": True, "one in common": True, "one alone": False}
 
 
 def test_settings_of_the_sweep(study: RecordedStudy) -> None:

@@ -71,9 +71,9 @@ def test_the_answer_says_first_that_there_is_none(own_data: RecordedStudy) -> No
 def test_the_table_gives_the_interval_over_test_items_and_no_front(own_data: RecordedStudy) -> None:
     head, raw, first, second = settings_text(settings_table(own_data.trials)).splitlines()
     assert "top-1 %" in head
-    assert f"55.6 (n = 1, 45.3 to 65.8{NBSP}% over test items)" in raw
-    assert f"64.4 (n = 1, 54.6 to 74.3{NBSP}% over test items)" in first
-    assert f"46.7 (n = 1, 36.4 to 57.0{NBSP}% over test items)" in second
+    assert "55.6 [45.3, 65.8]" in raw
+    assert "64.4 [54.6, 74.3]" in first
+    assert "46.7 [36.4, 57.0]" in second
     assert "yes" not in raw + first + second
 
 
