@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,3 +51,10 @@ def in_readme(text: str, name: str, inputs: Sequence[Input]) -> str:
     if not found:
         raise ValueError(f"no marks of {name}")
     return f"{before}{begin}{table(inputs)}\n{end}{after}"
+
+
+def with_tables(text: str, lists: Mapping[str, Sequence[Input]]) -> str:
+    """A README with the table of each list made anew."""
+    for name, inputs in lists.items():
+        text = in_readme(text, name, inputs)
+    return text

@@ -22,6 +22,7 @@ from trainables.stages import (
     Stage,
 )
 from trainables.store import Outcome, StageStore
+from trainables.training import reconstruct, warm_up
 
 
 class SilentReporter:
@@ -72,3 +73,10 @@ def stage_context(
         whole = config
     people = whole.obfuscation if method_of(whole).boxes else None
     return StageContext(stage, config, settings, sets, inputs or {}, work, lambda *_: None, lambda: False, people)
+
+
+def minimax_context(config: TrialConfig, data: Path, storage: Path) -> StageContext:
+    """The context of the minimax, after the stages before it have run."""
+    inputs = {"reconstruct": reconstruct.run(stage_context("reconstruct", config, data, storage))}
+    inputs["warm_up"] = warm_up.run(stage_context("warm_up", config, data, storage, inputs))
+    return stage_context("minimax", config, data, storage, inputs)

@@ -16,11 +16,23 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.analysis.deploy.through import FRAMES, X264, count, result, rgb, write
+from tests.analysis.deploy.through import FRAMES, count, result, rgb, write
 from tests.support.inputs import Input
 from tests.support.numbered import HEIGHT, RATE, WIDTH, numbered, numbers_of, write_numbered
+from tests.support.odd_videos import (
+    X264,
+    add_silence,
+    cut,
+    damaged,
+    half_of_a_file,
+    joined,
+    of_two_sizes,
+    place_of_corner,
+    sound_alone,
+    turned_video,
+    with_cover,
+)
 from tests.trainables.data.inputs_codecs import CODECS, FORMS, Form
-from tests.trainables.data.inputs_videos import cut, place_of_corner, turned_video
 
 _BARS = np.array([(200, 30, 30), (30, 200, 30), (30, 30, 200), (120, 120, 120)], np.uint8)
 
@@ -54,9 +66,7 @@ def _joined(seconds: float, folder: Path) -> str:
     if seconds:
         content = [numbered(number) for number in range(FRAMES, 2 * FRAMES)]
         parts[1] = write(folder / "later.ts", packet=_shifted(seconds), picture=content.__getitem__)
-    path = folder / "in.ts"
-    path.write_bytes(b"".join(part.read_bytes() for part in parts))
-    return result(path)
+    return result(joined(folder / "in.ts", parts))
 
 
 def _varying(output: str, folder: Path) -> str:
@@ -98,11 +108,7 @@ def _odd(folder: Path) -> str:
 
 
 def _changes_size(folder: Path) -> str:
-    parts = [
-        write_numbered(folder / f"{n}.ts", range(n, n + 12), "mpeg2video", size=(96 * s, 64 * s)) for n, s in ((0, 1), (12, 2))
-    ]
-    (folder / "in.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
-    return result(folder / "in.ts", seen=count)
+    return result(of_two_sizes(folder / "in.ts"), seen=count)
 
 
 def bars(height: int, width: int) -> NDArray[np.uint8]:
@@ -162,10 +168,7 @@ def _sound(tracks: int, keep: bool, folder: Path) -> str:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(numbered(number), "rgb24")))
         container.mux(stream.encode())
         for sound in sounds:
-            samples = av.AudioFrame.from_ndarray(np.zeros((1, 15360), np.float32), "fltp", "mono")
-            samples.sample_rate = 16000
-            container.mux(sound.encode(samples))
-            container.mux(sound.encode())
+            add_silence(container, sound, 15360)
     found = result(path, keep_audio=keep)
     with av.open(str(folder / "out.mp4")) as container:
         heard = [sum(frame.samples for frame in container.decode(one)) for one in container.streams.audio]
@@ -174,53 +177,23 @@ def _sound(tracks: int, keep: bool, folder: Path) -> str:
 
 
 def _cover(folder: Path) -> str:
-    from av.stream import Disposition
-
-    path = folder / "cover.mp4"
-    with av.open(str(path), "w") as container:
-        cover: Any = container.add_stream("mjpeg", rate=1)
-        cover.width, cover.height, cover.pix_fmt = 32, 32, "yuvj420p"
-        cover.disposition = Disposition.attached_pic
-        stream: Any = container.add_stream("libx264", rate=RATE, options=dict(X264))
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        container.mux(cover.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), "rgb24")))
-        container.mux(cover.encode())
-        for number in range(FRAMES):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(numbered(number), "rgb24")))
-        container.mux(stream.encode())
-    return result(path)
+    return result(with_cover(folder / "cover.mp4", FRAMES))
 
 
 def _half(suffix: str, codec: str, options: Mapping[str, str], folder: Path, mux: Mapping[str, str] | None = None) -> str:
-    whole = folder / f"whole.{suffix}"
-    with av.open(str(whole), "w", options=dict(mux or {})) as container:
-        stream: Any = container.add_stream(codec, rate=RATE, options=dict(options))
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        for number in range(150):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(numbered(number), "rgb24")))
-        container.mux(stream.encode())
-    path = folder / f"half.{suffix}"
-    path.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    path = half_of_a_file(folder / f"half.{suffix}", codec, options, mux)
     found = result(path, seen=lambda frames: "its first frames" if numbers_of([rgb(frames[9])]) == [9] else "others")
     first, _, rest = found.partition(", ")
     return f"{first}; {rest.partition('; ')[2].partition(',')[0]}, half.{suffix} ends early" if "ends early" in rest else found
 
 
 def _damaged(folder: Path) -> str:
-    path = write_numbered(folder / "in.mp4", range(36), "libx264", X264)
-    with av.open(str(path)) as container:
-        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
-    content = bytearray(path.read_bytes())
-    for pos, size in packets[18:20]:
-        content[pos + 4 : pos + size] = bytes(size - 4)
-    path.write_bytes(content)
-
     def seen(frames: list[Any]) -> str:
         numbers = numbers_of(map(rgb, frames))
         right = sum(number == place for place, number in enumerate(numbers))
         return f"{len(frames)} frames, {right} of them with their own picture"
 
-    return result(path, seen=seen)
+    return result(damaged(folder / "in.mp4", 36, slice(18, 20)), seen=seen)
 
 
 def _content(name: str, content: bytes | None, folder: Path) -> str:
@@ -230,14 +203,7 @@ def _content(name: str, content: bytes | None, folder: Path) -> str:
 
 
 def _sound_alone(folder: Path) -> str:
-    path = folder / "in.mp4"
-    with av.open(str(path), "w") as container:
-        stream: Any = container.add_stream("aac", rate=16000)
-        samples = av.AudioFrame.from_ndarray(np.zeros((1, 32000), np.float32), "fltp", "mono")
-        samples.sample_rate = 16000
-        container.mux(stream.encode(samples))
-        container.mux(stream.encode())
-    return result(path)
+    return result(sound_alone(folder / "in.mp4"))
 
 
 def _into(name: str, folder: Path, **options: Any) -> str:

@@ -19,8 +19,8 @@ from analysis.deploy.video import VideoOptions
 from analysis.deploy.video_input import Shot, VideoInput
 from analysis.read.store import AnalysisError
 from tests.support.numbered import numbers_of, write_numbered
+from tests.support.odd_videos import cut, place_of_corner, turned_video
 from tests.support.videos import Inverse, damage, facts_of, frame_times, moving_noise, read_video, write_video
-from tests.trainables.data.inputs_videos import cut, place_of_corner, turned_video
 
 LOSSLESS = VideoOptions(codec="ffv1")
 

@@ -12,7 +12,7 @@ import pytest
 import analysis.deploy
 from analysis.read.store import AnalysisError
 from tests.analysis.deploy import inputs_anonymized, inputs_cases
-from tests.support.inputs import Input, check, in_readme
+from tests.support.inputs import Input, check, with_tables
 
 README = Path(analysis.deploy.__file__).with_name("README.md")
 LISTS = {"inputs": inputs_anonymized.INPUTS, "cases": inputs_cases.INPUTS}
@@ -26,16 +26,10 @@ def test_what_happens(entry: Input, tmp_path: Path) -> None:
 
 def test_the_readme_shows_what_happens() -> None:
     again = "python -m tests.analysis.deploy.test_inputs_anonymized writes it anew"
-    assert README.read_text() == _with_tables(README.read_text()), again
+    assert README.read_text() == with_tables(README.read_text(), LISTS), again
     assert len(ALL) >= 60
     assert len({entry.what for entry in ALL}) == len(ALL)
 
 
-def _with_tables(text: str) -> str:
-    for name, entries in LISTS.items():
-        text = in_readme(text, name, entries)
-    return text
-
-
 if __name__ == "__main__":
-    README.write_text(_with_tables(README.read_text()))
+    README.write_text(with_tables(README.read_text(), LISTS))

@@ -16,8 +16,8 @@ from analysis.deploy.measured import MeasuredAt
 from analysis.deploy.record import Record
 from analysis.deploy.video import VideoOptions
 from tests.support.numbered import RATE, numbered, numbers_of
+from tests.support.odd_videos import X264, told
 
-X264 = {"preset": "ultrafast", "x264-params": "keyint=12:min-keyint=12:bframes=2:b-adapt=0:scenecut=0"}
 FRAMES = 24
 
 
@@ -48,13 +48,6 @@ def result(source: Path, name: str = "out.mp4", seen: Callable[[list[Any]], str]
     words = [f"{seen(frames)}, {lasts:.2f} s"] if seen else words
     errors = [line.partition("error: ")[2].replace(str(source), source.name) for line in said if "error: " in line]
     return "; ".join([*words, *record.found["notes"], *(f"exit {code}, {error}" for error in errors)])
-
-
-def told(numbers: Sequence[int]) -> str:
-    """The frames in words: `frames 3 to 7` where they follow each other."""
-    if list(numbers) == list(range(numbers[0], numbers[0] + len(numbers))):
-        return f"frames {numbers[0]} to {numbers[-1]}"
-    return f"frames {', '.join(map(str, numbers))}"
 
 
 def count(frames: list[Any]) -> str:

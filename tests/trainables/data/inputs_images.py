@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from tests.support.inputs import Input
-from tests.trainables.data.inputs_videos import place_of_corner
+from tests.support.odd_videos import place_of_corner
 from trainables.data.reading import read_image
 
 _GREYS = np.linspace(0, 255, 6).astype(np.uint8)

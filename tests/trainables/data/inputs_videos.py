@@ -14,21 +14,26 @@ from PIL import Image
 
 from tests.support.inputs import Input
 from tests.support.numbered import HEIGHT, RATE, WIDTH, numbered, numbers_of, write_numbered
+from tests.support.odd_videos import (
+    X264,
+    cut,
+    damaged,
+    half_of_a_file,
+    joined,
+    of_two_sizes,
+    place_of_corner,
+    sound_alone,
+    told,
+    turned_video,
+    with_cover,
+)
 from trainables.data.decoding.by_decord import DecordReader, gives_frames
 from trainables.data.decoding.files import File
 from trainables.data.decoding.video import VideoReader
 from trainables.data.reading import VideoFile, count_frames, find_frames, read_frames
 
 Numbers = Sequence[int]
-_X264 = {"preset": "ultrafast", "x264-params": "keyint=12:min-keyint=12:bframes=2:b-adapt=0:scenecut=0"}
 _MPEG4 = {"g": "12", "bf": "2"}
-
-
-def _told(numbers: Numbers) -> str:
-    """The frames in words: `frames 3 to 7` where they follow each other."""
-    if list(numbers) == list(range(numbers[0], numbers[0] + len(numbers))):
-        return f"frames {numbers[0]} to {numbers[-1]}"
-    return f"frames {', '.join(map(str, numbers))}"
 
 
 def _shown(path: Path) -> str:
@@ -41,48 +46,22 @@ def _shown(path: Path) -> str:
     if file is not None and gives_frames(file, index, 112):
         every = list(range(count))
         assert np.array_equal(DecordReader(file, index, 112).read(every), VideoReader(file, index, 112).read(every))
-    return _told(numbers)
-
-
-def cut(source: Path, path: Path, first: int, last: int) -> Path:
-    """Cuts frames `first` .. `last` without coding them again: from the key frame before `first`, hidden by an edit list."""
-    with av.open(str(source)) as given, av.open(str(path), "w") as container:
-        from_stream = given.streams.video[0]
-        stream = container.add_stream_from_template(from_stream)
-        packets = [packet for packet in given.demux(from_stream) if packet.size]
-        period = Fraction(1, RATE) / from_stream.time_base
-        start = max(packet.dts for packet in packets if packet.is_keyframe and packet.pts <= first * period)
-        for packet in packets:
-            if packet.dts >= start and packet.pts <= last * period:
-                packet.pts -= round(first * period)
-                packet.dts -= round(first * period)
-                packet.stream = stream
-                container.mux(packet)
-    return path
+    return told(numbers)
 
 
 def _cut(suffix: str, first: int, last: int, folder: Path) -> str:
-    whole = write_numbered(folder / f"whole.{suffix}", range(60), "libx264", _X264)
+    whole = write_numbered(folder / f"whole.{suffix}", range(60), "libx264", X264)
     return _shown(cut(whole, folder / f"cut.{suffix}", first, last))
 
 
 def _truncated(suffix: str, codec: str, options: Mapping[str, str], folder: Path, mux: Mapping[str, str] | None = None) -> str:
-    whole = folder / f"whole.{suffix}"
-    with av.open(str(whole), "w", options=dict(mux or {})) as container:
-        stream: Any = container.add_stream(codec, rate=RATE, options=dict(options))
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        for number in range(150):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(numbered(number), "rgb24")))
-        container.mux(stream.encode())
-    path = folder / f"half.{suffix}"
-    path.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
-    return _shown(path)
+    return _shown(half_of_a_file(folder / f"half.{suffix}", codec, options, mux))
 
 
 def _h264_with_other_ticks(folder: Path) -> str:
     path = folder / "copied.avi"
     with av.open(str(path), "w") as container:
-        stream: Any = container.add_stream("libx264", rate=RATE, options=dict(_X264))
+        stream: Any = container.add_stream("libx264", rate=RATE, options=dict(X264))
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         stream.codec_context.time_base = Fraction(1, 500)  # 20 places in time a frame, as when MP4 is copied into AVI
         for number in range(60):
@@ -122,24 +101,13 @@ def _frames(folder: Path) -> str:
 
 
 def _sound_alone(folder: Path) -> str:
-    path = folder / "sound.mp4"
-    with av.open(str(path), "w") as container:
-        _add_sound(container, 2)
-    return _shown(path)
-
-
-def _add_sound(container: Any, seconds: int) -> None:
-    stream = container.add_stream("aac", rate=16000)
-    samples = av.AudioFrame.from_ndarray(np.zeros((1, 16000 * seconds), np.float32), "fltp", "mono")
-    samples.sample_rate = 16000
-    container.mux(stream.encode(samples))
-    container.mux(stream.encode())
+    return _shown(sound_alone(folder / "sound.mp4"))
 
 
 def _with_sound(suffix: str, seconds: int, folder: Path) -> str:
     path = folder / f"sound.{suffix}"
     with av.open(str(path), "w") as container:
-        stream: Any = container.add_stream("libx264", rate=RATE, options=dict(_X264))
+        stream: Any = container.add_stream("libx264", rate=RATE, options=dict(X264))
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         sound = container.add_stream("aac", rate=16000)
         samples = av.AudioFrame.from_ndarray(np.zeros((1, 16000 * seconds), np.float32), "fltp", "mono")
@@ -153,36 +121,22 @@ def _with_sound(suffix: str, seconds: int, folder: Path) -> str:
 
 
 def _damaged(folder: Path, share: float) -> str:
-    path = write_numbered(folder / "damaged.mp4", range(60), "libx264", _X264)
-    with av.open(str(path)) as container:
-        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
-    content = bytearray(path.read_bytes())
-    for pos, size in packets[30 : 30 + round(share * len(packets))]:
-        content[pos + 4 : pos + size] = bytes(size - 4)
-    path.write_bytes(content)
-    return _shown(path)
+    return _shown(damaged(folder / "damaged.mp4", 60, slice(30, 30 + round(share * 60))))
 
 
 def _changes_size(folder: Path) -> str:
-    path = folder / "changes.ts"
-    parts = [
-        write_numbered(folder / f"{n}.ts", range(n, n + 12), "mpeg2video", size=(96 * s, 64 * s)) for n, s in ((0, 1), (12, 2))
-    ]
-    path.write_bytes(b"".join(part.read_bytes() for part in parts))
-    return _shown(path)
+    return _shown(of_two_sizes(folder / "changes.ts"))
 
 
 def _twice(folder: Path) -> str:
-    parts = [write_numbered(folder / f"{n}.ts", range(n, n + 12), "libx264", _X264) for n in (0, 12)]
-    path = folder / "joined.ts"
-    path.write_bytes(b"".join(part.read_bytes() for part in parts))
-    return _shown(path)
+    parts = [write_numbered(folder / f"{n}.ts", range(n, n + 12), "libx264", X264) for n in (0, 12)]
+    return _shown(joined(folder / "joined.ts", parts))
 
 
 def _variable_rate(folder: Path) -> str:
     path = folder / "variable.mp4"
     with av.open(str(path), "w") as container:
-        stream: Any = container.add_stream("libx264", rate=RATE, options=dict(_X264))
+        stream: Any = container.add_stream("libx264", rate=RATE, options=dict(X264))
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         stream.codec_context.time_base = Fraction(1, 1000)
         for number in range(40):
@@ -194,48 +148,7 @@ def _variable_rate(folder: Path) -> str:
 
 
 def _cover_first(folder: Path) -> str:
-    from av.stream import Disposition
-
-    path = folder / "cover.mp4"
-    with av.open(str(path), "w") as container:
-        cover: Any = container.add_stream("mjpeg", rate=1)
-        cover.width, cover.height, cover.pix_fmt = 32, 32, "yuvj420p"
-        cover.disposition = Disposition.attached_pic
-        stream: Any = container.add_stream("libx264", rate=RATE, options=dict(_X264))
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        container.mux(cover.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), "rgb24")))
-        container.mux(cover.encode())
-        for number in range(40):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(numbered(number), "rgb24")))
-        container.mux(stream.encode())
-    return _shown(path)
-
-
-def turned_video(path: Path, degrees: int, mirrored: bool) -> Path:
-    """A video whose display matrix turns it counter-clockwise by `degrees`, after it was mirrored from left to right."""
-    with av.open(str(path), "w") as container:
-        stream: Any = container.add_stream("libx264", rate=RATE, options=dict(_X264))
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        stream.set_display_rotation(degrees, hflip=mirrored)
-        for number in range(24):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(_corner(number), "rgb24")))
-        container.mux(stream.encode())
-    return path
-
-
-def _corner(number: int) -> np.ndarray:
-    """A dark picture with a bright corner at the top left; the top edge is half bright, so that mirroring shows."""
-    picture = numbered(number) // 8
-    picture[: HEIGHT // 4, : WIDTH // 2] = 220
-    return picture
-
-
-def place_of_corner(picture: np.ndarray) -> str:
-    """Which corner is bright, and along which edge."""
-    bright = picture[..., 1] > 120
-    y, x = (float(values.mean()) / side for values, side in zip(np.nonzero(bright), bright.shape, strict=True))
-    high, wide = (int(bright.any(1).sum()) / bright.shape[0], int(bright.any(0).sum()) / bright.shape[1])
-    return f"{'top' if y < 0.5 else 'bottom'} {'left' if x < 0.5 else 'right'}, {'level' if wide > high else 'upright'}"
+    return _shown(with_cover(folder / "cover.mp4", 40))
 
 
 def _turned(degrees: int, mirrored: bool, folder: Path) -> str:
@@ -259,18 +172,18 @@ INPUTS = [
     _row("a cover picture before the video", "frames 0 to 39", _cover_first),
     _row("sound that lasts longer than the pictures", "frames 0 to 49", partial(_with_sound, "mkv", 4)),
     _row("two transport streams one after another, times starting again", "frames 0 to 23", _twice),
-    _row("a video of one frame", "frames 0 to 0", partial(_written, "one.mp4", [0], "libx264", _X264)),
+    _row("a video of one frame", "frames 0 to 0", partial(_written, "one.mp4", [0], "libx264", X264)),
     _row("an MP4 of which a frame is damaged", "refused: cannot be decoded; replace the file", partial(_damaged, share=0.02)),
     _row(
         "half of an MP4 that begins with its index",
         "refused: truncated, ",
-        partial(_truncated, "mp4", "libx264", _X264, mux={"movflags": "faststart"}),
+        partial(_truncated, "mp4", "libx264", X264, mux={"movflags": "faststart"}),
     ),
     _row(
-        "half of an MP4 that ends with its index", "refused: not a readable video", partial(_truncated, "mp4", "libx264", _X264)
+        "half of an MP4 that ends with its index", "refused: not a readable video", partial(_truncated, "mp4", "libx264", X264)
     ),
     _row("half of an AVI", "refused: truncated, ", partial(_truncated, "avi", "mpeg4", _MPEG4)),
-    _row("half of a Matroska file", "refused: truncated, it ends at ", partial(_truncated, "mkv", "libx264", _X264)),
+    _row("half of a Matroska file", "refused: truncated, it ends at ", partial(_truncated, "mkv", "libx264", X264)),
     _row(
         "half of a WebM file",
         "refused: truncated, it ends at ",

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.numbered import write_numbered
+from tests.support.odd_videos import cut, turned_video, with_cover
 from tests.trainables.data.inputs_codecs import _mpeg4, _x264
-from tests.trainables.data.inputs_videos import _cover_first, cut, turned_video
 from trainables.data.decoding import care
 from trainables.data.decoding.files import File
 from trainables.data.decoding.index import index_of
@@ -25,8 +25,7 @@ def _cut(folder: Path, first: int) -> Path:
 
 
 def _with_cover(folder: Path) -> Path:
-    _cover_first(folder)
-    return next(path for path in folder.iterdir() if path.suffix == ".mp4")
+    return with_cover(folder / "cover.mp4", 40)
 
 
 MAKES: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.support.numbered import write_numbered
-from tests.trainables.data.inputs_videos import cut, turned_video
+from tests.support.odd_videos import cut, turned_video
 from trainables.data import check as check_module
 from trainables.data import reading, verify
 from trainables.data.__main__ import main

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import trainables.data
-from tests.support.inputs import Input, check, in_readme
+from tests.support.inputs import Input, check, with_tables
 from tests.trainables.data import inputs_codecs, inputs_images, inputs_layouts, inputs_videos
 from trainables.data.items import DataError
 
@@ -30,16 +30,12 @@ def test_what_happens(entry: Input, tmp_path: Path) -> None:
 
 
 def test_the_readme_shows_what_happens() -> None:
-    assert README.read_text() == _with_tables(README.read_text()), "python -m tests.trainables.data.test_inputs writes it anew"
+    assert README.read_text() == with_tables(README.read_text(), LISTS), (
+        "python -m tests.trainables.data.test_inputs writes it anew"
+    )
     assert len(ALL) >= 60
     assert len({entry.what for entry in ALL}) == len(ALL)
 
 
-def _with_tables(text: str) -> str:
-    for name, entries in LISTS.items():
-        text = in_readme(text, name, entries)
-    return text
-
-
 if __name__ == "__main__":
-    README.write_text(_with_tables(README.read_text()))
+    README.write_text(with_tables(README.read_text(), LISTS))

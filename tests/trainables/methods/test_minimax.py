@@ -10,14 +10,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.support.stages import stage_context
+from tests.support.stages import minimax_context
 from trainables.config import TrialConfig
 from trainables.execution.context import StageContext
 from trainables.losses import distortion_penalty, rms_distortion
 from trainables.methods.penalty import training as minimax
 from trainables.models.base import anonymize_clips
-from trainables.store import Outcome, StageStore
-from trainables.training import reconstruct, warm_up
+from trainables.store import StageStore
 
 
 @pytest.fixture
@@ -30,12 +29,7 @@ def context(tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path) -> StageC
         }
     )
 
-    def at(stage: str, inputs: dict[str, Outcome]) -> StageContext:
-        return stage_context(stage, config, tiny_data, tmp_path, inputs)
-
-    inputs = {"reconstruct": reconstruct.run(at("reconstruct", {}))}
-    inputs["warm_up"] = warm_up.run(at("warm_up", inputs))
-    return at("minimax", inputs)
+    return minimax_context(config, tiny_data, tmp_path)
 
 
 @pytest.fixture

@@ -8,11 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.support.stages import stage_context
+from tests.support.stages import minimax_context
 from trainables.config import ConfigError, TrialConfig, with_values
 from trainables.losses import feature_distortion
 from trainables.methods.penalty import training as minimax
-from trainables.training import reconstruct, warm_up
 
 
 def test_distortion_of_features_by_hand() -> None:
@@ -39,9 +38,7 @@ def test_the_penalty_is_that_of_the_space(
     budget = 0.01
     values = {"reconstruct.epochs": 0, "warm_up.epochs": 0, "minimax.penalty_space": space, "minimax.penalty_norm": norm}
     config = with_values(tiny_config, {**values, "minimax.distortion_budget": budget, "minimax.penalty_weight": 3.0})
-    inputs = {"reconstruct": reconstruct.run(stage_context("reconstruct", config, tiny_data, tmp_path))}
-    inputs["warm_up"] = warm_up.run(stage_context("warm_up", config, tiny_data, tmp_path, inputs))
-    context = stage_context("minimax", config, tiny_data, tmp_path, inputs)
+    context = minimax_context(config, tiny_data, tmp_path)
     players = minimax.players_of(context, 1e-3)
     generator = torch.Generator().manual_seed(0)
     clips, views = torch.rand(3, 4, 3, 16, 16, generator=generator), torch.rand(2, 3, 1, 3, 16, 16, generator=generator)

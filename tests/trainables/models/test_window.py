@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.support.stages import stage_context
+from tests.support.stages import minimax_context, stage_context
 from tests.support.videos import write_video
 from trainables.config import AnonymizerConfig, ClipConfig, ConfigError, TrialConfig, with_values
 from trainables.data.items import Video
@@ -20,7 +20,7 @@ from trainables.methods.penalty import training as minimax
 from trainables.models.anonymizers import build_anonymizer, target_of
 from trainables.models.axes import windows_of
 from trainables.models.base import Anonymizer
-from trainables.training import reconstruct, warm_up
+from trainables.training import reconstruct
 from trainables.training.pairs import anonymized_pair
 
 NARROW = AnonymizerConfig(encoder="narrow", depth=2, decoder_channels=(8, 4), decoder_norm="identity")
@@ -105,9 +105,7 @@ def test_the_penalty_and_the_reconstruction_are_those_of_the_target(
     config: TrialConfig, tiny_data: Path, tmp_path: Path
 ) -> None:
     """The three stages run; the first step of the minimax finds the distance from the difference, not from the frame."""
-    inputs = {"reconstruct": reconstruct.run(stage_context("reconstruct", config, tiny_data, tmp_path))}
-    inputs["warm_up"] = warm_up.run(stage_context("warm_up", config, tiny_data, tmp_path, inputs))
-    context = stage_context("minimax", config, tiny_data, tmp_path, inputs)
+    context = minimax_context(config, tiny_data, tmp_path)
     players = minimax.players_of(context, 1e-3)
     generator = torch.Generator().manual_seed(0)
     clips, views = torch.rand(2, 4, 3, 16, 16, generator=generator), torch.rand(2, 2, 2, 3, 16, 16, generator=generator)
