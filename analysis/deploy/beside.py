@@ -5,21 +5,63 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import Generic, TypeVar
+from contextlib import suppress
+from typing import Generic, Self, TypeVar
 
 Item = TypeVar("Item")
 _LOOK = 0.1  # seconds after which a full queue is looked at for whether anybody still wants it
 
 
-class Ahead(Generic[Item]):
+class _Beside:
+    """A thread that runs `_run` from the beginning of a `with` block to its end.
+
+    An interrupt that comes while the thread is started leaves none behind: one that has not begun never will.
+    """
+
+    def __init__(self) -> None:
+        self._over, self._ended, self._began = threading.Event(), threading.Event(), False
+        self._lock = threading.Lock()  # of `_began`, and of setting `_over`
+
+    def _run(self) -> None:
+        raise NotImplementedError
+
+    def _begin(self) -> None:
+        with self._lock:
+            if self._over.is_set():
+                return
+            self._began = True
+        try:
+            self._run()
+        finally:
+            self._ended.set()
+
+    def __enter__(self) -> Self:
+        try:
+            threading.Thread(target=self._begin, daemon=True).start()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def _stop(self) -> None:
+        """Ends what the thread does as soon as it looks, and waits for that."""
+        with self._lock:
+            self._over.set()
+        while self._began and not self._ended.is_set():
+            self._wake()
+            self._ended.wait(_LOOK)
+
+    def _wake(self) -> None:
+        """Called until a thread that is to stop has ended."""
+
+
+class Ahead(_Beside, Generic[Item]):
     """Iterates over what a thread takes from `items`, at most `most` ahead of the caller; errors come out in the caller."""
 
     def __init__(self, items: Iterable[Item], most: int) -> None:
+        super().__init__()
         self._queue: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(most)
-        self._over = threading.Event()
         self._items = items
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
 
     def _run(self) -> None:
         try:
@@ -47,26 +89,20 @@ class Ahead(Generic[Item]):
                 raise error
             yield item  # type: ignore[misc]
 
-    def __enter__(self) -> Ahead[Item]:
-        return self
-
     def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
+        self._stop()
 
 
-class Behind(Generic[Item]):
+class Behind(_Beside, Generic[Item]):
     """Hands items in their order to `work` in a thread, at most `most` waiting; an error of `work` comes out in the caller.
 
     Leaving the `with` block waits for all of them, or, with an error, drops those that wait.
     """
 
     def __init__(self, work: Callable[[Item], None], most: int) -> None:
+        super().__init__()
         self._queue: queue.Queue[Item | None] = queue.Queue(most)
-        self._over = threading.Event()
         self._work, self._error = work, list[BaseException]()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
 
     def put(self, item: Item) -> None:
         self._put(item)
@@ -88,21 +124,15 @@ class Behind(Generic[Item]):
                 self._error.append(error)
                 return
 
-    def __enter__(self) -> Behind[Item]:
-        return self
+    def _wake(self) -> None:
+        with suppress(queue.Full):
+            self._queue.put_nowait(None)
 
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is not None:
-            self._over.set()
-            while self._thread.is_alive():
-                try:
-                    self._queue.put(None, timeout=_LOOK)
-                    break
-                except queue.Full:
-                    continue
-            self._thread.join()
+            self._stop()
             return
         self._put(None)
-        self._thread.join()
+        self._ended.wait()
         if self._error:
             raise self._error[0]
