@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import tempfile
 import warnings
@@ -19,6 +18,7 @@ from analysis.deploy.anonymizers import Stored, fetch_trial, read_stored
 from analysis.deploy.frame_model import EXACT_SUMS
 from analysis.deploy.measured import Size
 from analysis.deploy.quantize import Pictures, drawn_pictures, frames_of, quantizations
+from analysis.deploy.whole import whole
 from analysis.read.store import AnalysisError
 
 if TYPE_CHECKING:
@@ -77,14 +77,14 @@ def export_trial(
         path = fetch_trial(run_id, tracking_uri, folder)
         stored = read_stored(path)
         if form == "torch":
-            _put(path, out)
+            _copy(path, out)
             return f"{out}: config and state dict of {stored.config['name']}, as the trial stored them"
         seen = size or (stored.measured_at.whole_frame if stored.measured_at else _CALIBRATED)
         pictures = frames_of(calibrate, seen) if calibrate is not None else ()
         model, check = checked_onnx(stored, size, precision, pictures)
         made = Path(folder) / "made.onnx"
         made.write_bytes(model.SerializeToString())
-        _put(made, out)
+        _copy(made, out)
     takes = f"frames of {text.frame_size(size)}" if size else "frames of any size"
     at = stored.measured_at
     holds = f"its figures hold for {at.words()}" if at else "its trial does not say at which size it was measured"
@@ -260,16 +260,9 @@ def _padding(model: onnx.ModelProto, multiple: int) -> onnx.ModelProto:
     return whole
 
 
-def _put(made: Path, out: Path) -> None:
-    """Copies beside `out`, then renames: `out` is never half written."""
-    beside = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    try:
+def _copy(made: Path, out: Path) -> None:
+    with whole(out) as beside:
         shutil.copyfile(made, beside)
-        os.replace(beside, out)
-    except OSError as error:
-        raise AnalysisError(f"{out} cannot be written ({error.strerror})") from None
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.read.store import AnalysisError, shown_uri
+from analysis.deploy.whole import whole
+from analysis.read.store import shown_uri
 
 SUFFIX = ".json"
 
@@ -70,15 +70,8 @@ class Record:
             "output_bytes": self.output_bytes,
             **self.found,
         }
-        mark = hashlib.sha256(path.name.encode()).hexdigest()[:12]
-        beside = path.with_name(f".{mark}.{os.getpid()}.partial{SUFFIX}")
-        try:
+        with whole(path) as beside:
             beside.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-            os.replace(beside, path)
-        except OSError as error:
-            raise AnalysisError(f"{path} cannot be written ({error.strerror})") from None
-        finally:
-            beside.unlink(missing_ok=True)
 
     @staticmethod
     def read(output: Path) -> Record | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +15,7 @@ from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc, Interpola
 from analysis import text
 from analysis.deploy.colour import HD, RgbFrame
 from analysis.deploy.video_input import Shot, VideoInput
+from analysis.deploy.whole import name_beside
 from analysis.read.store import AnalysisError
 
 KEPT_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4")  # containers that take H.264 and MPEG-4
@@ -44,8 +44,7 @@ class VideoOutput:
         self._end = 0
         self.frames = 0
         self._container: Any = None
-        # not a longer form of the name, which may be as long as names can be
-        self._temporary = path.absolute().with_name(f".{secrets.token_hex(6)}.partial{path.suffix}")
+        self._temporary = name_beside(path.absolute())
         try:
             self._open()
         except (*_Error, KeyError) as error:

@@ -1,0 +1,30 @@
+"""Files that are never half written."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from analysis.read.store import AnalysisError
+
+
+def name_beside(path: Path) -> Path:
+    """A new name in the folder of `path`, of its suffix; no longer form of the name, which may be as long as names can be."""
+    return path.with_name(f".{secrets.token_hex(6)}.partial{path.suffix}")
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A name to write to, which becomes `path` at the end. Raises AnalysisError where either cannot be written."""
+    beside = name_beside(path)
+    try:
+        yield beside
+        os.replace(beside, path)
+    except OSError as error:
+        raise AnalysisError(f"{path} cannot be written ({error.strerror})") from None
+    finally:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
