@@ -157,12 +157,6 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def reason(error: BaseException, most: int = 200, *, kind: bool = False) -> str:
-    """The message of an error on one line of at most `most` characters; `kind` puts the name of its class before it."""
-    message = f"{type(error).__name__}: {error}" if kind else str(error)
-    return " ".join(message.split())[:most] or type(error).__name__
-
-
 def plain(value: object) -> str:
     """Any value in a label: numbers without trailing zeros."""
     return f"{value:g}" if isinstance(value, int | float) else str(value)

@@ -3,7 +3,7 @@
 from search_spaces.identity import IN_SMALL, PEOPLE, WHOLE_CLIPS
 from search_spaces.registry import RAW, SPACES, Space, grid
 
-_PENALTY = {"minimax.distortion_budget": 0.1, "minimax.penalty_weight": 10.0}
+_PENALTY = {"minimax.distortion_budget": (0.1,), "minimax.penalty_weight": (10.0,)}
 
 SPACES.register("window")(
     Space(
@@ -13,14 +13,15 @@ SPACES.register("window")(
             RAW,
             {"method": "grey_difference"},
             {"method": "blurred_difference"},
-            {**_PENALTY, "anonymizer.window": 1},
-            *(
-                {**_PENALTY, **values}
-                for values in grid({"anonymizer.window": (2, 4), "anonymizer.window_input": ("frames", "differences")})
-            ),
-            *(
-                {**values, "anonymizer.window": 2, "anonymizer.target": "difference"}
-                for values in grid({"minimax.distortion_budget": (0.05, 0.1), "minimax.penalty_weight": (10.0,)})
+            *grid({**_PENALTY, "anonymizer.window": (1,)}),
+            *grid({**_PENALTY, "anonymizer.window": (2, 4), "anonymizer.window_input": ("frames", "differences")}),
+            *grid(
+                {
+                    **_PENALTY,
+                    "minimax.distortion_budget": (0.05, 0.1),
+                    "anonymizer.window": (2,),
+                    "anonymizer.target": ("difference",),
+                }
             ),
         ),
         # a pair of images has no time: f_B compares frames of clips, far enough apart that the pose is another one

@@ -92,8 +92,8 @@ def _network_options(stage: Stage, config: TrialConfig) -> tuple[str, ...]:
 def _semantic(name: str, value: Any) -> Any:
     """A config value as JSON, with a file of weights replaced by its content's hash: a path means nothing elsewhere."""
     if isinstance(value, Frozen):
-        kept = {key: item for key, item in value.__dict__.items() if (f"{name}.{key}", item) not in _UNKEYED.items()}
-        return {key: _semantic(key, item) for key, item in kept.items()}
+        unkeyed, values = _UNKEYED.items(), value.__dict__.items()
+        return {key: _semantic(key, item) for key, item in values if (f"{name}.{key}", item) not in unkeyed}
     if isinstance(value, BaseModel):
         raise TypeError(f"{type(value).__name__} is no part of a TrialConfig")
     if isinstance(value, Mapping):

@@ -26,6 +26,7 @@ from trainables.execution.together import run_together
 from trainables.failures import Stopped
 from trainables.methods import method_of
 from trainables.models.anonymizers import build_anonymizer
+from trainables.one_line import reason
 from trainables.plan import PlannedStage, TrialPlan, plan_trial
 from trainables.reporter import Reporter
 from trainables.schema import VALIDATION, check_metrics
@@ -235,8 +236,7 @@ def _check_anonymizer(stage: PlannedStage, outcome: Outcome) -> None:
     try:
         build_anonymizer(without).load_state_dict(outcome.state["anonymizer"])
     except (RuntimeError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ConfigError(f"{where} leaves an anonymizer that does not fit {network.name}: {reason}") from None
+        raise ConfigError(f"{where} leaves an anonymizer that does not fit {network.name}: {reason(error)}") from None
 
 
 def _device_name(device: torch.device) -> str:

@@ -13,13 +13,13 @@ import yaml
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from analysis import text
 from analysis.deploy import measured
 from analysis.deploy.exportable import BOXES_NEEDED, SEES_TIME, UNTRAINED, refusal
 from analysis.deploy.frame_model import Frames, digest_of
 from analysis.deploy.measured import MeasuredAt, Size
 from analysis.read.store import AnalysisError, open_store, shown_uri
 from analysis.read.trials import RAW
+from trainables.one_line import reason
 from trainables.schema import ARTIFACT_ANONYMIZER, ARTIFACT_CONFIG, TAG_METHOD, config_of
 
 if TYPE_CHECKING:
@@ -85,13 +85,13 @@ def read_stored(path: Path) -> Stored:
         at = MeasuredAt.of_json(content.get(measured.KEY, ""))
         settings = AnonymizerConfig.model_validate(config | {"encoder_weights": None, "weights": None})
     except Exception as error:
-        raise AnalysisError(f"{path}: no file of an anonymizer ({text.reason(error)}); give the {FILE} of a trial") from None
+        raise AnalysisError(f"{path}: no file of an anonymizer ({reason(error)}); give the {FILE} of a trial") from None
     try:
         anonymizer = build_anonymizer(settings, options or None).eval().requires_grad_(False)
         refuse_other_than_frames(anonymizer, settings.name)
         anonymizer.load_state_dict(state)
     except (ConfigError, RuntimeError) as error:
-        raise AnalysisError(f"{path}: cannot be built as {settings.name} ({text.reason(error)})") from None
+        raise AnalysisError(f"{path}: cannot be built as {settings.name} ({reason(error)})") from None
     return Stored(config, anonymizer, digest_of(path), at)
 
 

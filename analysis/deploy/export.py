@@ -20,6 +20,7 @@ from analysis.deploy.measured import Size
 from analysis.deploy.quantize import Pictures, drawn_pictures, frames_of, quantizations
 from analysis.deploy.whole import whole
 from analysis.read.store import AnalysisError
+from trainables.one_line import reason
 
 if TYPE_CHECKING:
     import onnx
@@ -113,8 +114,8 @@ def checked_onnx(
             else:
                 check = compare(stored, model, sizes)
     except Exception as error:  # the exporter and onnxruntime raise whatever they come across
-        reason = text.reason(error, 160)
-        raise AnalysisError(f"the anonymizer {name} has no ONNX form here ({type(error).__name__}: {reason}){hint}") from None
+        why = f"{type(error).__name__}: {reason(error, 160)}"
+        raise AnalysisError(f"the anonymizer {name} has no ONNX form here ({why}){hint}") from None
     if not check.difference <= check.tolerance:
         raise AnalysisError(f"the ONNX form of {name} is wrong: {check.text()}; nothing was written{hint}")
     _put_metadata(stored, model, size or (max(32, 4 * stored.multiple),) * 2, check.tolerance)

@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis import text
 from analysis.deploy import measured, proof
 from analysis.deploy.measured import MeasuredAt, Size
 from analysis.read.store import AnalysisError
+from trainables.one_line import reason
 
 Frames = NDArray[np.float32]  # (N, 3, H, W), RGB
 # A setting of onnxruntime: numbers of 8 bits are multiplied and added in float32.
@@ -83,7 +83,7 @@ class OnnxModel:
         try:
             return onnxruntime.InferenceSession(str(self._path), options, providers=[*providers, "CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has a class of its own for every status
-            raise AnalysisError(f"{self._path}: no ONNX model that can be loaded ({text.reason(error)})") from None
+            raise AnalysisError(f"{self._path}: no ONNX model that can be loaded ({reason(error)})") from None
 
     def _prove(self, carried: str, on_gpu: bool) -> None:
         """Takes the first way of computing the model that gives the answer it carries."""

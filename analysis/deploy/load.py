@@ -9,9 +9,9 @@ import re
 import tempfile
 from pathlib import Path
 
-from analysis import text
 from analysis.deploy.frame_model import FrameModel, OnnxModel
 from analysis.read.store import AnalysisError, open_store, shown_uri
+from trainables.one_line import reason
 
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 _ZIP = b"PK\x03\x04"  # how a file of PyTorch begins
@@ -60,7 +60,7 @@ def _registered(source: str, tracking_uri: str | None, folder: str) -> Path:
             found = client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, version)
             local = mlflow.artifacts.download_artifacts(found.source, dst_path=folder, tracking_uri=uri)
         except (MlflowException, OSError) as error:
-            raise AnalysisError(f"no model {source} in {shown_uri(uri)} ({text.reason(error)})") from None
+            raise AnalysisError(f"no model {source} in {shown_uri(uri)} ({reason(error)})") from None
     files = sorted(Path(local).rglob("*.onnx"))
     if len(files) != 1:
         raise AnalysisError(f"{source} holds {len(files)} ONNX files; give one that `select --register` has put there")

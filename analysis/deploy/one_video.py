@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis import text
 from analysis.deploy import memory
 from analysis.deploy.beside import Ahead, Behind
 from analysis.deploy.colour import RgbFrame
@@ -26,6 +25,7 @@ from analysis.deploy.video import VideoOptions, VideoResult
 from analysis.deploy.video_input import Shot, VideoInput, is_live
 from analysis.deploy.video_output import VideoOutput
 from analysis.read.store import AnalysisError
+from trainables.one_line import reason
 
 if TYPE_CHECKING:
     from av import Packet
@@ -134,7 +134,7 @@ def _attempt(pictures: Sequence[RgbFrame], model: FrameModel, result: VideoResul
     try:
         return anonymized(pictures, model)
     except Exception as error:  # whatever the network or its runtime raises: the frame must not get out raw
-        result.why = result.why or text.reason(error, 160, kind=True)
+        result.why = result.why or reason(error, 160, kind=True)
         if len(pictures) == 1:
             return [None]
     return [_attempt([picture], model, result)[0] for picture in pictures]
@@ -174,8 +174,8 @@ def _fitting_batch(model: FrameModel, video: VideoInput, size: tuple[int, int] |
     try:
         taken = memory.bytes_taken(lambda: anonymized(black, model))
     except Exception as error:
-        reason = text.reason(error, 160, kind=True)
-        raise AnalysisError(f"{video.source}: the model fails at {height}x{width} ({reason})") from None
+        why = reason(error, 160, kind=True)
+        raise AnalysisError(f"{video.source}: the model fails at {height}x{width} ({why})") from None
     return memory.fitting(options.batch, taken)
 
 

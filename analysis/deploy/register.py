@@ -20,6 +20,7 @@ from analysis.deploy.select import Choice, median_trial, row_of
 from analysis.measure.settings import of
 from analysis.read.artifacts import fetch_artifact
 from analysis.read.store import AnalysisError, open_store
+from trainables.one_line import reason
 from trainables.schema import ARTIFACT_RECORD, FINAL_METRICS
 
 # Not the folder of the trial's own file: MLflow would look for that one inside the model from then on.
@@ -107,7 +108,7 @@ def _register(choice: Choice, run_id: str, name: str, saved: Path, tags: dict[st
                 model_id=logged.model_id,
             )
         except (MlflowException, SQLAlchemyError, OSError) as error:
-            raise AnalysisError(f"--register {name}: MLflow takes no model ({text.reason(error)})") from None
+            raise AnalysisError(f"--register {name}: MLflow takes no model ({reason(error)})") from None
     return str(made.version)
 
 

@@ -23,6 +23,7 @@ from analysis.read.store import AnalysisError
 from trainables.data.decoding.files import File
 from trainables.data.decoding.index import asf_bytes, pictures_of
 from trainables.data.decoding.orientation import UPRIGHT
+from trainables.one_line import reason
 
 _MOST_HELD = 16  # frames, of a file without decoding times; H.264 reorders no more
 _TIMEOUT = 10.0  # seconds without an answer from a camera
@@ -193,7 +194,7 @@ class VideoInput:
             except StopIteration:
                 break
             except (av.FFmpegError, OSError) as error:
-                self.cut = f"cannot be read on ({text.reason(error, 160)})"
+                self.cut = f"cannot be read on ({reason(error, 160)})"
                 break
             index = packet.stream.index
             ours = index == self.stream.index
@@ -364,4 +365,4 @@ def _open(source: str, live: bool) -> Any:
     try:
         return av.open(name, format=form, options=options, timeout=_TIMEOUT if live else None)
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise AnalysisError(f"{source}: not a readable video ({text.reason(error, 160)})") from None
+        raise AnalysisError(f"{source}: not a readable video ({reason(error, 160)})") from None

@@ -12,11 +12,11 @@ import av
 import numpy as np
 from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc, Interpolation, VideoReformatter
 
-from analysis import text
 from analysis.deploy.colour import HD, RgbFrame
 from analysis.deploy.video_input import Shot, VideoInput
 from analysis.deploy.whole import name_beside
 from analysis.read.store import AnalysisError
+from trainables.one_line import reason
 
 KEPT_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4")  # containers that take H.264 and MPEG-4
 PREFERRED, FALLBACK = "libx264", "mpeg4"
@@ -49,7 +49,7 @@ class VideoOutput:
             self._open()
         except (*_Error, KeyError) as error:
             self.__exit__()
-            raise AnalysisError(f"{path}: cannot be made with {self.codec} ({text.reason(error, 160)})") from None
+            raise AnalysisError(f"{path}: cannot be made with {self.codec} ({reason(error, 160)})") from None
         except BaseException:  # an interrupt
             self.__exit__()
             raise
@@ -178,7 +178,7 @@ class VideoOutput:
             raise self._failed(error) from None
 
     def _failed(self, error: BaseException) -> AnalysisError:
-        return AnalysisError(f"{self.path}: cannot be written on ({text.reason(error, 160)}); nothing of it was kept")
+        return AnalysisError(f"{self.path}: cannot be written on ({reason(error, 160)}); nothing of it was kept")
 
 
 class _Written:
@@ -210,7 +210,7 @@ def _written(path: Path, name: str) -> _Written:
                 lasts = container.duration / 1e6
             return _Written(times, base, lasts, stream.average_rate)
     except _Error as error:
-        raise AnalysisError(f"{name}: what was written cannot be read ({text.reason(error, 160)}); nothing was kept") from None
+        raise AnalysisError(f"{name}: what was written cannot be read ({reason(error, 160)}); nothing was kept") from None
 
 
 def _pixels(codec: str, width: int, height: int) -> str:

@@ -19,8 +19,9 @@ from mlflow.exceptions import MlflowException
 from analysis.read import attacks
 from analysis.read.store import AnalysisError, open_store
 from analysis.read.study import RecordedStudy
-from analysis.text import interval, mean, reason, words
+from analysis.text import interval, mean, words
 from trainables import statistics
+from trainables.one_line import reason
 from trainables.schema import ARTIFACT_ANSWERS, ATTACK, FINAL_METRICS
 from trainables.statistics import FEW_GROUPS, LEAST_GROUPS, Comparison, ItemMetric, compare, estimate
 

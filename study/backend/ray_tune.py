@@ -34,6 +34,7 @@ from study.schedule.search import Proposals, optimiser
 from study.schedule.usage import Usage
 from trainables.config import ConfigError
 from trainables.failures import heed_sigterm
+from trainables.one_line import reason
 from trainables.store.files import Files
 from trainables.trial import Report, TrialJob, TrialState, run_job
 
@@ -124,9 +125,8 @@ def _init_ray() -> None:
         try:
             ray.init(runtime_env=runtime_env(), log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
             raise ConfigError(
-                f"RAY_ADDRESS={Environment().ray_address}: no Ray to join ({reason}); {RAY_ADDRESS_HELP}"
+                f"RAY_ADDRESS={Environment().ray_address}: no Ray to join ({reason(error)}); {RAY_ADDRESS_HELP}"
             ) from None
         print(f"Ray: joins the one at {ray.get_runtime_context().gcs_address}", flush=True)
         return
@@ -150,9 +150,8 @@ def _init_ray() -> None:
             ray.shutdown()
             if left:
                 continue
-            reason = " ".join(str(error).split())[:200]
             raise ConfigError(
-                f"Ray does not start on this machine ({reason}); if it is only busy, run the command again"
+                f"Ray does not start on this machine ({reason(error)}); if it is only busy, run the command again"
             ) from None
     another = f"; another one runs at {found}, which RAY_ADDRESS=auto joins" if (found := running_here()) else ""
     print(f"Ray: one of its own on this machine{another}", flush=True)

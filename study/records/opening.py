@@ -21,6 +21,7 @@ from study.records.calls import CREATE_SECONDS, within
 from study.records.refusal import trouble
 from trainables import schema
 from trainables.config import ConfigError
+from trainables.one_line import reason
 from trainables.store.artifacts import digest
 from trainables.store.files import Files
 from trainables.store.leases import HEARTBEAT_SECONDS, Leases
@@ -127,8 +128,9 @@ def _settle_artifacts(client: MlflowClient, tracking_uri: str, artifacts: str, e
     try:
         get_artifact_repository(location).list_artifacts()
     except Exception as error:  # each kind of storage has errors of its own
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise ConfigError(f"MLflow's artifacts {location}: cannot be used ({reason}); check package and rights") from None
+        raise ConfigError(
+            f"MLflow's artifacts {location}: cannot be used ({reason(error, kind=True)}); check package and rights"
+        ) from None
 
 
 def _local(location: str) -> Path | None:

@@ -6,6 +6,7 @@ from mlflow.exceptions import MlflowException
 
 from study.environment import without_passwords
 from trainables.config import ConfigError
+from trainables.one_line import reason
 
 TRIES = 3  # of what is refused: its run may have been deleted meanwhile, or be made by two at once
 _DENIED = (401, 403)
@@ -42,7 +43,7 @@ def trouble(error: BaseException) -> str:
 
 def first_line(error: BaseException) -> str:
     """What an error says, on one line, without passwords."""
-    return without_passwords(" ".join(f"{type(error).__name__}: {error}".split())[:300])
+    return without_passwords(reason(error, 300, kind=True))
 
 
 def _status(error: BaseException) -> int:

@@ -27,6 +27,7 @@ from study.records.recording import FAILED, FINISHED, KILLED, Sender
 from study.records.refusal import TRIES, refusal, trouble
 from trainables import schema
 from trainables.config import ConfigError
+from trainables.one_line import reason
 from trainables.store.files import Files
 from trainables.store.leases import HEARTBEAT_SECONDS, LEASE_SECONDS, Lease, Leases
 from trainables.versions import project_version
@@ -60,8 +61,7 @@ def stage_keys_in_use(tracking_uri: str) -> set[str]:
         for run in pages(lambda **page: client.search_runs(experiments, **page)) if experiments else ():
             used |= _stage_keys_of(client, run)
     except (MlflowException, OSError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ConfigError(f"{tracking_uri}: cannot tell which stages are in use ({reason})") from None
+        raise ConfigError(f"{tracking_uri}: cannot tell which stages are in use ({reason(error)})") from None
     return used
 
 

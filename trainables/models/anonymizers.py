@@ -18,6 +18,7 @@ from trainables.models.axes import clips_of, frames_of, windows_of
 from trainables.models.base import ANONYMIZERS, Anonymizer, Options
 from trainables.models.classifier import IMAGENET_MEAN, IMAGENET_STD, Normalize
 from trainables.models.weights import load_encoder_weights, load_weights
+from trainables.one_line import reason
 
 TARGET_REACH = 0.5  # of grey values: the largest difference that `anonymizer.target = difference` shows
 
@@ -169,9 +170,8 @@ def _encoder_decoder(architecture: str, config: AnonymizerConfig) -> Any:
         )
     except (KeyError, RuntimeError, ValueError) as error:
         known = ", ".join(name for name in smp.encoders.encoders if name.startswith(("narrow", "resnet", "mobilenet")))
-        reason = " ".join(str(error).split())[:160]
         raise ConfigError(
-            f"anonymizer.encoder = {config.encoder!r} at depth {config.depth}: {reason};"
+            f"anonymizer.encoder = {config.encoder!r} at depth {config.depth}: {reason(error, 160)};"
             f" give an encoder of segmentation_models_pytorch ({known}, ...)"
         ) from None
 

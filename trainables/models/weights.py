@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from trainables.config import AnonymizerConfig, ConfigError, NetworkConfig
 from trainables.models.mobilenet import MobileNetFrames
 from trainables.models.packaged import PACKAGE, PACKAGED_WEIGHTS, packaged_weights
+from trainables.one_line import reason
 
 if TYPE_CHECKING:
     from trainables.models.classifier import Classifier
@@ -163,7 +164,7 @@ def read_state_dict(path: str, model: str, field: str) -> State:
             " save it again with torch.save(model.state_dict(), FILE)"
         ) from None
     except Exception as error:  # torch, zipfile and safetensors each raise their own kinds for a damaged file
-        raise ConfigError(f"{where}: cannot be read ({_one_line(error)}); {_remedy(field)}") from None
+        raise ConfigError(f"{where}: cannot be read ({reason(error, 160)}); {_remedy(field)}") from None
     state = _unwrap(content, where)
     return _of_mobilenet(state) if model in PACKAGED_WEIGHTS else state
 
@@ -259,7 +260,7 @@ def _download(url: str, source: str, field: str) -> State:
             url, map_location="cpu", progress=False, weights_only=True, file_name=_cache_name(url)
         )
     except Exception as error:  # network, disk and format errors alike
-        raise ConfigError(f"{field} = {source!r}: {url} cannot be loaded ({_one_line(error)}); {_remedy(field)}") from None
+        raise ConfigError(f"{field} = {source!r}: {url} cannot be loaded ({reason(error, 160)}); {_remedy(field)}") from None
     return _unwrap(content, f"{field} = {source!r}")
 
 
@@ -273,7 +274,7 @@ def _pretrained_encoder(config: AnonymizerConfig) -> State:
         return smp.encoders.get_encoder(config.encoder, depth=config.depth, weights=weights).state_dict()
     except Exception as error:
         field = "anonymizer.encoder_weights"
-        raise ConfigError(f"{field} = 'imagenet': cannot be loaded ({_one_line(error)}); {_remedy(field)}") from None
+        raise ConfigError(f"{field} = 'imagenet': cannot be loaded ({reason(error, 160)}); {_remedy(field)}") from None
 
 
 def require_available(url: str, source: str, field: str) -> None:
@@ -316,16 +317,12 @@ def _require_reachable(url: str, source: str, field: str) -> None:
         with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=REACH_SECONDS):
             return
     except OSError as error:  # URLError, HTTPError and timeouts among them
-        why = f"not in the cache, and {url} cannot be reached ({_one_line(error)})"
+        why = f"not in the cache, and {url} cannot be reached ({reason(error, 160)})"
         raise ConfigError(f"{field} = {source!r}: {why}; {_remedy(field)}") from None
 
 
 def _names(keys: Sequence[str], most: int = 3) -> str:
     return ", ".join(keys[:most]) + (", ..." if len(keys) > most else "")
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__
 
 
 def _remedy(field: str) -> str:

@@ -17,6 +17,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from trainables.config import ConfigError
+from trainables.one_line import reason
 
 _AT_ONCE = 1000  # files that an object store is asked for in one go
 
@@ -45,9 +46,9 @@ class Files:
             # other workers write here too, so listings must not be cached
             self._fs, self._root = url_to_fs(where, use_listings_cache=False)
         except ImportError as error:
-            reason = " ".join(str(error).split())
+            missing = " ".join(str(error).split())
             raise ConfigError(
-                f"storage {self.storage}: a package is missing ({reason}); install it, or give a directory"
+                f"storage {self.storage}: a package is missing ({missing}); install it, or give a directory"
             ) from None
         except ValueError as error:
             raise ConfigError(f"storage {self.storage}: {error}; give a directory, or a URI such as s3://bucket/path") from None
@@ -170,9 +171,8 @@ class Files:
             exclusive = self.create(probe, b"1") and not self.create(probe, b"2")
             self.remove(probe)
         except Exception as error:  # each backend has errors of its own
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             raise ConfigError(
-                f"storage {self.storage}: cannot be written ({reason}); check the place and your rights"
+                f"storage {self.storage}: cannot be written ({reason(error, kind=True)}); check the place and your rights"
             ) from None
         if not exclusive:
             raise ConfigError(f"storage {self.storage}: cannot create files exclusively; give a directory, s3:// or gs://")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trainables.config import ConfigError
+from trainables.one_line import reason
 from trainables.store import leases
 from trainables.store.artifacts import RECORD, STAGES, StageStore
 from trainables.store.files import FileInfo
@@ -51,9 +52,8 @@ def entries(store: StageStore) -> list[Entry]:
     try:
         files = store.files.tree(STAGES)
     except Exception as error:  # each backend has errors of its own
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise ConfigError(
-            f"storage {store.files.storage}: cannot be read ({reason}); check the place and your rights"
+            f"storage {store.files.storage}: cannot be read ({reason(error, kind=True)}); check the place and your rights"
         ) from None
     if not files:
         raise ConfigError(f"storage {store.files.storage}: no stages there; give the storage of a study")

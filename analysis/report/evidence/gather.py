@@ -14,7 +14,6 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from PIL import UnidentifiedImageError
 
-from analysis import text
 from analysis.deploy.select import row_of
 from analysis.measure.compare import read_item_metrics
 from analysis.measure.settings import PROTOCOL
@@ -35,6 +34,7 @@ from analysis.report.evidence.limits import RiskFindings, limits, risks
 from analysis.report.evidence.provenance import anonymizer, commands, hashes
 from analysis.report.page import Encoding, Picture, embedded
 from trainables import statistics
+from trainables.one_line import reason
 from trainables.schema import (
     ARTIFACT_ANONYMIZER,
     ARTIFACT_CONFIG,
@@ -94,7 +94,7 @@ def read_evidence(run_id: str, tracking_uri: str | None = None) -> TrialEvidence
             predictions = read_item_metrics(client, run_id, folder)
             record = json.loads(fetched[ARTIFACT_RECORD].read_text(encoding="utf-8")) if ARTIFACT_RECORD in fetched else {}
         except (OSError, ValueError, KeyError, TypeError, MlflowException) as error:
-            raise AnalysisError(f"run {run_id}: its records cannot be read ({text.reason(error)})") from None
+            raise AnalysisError(f"run {run_id}: its records cannot be read ({reason(error)})") from None
         return _gathered(study, trial, attacks, predictions, record, fetched)
 
 

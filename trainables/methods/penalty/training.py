@@ -25,13 +25,14 @@ from trainables.training.pairs import anonymized_pair, pair_loader, pair_views, 
 
 @dataclass(frozen=True)
 class Players:
-    """The three networks of the minimax and the optimizer of each side."""
+    """The three networks of the minimax, the optimizer of each side, and what the distortion of f_A is measured against."""
 
     anonymizer: Anonymizer
     action: ActionClassifier
     privacy: PrivacyEncoder
     anonymizer_optimizer: Optimizer
     opponents_optimizer: Optimizer
+    target: Anonymizer
 
     def parts(self) -> dict[str, Stateful]:
         return {
@@ -62,7 +63,7 @@ def step_anonymizer(
             logits, shown = _read(players.action, anonymized, settings, context)
             action_loss = F.cross_entropy(context.gathered(logits), context.gathered(labels))
             privacy_loss = pair_loss(players, views, settings, context)
-            target = target_of(context.config.anonymizer).clips(clips)
+            target = players.target.clips(clips)
             rms = context.gathered(rms_distortion(target, anonymized, settings.penalty_scope, settings.penalty_norm))
             distortion = rms
             if settings.penalty_space != "pixels":
@@ -194,6 +195,7 @@ def players_of(context: StageContext, anonymizer_rate: float) -> Players:
             ],
             settings.learning_rate_action,
         ),
+        target_of(context.config.anonymizer),
     )
     context.data_parallel(anonymizer, action, privacy)
     return players
