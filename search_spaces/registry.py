@@ -32,6 +32,8 @@ SYMBOLS = {
     "anonymizer.window": "window",
     "anonymizer.window_input": "of",
     "anonymizer.target": "target",
+    "anonymizer.dial": "by",
+    "options.at": "at",
     "minimax.learning_rate_anonymizer": "lr f_A",
     "minimax.learning_rate_action": "lr f_T",
     "minimax.learning_rate_privacy": "lr f_B",

@@ -23,6 +23,7 @@ _UNKEYED = {
     "anonymizer.window": 1,
     "anonymizer.window_input": "frames",
     "anonymizer.target": "frame",
+    "anonymizer.dial": "none",
     "minimax.penalty_space": "pixels",
 }
 _NO_PENALTY = {"distortion_budget": 0.0, "penalty_scope": "clip", "penalty_norm": "absolute", "penalty_space": "pixels"}
@@ -86,7 +87,9 @@ def _has_weights(stage: Stage, config: TrialConfig) -> bool:
 
 def _network_options(stage: Stage, config: TrialConfig) -> tuple[str, ...]:
     method = method_of(config)
-    return method.anonymizer_options if trains_anonymizer(stage, config) else tuple(config.options)
+    if not trains_anonymizer(stage, config):
+        return tuple(config.options)
+    return method.anonymizer_options if stage in method.stages else (*method.anonymizer_options, *method.applied_options)
 
 
 def _semantic(name: str, value: Any) -> Any:

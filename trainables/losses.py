@@ -55,8 +55,11 @@ def feature_distortion(original: Tensor, anonymized: Tensor, norm: Norm = "absol
     return distance / size
 
 
-def distortion_penalty(rms: Rows, budget: float) -> Scalar:
-    """Eq. 4: max(0, rms - B), mean over the rows of `rms` (clips by default). A scalar that keeps its gradient."""
+def distortion_penalty(rms: Rows, budget: float | Rows) -> Scalar:
+    """Eq. 4: max(0, rms - B), mean over the rows of `rms` (clips by default). A scalar that keeps its gradient.
+
+    budget: B, one for all rows or one for each.
+    """
     return F.relu(rms - budget).mean()
 
 

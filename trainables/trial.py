@@ -351,10 +351,14 @@ def _anonymizer_file(config: TrialConfig, outcomes: Mapping[str, Outcome]) -> by
 
     from trainables.methods import method_of
 
-    source = method_of(config).anonymizer
-    if source is None:
+    method, buffer = method_of(config), io.BytesIO()
+    if method.anonymizer is None:
         return None
-    buffer = io.BytesIO()
-    content = {"config": config.anonymizer.model_dump(mode="json"), "state_dict": outcomes[source].state["anonymizer"]}
+    content = {
+        "config": config.anonymizer.model_dump(mode="json"),
+        "state_dict": outcomes[method.anonymizer].state["anonymizer"],
+    }
+    if method.anonymizer_options or method.applied_options:
+        content["options"] = dict(config.options)
     torch.save(content, buffer)
     return buffer.getvalue()

@@ -30,6 +30,7 @@ from trainables.execution.context import StageContext
 from trainables.models.action import ACTION_CLASSIFIERS
 from trainables.models.base import ANONYMIZERS, Anonymizer
 from trainables.models.classifier import Backbone
+from trainables.models.dial import undialled
 from trainables.models.privacy import PRIVACY_BACKBONES
 from trainables.models.tubelets import Tubelets
 from trainables.pipeline import TrialRecord, run_trial
@@ -355,7 +356,7 @@ class StampTubelets(Stamp, Tubelets):
 
     def clips(self, clips: Tensor) -> Tensor:
         self.kept.append(self.stamp * 0.0 + 0.5)
-        return Stamp.clips(self, clips)
+        return Stamp.clips(self, undialled(clips))
 
     def forward(self, frames: Tensor) -> Tensor:
         return Stamp.forward(self, frames)

@@ -75,8 +75,8 @@ def stage_context(
     return StageContext(stage, config, settings, sets, inputs or {}, work, lambda *_: None, lambda: False, people)
 
 
-def minimax_context(config: TrialConfig, data: Path, storage: Path) -> StageContext:
-    """The context of the minimax, after the stages before it have run."""
+def minimax_context(config: TrialConfig, data: Path, storage: Path, stage: str = "minimax") -> StageContext:
+    """The context of the minimax, or of another method's `stage`, after the stages before it have run."""
     inputs = {"reconstruct": reconstruct.run(stage_context("reconstruct", config, data, storage))}
     inputs["warm_up"] = warm_up.run(stage_context("warm_up", config, data, storage, inputs))
-    return stage_context("minimax", config, data, storage, inputs)
+    return stage_context(stage, config, data, storage, inputs)

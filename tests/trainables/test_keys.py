@@ -32,7 +32,7 @@ from trainables.config import (
 from trainables.data.items import Still, StillSplits, Video, VideoSplits
 from trainables.data.trial_data import TrialData
 from trainables.fields import key_values
-from trainables.methods import METHODS, resolved
+from trainables.methods import resolved
 from trainables.plan import Planner, plan_trial
 from trainables.stages import EVALUATE_ACTION, Stage
 
@@ -42,7 +42,7 @@ BY_CLIPS = f"{FROM_SCRATCH} attack_pretrained_tuned pretrained_features"
 BY_FACES = "attack_face_found attack_face_recognised recognised_faces"  # at the videos' own size, whatever that of the trial is
 ATTACK_STAGES = f"{BY_CLIPS} {BY_FEATURES}"
 LEARNING_ATTACKS = "attack_inversion attack_linkage attack_pretrained_tuned attack_retrained attack_temporal"
-METHOD_STAGES = "minimax mass stprivacy tedspad vita"
+METHOD_STAGES = "dial minimax mass stprivacy tedspad vita"
 TRAINING = f"reconstruct warm_up {METHOD_STAGES}"
 ON_CLIPS = f"evaluate_action raw_action test_deployed evaluate_clip_privacy {ATTACK_STAGES}"  # of the anonymizer, as below
 ON_IMAGES = "evaluate_privacy test_privacy"
@@ -50,7 +50,8 @@ ALL = f"{TRAINING} {ON_CLIPS} {ON_IMAGES}"
 OF_THE_ANONYMIZER = f"{ALL.replace('raw_action ', '').replace(BY_FEATURES, '')} recognised_faces"
 READERS = OF_THE_ANONYMIZER.replace(f"{TRAINING} ", "")  # of what an anonymizer made, by themselves
 EVALUATORS = "evaluate_action raw_action evaluate_privacy evaluate_clip_privacy"
-OF_PENALTY = "minimax"  # the other methods have none
+OF_OTHERS = set(METHOD_STAGES.split()) - {"minimax"}  # stages of other methods than that of BASE
+OF_PENALTY = "minimax dial"  # the other methods have none
 
 _FACE_FILES = tuple(f"face_{network}_weights" for network in ("detector", "landmarks", "recogniser"))
 FACE_FIELDS = (*_FACE_FILES, "face_score", "recognised_frames", "recognised_clips")
@@ -127,7 +128,14 @@ TABLE: dict[str, tuple[Any, str]] = {
     "departures.float16": (True, f"{ALL} recognised_faces"),
 }
 # Fields that some stages are not given: who fixes them, or reads another one instead.
-FIXED = {"anonymizer.name": "stprivacy", "anonymizer.encoder_weights": "stprivacy", "microbatch": "stprivacy"}
+FIXED = {
+    "anonymizer.name": "dial stprivacy",  # another one takes no dial
+    "anonymizer.encoder_weights": "stprivacy",
+    "microbatch": "stprivacy",
+    "minimax.distortion_budget": "dial",  # its options say both
+    "minimax.privacy_weight": "dial",
+    "departures.scrambled_frames": "dial",  # refused
+}
 OTHER = {
     "anonymizer.decoder_channels": (1, 2, 3, 4),
     "anonymizer.decoder_norm": "identity",
@@ -140,8 +148,8 @@ OTHER = {
     "attacks.pretrained.weights": _ANOTHER,
     **{f"attacks.{name}": _ANOTHER for name in _FACE_FILES},
 }
-# The first changes with decoder_channels only; the others need a window, see below.
-TOGETHER = ("anonymizer.depth", "anonymizer.window", "anonymizer.window_input", "anonymizer.target")
+# The first changes with decoder_channels only, the last with the method; the others need a window, see below.
+TOGETHER = ("anonymizer.depth", "anonymizer.window", "anonymizer.window_input", "anonymizer.target", "anonymizer.dial")
 
 BASE = TrialConfig(
     data=DataConfig(
@@ -196,6 +204,11 @@ def other_value(leaf: str, value: Any) -> Any:
     return ("p",) if leaf.endswith("attributes") else "other"
 
 
+def method_config(config: TrialConfig, method: str) -> TrialConfig:
+    dial = {"anonymizer.dial": "film"} if method == "dial" else {}
+    return resolved(with_values(config, {"method": method, **dial}))
+
+
 LEAVES = [leaf for leaf in flatten(BASE) if leaf not in ("method", *TOGETHER)]
 
 
@@ -209,16 +222,16 @@ def test_a_field_changes_the_keys_of_the_stages_in_the_table(files: Files) -> No
     found: dict[str, set[str]] = {leaf: set() for leaf in LEAVES}
     without = BASE.model_copy(update={"attacks": AttacksConfig(), "test_deployed": False})
     for method in METHOD_STAGES.replace("minimax", "penalty").split():  # of others than the first only their own stages count
-        config = resolved((BASE if method == "penalty" else without).model_copy(update={"method": method}))
+        config = method_config(BASE if method == "penalty" else without, method)
         before = own(config, files, planner)
         for leaf, value in flatten(config).items():
-            refused = leaf == "microbatch" and METHODS[method].undivided
+            refused = method in FIXED.get(leaf, "").split() and leaf != "anonymizer.encoder_weights"
             if leaf not in found or refused or leaf == "obfuscation.detector":  # see below
                 continue
             other = TABLE[row_of(leaf)][0]
             other = other_value(leaf, value) if other is None else other
             found[leaf] |= differing(before, own(with_values(config, {leaf: other}), files, planner))
-    expected = {leaf: set(TABLE[row_of(leaf)][1].split()) - {FIXED.get(leaf, "")} for leaf in LEAVES}
+    expected = {leaf: set(TABLE[row_of(leaf)][1].split()) - set(FIXED.get(leaf, "").split()) for leaf in LEAVES}
     assert {leaf: found[leaf] ^ expected[leaf] for leaf in LEAVES if found[leaf] != expected[leaf]} == {}
 
 
@@ -259,7 +272,7 @@ def test_attackers_without_epochs_of_their_own_follow_those_of_f_b(files: Files)
 )
 def test_the_window_of_an_anonymizer_is_in_the_keys_of_whatever_reads_it(files: Files, leaf: str, other: Any) -> None:
     config = with_values(resolved(BASE), {"anonymizer.window": 2, "minimax.pair": "frames"})
-    read = set(TABLE["anonymizer"][1].split()) - {"mass", "stprivacy", "tedspad", "vita"}  # other methods' stages
+    read = set(TABLE["anonymizer"][1].split()) - OF_OTHERS
     read.add("pretrained_summed_features")  # of an anonymizer that sees time only
     assert differing(own(config, files), own(with_values(config, {f"anonymizer.{leaf}": other}), files)) == read
 
@@ -267,7 +280,15 @@ def test_the_window_of_an_anonymizer_is_in_the_keys_of_whatever_reads_it(files: 
 def test_a_key_without_a_window_is_that_of_before_there_were_windows(files: Files) -> None:
     anonymizers = [row["config"]["anonymizer"] for row in own(BASE, files).values() if "anonymizer" in row["config"]]
     assert anonymizers
-    assert not any({"window", "window_input", "target"} & set(anonymizer) for anonymizer in anonymizers)
+    assert not any({"window", "window_input", "target", "dial"} & set(anonymizer) for anonymizer in anonymizers)
+
+
+def test_how_an_anonymizer_is_told_its_dial_is_in_the_keys_of_whatever_reads_it(files: Files) -> None:
+    config = method_config(BASE, "dial")
+    read = set(TABLE["anonymizer"][1].split()) - (OF_OTHERS - {"dial"}) - {"minimax"}
+    assert differing(own(config, files), own(with_values(config, {"anonymizer.dial": "plane"}), files)) == read
+    where_it_is_used = differing(own(config, files), own(with_values(config, {"options.at": 0.25}), files))
+    assert where_it_is_used == read - {"reconstruct", "warm_up", "dial"}
 
 
 def test_a_key_without_a_codec_is_that_of_before_there_were_codecs(files: Files) -> None:
@@ -344,7 +365,7 @@ def test_one_item_changes_the_keys_of_the_stages_that_read_its_data_set(
     files.changes[folder] = lambda splits: (
         relabelled(splits, split, **values) if all(hasattr(splits.train[0], name) for name in values) else splits
     )
-    read = set(stages.split()) - {"mass", "stprivacy", "tedspad", "vita"}  # other methods' stages
+    read = set(stages.split()) - OF_OTHERS
     assert differing(before, own(config, files)) == read
 
 

@@ -71,6 +71,7 @@ TRAINING = {
     "reconstruct": {"f_A learns: action.train, raw", "f_A learns: privacy.train, raw"},
     "warm_up": {"f_T learns: action.train, f_A", "f_B learns: privacy.train, f_A"},
     "minimax": PENALTY,
+    "dial": PENALTY,
     "tedspad": PENALTY,
     "vita": PENALTY | {"f_B frozen: action.train, f_A training"},  # the middle frames of clips as well
     "mass": PENALTY | {"f_T frozen: action.train, raw"},  # the reference of its InfoNCE
@@ -370,6 +371,7 @@ def test_the_distortion_of_the_test_clips_has_its_closed_form(full: Ran) -> None
 TRAINED, CHANGED = "f_A", "changed"
 VIEWS = {
     "penalty": TRAINED,
+    "dial": TRAINED,
     "spact": TRAINED,
     "spact_published": TRAINED,
     "tedspad": TRAINED,
@@ -394,13 +396,14 @@ JOINTLY = TRAINING["vita"] - {"f_T learns: action.train, f_A", "f_B frozen: priv
 JOINTLY |= {"f_T learns: action.train, f_A training", "f_T tested: action.validation, f_A"}
 OTHERWISE = {"vita_published": {"vita": JOINTLY}}
 FEW = {"vita": {"options.retrain_steps": 1, "options.restart_every": 2, "options.action_steps": 2}}
+FEW["dial"] = {"anonymizer.name": "unetpp", "anonymizer.dial": "film"}
 FEW["vita_published"] = {**FEW["vita"], "options.architectures": "f_B,f_B"}
 
 
 @pytest.mark.parametrize("method", VIEWS)
 def test_the_networks_of_every_method(method: str, numbered: Path, tmp_path: Path) -> None:
     once = {f"{name}.epochs": 1 for name in ("reconstruct", "warm_up", "minimax", "evaluate_action", "evaluate_privacy")}
-    with stamp_in_place_of("tubelets"):
+    with stamp_in_place_of("tubelets"), stamp_in_place_of("unetpp"):
         found = ran(numbered, tmp_path, method=method, **once, **FEW.get(method, {}))
     source, own = METHODS[method].anonymizer, [stage.name for stage in METHODS[method].stages if stage.name != "detect"]
     expected = {name: TRAINING[name] for name in own} | OTHERWISE.get(method, {}) | evaluated(VIEWS[method])

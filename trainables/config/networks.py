@@ -33,6 +33,10 @@ class AnonymizerConfig(Frozen):
         default="frame",
         description="what f_A begins as (Eq. 5) and is held near to (Eq. 4): the frame, or its grey difference from the last",
     )
+    dial: Literal["none", "film", "plane"] = Field(
+        default="none",
+        description="how f_A is told the operating point: by scale and shift of its features, or by a further input channel",
+    )
 
     @property
     def from_scratch(self) -> AnonymizerConfig:

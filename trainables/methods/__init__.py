@@ -64,6 +64,7 @@ class Method:
     options: the model of its own settings.
     anonymizer_options: the options that a trained anonymizer takes itself (`Anonymizer.configure`): whatever runs it depends on
     them. One that needs no training takes all.
+    applied_options: those that it takes once it is trained: the stages that train it do not depend on them.
     boxes: it changes people only, so whoever reads its output needs the boxes of people.
     undivided: why its batches cannot be computed in parts (`microbatch`); empty where they can.
     over_time: what it makes of a frame depends on other frames of the clip, whatever `anonymizer.window` says.
@@ -77,6 +78,7 @@ class Method:
     recipe: Values = field(default_factory=dict)
     options: type[MethodOptions] = MethodOptions
     anonymizer_options: tuple[str, ...] = ()
+    applied_options: tuple[str, ...] = ()
     boxes: bool = False
     undivided: str = ""
     over_time: bool = False
@@ -111,7 +113,7 @@ def sees_time(config: TrialConfig) -> bool:
     return method.over_time or (method.anonymizer is not None and config.anonymizer.window > 1)
 
 
-WINDOWED = ("unet", "unetpp")  # anonymizers that take a window
+WINDOWED = ("unet", "unetpp")  # anonymizers that take a window, and a dial
 
 
 def method_of(config: TrialConfig) -> Method:
@@ -124,7 +126,7 @@ def resolved(config: TrialConfig) -> TrialConfig:
 
     Raises ConfigError for an option that the method does not have, a value of the wrong type or range, attackers that would
     train less than f_B', a microbatch where the method needs whole batches, differences of images, which have none,
-    or a window for an anonymizer that takes none.
+    a window or a dial for an anonymizer that takes none, or a dial that nothing turns.
     """
     epochs, least = config.attack_epochs, config.evaluate_privacy.epochs
     if set(config.attacks.names) - {"none"} and epochs < least:
@@ -145,10 +147,28 @@ def resolved(config: TrialConfig) -> TrialConfig:
     own = {f"options.{name}": value for name, value in options.items()}
     wanted = {**method.fixed, **own, "attacks.epochs": epochs}
     found = config if all(_is(config, *one) for one in wanted.items()) else with_values(config, wanted)
-    name, window = found.anonymizer.name, found.anonymizer.window
-    if window > 1 and method.anonymizer is not None and name not in WINDOWED:
-        raise ConfigError(f"anonymizer.window = {window}: {name} takes no window, {' and '.join(WINDOWED)} do; leave it out")
+    if method.anonymizer is not None:
+        _require_network(found)
     return found
+
+
+def _require_network(config: TrialConfig) -> None:
+    """Raises ConfigError for a window or a dial that the trained network cannot have, or that nothing turns."""
+    name, window, dial = config.anonymizer.name, config.anonymizer.window, config.anonymizer.dial
+    of_both = f"{' and '.join(WINDOWED)} do"
+    if window > 1 and name not in WINDOWED:
+        raise ConfigError(f"anonymizer.window = {window}: {name} takes no window, {of_both}; leave it out")
+    turned = bool(method_of(config).applied_options)
+    if turned and dial == "none":
+        raise ConfigError(f"anonymizer.dial = none: {config.method} trains a dial; give film or plane")
+    if dial == "none":
+        return
+    if name not in WINDOWED:
+        raise ConfigError(f"anonymizer.dial = {dial}: {name} takes no dial, {of_both}; leave it out")
+    if not turned:
+        raise ConfigError(f"anonymizer.dial = {dial}: {config.method} turns no dial; set method=dial, or leave it out")
+    if config.departures.scrambled_frames:
+        raise ConfigError(f"anonymizer.dial = {dial}: departures.scrambled_frames would mix it with the colours; leave one out")
 
 
 def _is(config: TrialConfig, name: str, value: object) -> bool:

@@ -6,7 +6,7 @@ VITA's network in `residual`, STPrivacy's in `tubelets`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from trainables.models import obfuscation, residual, tubelets, untrained  # noqa
 from trainables.models.axes import clips_of, frames_of, windows_of
 from trainables.models.base import ANONYMIZERS, Anonymizer, Options
 from trainables.models.classifier import IMAGENET_MEAN, IMAGENET_STD, Normalize
+from trainables.models.dial import Modulation, apart, as_plane
 from trainables.models.weights import load_encoder_weights, load_weights
 from trainables.one_line import reason
 
@@ -101,6 +102,8 @@ class EncoderDecoder(Anonymizer):
 
     Sides that 2^depth does not divide are padded by repeating the border, and the result is cropped back. With a `window` it
     sees the frames before one as further channels; it begins as the same network without them, as their weights begin at 0.
+    With a `dial` a number in [0, 1] tells it the operating point: where none comes with the frames, that of `configure`. It
+    begins as a network that does not hear it.
     """
 
     architecture: str
@@ -110,35 +113,56 @@ class EncoderDecoder(Anonymizer):
         self.multiple = 2**config.depth
         self.bounded = config.output == "sigmoid"
         self.window, self.differences = config.window, config.window_input == "differences"
+        self.dial, self.at = config.dial, 0.0
         self.normalize = Normalize(IMAGENET_MEAN, IMAGENET_STD)
         self.network: Any = _encoder_decoder(self.architecture, config)
         load_encoder_weights(self.network.encoder, config)
-        if self.window > 1:
-            _widen(self.network.encoder, 3 * self.window)
+        if self.window > 1 or self.dial == "plane":
+            _widen(self.network.encoder, 3 * self.window + (self.dial == "plane"))
+        self.modulation = Modulation(self.network.encoder.out_channels[1:]) if self.dial == "film" else None
         self.to(memory_format=torch.channels_last)  # twice as fast on CPUs for narrow networks; tensor cores want it too
 
     @property
     def sees_time(self) -> bool:
         return self.window > 1
 
-    def forward(self, frames: Tensor) -> Tensor:
-        return self.clips(frames.unsqueeze(1)).squeeze(1) if self.sees_time else self._changed(self.normalize(frames))
+    def configure(self, options: Options) -> None:
+        self.at = float(dict(options).get("at", self.at))  # a stage that trains it does not see where it will be used
+
+    def forward(self, frames: Tensor, dial: Tensor | None = None) -> Tensor:
+        """frames: ((B T), C, H, W); dial: ((B T),) in [0, 1]. Returns frames of the same shape."""
+        if self.sees_time:
+            return self._of_clips(frames.unsqueeze(1), dial).squeeze(1)
+        return self._changed(self.normalize(frames), dial)
 
     def clips(self, clips: Tensor) -> Tensor:
-        if not self.sees_time:
-            return super().clips(clips)
-        normalized = clips_of(self.normalize(frames_of(clips)), batch=clips.shape[0])
-        return clips_of(self._changed(windows_of(normalized, self.window, self.differences)), batch=clips.shape[0])
+        return self._of_clips(*apart(clips))
 
-    def _changed(self, seen: Tensor) -> Tensor:
-        """((B T), 3 window, H, W), normalized -> ((B T), 3, H, W)."""
+    def _of_clips(self, clips: Tensor, dial: Tensor | None) -> Tensor:
+        normalized = self.normalize(frames_of(clips))
+        if self.sees_time:
+            normalized = windows_of(clips_of(normalized, batch=clips.shape[0]), self.window, self.differences)
+        return clips_of(self._changed(normalized, dial), batch=clips.shape[0])
+
+    def _changed(self, seen: Tensor, dial: Tensor | None) -> Tensor:
+        """((B T), 3 window, H, W), normalized, and ((B T),) -> ((B T), 3, H, W)."""
         height, width = seen.shape[-2:]
+        dial = seen.new_full(seen.shape[:1], self.at) if dial is None else dial
+        if self.dial == "plane":
+            seen = torch.cat([seen, as_plane(dial, seen)], dim=1)
         padding = (0, -width % self.multiple, 0, -height % self.multiple)
         padded = functional.pad(seen, padding, mode="replicate") if any(padding) else seen
         padded = padded.contiguous(memory_format=torch.channels_last)
         # float32 before the sigmoid: bfloat16 would quantise pixels near 1 to steps of 1/256, and the RMS of Eq. 4 with them.
-        output = self.network(padded)[..., :height, :width].float()
+        output = self._through_network(padded, dial)[..., :height, :width].float()
         return output.sigmoid() if self.bounded else output
+
+    def _through_network(self, padded: Tensor, dial: Tensor) -> Tensor:
+        if self.modulation is None:
+            return cast(Tensor, self.network(padded))
+        first, *features = self.network.encoder(padded)  # the first is the input itself
+        shown = self.network.decoder([first, *self.modulation(features, dial)])
+        return cast(Tensor, self.network.segmentation_head(shown))
 
 
 @ANONYMIZERS.register("unetpp")

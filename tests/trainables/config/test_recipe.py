@@ -21,6 +21,7 @@ PAPER: dict[str, Any] = {
     "anonymizer.name": "unetpp",  # "The anonymizer f_A employs a UNet++ architecture"
     "anonymizer.window": 1,  # Figure 2 and Algorithm 1: f_A is given frames, each by itself
     "anonymizer.window_input": "frames",
+    "anonymizer.dial": "none",  # an anonymizer for each B
     "anonymizer.target": "frame",  # Eq. 4 and 5: |X - f_A(X)|
     "clip.size": 224,  # "input data of size 224 x 224"
     "action_classifier.name": "i3d_r50",  # "I3D ResNet-50 is used as the action classifier f_T"

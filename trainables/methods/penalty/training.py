@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,6 +19,7 @@ from trainables.losses import anonymizer_loss, distortion_penalty, feature_disto
 from trainables.models.action import ActionClassifier, build_action_classifier
 from trainables.models.anonymizers import build_anonymizer, target_of
 from trainables.models.base import Anonymizer
+from trainables.models.dial import undialled
 from trainables.models.privacy import PrivacyEncoder, build_privacy_encoder
 from trainables.store import Outcome
 from trainables.training.pairs import anonymized_pair, pair_loader, pair_views, project
@@ -48,13 +50,37 @@ class Players:
         return {name: part.state_dict() for name, part in self.parts().items() if not name.endswith("optimizer")}
 
 
+@dataclass(frozen=True)
+class OperatingPoint:
+    """What a step weighs the losses of f_A with: B, one for all clips or (N,), one for each, and the weight of L_B."""
+
+    budget: float | Tensor
+    privacy_weight: float
+
+    @staticmethod
+    def of(settings: MinimaxConfig) -> OperatingPoint:
+        return OperatingPoint(settings.distortion_budget, settings.privacy_weight)
+
+
+# (the epoch, clips, views) of a step -> the same with the dial beside them, and the operating point that it stands for
+Turn = Callable[[Epoch, Tensor, list[Tensor]], tuple[Tensor, list[Tensor], OperatingPoint]]
+
+
 def step_anonymizer(
-    players: Players, clips: Tensor, labels: Tensor, views: list[Tensor], settings: MinimaxConfig, context: StageContext
+    players: Players,
+    clips: Tensor,
+    labels: Tensor,
+    views: list[Tensor],
+    settings: MinimaxConfig,
+    context: StageContext,
+    point: OperatingPoint | None = None,
 ) -> dict[str, Tensor]:
     """Step 1: f_A descends Eq. 3; f_T and f_B are frozen.
 
-    clips: (B, T, C, H, W); labels: (B,); views: two of (N, window, C, H, W). Returns the scalars of the step.
+    clips: (B, T, C, H, W); labels: (B,); views: two of (N, window, C, H, W); point: that of the settings if None. Returns the
+    scalars of the step.
     """
+    point = point or OperatingPoint.of(settings)
     players.anonymizer.train()
     of_batch = settings.judge_statistics == "batch"
     with frozen(players.action, players.privacy, batch_statistics=of_batch):
@@ -63,17 +89,17 @@ def step_anonymizer(
             logits, shown = _read(players.action, anonymized, settings, context)
             action_loss = F.cross_entropy(context.gathered(logits), context.gathered(labels))
             privacy_loss = pair_loss(players, views, settings, context)
-            target = players.target.clips(clips)
+            target = players.target.clips(undialled(clips))
             rms = context.gathered(rms_distortion(target, anonymized, settings.penalty_scope, settings.penalty_norm))
             distortion = rms
             if settings.penalty_space != "pixels":
                 with torch.no_grad():
                     _, original = _read(players.action, target, settings, context)
                 distortion = context.gathered(feature_distortion(original, shown, settings.penalty_norm))
-            penalty = distortion_penalty(distortion, settings.distortion_budget)
+            penalty = distortion_penalty(distortion, point.budget)
             if context.config.departures.detached_penalty:
                 penalty = penalty.detach()
-            loss = anonymizer_loss(action_loss, privacy_loss, penalty, settings.penalty_weight, settings.privacy_weight)
+            loss = anonymizer_loss(action_loss, privacy_loss, penalty, settings.penalty_weight, point.privacy_weight)
         # frozen as long as gradients flow: what is computed a second time must be computed alike
         descend(players.anonymizer_optimizer, loss)
     return {
@@ -124,7 +150,8 @@ def descend(optimizer: Optimizer, loss: Tensor) -> None:
     optimizer.step()
 
 
-def run(context: StageContext) -> Outcome:
+def run(context: StageContext, turn: Turn | None = None) -> Outcome:
+    """The stage; with `turn` each step trains f_A for another operating point."""
     settings = context.config.minimax
     torch.manual_seed(context.seed("training"))
     players = players_of(context, settings.learning_rate_anonymizer)
@@ -133,16 +160,13 @@ def run(context: StageContext) -> Outcome:
 
     def epoch(now: Epoch) -> dict[str, float]:
         for clip_batch, pair_batch in now.paired(clips, pairs):
-            inputs = (
-                context.training_view(clip_batch),
-                clip_batch["label"],
-                pair_views(context, pair_batch),
-                settings,
-                context,
-            )
+            seen, views, point = context.training_view(clip_batch), pair_views(context, pair_batch), OperatingPoint.of(settings)
+            if turn is not None:
+                seen, views, point = turn(now, seen, views)
+            inputs = seen, clip_batch["label"], views, settings, context
             found: dict[str, Tensor] = {}
             if settings.alternate == "steps" or now.done % 2 == 0:
-                found |= step_anonymizer(players, *inputs)
+                found |= step_anonymizer(players, *inputs, point)
             if settings.alternate == "steps" or now.done % 2 == 1:
                 found |= step_opponents(players, *inputs)
                 now.add(len(pair_batch["clips"]), loss_privacy=found.pop("loss_privacy"))
