@@ -244,6 +244,8 @@ def test_a_refit_learns_from_validation_items_too_for_the_chosen_number_of_epoch
         assert learned == [(3 + 2) * ITEMS["train"], 2 * ITEMS["validation"], 0], role
         starts = [found.log.weights(role, network, "learns", split)[0] for split in ("train", "validation")]
         assert starts[0] == plain.log.weights(role, network, "learns")[0]
+        steps = [look.weights for look in found.log.roles[role] if (look.network, look.doing) == (network, "learns")]
+        assert steps.count(starts[0]) == 2, "both trainings begin with the same weights"
         tested = [look for look in found.log.roles[role] if look.doing == "tested" and look.clips[0][0].split == "test"]
         assert {look.weights for look in tested} == {weights_left(found, role)}, "the second training is tested"
         assert weights_left(found, role) != weights_left(plain, role)

@@ -368,6 +368,20 @@ def test_an_edited_helper_is_an_edited_plugin(helped: Path) -> None:
         assert plugin_digests("own_plugin", {}) != before
 
 
+def test_the_code_of_a_plugin_is_in_the_keys_of_its_stages(
+    write: Callable[..., Path], tiny_config: TrialConfig, tiny_data: Path
+) -> None:
+    def keys(text: str) -> dict[str, str]:
+        with loaded(write(text)):
+            config = resolved(with_values(tiny_config, {"method": "mine"}))
+            return {stage.role: stage.key for stage in plan_trial(config, TrialData(config, tiny_data)).stages}
+
+    text = OWN_STAGE.replace("{outcome}", "Outcome({}, [], {})").replace("{fields}", "('seed',)")
+    before, edited = keys(text), keys(text + "\n# edited\n")
+    assert keys(text) == before
+    assert {role for role in before if edited[role] != before[role]} >= {"mine"}
+
+
 def test_an_error_in_a_helper_names_its_line(helped: Path) -> None:
     (helped.parent / "own_other.py").write_text("\n\nNAME = 1 / 0")
     assert f"{helped.parent}/own_other.py line 3: ZeroDivisionError: division by zero" in refused(helped)

@@ -80,6 +80,40 @@ def test_the_crop_reaches_the_corners_and_not_beyond(clips: Tensor, draws: Tenso
     torch.testing.assert_close(out, expected, atol=1e-5, rtol=0)
 
 
+def test_the_side_of_the_crop_is_drawn_between_its_limits(draws: Tensor) -> None:
+    """Of a picture whose colour is its column a crop in the middle spans as many columns as it is wide."""
+    ramp = torch.arange(240, dtype=torch.uint8).view(1, 1, 1, 1, 240).expand(4, 1, 3, 240, 240).contiguous()
+    draws = draws.clone()
+    draws[:, augment._CROP] = torch.tensor([0.0, 0.25, 0.5, 1.0])
+    draws[:, augment._ROW] = draws[:, augment._COLUMN] = 0.5
+    out = augment_clips(ramp, draws, NOTHING.model_copy(update={"crop_min": 0.4, "crop_max": 0.8}), 60)
+    spans = 255 * (out[:, 0, 0, 0, -1] - out[:, 0, 0, 0, 0]) * 60 / 59 / 240  # from the middle of a pixel to that of another
+    assert spans.tolist() == pytest.approx([0.4, 0.5, 0.6, 0.8], abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("change", "probability"),
+    [
+        ("brightness", "colour_probability"),
+        ("saturation", "colour_probability"),
+        ("hue", "colour_probability"),
+        ("contrast", "contrast_probability"),
+    ],
+)
+def test_colours_change_as_often_and_as_much_as_configured(change: str, probability: str) -> None:
+    """The clips that are changed are changed by all strengths, not by the weak ones alone."""
+    pixels = torch.randint(60, 200, (1, 1, 3, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(4))
+    draws = torch.rand(2000, DRAWS, generator=torch.Generator().manual_seed(5))
+    config = NOTHING.model_copy(update={change: 0.2, probability: 0.3})
+    out = augment_clips(pixels.expand(2000, -1, -1, -1, -1).contiguous(), draws, config, 4)
+    moved = (out - to_float(pixels)).abs().amax(dim=(1, 2, 3, 4))
+    changed = moved > 1e-3
+    assert changed.float().mean().item() == pytest.approx(0.3, abs=0.04)
+    always = augment_clips(pixels.expand(2000, -1, -1, -1, -1).contiguous(), draws, NOTHING.model_copy(update={change: 0.2}), 4)
+    largest = (always - to_float(pixels)).abs().amax(dim=(1, 2, 3, 4)).max().item()
+    assert moved.max().item() == pytest.approx(largest, rel=0.05)
+
+
 def test_hue_is_turned_as_torchvision_turns_it(clips: Tensor) -> None:
     pixels = to_float(clips)
     turns = torch.tensor([-0.3, 0.0, 0.1, 0.45])

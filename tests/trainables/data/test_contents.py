@@ -142,3 +142,15 @@ def test_images_likewise(tmp_path: Path, change: dict[str, object]) -> None:
     splits = StillSplits("set", ("tall",), (still,), (), ())
     changed = dataclasses.replace(splits, train=(dataclasses.replace(still, **change),))  # type: ignore[arg-type]
     assert changed.fingerprint != splits.fingerprint
+
+
+def test_where_a_split_ends_is_in_the_fingerprint(tmp_path: Path) -> None:
+    """The same items in the same order, the last of one split the first of the next."""
+    path = tmp_path / "file"
+    path.write_bytes(b"x")
+    videos = tuple(Video(str(number), path, 0, "g") for number in range(4))
+    stills = tuple(Still(str(number), path, (0.0,), "g") for number in range(4))
+    cuts = [(1, 2), (2, 2), (1, 3)]
+    of_videos = {VideoSplits("s", ("a",), (), videos[:one], videos[one:two], videos[two:]).fingerprint for one, two in cuts}
+    of_stills = {StillSplits("s", ("p",), stills[:one], stills[one:two], stills[two:]).fingerprint for one, two in cuts}
+    assert (len(of_videos), len(of_stills)) == (3, 3)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.support.data_sets import append, refused, write, write_lines
+from tests.support.fake_data import Files
 from tests.support.videos import write_video
 from trainables.config import ActionData, DataConfig, PrivacyData, TestPrivacyData, TrialConfig
 from trainables.data.contents import PART, PARTS, contents_of
@@ -170,6 +171,16 @@ def test_a_set_that_trains_on_what_another_one_tests_on(pa: Path) -> None:
     data["action"]["train_on_pa_hmdb51"] = False
     flaws = TrialData(TrialConfig.model_validate({"data": data}), pa).flaws()
     assert not [flaw for flaw in flaws if "train as action" in flaw.says]
+
+
+@pytest.mark.parametrize("part", ["train", "validation"])
+def test_items_of_training_and_validation_that_another_set_tests_on(files: Files, part: str) -> None:
+    """An epoch is chosen by validation items, so that they are not apart from training."""
+    data = TrialData(TrialConfig(data=DataConfig(evaluate_action=ActionData(folder="e"))), files.root)
+    path = getattr(data.action, part)[0].path
+    files.changes["e"] = lambda splits: dataclasses.replace(splits, test=(dataclasses.replace(splits.test[0], path=path),))
+    said = [flaw.says.partition(";")[0] for flaw in data.flaws() if flaw.falsifies and "train as action " in flaw.says]
+    assert said == [f"1 files, first {path.parent.name}/{path.name}, train as action and are tested on as action_evaluation"]
 
 
 def test_a_class_of_hmdb51_without_a_list(hmdb: Path) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.support.stages import SilentReporter
+from tests.support.stages import SilentReporter, stage_context
 from trainables.config import Runtime, TrialConfig, with_values
 from trainables.data.loader import Batch, TwoTimes
 from trainables.data.trial_data import TrialData
@@ -29,7 +31,7 @@ from trainables.models.tubelets import Tubelets
 from trainables.pipeline import run_trial
 from trainables.plan import plan_trial
 from trainables.store import Outcome
-from trainables.training import supervised
+from trainables.training import reconstruct, supervised
 from trainables.training.pairs import pair_loader, pair_views
 
 At = Callable[..., StageContext]
@@ -113,6 +115,46 @@ def test_with_joint_the_step_of_f_t_moves_f_a_as_well_and_nobody_else(at: At) ->
     before = snapshot(*networks)
     supervised.step_action(players, clips, context, joint=True)
     assert moved(before, snapshot(*networks)) == [True, True, False, False]
+
+
+@pytest.mark.parametrize("by_clip", [False, True])
+def test_vita_pushes_the_surest_member_to_not_knowing(at: At, monkeypatch: pytest.MonkeyPatch, by_clip: bool) -> None:
+    """The loss of f_A by hand: that of f_T, and gamma times the negative entropy of the member that answers 3, not 0."""
+    losses: list[Callable[[Any], dict[str, Tensor]]] = []
+    monkeypatch.setattr(vita, "prepare", lambda *_: None)
+    monkeypatch.setattr(vita, "train", lambda context, players, found, rules: losses.append(found))
+    vita.run(at("vita", {"options.by_clip": by_clip, "options.gamma": 0.5}))
+    ensemble = SimpleNamespace(logits=lambda frames: [torch.full((len(frames), 2), 3.0), torch.zeros(len(frames), 2)])
+    found = losses[0](
+        SimpleNamespace(
+            players=SimpleNamespace(ensemble=ensemble),
+            anonymized=torch.zeros(2, 4, 3, 8, 8),
+            anonymized_images=torch.zeros(3, 1, 3, 8, 8),
+            action_loss=torch.tensor(1.0),
+        )
+    )
+    yes = 1 / (1 + math.exp(-3))
+    sureness = yes * math.log(yes) + (1 - yes) * math.log(1 - yes)
+    assert found["worst_sureness"].item() == pytest.approx(sureness, abs=1e-5)
+    assert found["loss_anonymizer"].item() == pytest.approx(1 + 0.5 * sureness, abs=1e-5)
+
+
+def test_f_a_is_reconstructed_from_images_too(
+    tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With other images of as many people it is another network."""
+
+    def learned(folder: str) -> Mapping[str, Tensor]:
+        config = with_values(tiny_config, {"reconstruct.epochs": 1})
+        context = stage_context("reconstruct", config, tiny_data, tmp_path / folder)
+        state: Mapping[str, Tensor] = reconstruct.run(context).state["anonymizer"]
+        return {name: values for name, values in state.items() if "running" not in name}
+
+    before, again = learned("before"), learned("again")
+    assert equal(before, again)
+    own = reconstruct.Stills
+    monkeypatch.setattr(reconstruct, "Stills", lambda items, *rest: own(items[:1] * len(items), *rest))
+    assert not equal(before, learned("others"))
 
 
 def test_pairs_have_a_batch_size_of_their_own(at: At, monkeypatch: pytest.MonkeyPatch) -> None:
