@@ -170,6 +170,9 @@ def _add_anonymize(commands: Any) -> None:
         help="let the network work at this size, or at the video's own; default: that at which the model was measured, the only"
         " one that its figures hold for",
     )
+    make.add_argument(
+        "--dial", type=float, metavar="AT", help="of a model of the method `dial`: where it is to stand, from 0 to 1"
+    )
     make.add_argument("--batch", type=int, default=8, help="frames at a time (8)")
     make.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     make.add_argument("--side-by-side", action="store_true", help="the raw frames at the left of the anonymized ones")
@@ -291,7 +294,7 @@ def _anonymize(options: argparse.Namespace) -> int:
         raise AnalysisError(f"--batch {options.batch}: give at least 1")
     native = options.size == "native"
     size = parse_size(options.size) if options.size and not native else None
-    model = load_model(options.model, options.tracking_uri, options.device)
+    model = load_model(options.model, options.tracking_uri, options.device, options.dial)
     if model.size and (native or (size and model.size != size)):
         raise AnalysisError(f"--size {options.size}: this model takes {model.size[0]}x{model.size[1]} only; leave --size out")
     chosen = VideoOptions(

@@ -25,8 +25,9 @@ def anonymize(source: str, output: Path, model: FrameModel, options: VideoOption
     Returns 0, or 1 where a frame is black, a file ends early, or a file of a folder failed. Raises AnalysisError when nothing
     can be made at all: input or output not usable, or `output` is there and `overwrite` is not given.
     """
-    if warning := size_warning(model, options):
-        say(warning)
+    for warning in (size_warning(model, options), model.dial.warning() if model.dial else ""):
+        if warning:
+            say(warning)
     if Path(source).is_dir():
         return anonymize_folder(Path(source), output, model, options, say)
     check_output(source, output, options)

@@ -13,14 +13,15 @@ import yaml
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from analysis.deploy import measured
+from analysis.deploy import dial, measured
+from analysis.deploy.dial import Dial
 from analysis.deploy.exportable import BOXES_NEEDED, SEES_TIME, UNTRAINED, refusal
 from analysis.deploy.frame_model import Frames, digest_of
 from analysis.deploy.measured import MeasuredAt, Size
 from analysis.read.store import AnalysisError, open_store, shown_uri
 from analysis.read.trials import RAW
 from trainables.one_line import reason
-from trainables.schema import ARTIFACT_ANONYMIZER, ARTIFACT_CONFIG, TAG_METHOD, config_of
+from trainables.schema import ARTIFACT_ANONYMIZER, ARTIFACT_CONFIG, TAG_METHOD, TAG_STAGE_KEYS, config_of
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from trainables.models.base import Anonymizer
 
 FILE = "anonymizer.pt"
+DIAL_STAGE = "dial"  # the stage that trains an anonymizer with a dial
 
 
 def fetch_trial(run_id: str, tracking_uri: str | None, folder: str | Path) -> Path:
@@ -42,10 +44,10 @@ def fetch_trial(run_id: str, tracking_uri: str | None, folder: str | Path) -> Pa
         if method == RAW:
             raise AnalysisError(f"run {run_id} leaves videos as they are (method raw): it has no anonymizer")
         if method in UNTRAINED:
-            return _with_measured(_untrained(client, run_id, Path(folder)), run)
+            return _with_measured(_untrained(client, run_id, Path(folder)), client, run)
         try:
             stored = Path(client.download_artifacts(run_id, f"{ARTIFACT_ANONYMIZER}/{FILE}", str(folder)))
-            return _with_measured(stored, run)
+            return _with_measured(stored, client, run)
         except (MlflowException, OSError):
             if why := refusal(method):
                 raise AnalysisError(f"run {run_id} ({method}) {why}") from None
@@ -60,6 +62,7 @@ class Stored:
     anonymizer: Anonymizer
     digest: str
     measured_at: MeasuredAt | None = None
+    dial: Dial | None = None
 
     @property
     def multiple(self) -> int:
@@ -82,7 +85,9 @@ def read_stored(path: Path) -> Stored:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         config, state, options = dict(content["config"]), content["state_dict"], dict(content.get("options", {}))
-        at = MeasuredAt.of_json(content.get(measured.KEY, ""))
+        at, stands = MeasuredAt.of_json(content.get(measured.KEY, "")), Dial.of_json(content.get(dial.KEY, ""))
+        if stands is None and config.get("dial", "none") != "none":
+            stands = Dial.of_options(options)
         settings = AnonymizerConfig.model_validate(config | {"encoder_weights": None, "weights": None})
     except Exception as error:
         raise AnalysisError(f"{path}: no file of an anonymizer ({reason(error)}); give the {FILE} of a trial") from None
@@ -92,7 +97,7 @@ def read_stored(path: Path) -> Stored:
         anonymizer.load_state_dict(state)
     except (ConfigError, RuntimeError) as error:
         raise AnalysisError(f"{path}: cannot be built as {settings.name} ({reason(error)})") from None
-    return Stored(config, anonymizer, digest_of(path), at)
+    return Stored(config, anonymizer, digest_of(path), at, stands)
 
 
 def refuse_other_than_frames(anonymizer: Anonymizer, name: str) -> None:
@@ -117,14 +122,15 @@ class TorchModel:
     def __init__(self, path: Path, device: str = "auto") -> None:
         stored = read_stored(path)
         self.device = torch_device(device)
-        self.digest, self.measured_at = stored.digest, stored.measured_at
+        self.digest, self.measured_at, self.dial = stored.digest, stored.measured_at, stored.dial
         self._anonymizer = stored.anonymizer.to(self.device)
 
     def __call__(self, frames: Frames) -> Frames:
         import torch
 
+        at = () if self.dial is None else (torch.tensor([self.dial.at], device=self.device),)
         with torch.inference_mode():
-            found: Frames = self._anonymizer(torch.from_numpy(frames).to(self.device)).cpu().numpy()
+            found: Frames = self._anonymizer(torch.from_numpy(frames).to(self.device), *at).cpu().numpy()
         return found
 
 
@@ -150,15 +156,32 @@ def _untrained(client: MlflowClient, run_id: str, folder: Path) -> Path:
     return folder / FILE
 
 
-def _with_measured(path: Path, run: Run) -> Path:
-    """Adds to an anonymizer file what its trial was measured at; a file that cannot be read stays as it is."""
+def _with_measured(path: Path, client: MlflowClient, run: Run) -> Path:
+    """Adds to an anonymizer file what its trial was measured at, and where on its dial others have measured the same one; a
+    file that cannot be read stays as it is.
+    """
     import torch
 
-    at = MeasuredAt.of_config(config_of(run.data.params, run.data.tags))
+    config = config_of(run.data.params, run.data.tags)
+    at = MeasuredAt.of_config(config)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # whatever a broken file raises: `read_stored` says it
         return path
-    if at is not None and isinstance(content, dict):
-        torch.save(content | {measured.KEY: at.as_json()}, path)
+    if isinstance(content, dict):
+        known = {measured.KEY: at.as_json()} if at is not None else {}
+        if content.get("config", {}).get("dial", "none") != "none":
+            known[dial.KEY] = Dial.of_options(content["options"], _measured_points(client, run)).as_json()
+        torch.save(content | known, path)
     return path
+
+
+def _measured_points(client: MlflowClient, run: Run) -> list[float]:
+    """Where on the dial the finished trials of a study have evaluated the anonymizer of `run`."""
+    mark = f"{DIAL_STAGE}="
+    keys = [part for part in run.data.tags.get(TAG_STAGE_KEYS, "").split() if part.startswith(mark)]
+    if not keys:
+        return []
+    same = f"tags.{TAG_STAGE_KEYS} LIKE '%{keys[0]}%' AND attributes.status = 'FINISHED'"
+    configs = [config_of(one.data.params, one.data.tags) for one in client.search_runs([run.info.experiment_id], same)]
+    return [float(config["options.at"]) for config in configs if "options.at" in config]

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis import text
-from analysis.deploy import measured, proof
+from analysis.deploy import dial, measured, proof
 from analysis.deploy.anonymizers import Stored, fetch_trial, read_stored
+from analysis.deploy.dial import Dial
 from analysis.deploy.frame_model import EXACT_SUMS
 from analysis.deploy.measured import Size
 from analysis.deploy.quantize import Pictures, drawn_pictures, frames_of, quantizations
@@ -77,6 +78,8 @@ def export_trial(
     with tempfile.TemporaryDirectory() as folder:
         path = fetch_trial(run_id, tracking_uri, folder)
         stored = read_stored(path)
+        if stored.dial and precision != "float32":
+            raise AnalysisError("--precision int8: its ranges would hold for one point of the dial; leave --precision out")
         if form == "torch":
             _copy(path, out)
             return f"{out}: config and state dict of {stored.config['name']}, as the trial stored them"
@@ -89,7 +92,13 @@ def export_trial(
     takes = f"frames of {text.frame_size(size)}" if size else "frames of any size"
     at = stored.measured_at
     holds = f"its figures hold for {at.words()}" if at else "its trial does not say at which size it was measured"
+    if stored.dial:
+        holds += f"; it stands at {stored.dial.words()}, and its dial was measured at {_points(stored.dial)}"
     return f"{out}: ONNX, {stored.config['name']}, (N, 3, H, W) float RGB in [0, 1], {takes}; {holds}\n{check.text()}"
+
+
+def _points(known: Dial) -> str:
+    return text.listed([f"{one:g}" for one in known.measured])
 
 
 def checked_onnx(
@@ -153,6 +162,8 @@ def _put_metadata(stored: Stored, model: onnx.ModelProto, size: Size, tolerance:
     carried = {proof.KEY: proof.Proof(frame, answer, tolerance).as_text()}
     if stored.measured_at is not None:
         carried[measured.KEY] = stored.measured_at.as_json()
+    if stored.dial is not None:
+        carried[dial.KEY] = stored.dial.as_json()
     helper.set_model_props(model, carried)
 
 
@@ -169,15 +180,24 @@ def compare(
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     furthest, largest = 0.0, 1.0
     for frames in map(torch.from_numpy, pictures) if pictures else _noise(sizes):
-        with torch.inference_mode():
-            ours = stored.anonymizer(frames).numpy()
-        theirs = session.run([OUTPUT], {INPUT: frames.numpy()})[0]
-        if theirs.shape != ours.shape:
-            raise ValueError(f"gives {theirs.shape} for {ours.shape}")
-        furthest = max(furthest, float(np.abs(theirs - ours).max()))
-        largest = max(largest, float(np.abs(ours).max()))
+        for at in _turned_to(stored):
+            with torch.inference_mode():
+                ours = stored.anonymizer(frames, *map(torch.from_numpy, at.values())).numpy()
+            theirs = session.run([OUTPUT], {INPUT: frames.numpy(), **at})[0]
+            if theirs.shape != ours.shape:
+                raise ValueError(f"gives {theirs.shape} for {ours.shape}")
+            furthest = max(furthest, float(np.abs(theirs - ours).max()))
+            largest = max(largest, float(np.abs(ours).max()))
     compared = tuple(dict.fromkeys((int(one.shape[2]), int(one.shape[3])) for one in pictures)) or sizes
     return ExportCheck(furthest, tolerance * largest, compared)
+
+
+def _turned_to(stored: Stored) -> list[dict[str, Any]]:
+    """The further inputs with which the two are compared: none, so that the dial is where it stands, and points of it."""
+    import numpy as np
+
+    points = () if stored.dial is None else (0.0, 0.5, 1.0)
+    return [{}, *({dial.INPUT: np.array([at], np.float32)} for at in points)]
 
 
 def _noise(sizes: tuple[Size, ...]) -> Iterator[Any]:
@@ -217,18 +237,23 @@ def _dimension(name: str) -> Any:
 
 def _exported(stored: Stored, size: Size, dynamic: dict[int, Any], inputs: str, outputs: str) -> onnx.ModelProto:
     import torch
+    from onnx import numpy_helper
 
+    at = None if stored.dial is None else torch.tensor([stored.dial.at])
     program = torch.onnx.export(
         stored.anonymizer,
-        (torch.rand(2, 3, *size),),
-        input_names=[inputs],
+        (torch.rand(2, 3, *size), *([] if at is None else [at])),
+        input_names=[inputs, *([] if at is None else [dial.INPUT])],
         output_names=[outputs],
-        dynamic_shapes=(dynamic,),
+        dynamic_shapes=(dynamic, *([] if at is None else [None])),
         dynamo=True,
         verbose=False,
     )
     assert program is not None
-    return program.model_proto
+    model: onnx.ModelProto = program.model_proto
+    if at is not None:  # an input with a value: whoever does not know of the dial leaves it where it stands
+        model.graph.initializer.append(numpy_helper.from_array(at.numpy(), dial.INPUT))
+    return model
 
 
 def _padding(model: onnx.ModelProto, multiple: int) -> onnx.ModelProto:
@@ -250,7 +275,7 @@ def _padding(model: onnx.ModelProto, multiple: int) -> onnx.ModelProto:
     graph = helper.make_graph(
         [*before, *model.graph.node, after],
         "anonymizer",
-        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, shape), *model.graph.input[1:]],
         [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, shape)],
         [*model.graph.initializer, numbers("multiple", [multiple]), numbers("zeros", [0, 0]), numbers("axes", [2, 3])],
     )

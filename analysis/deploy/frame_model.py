@@ -9,7 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.deploy import measured, proof
+from analysis.deploy import dial, measured, proof
+from analysis.deploy.dial import Dial
 from analysis.deploy.measured import MeasuredAt, Size
 from analysis.read.store import AnalysisError
 from trainables.one_line import reason
@@ -23,11 +24,13 @@ class FrameModel(Protocol):
     """An anonymizer of single frames.
 
     `size`: the one (height, width) it takes, None for any. `measured_at`: what its figures hold for, None if that is not
-    known. `digest`: of its file. `kind` and `device`: what computes it, and where, in words.
+    known. `dial`: where it stands, None if it has no dial. `digest`: of its file. `kind` and `device`: what computes it, and
+    where, in words.
     """
 
     size: Size | None
     measured_at: MeasuredAt | None
+    dial: Dial | None
     device: str
     digest: str
     kind: str
@@ -62,6 +65,7 @@ class OnnxModel:
         self.digest = digest_of(path)
         carried: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
         self.measured_at = MeasuredAt.of_json(carried[measured.KEY]) if measured.KEY in carried else None
+        self.dial = Dial.of_json(carried.get(dial.KEY, ""))
         self._input = inputs[0].name
         if on_gpu:
             self.device = self._session.get_providers()[0].removesuffix("ExecutionProvider").lower()
@@ -69,7 +73,10 @@ class OnnxModel:
             self._prove(carried[proof.KEY], on_gpu)
 
     def __call__(self, frames: Frames) -> Frames:
-        found: Frames = self._session.run(None, {self._input: frames})[0]
+        given = {self._input: frames}
+        if self.dial is not None:
+            given[dial.INPUT] = np.array([self.dial.at], np.float32)
+        found: Frames = self._session.run(None, given)[0]
         return found
 
     def _open(self, on_gpu: bool, quantized: bool = True) -> Any:

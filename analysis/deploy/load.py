@@ -17,11 +17,21 @@ _RUN_ID = re.compile(r"[0-9a-f]{32}")
 _ZIP = b"PK\x03\x04"  # how a file of PyTorch begins
 
 
-def load_model(source: str, tracking_uri: str | None = None, device: str = "auto") -> FrameModel:
+def load_model(source: str, tracking_uri: str | None = None, device: str = "auto", dial: float | None = None) -> FrameModel:
     """A model by what a user names it with: a file of ONNX or PyTorch, models:/NAME/VERSION, or the id of a run.
 
-    Raises AnalysisError, one line, for what is not there, cannot be read, or is no anonymizer of frames.
+    dial: where it is to stand, from 0 to 1, in place of where it was exported. Raises AnalysisError, one line, for what is not
+    there, cannot be read, is no anonymizer of frames, or has no dial to turn.
     """
+    model = _loaded(source, tracking_uri, device)
+    if dial is not None:
+        if model.dial is None:
+            raise AnalysisError(f"--dial {dial:g}: {source} has no dial; train one with the method `dial`, or leave --dial out")
+        model.dial = model.dial.turned(dial)
+    return model
+
+
+def _loaded(source: str, tracking_uri: str | None, device: str) -> FrameModel:
     with tempfile.TemporaryDirectory() as folder:
         if source.startswith("models:/"):
             return OnnxModel(_registered(source, tracking_uri, folder), device)

@@ -39,7 +39,8 @@ def outcome(result: VideoResult, video: VideoInput, model: FrameModel, options: 
     return {
         "worked_at": text.frame_size(size),
         "measured_at": at.words() if at else "not known",
-        "figures_hold": at is not None and size == at.whole_frame,
+        "dial": model.dial.words() if model.dial else None,
+        "figures_hold": at is not None and size == at.whole_frame and (model.dial is None or model.dial.holds),
         "frames": result.frames,
         "black": result.black,
         "cut": result.cut,
@@ -83,7 +84,7 @@ def lines_of(
     found = [
         f"{result.output}: {result.frames} frames of {text.frame_size((video.height, video.width))},"
         f" {float(video.rate):.4g} frames/s, {float(result.video_seconds):.2f} s; the network ({model.kind}, {model.device})"
-        f" worked at {text.frame_size(size)}{holds}; {speed:.1f} frames/s"
+        f" worked at {text.frame_size(size)}{holds}{f', {model.dial.words()}' if model.dial else ''}; {speed:.1f} frames/s"
     ]
     codec = f"codec {written.codec}, {written.pixels}"
     if written.codec == FALLBACK and options.codec is None:

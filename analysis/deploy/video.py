@@ -47,6 +47,7 @@ class VideoOptions:
         size = self.work_size(model)
         return {
             "model": model.digest,
+            "dial": model.dial.at if model.dial else None,
             "computed_by": model.kind,
             "size": text.frame_size(size) if size else "native",
             "side_by_side": self.side_by_side,

@@ -11,6 +11,7 @@ class Mosaic:
 
     size: tuple[int, int] | None = None  # frames of any size
     measured_at = None  # at which size it was measured: not known
+    dial = None
     device, digest, kind = "cpu", "mosaic-8", "mosaic"
 
     def __call__(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:  # (N, 3, H, W) in [0, 1]

@@ -10,6 +10,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.deploy.dial import Dial
 from analysis.deploy.measured import MeasuredAt
 
 Pictures = NDArray[np.uint8]  # (T, H, W, 3)
@@ -20,6 +21,7 @@ class Inverse:
 
     size: tuple[int, int] | None = None
     measured_at: MeasuredAt | None = None
+    dial: Dial | None = None
     device, digest, kind = "cpu", "0123", "test"
 
     def __init__(self, fail_from: int = 10**9, nan_at: Sequence[int] = ()) -> None:

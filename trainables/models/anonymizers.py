@@ -130,7 +130,7 @@ class EncoderDecoder(Anonymizer):
         self.at = float(dict(options).get("at", self.at))  # a stage that trains it does not see where it will be used
 
     def forward(self, frames: Tensor, dial: Tensor | None = None) -> Tensor:
-        """frames: ((B T), C, H, W); dial: ((B T),) in [0, 1]. Returns frames of the same shape."""
+        """frames: ((B T), C, H, W); dial: ((B T),) in [0, 1], or (1,) for all. Returns frames of the same shape."""
         if self.sees_time:
             return self._of_clips(frames.unsqueeze(1), dial).squeeze(1)
         return self._changed(self.normalize(frames), dial)
@@ -147,7 +147,7 @@ class EncoderDecoder(Anonymizer):
     def _changed(self, seen: Tensor, dial: Tensor | None) -> Tensor:
         """((B T), 3 window, H, W), normalized, and ((B T),) -> ((B T), 3, H, W)."""
         height, width = seen.shape[-2:]
-        dial = seen.new_full(seen.shape[:1], self.at) if dial is None else dial
+        dial = (seen.new_tensor([self.at]) if dial is None else dial).expand(seen.shape[0])
         if self.dial == "plane":
             seen = torch.cat([seen, as_plane(dial, seen)], dim=1)
         padding = (0, -width % self.multiple, 0, -height % self.multiple)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.deploy.anonymize import anonymize
+from analysis.deploy.dial import Dial
 from analysis.deploy.measured import MeasuredAt
 from analysis.deploy.record import Record
 from analysis.deploy.video import VideoOptions
@@ -26,6 +27,7 @@ class Same:
 
     size: tuple[int, int] | None = None
     measured_at: MeasuredAt | None = None
+    dial: Dial | None = None
     device, digest, kind = "cpu", "same", "test"
 
     def __call__(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
