@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analysis.measure.fronts import fronts_compared
 from analysis.measure.plane import Plane
 from analysis.measure.settings import bounds, of, settings_table
+from analysis.read.artifacts import read_records
 from analysis.read.study import RecordedStudy, read_study
-from analysis.read.trials import RAW
+from analysis.read.trials import PARAM, RAW
 from analysis.text import interval, metric_mean
 from trainables.config import DATA_ROOT_VARIABLE
 from trainables.methods import METHODS
@@ -103,24 +105,38 @@ def of_people(space: str, fronts: bool = True) -> Callable[[Path, str], str]:
             for _, row in settings.iterrows()
         ]
         found = markdown(["setting", "seeds", *(f"{title} %" for title in shown.values())], rows)
-        return f"{found}\n\n{_covered(study)}" if fronts else found
+        methods = [name for name in study.trials["method"].unique() if name != RAW]
+        trained = [name for name in methods if METHODS[name].anonymizer is not None]
+        untrained = [name for name in methods if name not in trained]
+        covered = {"the trained settings": trained, "those that nobody trained": untrained}
+        return f"{found}\n\n{_covered(study, covered)}" if fronts else found
 
     return table
 
 
-def _covered(study: RecordedStudy) -> str:
-    """A sentence on the hypervolumes of trained and of untrained settings, and of their difference."""
-    methods = [name for name in study.trials["method"].unique() if name != RAW]
-    trained = [name for name in methods if METHODS[name].anonymizer is not None]
-    compared = fronts_compared(study, trained, [name for name in methods if name not in trained], _PEOPLE_PLANE)
-    first, second, difference = (
-        interval(each, signed=each is compared.difference) for each in (compared.first, compared.second, compared.difference)
-    )
+def _covered(study: RecordedStudy, kinds: Mapping[str, Sequence[str]]) -> str:
+    """A sentence on the hypervolumes of two kinds of methods, each with its words, and on their difference."""
+    (first, second), compared = kinds, fronts_compared(study, *kinds.values(), _PEOPLE_PLANE)
+    of_first, of_second = interval(compared.first), interval(compared.second)
     return (
-        f"Of the plane between chance and raw data the trained settings cover {first} %, those that nobody trained {second} %;"
-        f" the difference is {difference} (hypervolume of what {' and '.join(_PEOPLE_PLANE.names)} of validation clips chose;"
-        " 95 % over groups of test clips)."
+        f"Of the plane between chance and raw data {first} cover {of_first} %, {second} {of_second} %;"
+        f" the difference is {interval(compared.difference, signed=True)} (hypervolume of what"
+        f" {' and '.join(_PEOPLE_PLANE.names)} of validation clips chose; 95 % over groups of test clips)."
     )
+
+
+def of_dial(storage: Path, output: str) -> str:
+    """The table of the space `dial`, and what one anonymizer with a dial covers and costs of what five for themselves do."""
+    study = read_study("dial", "generated", f"sqlite:///{storage / 'mlflow.db'}")
+    lines, trials = [of_study("dial", ("top1", *_LEAKAGE, "rms_distortion"))(storage, output)], study.trials
+    for kind in ("film", "plane"):
+        others = trials[(trials["method"] != "dial") | (trials[f"{PARAM}anonymizer.dial"] == kind)]
+        kinds = {f"five points of one dial ({kind})": ("dial",), "five anonymizers": ("penalty",)}
+        lines.append(_covered(replace(study, trials=others), kinds))
+    records = [record["stage_seconds"] for record in read_records(study, map(str, trials.index))]
+    own, apart = (float(np.mean([record[name] for record in records if name in record])) for name in ("dial", "minimax"))
+    lines.append(f"The minimax of a dial took {100 * own / (5 * apart):.0f} % of the seconds of the five together.")
+    return "\n\n".join(lines)
 
 
 def of_attacks(space: str) -> Callable[[Path, str], str]:
@@ -262,6 +278,7 @@ FIGURES = {
             30,
             of_study("methods", ("top1", "cmap", "leakage", "clip_leakage", "rms_distortion")),
         ),
+        Figure("dial", "trainables/methods/README.md", (_study("dial", "--seeds", "3"),), 60, of_dial),
         Figure("attacks", "trainables/attacks/README.md", (_study("attacks"),), 30, of_attacks("attacks")),
         Figure(
             "search",
