@@ -14,7 +14,7 @@ SIZES: dict[str, Any] = {
 SPACES.register("pareto_search")(
     Space(
         source="none: the front that Figure 3 and Table 3 sample",
-        question="Which B, lambda, loss weights, learning rates and temperature lie on the front?",
+        question="Which B and lambda (by choice loss weights, learning rates and temperature) lie on the front?",
         settings=(
             RAW,
             *grid({"minimax.distortion_budget": (0.0, 0.1, 0.3), "minimax.penalty_weight": (1.0, 10.0)}),
@@ -24,6 +24,8 @@ SPACES.register("pareto_search")(
             axes={
                 "minimax.distortion_budget": Range(0.0, 1.0),
                 "minimax.penalty_weight": Range(0.1, 100.0, log=True),
+            },
+            further={
                 "minimax.privacy_weight": Range(0.1, 10.0, log=True),
                 "minimax.learning_rate_anonymizer": Range(1e-5, 1e-2, log=True),
                 "minimax.learning_rate_action": Range(1e-5, 1e-2, log=True),

@@ -62,12 +62,14 @@ class Search:
     """Beyond a grid: an optimiser draws `trials` points of `axes` (dotted keys), the space's settings being the first.
 
     `objectives`: metrics of validation data, `validation_<metric>`, and their directions; a search may see no test figure.
+    `further`: axes that are searched where the command line names them, and otherwise stay where the trial has them.
     """
 
     axes: Mapping[str, Range]
     trials: int
     objectives: Mapping[str, Literal["max", "min"]]
     sampler: str
+    further: Mapping[str, Range] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,8 @@ def _add_machines(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_search(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--sampler", metavar="NAME", help="tpe, nsga2 or random (default: the space's)")
+    group.add_argument("--sampler", metavar="NAME", help="gp, tpe, nsga2 or random (default: the space's)")
+    group.add_argument("--axes", default="", metavar="KEY,...", help="what is searched (default: the axes of the space)")
     group.add_argument("--trials", type=int, metavar="N", help="how many points (default: the space's)")
 
 

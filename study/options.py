@@ -68,6 +68,7 @@ class Options(BaseModel):
     prices: Prices = Prices({})
     sampler: str | None = None
     search_trials: int | None = None
+    axes: tuple[str, ...] = ()
     cpus_per_trial: float | None = None
     gpus_per_trial: float | Literal["auto"] | None = None
     gpus_for: tuple[ResourceOverride, ...] = ()
@@ -191,6 +192,7 @@ def read_options(arguments: Sequence[str] | None = None, prog: str = PROGRAM) ->
             prices=Prices.of(given.seconds_per_step, given.price_per_gpu_hour, Expected.of(given.gpu, given.share_of_peak)),
             sampler=given.sampler,
             search_trials=given.trials,
+            axes=tuple(filter(None, given.axes.split(","))),
             cpus_per_trial=given.cpus_per_trial,
             gpus_per_trial=given.gpus_per_trial,
             gpus_for=tuple(ResourceOverride.of(text) for text in given.gpus_for),

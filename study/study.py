@@ -23,7 +23,7 @@ from study.schedule.choice import named
 from study.schedule.costs import Costs, stored_stages
 from study.schedule.order import Queue, in_order, steps_of
 from study.schedule.resources import Resources, Share
-from study.schedule.search import Proposals, check_objectives, points_of, with_sampler, worst
+from study.schedule.search import Proposals, check_objectives, points_of, with_options, worst
 from study.schedule.time_left import work_of
 from study.schedule.usage import Usage
 from trainables import schema
@@ -290,7 +290,7 @@ class Study:
         if not left.count:
             return StudyEnd()
         share = resources.of(self._varied.config)
-        job = replace(self._job(self._varied, share), objectives_if_failed=worst(search))
+        job = replace(self._job(self._varied, share), objectives_if_failed=worst(search, self._varied.config))
         directory = self.places.driver_directory
         varied = next(plan for trial, plan in zip(self.plan.trials, self.trial_plans, strict=True) if trial is self._varied)
         works = [work_of(varied, self.costs)]
@@ -309,7 +309,7 @@ class Study:
         if self.plan.search is None or self.only is not None or self.options.retry_failed:
             return None
         seed = self._varied.config.seed
-        points = points_of(self.plan.search, self.tracker.runs(), seed)
+        points = points_of(self.plan.search, self.tracker.runs(), self._varied.config)
         done = sum(point.objectives is not None for point in points)
         return Proposals(self.plan.search, tuple(points), max(0, self.plan.search.trials - done), seed)
 
@@ -361,11 +361,11 @@ def plan_of(options: Options) -> StudyPlan:
     plan = plan_study(options.space, options.profile, options.seeds, options.overrides)
     if plan.search is not None:
         check_objectives(plan.search, (trial.config for trial in plan.trials))
-    if options.sampler is None and options.search_trials is None:
+    if options.sampler is None and options.search_trials is None and not options.axes:
         return plan
     if plan.search is None:
-        raise ConfigError(f"--sampler and --trials are for searches; {plan.space} is a grid")
-    return replace(plan, search=with_sampler(plan.search, options.sampler, options.search_trials))
+        raise ConfigError(f"--sampler, --trials and --axes are for searches; {plan.space} is a grid")
+    return replace(plan, search=with_options(plan.search, options.sampler, options.search_trials, options.axes))
 
 
 def plan_stages(plan: StudyPlan, data_root: Path, data: Mapping[str, TrialData] | None = None) -> list[TrialPlan]:

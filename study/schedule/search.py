@@ -10,23 +10,30 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from search_spaces.registry import Search
-from trainables.config import ConfigError, TrialConfig
+from trainables.attacks import attack_names
+from trainables.config import ConfigError, TrialConfig, value_of
 from trainables.schema import UNTESTED, VALIDATION, config_of
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
     from ray.tune.search.optuna import OptunaSearch
 
+_STARTUP = 10  # points before a model is fitted; those of a space's own settings count
 _POPULATION = 8  # of NSGA-II: several generations within a search of some dozen trials
-SAMPLERS = ("tpe", "nsga2", "random")
+SAMPLERS = ("gp", "tpe", "nsga2", "random")
+CONTROLS = "controls_valid"  # a point whose attacks cannot be believed is no point of the front: see `trainables.attacks`
 
 
 @dataclass(frozen=True)
 class Point:
-    """A point of a search: a value for every axis and, once its trial is done, one for every objective."""
+    """A point of a search: a value for every axis and, once its trial is done, one for every objective.
+
+    controls: of its attacks, 1 where they hold, else 0; None where there are no attacks.
+    """
 
     values: Mapping[str, float]
     objectives: tuple[float, ...] | None = None
+    controls: float | None = None
 
 
 @dataclass(frozen=True)
@@ -39,8 +46,17 @@ class Proposals:
     seed: int
 
 
-def with_sampler(search: Search, sampler: str | None, trials: int | None) -> Search:
-    """`search` with what the command line says. Raises ConfigError for an unknown sampler or less than one trial."""
+def with_options(search: Search, sampler: str | None, trials: int | None, axes: Sequence[str] = ()) -> Search:
+    """`search` with what the command line says: `axes` are searched and all others stay; () for those of the space.
+
+    Raises ConfigError for an unknown sampler or axis, or less than one trial.
+    """
+    every = {**search.axes, **search.further}
+    if unknown := [name for name in axes if name not in every]:
+        raise ConfigError(f"--axes {unknown[0]}: there are {', '.join(every)}")
+    if axes:
+        chosen_axes, rest = {name: every[name] for name in axes}, {name: every[name] for name in every if name not in axes}
+        search = replace(search, axes=chosen_axes, further=rest)
     chosen = search.sampler if sampler is None else sampler
     if chosen not in SAMPLERS:
         raise ConfigError(f"--sampler {chosen}: there are {', '.join(SAMPLERS)}")
@@ -93,8 +109,17 @@ def optimiser(search: Search, points: Sequence[Point], seed: int) -> OptunaSearc
             study.enqueue_trial(values)
         else:
             known += 1
-            study.add_trial(create_trial(params=values, distributions=distributions, values=list(point.objectives)))
-    return OptunaSearch(
+            held = None if point.controls is None else {CONTROLS: 1 - point.controls}
+            figures = list(point.objectives)
+            study.add_trial(create_trial(params=values, distributions=distributions, values=figures, constraints=held))
+
+    class Constrained(OptunaSearch):
+        def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+            if result and CONTROLS in result and trial_id not in self._completed_trials:
+                self._ot_trials[trial_id].set_constraint(CONTROLS, 1 - result[CONTROLS])  # above 0 is not feasible
+            super().on_trial_complete(trial_id, result, error)
+
+    return Constrained(
         space=distributions,
         metric=list(search.objectives),
         mode=list(search.objectives.values()),
@@ -104,31 +129,38 @@ def optimiser(search: Search, points: Sequence[Point], seed: int) -> OptunaSearc
     )
 
 
-def points_of(search: Search, runs: Sequence[Any], seed: int) -> list[Point]:
-    """The points that MLflow runs (mlflow.entities.Run) of this seed have tried, finished or not; with a penalty only."""
-    points = []
+def points_of(search: Search, runs: Sequence[Any], varied: TrialConfig) -> list[Point]:
+    """The points that MLflow runs (mlflow.entities.Run) have tried, finished or not, whatever started them: those with the
+    penalty and the seed of the trial that is `varied`, and with its values on the axes that are not searched.
+    """
+    points, fixed = [], {key: value_of(varied, key) for key in search.further}
     for run in runs:
         params, metrics = config_of(run.data.params, run.data.tags), run.data.metrics
-        if params.get("method") != "penalty" or params.get("seed") != str(seed) or run.info.status == "FAILED":
+        if params.get("method") != "penalty" or params.get("seed") != str(varied.seed) or run.info.status == "FAILED":
             continue
-        if not all(key in params for key in search.axes):
+        elsewhere = any(params.get(key, str(value)) != str(value) for key, value in fixed.items())
+        if elsewhere or not all(key in params for key in search.axes):
             continue
         done = run.info.status == "FINISHED" and all(name in metrics for name in search.objectives)
         objectives = tuple(metrics[name] for name in search.objectives) if done else None
-        points.append(Point({key: float(params[key]) for key in search.axes}, objectives))
+        controls = metrics[CONTROLS] if done and CONTROLS in metrics else None
+        points.append(Point({key: float(params[key]) for key in search.axes}, objectives, controls))
     return points
 
 
-def worst(search: Search) -> dict[str, float]:
+def worst(search: Search, varied: TrialConfig) -> dict[str, float]:
     """What a failed trial reports: Optuna would leave a trial without finite objectives running for ever."""
-    return {name: 0.0 if mode == "max" else 1.0 for name, mode in search.objectives.items()}
+    figures = {name: 0.0 if mode == "max" else 1.0 for name, mode in search.objectives.items()}
+    return {**figures, CONTROLS: 0.0} if attack_names(varied) else figures
 
 
 def _sampler(name: str, seed: int) -> BaseSampler:
-    from optuna.samplers import NSGAIISampler, RandomSampler, TPESampler
+    from optuna.samplers import GPSampler, NSGAIISampler, RandomSampler, TPESampler
 
+    if name == "gp":  # expected improvement of the hypervolume, of what is running besides
+        return GPSampler(seed=seed, n_startup_trials=_STARTUP, warn_independent_sampling=False)
     if name == "tpe":
-        return TPESampler(seed=seed, n_startup_trials=10, multivariate=True)
+        return TPESampler(seed=seed, n_startup_trials=_STARTUP, multivariate=True)
     if name == "nsga2":
         return NSGAIISampler(seed=seed, population_size=_POPULATION)
     return RandomSampler(seed=seed)

@@ -24,7 +24,7 @@ from search_spaces.pareto_search import SIZES
 from search_spaces.registry import RAW, SPACES, Space, grid
 
 ROOT = Path(__file__).resolve().parents[2]
-SEARCHES = ("tpe", "nsga2", "random")
+SEARCHES = ("gp", "tpe", "nsga2", "random")
 GRID = grid(
     {
         "minimax.distortion_budget": (0.0, 0.1, 0.2, 0.3, 0.5),

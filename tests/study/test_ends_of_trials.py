@@ -309,7 +309,7 @@ def test_a_search_learns_from_finished_trials_only() -> None:
     search = Search({"minimax.distortion_budget": Range(0.0, 1.0)}, 5, {"top1": "max"}, "tpe")
     params = {"method": "penalty", "seed": "0", "minimax.distortion_budget": "0.5"}
     runs = [SimpleNamespace(info=run.info, data=SimpleNamespace(params=params, metrics={"top1": 0.9}, tags={})) for run in RUNS]
-    points = [points_of(search, [run], 0) for run in runs]
+    points = [points_of(search, [run], TrialConfig()) for run in runs]
     assert [[point.objectives for point in found] for found in points] == [[(0.9,)], [], [None], [None], [None]]
 
 
