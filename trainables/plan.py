@@ -166,18 +166,18 @@ class Planner:
     ) -> PlannedStage:
         stage, own = part.stage, configs.of(part)
         known = (stage, own.seen_by(stage))
-        prints = tuple(getattr(data, name).fingerprint for name in stage.data)
+        prints = {name: getattr(data, name).fingerprint for name in stage.data}
         boxes = _boxes(configs.config.obfuscation, stage, data) if _needs_boxes(stage, own.config) else {}
         upstream = tuple((name, other.key) for name, other in inputs.items())
         resizing = _resizing(stage, own.config, data)
-        whole = (known, prints, upstream, repr(boxes), resizing)
+        whole = (known, tuple(prints.values()), upstream, repr(boxes), resizing)
         if whole not in self._keys:
             values, plugins = self._values_of(known, own)
             depends_on = {
                 "stage": stage.name,
                 "version": stage.version,
                 "config": values,
-                "data": dict(zip(stage.data, prints, strict=True)),
+                "data": prints,
                 "inputs": dict(upstream),
             }
             more = {"boxes": boxes, "plugins": plugins, "resizing": resizing}
@@ -275,7 +275,7 @@ def _inputs(part: StagePart, parts: Mapping[str, StagePart], config: TrialConfig
         if name == ANONYMIZER:
             if source is not None:
                 found[name] = source
-        elif part.control and part.attack:
+        elif part.control:
             control = part_name(name.partition(".")[0] if part.control == "permuted" else name, part.control)
             found[name] = control if control in parts else RAW_ACTION if name == EVALUATE_ACTION.name else name
         else:

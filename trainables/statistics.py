@@ -365,7 +365,7 @@ def _interval(item_metric: ItemMetric, value: float, without: Array) -> Interval
     if math.isnan(error) or math.isnan(place):
         low, high = math.nan, math.nan
     elif error == 0.0 and 0.0 < place < 1.0:
-        low, high = place, place
+        return Interval(value, value, value, *size)  # exactly: of who tells nothing no end may be above 0
     elif not 0.0 < place < 1.0:
         edge = float(_TAILS[0] ** (1.0 / groups))
         low, high = (edge, 1.0) if place >= 1.0 else (0.0, 1.0 - edge)

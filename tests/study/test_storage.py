@@ -98,8 +98,12 @@ def test_prune_keeps_what_a_live_worker_holds(store: StageStore, capsys: pytest.
     assert claims[0] is not None
     assert claims[1] is not None
     with claims[0], claims[1]:
+        assert command(store, "prune", "--older-than", "0", "--stage", "minimax") == 0
+        assert "would delete 1 entries" in capsys.readouterr().out, "the one whose worker has died"
         assert command(store, "prune", "--older-than", "0", "--yes") == 0
-        assert "kept what live workers hold: minimax done, minimax stopped" in capsys.readouterr().out
+        said = capsys.readouterr().out
+        assert "kept what live workers hold: minimax done, minimax stopped" in said
+        assert "claimed meanwhile" not in said
         assert {"done", "stopped.work"} <= paths(store)
     assert "died.work" not in paths(store)
 

@@ -29,6 +29,8 @@ from trainables.config import (
     flatten,
     with_values,
 )
+from trainables.data import trial_data
+from trainables.data.decoding.resizing import RESIZING
 from trainables.data.items import Still, StillSplits, Video, VideoSplits
 from trainables.data.trial_data import TrialData
 from trainables.fields import key_values
@@ -259,6 +261,31 @@ def test_one_planner_for_many_trials_plans_each_as_if_it_were_the_only_one(
         config = blurred.model_copy(update={"options": {**blurred.options, "sigma": sigma}})
         assert planner.plan(config, data).key == plan_trial(config, data).key
     assert len({planner.plan(with_values(blurred, {"options.sigma": sigma}), data).key for sigma in (2, 3.0)}) == 2
+
+
+def test_a_budget_without_weight_is_in_no_key_of_a_planner_that_knows_one_with_weight(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a stage reads the budget and not the weight, the key holds 0 for a penalty that has none."""
+    stage = replace(EVALUATE_ACTION, fields=(*EVALUATE_ACTION.fields, "minimax.distortion_budget"))
+    monkeypatch.setattr(plan, "EVALUATE_ACTION", stage)
+    planner = Planner()
+    for weight, budget in ((1.0, 0.25), (0.0, 0.0), (2.0, 0.25)):
+        config = with_values(resolved(BASE), {"minimax.penalty_weight": weight, "minimax.distortion_budget": 0.25})
+        assert own(config, files, planner)["evaluate_action"]["config"]["minimax.distortion_budget"] == budget
+
+
+def test_the_version_of_resizing_is_in_the_keys_of_stages_that_read_resized_videos(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for sides in ((BASE.clip.decode_size, BASE.clip.decode_size), (320, 240)):
+        monkeypatch.setattr(trial_data, "_sides_of_first", lambda splits: sides if isinstance(splits, VideoSplits) else None)  # noqa: B023
+        versions = {
+            role: depends_on["resizing"] for role, depends_on in own(resolved(BASE), files).items() if "resizing" in depends_on
+        }
+        on_videos = set(TABLE["clip.decode_size"][1].split()) - OF_OTHERS - set(ON_IMAGES.split())
+        assert {role.partition(".")[0] for role in versions} == (on_videos if sides == (320, 240) else set())
+        assert set(versions.values()) <= {RESIZING}
 
 
 def test_attackers_without_epochs_of_their_own_follow_those_of_f_b(files: Files) -> None:

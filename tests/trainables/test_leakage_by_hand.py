@@ -154,6 +154,13 @@ def test_at_the_end_of_the_range_the_other_end_is_that_of_clopper_and_pearson() 
     assert (none.low, none.high) == (0.0, pytest.approx(1 - 0.025 ** (1 / 6)))
 
 
+def test_a_figure_without_spread_is_both_ends_of_its_interval_to_the_last_bit() -> None:
+    """Who tells nobody apart has a leakage of 0, and no end above it, which would be a sign of learning, or below it."""
+    for chance in np.arange(1, 400) / 401:
+        found = interval(mean_leakage(names(6), names(6), [chance] * 6, [chance] * 6))
+        assert (found.value, found.low, found.high) == (0.0, 0.0, 0.0), chance
+
+
 def test_the_leakage_of_a_search_is_that_of_the_means() -> None:
     hits, chances = [1.0, 0.0, 1.0, 1.0, 0.5, 0.5], [0.5, 0.25, 0.25, 0.5, 0.25, 0.25]
     chance = sum(chances) / 6
@@ -242,6 +249,7 @@ def test_the_seeds_that_a_difference_needs() -> None:
     one = np.array([-1.0, 0.0, 1.0]) + 1.0
     two = np.array([-1.0, 0.0, 1.0]) + 2.0
     assert (seeds_needed(one), seeds_needed(two)) == (10, 5)
+    assert [seeds_needed(effect + two - 2.0) for effect in (0.08870, 0.08866)] == [1000, None], "a thousand are the most"
     assert seeds_needed([1.0]) is None
     assert seeds_needed([1.0, -1.0]) is None
     assert seeds_needed([0.5, 0.5]) == 2

@@ -12,7 +12,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from trainables.attacks.linkage.training import contrastive
-from trainables.losses import anonymizer_loss, distortion_penalty, nt_xent, reconstruction_loss, rms_distortion
+from trainables.losses import (
+    anonymizer_loss,
+    distortion_penalty,
+    feature_distortion,
+    nt_xent,
+    reconstruction_loss,
+    rms_distortion,
+)
 from trainables.methods.mass.training import info_nce
 
 
@@ -53,9 +60,28 @@ def test_relative_distortion_of_a_flat_picture_of_the_mean_colour_is_one(clips: 
     assert relative.tolist() == pytest.approx([1.0] * len(relative), rel=1e-5)
 
 
-def test_relative_distortion_of_a_flat_clip_is_finite() -> None:
-    x = torch.full((1, 2, 3, 4, 4), 0.5)
-    assert rms_distortion(x, x + 0.1, norm="relative").isfinite().all()
+def test_relative_distortion_of_a_flat_clip_is_in_grey_levels() -> None:
+    """Below a deviation of one level of 255 a clip counts as flat: it is divided by that level."""
+    half, level = torch.tensor([0.5, -0.5]).repeat(8).reshape(1, 1, 1, 4, 4), 1 / 255  # of a deviation of 0.5
+    for deviation, expected in ((0.0, 20.0), (0.9, 20.0), (1.5, 20 / 1.5), (4.0, 5.0)):
+        x = (0.5 + 2 * deviation * level * half).expand(1, 2, 3, 4, 4)
+        assert rms_distortion(x, x + 20 * level, norm="relative").item() == pytest.approx(expected, rel=1e-4), deviation
+
+
+def test_distortion_of_features_by_hand() -> None:
+    original, shown = torch.tensor([[3.0, 4.0], [0.0, 0.0]]), torch.tensor([[3.0, 1.0], [1.0, 1.0]])
+    assert feature_distortion(original, shown).tolist() == pytest.approx([(9 / 2) ** 0.5, 1.0])
+    relative = feature_distortion(original, shown, "relative").tolist()
+    assert relative == pytest.approx([3 / 5, 2**0.5 / 1e-6]), "of features that are all 0 it is finite"
+    of_three = feature_distortion(torch.tensor([[2.0, 0.0, 1.0]]), torch.tensor([[0.0, 2.0, 0.0]]))
+    assert of_three.item() == pytest.approx(3**0.5), "the root of a mean, not of a sum"
+
+
+def test_the_distortion_of_features_moves_only_those_of_what_is_shown() -> None:
+    original, shown = (torch.rand(2, 3, requires_grad=True) for _ in range(2))
+    feature_distortion(original, shown).sum().backward()
+    assert original.grad is None
+    assert shown.grad is not None
 
 
 def test_penalty_is_paid_clip_by_clip() -> None:

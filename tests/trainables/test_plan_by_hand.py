@@ -27,6 +27,7 @@ DECLARED: dict[str, tuple[str, str, bool, bool, tuple[str, ...], tuple[str, ...]
     "reconstruct": ("reconstruct", "", False, True, TRAIN, ()),
     "warm_up": ("warm_up", "", False, True, TRAIN, ("reconstruct",)),
     "minimax": ("minimax", "", False, True, TRAIN, ("reconstruct", "warm_up")),
+    "dial": ("minimax", "", False, True, TRAIN, ("reconstruct", "warm_up")),
     "vita": ("minimax", "", False, False, TRAIN, ("reconstruct", "warm_up")),
     "mass": ("minimax", "", False, False, TRAIN, ("reconstruct", "warm_up")),
     "tedspad": ("minimax", "", False, False, TRAIN, ("reconstruct", "warm_up")),
@@ -258,6 +259,9 @@ def test_of_many_classifiers_in_a_pass_a_trial_knows_the_next_ones(files: Files)
     assert neighbours(plans, most=2) == [[1, 2], [2, 3], [3, 4], [0, 4], [0, 1]]
     assert neighbours(plans, most=4) == neighbours(plans) == [[other for other in range(5) if other != n] for n in range(5)]
     assert neighbours([plans[0], plans[0], plans[1]], most=1) == [[2], [2], [0]]
+    evaluator = roles(plans[0])["evaluate_action"]
+    eighteen = [replace(plans[0], stages=(replace(evaluator, key=str(number)),)) for number in range(18)]
+    assert [len(each) for each in neighbours(eighteen)] == [16] * 18
 
 
 def test_trials_of_one_anonymizer_are_known_by_its_key(files: Files) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tests.support.stages import minimax_context
 from trainables.config import TrialConfig
 from trainables.execution.context import StageContext
-from trainables.losses import distortion_penalty, rms_distortion
+from trainables.losses import distortion_penalty, nt_xent, rms_distortion
 from trainables.methods.penalty import training as minimax
 from trainables.models.base import anonymize_clips
 from trainables.store import StageStore
@@ -84,6 +84,19 @@ def test_the_steps_descend_what_they_should(context: StageContext, batch: tuple[
     second = [minimax.step_opponents(players, *batch, settings, context) for _ in range(12)]
     assert second[-1]["loss_action"] < second[0]["loss_action"]
     assert second[-1]["loss_privacy"] < second[0]["loss_privacy"]
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.5])
+def test_the_loss_of_f_b_is_nt_xent_of_two_anonymized_views_at_the_temperature_that_is_set(
+    context: StageContext, batch: tuple[Tensor, Tensor, list[Tensor]], temperature: float
+) -> None:
+    settings = context.config.minimax.model_copy(update={"temperature": temperature})
+    players = minimax.players_of(context, 1e-3)
+    players.anonymizer.eval()
+    players.privacy.eval()
+    first, second = (players.privacy(players.anonymizer(view[:, 0])) for view in batch[2])
+    found = minimax.pair_loss(players, batch[2], settings, context)
+    assert found.item() == pytest.approx(nt_xent(first, second, temperature).item(), rel=1e-5)
 
 
 @pytest.mark.parametrize(("budget", "reaches"), [(0.0, True), (100.0, False)])

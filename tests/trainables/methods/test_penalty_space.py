@@ -14,21 +14,6 @@ from trainables.losses import feature_distortion
 from trainables.methods.penalty import training as minimax
 
 
-def test_distortion_of_features_by_hand() -> None:
-    original, shown = torch.tensor([[3.0, 4.0], [0.0, 0.0]]), torch.tensor([[3.0, 1.0], [1.0, 1.0]])
-    assert feature_distortion(original, shown).tolist() == pytest.approx([(9 / 2) ** 0.5, 1.0])
-    relative = feature_distortion(original, shown, "relative")
-    assert relative[0].item() == pytest.approx(3 / 5)
-    assert relative.isfinite().all(), "features that are all 0"
-
-
-def test_only_what_is_shown_has_a_gradient() -> None:
-    original, shown = (torch.rand(2, 3, requires_grad=True) for _ in range(2))
-    feature_distortion(original, shown).sum().backward()
-    assert original.grad is None
-    assert shown.grad is not None
-
-
 @pytest.mark.parametrize("space", ["features", "logits"])
 @pytest.mark.parametrize("norm", ["absolute", "relative"])
 def test_the_penalty_is_that_of_the_space(

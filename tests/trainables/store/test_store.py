@@ -6,6 +6,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -17,7 +18,8 @@ import torch
 from fsspec.registry import known_implementations
 
 from trainables.config import ConfigError
-from trainables.store import Lease, Outcome, StageStore, Superseded, leases
+from trainables.store import Lease, Outcome, StageStore, Superseded, artifacts, leases
+from trainables.store.artifacts import Progress
 
 OUTCOME = Outcome({"top1": 0.5}, [{"loss": 1.0}], {"w": torch.arange(3.0)}, {"a.png": b"picture"}, ("a note",), 2.0)
 ELSEWHERE = b"another-host 1 abc"
@@ -232,6 +234,30 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(leases, "time", clock)
     return clock
+
+
+def test_only_a_process_of_this_host_is_known_to_have_ended(store: StageStore) -> None:
+    """That nobody here has the number of a process elsewhere says nothing of it."""
+    nobody = f" {2**31 - 1} abc 7".encode()  # more than any system counts to
+    store.files.replace("stages/minimax/k.lease.1", b"another-host" + nobody)
+    assert store.try_claim("minimax", "k") is None
+    assert store.holder("minimax", "k") == f"another-host {2**31 - 1}"
+    store.files.replace("stages/minimax/k.lease.1", socket.gethostname().encode() + nobody)
+    assert store.holder("minimax", "k") == ""
+    assert store.try_claim("minimax", "k") is not None
+
+
+def test_the_seconds_of_a_stage_are_those_of_all_its_workers_once(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(artifacts, "time", clock)
+    progress, clock.now = Progress(), 5.0
+    assert progress.seconds == 5.0
+    progress.load_state_dict({"seconds": 100.0, "notes": []})
+    assert progress.seconds == 105.0
+    progress.load_state_dict({"seconds": 60.0, "notes": []})  # of a part that ended before the one above was saved
+    assert progress.seconds == 105.0
+    progress.load_state_dict({"seconds": 200.0, "notes": []})
+    progress.leave_out(2.0)
+    assert progress.seconds == progress.state_dict()["seconds"] == 203.0
 
 
 def test_only_one_of_several_takes_over(store: StageStore, clock: Clock) -> None:
