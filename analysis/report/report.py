@@ -26,6 +26,7 @@ from analysis.report import (
     drawing,
     frames,
     front,
+    importance,
     losses,
     measured,
     published_comparison,
@@ -40,7 +41,7 @@ from analysis.report.selection import MOST_ROWS, left_out, of_interest
 from trainables.schema import FINAL_METRICS
 
 MakeSection = Callable[[RecordedStudy, pd.DataFrame], Section | None]  # study, table of settings -> None for nothing to show
-FURTHER_SECTIONS: list[MakeSection] = [attacks.section]  # printed after the attributes, in this order
+FURTHER_SECTIONS: list[MakeSection] = [attacks.section, importance.section]  # printed after the attributes, in this order
 
 
 @dataclass(frozen=True)
