@@ -212,7 +212,7 @@ class _Config:
         self.config, values = config, config.model_dump(mode="json")
         # what `key_values` reads besides the fields that a stage names
         everywhere = [values[name] for name in ("method", "options", "microbatch", "anonymizer")]
-        self._everywhere = repr([*everywhere, config.minimax.penalty_weight == 0])
+        self._everywhere = repr([*everywhere, bool(config.minimax.penalty_weight)])
         self._texts = _Texts(values)
 
     def seen_by(self, stage: Stage) -> str:

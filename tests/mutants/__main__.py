@@ -56,10 +56,14 @@ def copied(folder: Path, number: int) -> Path:
     return tree
 
 
-def run_tests(tree: Path, tests: Sequence[str], log: Path, imported: Path) -> int:
-    """In the forked process: the exit code of pytest on these tests of the tree; `imported` gets the names of modules."""
+def run_tests(tree: Path, tests: Sequence[str], log: Path, imported: Path, planted: bool) -> int:
+    """In the forked process: the exit code of pytest on these tests of the tree; `imported` gets the names of modules.
+
+    With a mutant planted the first failure is the last, and the time is limited.
+    """
     os.setsid()
-    resource.setrlimit(resource.RLIMIT_CPU, (_PROCESSOR_SECONDS, _PROCESSOR_SECONDS + 5))
+    if planted:
+        resource.setrlimit(resource.RLIMIT_CPU, (_PROCESSOR_SECONDS, _PROCESSOR_SECONDS + 5))
     os.chdir(tree)
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(output, 1)
@@ -72,7 +76,8 @@ def run_tests(tree: Path, tests: Sequence[str], log: Path, imported: Path) -> in
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     import pytest
 
-    code = int(pytest.main(["-x", "-p", "no:cacheprovider", "-p", "no:xdist", "--basetemp", f"{tree}.tmp", *tests]))
+    options = ["-p", "no:cacheprovider", "-p", "no:xdist", "--basetemp", f"{tree}.tmp", *(["-x"] if planted else [])]
+    code = int(pytest.main([*options, *tests]))
     imported.write_text("\n".join(name for name in sys.modules if not name.startswith(_OWN)))
     return code
 
@@ -85,19 +90,29 @@ def preload(names: Iterable[str]) -> None:
                 __import__(name)
 
 
-def started(mutant: AnyMutant, tree: Path, log: Path, imported: Path) -> int:
-    """Plants the mutant and starts its tests in a process of their own; the number of that process."""
-    (tree / mutant.file).write_text(mutant.source(tree))
+def started(tree: Path, tests: Sequence[str], log: Path, imported: Path, planted: bool = True) -> int:
+    """Starts the tests in a process of their own, see `run_tests`; the number of that process."""
     child = os.fork()
     if child == 0:
         code = 3
         try:
-            code = run_tests(tree, mutant.tests, log, imported)
+            code = run_tests(tree, tests, log, imported, planted)
         except SystemExit as error:
             code = int(error.code or 0)
         finally:
             os._exit(code)
     return child
+
+
+def require_unchanged(tests: Iterable[str], tree: Path, log: Path, imported: Path) -> None:
+    """Raises SystemExit where one of the tests fails, or is not there, without any mutant: it would count as killing."""
+    named = set(tests)
+    # pytest runs a test once more for each time that it is named, by itself or with its file
+    once = [test for test in named if not any(test.startswith((f"{one}::", f"{one}[", f"{one}/")) for one in named)]
+    _, status = os.waitpid(started(tree, sorted(once), log, imported, planted=False), 0)
+    if os.waitstatus_to_exitcode(status) != 0:
+        said = [line for line in log.read_text().splitlines() if line.startswith(("FAILED", "ERROR"))]
+        raise SystemExit("\n".join(["tests fail without a mutant; mend them, or name others in the list:", *said, str(log)]))
 
 
 def verdict(status: int) -> str:
@@ -130,13 +145,15 @@ def try_all(mutants: Sequence[AnyMutant], storage: Path, jobs: int) -> dict[str,
         with tempfile.TemporaryDirectory() as folder:
             imported = Path(folder) / "imported.txt"
             free = [copied(Path(folder), number) for number in range(jobs)]
+            require_unchanged((test for mutant in todo for test in mutant.tests), free[0], logs / "unchanged.txt", imported)
             running: dict[int, Trial] = {}
             while todo or running:
                 if todo and free:
                     preload(imported.read_text().splitlines() if imported.exists() else ())
                     mutant, tree = todo.pop(0), free.pop()
                     trial = Trial(mutant, tree, time.monotonic(), (tree / mutant.file).read_text())
-                    running[started(mutant, tree, logs / f"{keys[mutant.name]}.txt", imported)] = trial
+                    (tree / mutant.file).write_text(mutant.source(tree))
+                    running[started(tree, mutant.tests, logs / f"{keys[mutant.name]}.txt", imported)] = trial
                     continue
                 child, status = os.waitpid(-1, os.WNOHANG)
                 if child == 0:

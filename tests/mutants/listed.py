@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ _OPERATORS = (
     *("ReplaceTrueWithFalse", "ReplaceFalseWithTrue", "ReplaceAndWithOr", "ReplaceOrWithAnd", "NumberReplacer", "AddNot"),
 )
 _NO_BEHAVIOUR = ("@dataclass(", "if TYPE_CHECKING", "version")
+# Lines of which an operator makes what Python cannot read, such as `{*values, 1: 2}` and `if not a := b:`.
+_NO_CODE = {"ReplaceBinaryOperator_Pow_Mul": re.compile(r"(^|[{,])\s*\*\*"), "AddNot": re.compile(":=")}
 
 
 @dataclass(frozen=True)
@@ -104,9 +107,10 @@ def _places(source: str) -> Iterator[tuple[int, str, int, str]]:
         operator = get_operator(f"core/{name}")()
         positions = [position for node in nodes for position in operator.mutation_positions(node)]
         for occurrence, ((line, _), _) in enumerate(positions):
-            if lines[line - 1].strip().startswith(_NO_BEHAVIOUR):
+            text = lines[line - 1].strip()
+            if text.startswith(_NO_BEHAVIOUR) or (name in _NO_CODE and _NO_CODE[name].search(text)):
                 continue
-            yield line, name, occurrence, f"{name}: {lines[line - 1].strip()}"
+            yield line, name, occurrence, f"{name}: {text}"
 
 
 def _entries(path: Path) -> list[dict[str, Any]]:

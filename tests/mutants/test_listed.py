@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 import functools
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
-from tests.mutants.__main__ import KILLED, LIVED, table
+from tests.mutants.__main__ import KILLED, LIVED, require_unchanged, table
 from tests.mutants.listed import Mutant, mechanical, semantic
 from tests.support import ROOT
 
@@ -37,6 +38,7 @@ def test_each_changes_the_code_and_names_tests_that_are_there(area: str) -> None
         assert mutant.tests, mutant.name
         for test in mutant.tests:
             file, _, name = test.partition("::")
+            name = name.rpartition("::")[2]  # of a method, without its class
             assert (ROOT / file).exists(), f"{mutant.name}: {file}"
             assert not name or f"def {name.partition('[')[0]}(" in (ROOT / file).read_text(), f"{mutant.name}: {test}"
 
@@ -55,3 +57,16 @@ def test_the_table_counts_by_area_and_lists_those_that_live() -> None:
     shown = table(mutants, {"x": KILLED, "y": LIVED})
     assert "| p | 2 | 1 | 50 % |" in shown
     assert shown.endswith("lived: p: y: why")
+
+
+def test_a_test_that_fails_or_is_not_there_without_a_mutant_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    tree, log, imported = tmp_path / "tree", tmp_path / "log.txt", tmp_path / "imported.txt"
+    tree.mkdir()
+    (tree / "test_a.py").write_text("def test_right(): pass\ndef test_wrong(): assert False\n")
+    with capfd.disabled():  # pytest runs within pytest, and says what it finds in the log
+        require_unchanged(["test_a.py::test_right"], tree, log, imported)
+        assert "1 passed" in log.read_text()
+        for tests, named in ((["test_a.py::test_right", "test_a.py"], "test_wrong"), (["test_a.py::test_gone"], "test_gone")):
+            with pytest.raises(SystemExit, match=rf"tests fail without a mutant; .*\n.*{named}"):
+                require_unchanged(tests, tree, log, imported)
+        assert "no tests ran" in log.read_text()

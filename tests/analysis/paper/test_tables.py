@@ -187,6 +187,20 @@ def test_what_a_run_was_given_otherwise_is_said(make_study: Maker) -> None:
     assert second.name.startswith("ours B=0.3 lambda=1 [")
 
 
+def test_of_two_settings_of_a_row_the_one_with_most_seeds_stands_beside_the_paper(make_study: Maker) -> None:
+    raw = [trial for trial in planned_trials("ablation_lambda", "generated") if trial.method == "raw"]
+    trials = [
+        FakeTrial(
+            f"raw {epochs}", "raw", t.seed, t.metrics, {**t.values, "evaluate_action.epochs": epochs}, protocol=t.protocol
+        )
+        for epochs, seeds in ((1, 1), (5, 2), (7, 1))
+        for t in raw[:seeds]
+    ]
+    study = make_study(trials, "ablation_lambda", "generated")
+    (block,) = report_blocks("ablation_lambda", "generated", settings_table(study.trials))
+    assert [line.cells["top1"].ours.n for line in block.lines if line.row.method == "raw"] == [2, 1, 1]
+
+
 def test_csv_is_one_cell_a_row(tables: dict[tuple[int, str], PaperTable]) -> None:
     rows = list(csv.DictReader(io.StringIO(as_csv(tables.values()))))
     keys = [tuple(row[name] for name in ("table", "profile", "protocol", "setting", "metric", "judge_here")) for row in rows]

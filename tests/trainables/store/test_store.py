@@ -363,6 +363,16 @@ def test_one_that_was_taken_over_disturbs_nobody(store: StageStore, short_lease:
         assert store.files.read(lease.path) is not None
 
 
+def test_nothing_is_written_under_a_lease_that_has_passed_on(store: StageStore) -> None:
+    """Its own file is still there, as it left it, and so is that of its successor."""
+    assert store.try_claim("minimax", "k") is not None
+    store.files.replace("stages/minimax/k.lease.2", ELSEWHERE)
+    for write in (lambda: store.work("minimax", "k").write(b"1"), lambda: store.write("minimax", "k", OUTCOME, {}, {})):
+        with pytest.raises(Superseded):
+            write()
+    assert sorted(stored(store)) == ["k.lease.1", "k.lease.2"]
+
+
 def test_a_lease_taken_by_an_old_listing_is_given_back(store: StageStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """It saw no lease, but meanwhile there was a first and a second one, and the first is gone."""
     store.files.replace("stages/minimax/k.lease.2", ELSEWHERE)
