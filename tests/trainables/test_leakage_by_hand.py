@@ -12,10 +12,12 @@ from scipy import stats
 from trainables.metrics import leakage_of
 from trainables.statistics import (
     LEAST_GROUPS,
+    ItemMetric,
     average_precision,
     change,
     cmap,
     compare,
+    draws,
     estimate,
     interval,
     leakage,
@@ -77,6 +79,8 @@ def test_who_tells_nobody_apart_is_at_chance_exactly() -> None:
 def test_only_chosen_items_count() -> None:
     scores, labels = np.array([0.9, 0.8, 0.7, 0.6]), np.array([0.0, 1.0, 0.0, 1.0])
     kept = np.array([[True, True, True, True], [False, True, True, True], [True, False, True, False]])
+    third = average_precision(scores[:3], np.array([0.0, 0.0, 1.0]), names(3), kept[:1, :3])[0]
+    assert third[0] == 0.333333333333, "twelve digits: where nothing is told precision and chance are equal to the last bit"
     precision = average_precision(scores, labels, names(4), kept)[0]
     assert precision[:2].tolist() == [pytest.approx((1 / 2 + 2 / 4) / 2), pytest.approx((1 + 2 / 3) / 2)]
     assert math.isnan(precision[2])
@@ -138,6 +142,37 @@ def test_the_interval_of_an_accuracy_by_group() -> None:
     assert found.high - found.low > alone.high - alone.low, "items of one group are no independent evidence"
 
 
+def test_the_interval_of_a_leakage_is_that_of_what_was_reached_counted_from_chance() -> None:
+    """With the same chance for all items, leakage is a share on another scale: so are the ends of its interval."""
+    share, chance = interval(mean(names(12), GROUPS, RIGHT)), 0.25
+    found = interval(mean_leakage(names(12), GROUPS, RIGHT, [chance] * 12))
+    wanted = [(end - chance) / (1 - chance) for end in (share.value, share.low, share.high)]
+    assert [found.value, found.low, found.high] == pytest.approx(wanted)
+    for right in (0.0, 1.0):
+        end = interval(mean_leakage(names(6), names(6), [right] * 6, [chance] * 6))
+        edge = 0.025 ** (1 / 6)
+        ends = (edge, 1.0) if right else (0.0, 1 - edge)
+        assert (end.low, end.high) == pytest.approx([(share - chance) / (1 - chance) for share in ends])
+
+
+def test_groups_are_left_out_one_by_one_or_in_two_hundred_blocks() -> None:
+    for groups, rows in ((199, 199), (200, 200), (201, 200), (1000, 200)):
+        asked: list[np.ndarray] = []
+
+        def metric(kept: np.ndarray, asked: list[np.ndarray] = asked) -> np.ndarray:
+            asked.append(kept)
+            return kept.mean(axis=1) / 2
+
+        interval(ItemMetric(names(2 * groups), tuple(str(n % groups) for n in range(2 * groups)), metric))
+        [kept] = asked
+        assert kept[0].all()
+        assert len(kept) - 1 == rows
+        assert ((~kept[1:]).sum(axis=0) == 1).all(), "each item is left out once"
+        assert (kept[:, :groups] == kept[:, groups:]).all(), "with its group"
+        left = (~kept[1:]).sum(axis=1)
+        assert left.max() - left.min() <= 2, "blocks differ by one group at most"
+
+
 @pytest.mark.parametrize("groups", [1, LEAST_GROUPS - 1])
 def test_few_groups_have_no_interval_and_it_is_said(groups: int) -> None:
     found = interval(mean(names(12), [str(number % groups) for number in range(12)], RIGHT))
@@ -145,6 +180,7 @@ def test_few_groups_have_no_interval_and_it_is_said(groups: int) -> None:
     assert math.isnan(found.high)
     assert f"of {groups} sources" in found.lacking
     assert interval(mean(names(12), [str(number % LEAST_GROUPS) for number in range(12)], RIGHT)).lacking == ""
+    assert LEAST_GROUPS == 5
 
 
 def test_at_the_end_of_the_range_the_other_end_is_that_of_clopper_and_pearson() -> None:
@@ -241,7 +277,20 @@ def test_intervals_over_seeds() -> None:
     assert (changed.mean, changed.n) == (pytest.approx(0.3), 2)
     assert changed.half_width == pytest.approx((welch.high - welch.low) / 2)
     assert math.isnan(change(values, [0.2]).half_width)
-    assert float(t_half_width((np.float64(0.0), 3))) == 0.0
+    assert float(t_half_width((np.float64(0.0), 2))) == estimate([0.5, 0.5]).half_width == 0.0
+    assert math.isnan(float(t_half_width((np.float64(0.0), 1))))
+    for nothing in (estimate([]), estimate([math.nan]), change([], [0.5]), change([0.5], [math.nan])):
+        assert (math.isnan(nothing.mean), math.isnan(nothing.half_width), nothing.n) == (True, True, 0)
+    assert (change([0.75], [0.5]).mean, change([0.75], [0.5]).n) == (0.25, 1)
+
+
+def test_seeds_are_drawn_as_many_as_there_are_a_thousand_times_and_alike() -> None:
+    for n in (1, 4):
+        drawn = draws(n)
+        assert drawn.shape == (1000, n)
+        assert (drawn.sum(axis=1) == n).all()
+        assert drawn.mean(axis=0) == pytest.approx(1.0, abs=0.1)
+        assert (drawn == draws(n)).all()
 
 
 def test_the_seeds_that_a_difference_needs() -> None:
@@ -250,6 +299,7 @@ def test_the_seeds_that_a_difference_needs() -> None:
     two = np.array([-1.0, 0.0, 1.0]) + 2.0
     assert (seeds_needed(one), seeds_needed(two)) == (10, 5)
     assert [seeds_needed(effect + two - 2.0) for effect in (0.08870, 0.08866)] == [1000, None], "a thousand are the most"
+    assert seeds_needed(two + 40.0) == 2
     assert seeds_needed([1.0]) is None
     assert seeds_needed([1.0, -1.0]) is None
     assert seeds_needed([0.5, 0.5]) == 2
