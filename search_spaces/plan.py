@@ -13,6 +13,8 @@ from trainables.methods import METHODS, resolved
 from trainables.plugins import registered_by_plugin
 from trainables.schema import experiment_name
 
+EVALUATE_AT = "evaluate_at"
+
 
 @dataclass(frozen=True)
 class StudyTrial:
@@ -60,11 +62,12 @@ def plan_study(space: str, profile: str, seeds: Sequence[int], overrides: Mappin
 
     Each layer wins over those before it: the paper's recipe, the method's own recipe, profile, protocol, the space's defaults
     for the profile, `overrides`, the setting, and what the method fixes. Raises ConfigError for unknown names, values out of
-    range, or an override of what the space varies (it would have no effect).
+    range, or an override of what the space varies (it would have no effect). An override of `evaluate_at` is part of every
+    setting.
     """
     found: Space = load_spaces()[space]
     chosen: Profile = PROFILES[profile]
-    settings = found.settings_for(profile)
+    settings, overrides = _at_size(space, found, found.settings_for(profile), overrides)
     varied = {key for values in settings for key in values}
     for key in overrides:
         if key in varied:
@@ -97,6 +100,23 @@ def plan_study(space: str, profile: str, seeds: Sequence[int], overrides: Mappin
                 trials.append(StudyTrial(label_of(values) + where, values, protocol.name, config))
     made = found.generated if chosen.generated else None
     return StudyPlan(space, profile, tuple(trials), made, found.search, tuple(overrides))
+
+
+def _at_size(
+    space: str, found: Space, settings: tuple[Values, ...], overrides: Mapping[str, Any]
+) -> tuple[tuple[Values, ...], Mapping[str, Any]]:
+    """The settings with an override of `evaluate_at` in each, and the other overrides: trials at another size are others beside
+    those at the size of training, and are named so. Raises ConfigError for a space that is searched, or varies the size itself.
+    """
+    if EVALUATE_AT not in overrides:
+        return settings, overrides
+    if found.search is not None:
+        raise ConfigError(f"--at-size: the space {space} is searched; give a space with the settings that it found")
+    if any(EVALUATE_AT in values for values in settings):
+        raise ConfigError(f"--at-size: the space {space} varies the size itself; leave it out, or choose another space")
+    at = {EVALUATE_AT: overrides[EVALUATE_AT]}
+    others = {key: value for key, value in overrides.items() if key != EVALUATE_AT}
+    return tuple({**values, **at} for values in settings), others
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

@@ -34,6 +34,7 @@ SYMBOLS = {
     "anonymizer.target": "target",
     "anonymizer.dial": "by",
     "options.at": "at",
+    "evaluate_at": "at size",
     "minimax.learning_rate_anonymizer": "lr f_A",
     "minimax.learning_rate_action": "lr f_T",
     "minimax.learning_rate_privacy": "lr f_B",

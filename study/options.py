@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from search_spaces.plan import parse_seeds
+from search_spaces.plan import EVALUATE_AT, parse_seeds
 from search_spaces.profiles import PROFILES, Profile
 from study.backend.job import results_directory
 from study.command_line import AUTO, PROGRAM, command_line
@@ -43,8 +43,8 @@ class Places:
 class Options(BaseModel):
     """The options of a study. `cluster_data_root` is the environment's, which generated data do without.
 
-    `overrides` are dotted keys of TrialConfig with the values that `--set` and `--attacks` give them; `search_trials` is how
-    many points a search tries. `only` and `first` name settings or trials, see `study.schedule.choice`.
+    `overrides` are dotted keys of TrialConfig with the values that `--set`, `--attacks` and `--at-size` give them;
+    `search_trials` is how many points a search tries. `only` and `first` name settings or trials, see `study.schedule.choice`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -171,6 +171,8 @@ def read_options(arguments: Sequence[str] | None = None, prog: str = PROGRAM) ->
     overrides = dict(parse_setting(text) for text in given.set)
     if given.attacks is not None:
         overrides["attacks.names"] = given.attacks
+    if given.at_size is not None:
+        overrides[EVALUATE_AT] = given.at_size
     try:
         return Options(
             show_list=given.list,

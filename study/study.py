@@ -406,6 +406,7 @@ def check_all_weights(plan: StudyPlan) -> None:
             config.evaluate_action.classifier,
             config.evaluate_privacy.classifier,
             config.clip,
+            config.evaluate_at,
             config.method,
             config.obfuscation,
             tuple(sorted(config.options.items())),

@@ -237,16 +237,19 @@ class _Texts(dict[str, str]):
 
 
 class _Configs:
-    """The configs that the parts of a trial run with: the trial's, and for a control, or an f_B' that is trained on raw images,
-    that of another method.
+    """The configs that the parts of a trial run with: the trial's, at the size `evaluate_at` for what comes after the training
+    of its anonymizer; and for a control, or an f_B' that is trained on raw images, that of another method.
     """
 
     def __init__(self, config: TrialConfig) -> None:
-        self.config = config
-        self._own = _Config(config)
+        self.config, self._training = config, method_of(config).training
+        self._trained = _Config(config)
+        self._own = self._trained if config.evaluate_at is None else _Config(config.as_evaluated)
         self._others: dict[tuple[str, bool], _Config] = {}
 
     def of(self, part: StagePart) -> _Config:
+        if part.stage in self._training:
+            return self._trained
         permuted = part.control == "permuted"
         on_raw = permuted or (part.stage == EVALUATE_PRIVACY and self.config.attacker == "raw")
         other = "raw" if on_raw else part.control
@@ -256,7 +259,7 @@ class _Configs:
             values: dict[str, Any] = {"method": other, "options": {}}
             if permuted:
                 values["attacks"] = self.config.attacks.model_copy(update={"permuted": True})
-            self._others[other, permuted] = _Config(resolved(self.config.model_copy(update=values)))
+            self._others[other, permuted] = _Config(resolved(self._own.config.model_copy(update=values)))
         return self._others[other, permuted]
 
 
@@ -269,7 +272,7 @@ def _inputs(part: StagePart, parts: Mapping[str, StagePart], config: TrialConfig
     control as its input where there is one, and the f_T' of the raw trial. With exchanged labels, networks that were trained
     on raw frames have learned those.
     """
-    source = method_of(config).anonymizer if own is config else None
+    source = method_of(own).anonymizer
     found: dict[str, str] = {}
     for name in part.stage.inputs:
         if name == ANONYMIZER:

@@ -27,7 +27,8 @@ DATA = (  # the data sets of a trial: members of `trainables.data.trial_data.Tri
     "privacy_test",
     "clips_with_attributes",
 )
-_ELSEWHERE = ("data", "obfuscation", "accept_flaws", "microbatch")  # in keys by their content, or only where they are set
+# In keys by their content, by what they make of others, or only where they are set.
+_ELSEWHERE = ("data", "obfuscation", "accept_flaws", "microbatch", "evaluate_at")
 WHOLE_CONFIG = tuple(name for name in TrialConfig.model_fields if name not in _ELSEWHERE)
 ANONYMIZER = "anonymizer"  # as an input: whichever stage of the method leaves the trained anonymizer behind
 
@@ -40,7 +41,8 @@ class Stage:
     fields: dotted names in TrialConfig that the outcome depends on (a group stands for all of its fields): they are in its key,
     and its code is given no others (`trainables.fields`). All of the config unless they are narrowed, so that stages of
     different trials can be shared. `anonymizer` means the network as far as it matters: for a method that trains none, its name
-    and options alone. What `data` and `obfuscation` lead to is in the key by its content.
+    and options alone. What `data` and `obfuscation` lead to is in the key by its content. Where a trial sets `evaluate_at`,
+    `clip` has that size for whatever comes after the training of its anonymizer.
     data: the members of TrialData that it reads; it is given no others.
     inputs: the stages whose outcomes it reads.
     trains: the group of TrialConfig that holds the `epochs` and the `batch_size` of its training; empty if it trains nothing.

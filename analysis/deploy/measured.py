@@ -12,17 +12,19 @@ from dataclasses import asdict, dataclass
 
 from analysis import text
 from analysis.read.store import AnalysisError
+from trainables.config import ClipConfig
 
 Size = tuple[int, int]  # height, width in pixels
 
 _LARGEST_SIDE = 8192
+_NO_OTHER_SIZE = ("None", "nan")  # as `evaluate_at` is recorded where a trial is evaluated at the size it is trained at
 
 KEY = "measured_at"  # of the metadata of an ONNX file, and of the content of a file of PyTorch
 
 
 @dataclass(frozen=True)
 class MeasuredAt:
-    """What the networks of a trial's tests were shown.
+    """What the networks of a trial's tests were shown: at the size `evaluate_at` where the trial sets one.
 
     A frame is resized to a square of `decode_size` pixels a side, whatever its shape; of it the middle `crop` of each side is
     taken and resized to a square of `clip_size`, which is what the anonymizer gets. A clip has `frames` frames, every `skip`-th
@@ -70,9 +72,12 @@ class MeasuredAt:
     def of_config(values: Mapping[str, object]) -> MeasuredAt | None:
         """Reads it from the configuration of a trial, as text by dotted key; None where a value is not there."""
         try:
+            clip = ClipConfig(size=int(str(values["clip.size"])), decode_size=int(str(values["clip.decode_size"])))
+            at = str(values.get("evaluate_at"))
+            clip = clip if at in _NO_OTHER_SIZE else clip.at(int(float(at)))
             return MeasuredAt(
-                decode_size=int(str(values["clip.decode_size"])),
-                clip_size=int(str(values["clip.size"])),
+                decode_size=clip.decode_size,
+                clip_size=clip.size,
                 crop=float(str(values["augment.test_crop"])),
                 frames=int(str(values["clip.frames"])),
                 skip=int(str(values["clip.skip"])),

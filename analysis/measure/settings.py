@@ -23,7 +23,7 @@ CLASSIFIERS = tuple(
     PARAM + f"evaluate_{branch}.classifier.{field}" for branch in ("action", "privacy") for field in ("name", "weights")
 )
 # Only the figures of trials that agree in these fields may be compared.
-PROTOCOL = ("data.", "clip.", "evaluate_action.", "evaluate_privacy.")
+PROTOCOL = ("data.", "clip.", "evaluate_at", "evaluate_action.", "evaluate_privacy.")
 DEFAULT = Plane()
 NEAR_CHANCE = 0.1  # with less above chance on raw data there is nothing to lose or to take away
 

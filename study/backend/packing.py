@@ -21,7 +21,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from study.schedule.resources import Resources
-from trainables.config import ConfigError, Runtime, TrialConfig
+from trainables.config import ClipConfig, ConfigError, Runtime, TrialConfig
 from trainables.plugins import Plugin, load_plugins
 from trainables.store import Outcome, StageStore
 
@@ -108,8 +108,8 @@ def part_of_gpu(trials: int) -> float:
 
 def step_size(config: TrialConfig) -> tuple[float, float]:
     """The size by which trials are compared: the pixels of a step, then the number of weights."""
-    clip, evaluator = config.clip, config.evaluate_action
-    pixels = max(config.minimax.batch_size * clip.frames, evaluator.batch_size * clip.frames) * clip.size**2
+    batches = (config.minimax.batch_size, config.clip), (config.evaluate_action.batch_size, config.as_evaluated.clip)
+    pixels = max(batch * clip.frames * clip.size**2 for batch, clip in batches)
     return float(pixels), float(_weights_of(config))
 
 
@@ -244,7 +244,7 @@ def _networks(config: TrialConfig) -> dict[str, Any]:
         "anonymizer": build_anonymizer(config.anonymizer.from_scratch, config.options),
         "action_classifier": build_action_classifier(config.action_classifier.from_scratch, CLASSES, config.clip),
         "privacy_encoder": build_privacy_encoder(config.privacy_encoder.from_scratch),
-        "evaluator": build_action_classifier(evaluator, CLASSES, config.clip),
+        "evaluator": build_action_classifier(evaluator, CLASSES, config.as_evaluated.clip),
     }
 
 
@@ -263,19 +263,19 @@ def _steps(config: TrialConfig, runtime: Runtime) -> list[Callable[[], object]]:
     labels: Any = SimpleNamespace(action=SimpleNamespace(classes=range(CLASSES)))
     work = StageStore(runtime.storage).work("minimax", "measured")  # never written
     context = StageContext("minimax", config, runtime, labels, inputs, work, lambda *_: None, lambda: False)
-    settings, clip, device = config.minimax, config.clip, context.device
+    settings, device = config.minimax, context.device
     players = minimax.players_of(context, settings.learning_rate_anonymizer)
     evaluator = context.placed(evaluator).train()
     optimizer = context.adam(evaluator.parameters(), config.evaluate_action.learning_rate)
 
-    def noise(batch: int, frames: int) -> torch.Tensor:
-        return torch.rand(batch, frames, 3, clip.size, clip.size, device=device)
+    def noise(batch: int, clip: ClipConfig) -> torch.Tensor:
+        return torch.rand(batch, clip.frames, 3, clip.size, clip.size, device=device)
 
     def train_minimax() -> None:
         batch = (
-            noise(settings.batch_size, clip.frames),
+            noise(settings.batch_size, config.clip),
             torch.arange(settings.batch_size, device=device) % CLASSES,
-            [noise(settings.batch_size, 1) for _ in range(2)],
+            [noise(settings.batch_size, config.clip.model_copy(update={"frames": 1})) for _ in range(2)],
             settings,
             context,
         )
@@ -286,7 +286,7 @@ def _steps(config: TrialConfig, runtime: Runtime) -> list[Callable[[], object]]:
         count = config.evaluate_action.batch_size
         with context.autocast():
             with torch.no_grad():
-                anonymized = context.anonymize(players.anonymizer, noise(count, clip.frames))
+                anonymized = context.anonymize(players.anonymizer, noise(count, config.as_evaluated.clip))
             loss = F.cross_entropy(evaluator(anonymized), torch.arange(count, device=device) % CLASSES)
         minimax.descend(optimizer, loss)
 

@@ -139,6 +139,28 @@ def of_dial(storage: Path, output: str) -> str:
     return "\n\n".join(lines)
 
 
+def of_sizes(space: str) -> Callable[[Path, str], str]:
+    """A row for each anonymizer of a study and each size at which it works: what is read, with intervals over test items."""
+
+    def table(storage: Path, _: str) -> str:
+        settings = settings_table(read_study(space, "generated", f"sqlite:///{storage / 'mlflow.db'}").trials)
+        shown = {"top1": "action, f_T'", "leakage": "pictures, f_B'", "clip_leakage": "clips, f_B'"}
+        shown |= {ATTACK + "retrained": "clips, retrained classifiers"}
+        trained, used = (settings[PARAM + field].astype(str) for field in ("clip.size", "evaluate_at"))
+        sizes = used.where(used != "None", trained)
+        rows = [(str(row["label"]).partition(" at size=")[0], int(sizes[setting]), row) for setting, row in settings.iterrows()]
+        order = list(dict.fromkeys(name for name, _, _ in rows))
+        return markdown(
+            ["anonymizer", "works at", *(f"{title} %" for title in shown.values())],
+            [
+                [name, f"{size} x {size}", *(_bounded(row[metric], *bounds(row, metric)) for metric in shown)]
+                for name, size, row in sorted(rows, key=lambda one: (order.index(one[0]), one[1]))
+            ],
+        )
+
+    return table
+
+
 def of_attacks(space: str) -> Callable[[Path, str], str]:
     """A row for each trial of a study, with the leakage of each attack and its interval over the groups of test items."""
 
@@ -279,6 +301,7 @@ FIGURES = {
             of_study("methods", ("top1", "cmap", "leakage", "clip_leakage", "rms_distortion")),
         ),
         Figure("dial", "trainables/methods/README.md", (_study("dial", "--seeds", "3"),), 60, of_dial),
+        Figure("size_of_use", "analysis/USING.md", (_study("size_of_use"),), 25, of_sizes("size_of_use")),
         Figure("attacks", "trainables/attacks/README.md", (_study("attacks"),), 30, of_attacks("attacks")),
         Figure(
             "search",

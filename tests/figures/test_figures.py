@@ -6,12 +6,16 @@ import json
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
+from analysis.read.trials import PARAM
 from search_spaces.registry import load_spaces
+from tests.figures import declared
 from tests.figures.__main__ import MEASURED, Measured, begin, main, replaced
-from tests.figures.declared import FIGURES, markdown, of_json, printed
+from tests.figures.declared import FIGURES, markdown, of_json, of_sizes, printed
 from tests.support import ROOT
 from trainables.config import DATA_ROOT_VARIABLE
 
@@ -69,6 +73,26 @@ def test_text_between_other_marks_stays() -> None:
     assert replaced(empty, "x", "new") == replaced(text, "x", "new")
     with pytest.raises(ValueError, match="figure z: the README has 0 marks"):
         replaced(text, "z", "new")
+
+
+def test_of_each_anonymizer_the_sizes_stand_beneath_one_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = []
+    for method, leakage, at in (("raw", 0.5, None), ("penalty", 0.25, None), ("raw", 0.625, 96), ("penalty", 0.375, 96)):
+        label = ("raw" if method == "raw" else "B=0.1") + (f" at size={at}" if at else "")
+        row = {"setting": label, "label": label, "method": method, "seed": 0, "protocol_tag": ""}
+        for name, value in {"top1": 0.8, "leakage": leakage, "clip_leakage": leakage}.items():
+            row |= {name: value, f"{name}_low": value - 0.04, f"{name}_high": value + 0.04}
+        row |= {"attack.retrained": 0.5, "attack_low.retrained": 0.4, "attack_high.retrained": 0.6}
+        rows.append(row | {f"{PARAM}clip.size": 32, f"{PARAM}evaluate_at": str(at)})
+    monkeypatch.setattr(declared, "read_study", lambda *_: SimpleNamespace(trials=pd.DataFrame(rows)))
+    cells = [line.strip("| ").split(" | ") for line in of_sizes("toy")(tmp_path, "").splitlines()]
+    assert [row[:2] for row in cells[2:]] == [
+        ["raw", "32 x 32"],
+        ["raw", "96 x 96"],
+        ["B=0.1", "32 x 32"],
+        ["B=0.1", "96 x 96"],
+    ]
+    assert cells[5][2:] == ["80 [76, 84]", "38 [34, 42]", "38 [34, 42]", "50 [40, 60]"]
 
 
 def test_tables_are_made_of_what_commands_leave(tmp_path: Path) -> None:

@@ -87,11 +87,23 @@ def test_a_space_is_registered_once() -> None:
         ("ablation_B", "small", {"minimax.distortion_budget": 1}, "the space ablation_B varies it itself"),
         ("demo", "small", {"seed": 3}, "give --seeds instead"),
         ("demo", "small", {"minimax.epochs": "x"}, "minimax.epochs = 'x'"),
+        ("demo", "small", {"evaluate_at": 4}, "evaluate_at = 4: .*greater than or equal to 8"),
+        ("pareto_search", "small", {"evaluate_at": 128}, "--at-size: the space pareto_search is searched"),
     ],
 )
 def test_what_cannot_be_planned_is_one_clear_line(space: str, profile: str, overrides: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         plan_study(space, profile, [0], overrides)
+
+
+def test_trials_at_another_size_are_settings_of_their_own() -> None:
+    """The last plan of a study makes records of equal names and other keys outdated: these must not do so to the others."""
+    own, at = (plan_study("demo", "generated", [0], overrides) for overrides in ({}, {"evaluate_at": 64}))
+    assert [trial.setting for trial in at.trials] == [f"{trial.setting} at size=64" for trial in own.trials]
+    assert at.experiment == own.experiment
+    assert "evaluate_at" in at.compared
+    for one, other in zip(own.trials, at.trials, strict=True):
+        assert other.config == one.config.model_copy(update={"evaluate_at": 64})
 
 
 def test_seeds() -> None:

@@ -56,6 +56,14 @@ def test_a_storage_that_cannot_work_is_one_clear_line(storage: str, tracking_uri
         places(storage, tracking_uri)
 
 
+def test_the_size_of_use_is_one_side_of_a_square() -> None:
+    for given in ("128", "128x128", "128X128"):
+        assert read_options(["--space", "demo", "--at-size", given]).overrides == {"evaluate_at": 128}
+    for wrong in ("128x96", "native", "0x", "x", "-8", "8x8x8", "1.5"):
+        with pytest.raises(ConfigError, match=rf"--at-size: '{wrong}': clips are square; give one side in pixels"):
+            read_options(["--space", "demo", f"--at-size={wrong}"])
+
+
 def test_a_worker_keeps_its_stages_where_the_study_says() -> None:
     runtime = Share(8.0, 2.0).runtime("/data", "bucket://a/b")
     assert (runtime.data_root, runtime.storage, runtime.device) == ("/data", "bucket://a/b", "cuda")

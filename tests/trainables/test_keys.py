@@ -66,6 +66,7 @@ TABLE: dict[str, tuple[Any, str]] = {
     "refit": (True, f"{EVALUATORS} attack_probe"),
     "microbatch": (16, f"{TRAINING} {EVALUATORS} {LEARNING_ATTACKS}"),  # not of what only tests
     "codec": ("h264_crf28", f"{ON_CLIPS} {ON_IMAGES} recognised_faces"),
+    "evaluate_at": (64, f"{ON_CLIPS} {ON_IMAGES} recognised_faces"),  # never of what trains the anonymizer, see test_at_size
     "accept_flaws": (True, ""),  # the data are the same, and the record says what is wrong with them
     "attacker": ("raw", "evaluate_privacy"),  # it sees another method
     "test_deployed": (False, ""),  # which stages there are

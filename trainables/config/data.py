@@ -115,6 +115,10 @@ class ClipConfig(Frozen):
     decode_size: Count = 280
     test_clips: Count = 5
 
+    def at(self, size: int) -> ClipConfig:
+        """Clips that show the same part of a frame at another size."""
+        return self.model_copy(update={"size": size, "decode_size": round(self.decode_size * size / self.size)})
+
 
 class AugmentConfig(Frozen):
     """Augmentation of training clips and images; every draw holds for all frames of a clip.

@@ -39,8 +39,10 @@ class TrialConfig(Frozen):
     many frames, one after another, for a GPU that cannot hold the activations of a whole one (`StageContext.through` says what
     that changes); None: whole batches. `codec`: f_T', f_B' and every attacker are trained and tested on what leaves the camera,
     the anonymized clip as a codec has encoded and decoded it: `none`, or `h264_crfN`, see `trainables.data.coding`; the minimax
-    sees no codec. `accept_flaws`: data with a flaw that falsifies figures (see
-    `trainables.data.flaws`) is used all the same, and the record says which it has.
+    sees no codec. `evaluate_at`: for an anonymizer that is to be used at another size than `clip.size`, at which it is trained:
+    the side in pixels of the clips and images at which f_A works for f_T', f_B' and every attacker; None: at that of training.
+    `accept_flaws`: data with a flaw that falsifies figures (see `trainables.data.flaws`) is used all the same, and the record
+    says which it has.
     """
 
     method: str = "penalty"
@@ -53,6 +55,7 @@ class TrialConfig(Frozen):
     refit: bool = False
     microbatch: Count | None = None
     codec: Annotated[str, Field(pattern=r"^(none|h264_crf([0-9]|[1-4][0-9]|5[01]))$")] = "none"
+    evaluate_at: Annotated[int, Field(ge=8)] | None = None
     data: DataConfig = DataConfig()
     clip: ClipConfig = ClipConfig()
     augment: AugmentConfig = AugmentConfig()
@@ -67,6 +70,13 @@ class TrialConfig(Frozen):
     obfuscation: ObfuscationConfig = ObfuscationConfig()
     attacks: AttacksConfig = AttacksConfig()
     departures: Departures = Departures()
+
+    @property
+    def as_evaluated(self) -> TrialConfig:
+        """The trial as its evaluators and attacks are to see it: with clips of the size `evaluate_at`, where that is set."""
+        if self.evaluate_at is None:
+            return self
+        return self.model_copy(update={"clip": self.clip.at(self.evaluate_at), "evaluate_at": None})
 
     @property
     def attack_epochs(self) -> int:

@@ -103,6 +103,12 @@ class Method:
         if unknown := [name for name in (*self.fixed, *self.recipe) if not is_field(name)]:
             raise ConfigError(f"a method that sets {unknown[0]!r}, which is no field of a trial; see trainables/config")
 
+    @property
+    def training(self) -> tuple[Stage, ...]:
+        """The stages that lead to the trained anonymizer; those after it, and all where none is trained, measure something."""
+        names = [stage.name for stage in self.stages]
+        return self.stages[: names.index(self.anonymizer) + 1] if self.anonymizer is not None else ()
+
 
 METHODS: Registry[Method] = Registry("method")
 

@@ -42,9 +42,10 @@ def check_weights(config: TrialConfig) -> None:
         members = [name for name in str(config.options.get("architectures", "")).split(",") if name]
         for name in members or [config.privacy_encoder.name]:
             _check_network("privacy_encoder", config.privacy_encoder.model_copy(update={"name": name}), config.clip)
-    _check_network("evaluate_action.classifier", config.evaluate_action.classifier, config.clip)
-    _check_network("evaluate_privacy.classifier", config.evaluate_privacy.classifier, config.clip)
-    _check_attackers(config)
+    evaluated = config.as_evaluated
+    _check_network("evaluate_action.classifier", config.evaluate_action.classifier, evaluated.clip)
+    _check_network("evaluate_privacy.classifier", config.evaluate_privacy.classifier, evaluated.clip)
+    _check_attackers(evaluated)
     _check_obfuscation(resolved(config))
     check_own_networks(config)
 

@@ -29,21 +29,23 @@ def check_own_networks(config: TrialConfig) -> None:
     line of the plugin, for one that fails, has outputs of another shape, or frames that are none.
     """
     config = resolved(config)
+    clip, of_use = config.clip, config.as_evaluated.clip
     if registered_by_plugin(config.anonymizer.name):
         trained = method_of(config).anonymizer is not None
-        _check_anonymizer(config.anonymizer, tuple(config.options.items()), config.clip, trained)
-    for part, network in (
-        ("action_classifier", config.action_classifier),
-        ("evaluate_action.classifier", config.evaluate_action.classifier),
+        for size in dict.fromkeys((clip, of_use)):
+            _check_anonymizer(config.anonymizer, tuple(config.options.items()), size, trained)
+    for part, network, size in (
+        ("action_classifier", config.action_classifier, clip),
+        ("evaluate_action.classifier", config.evaluate_action.classifier, of_use),
     ):
         if registered_by_plugin(network.name):
-            _check_action(part, network.name, config.clip)
-    for part, network in (
-        ("privacy_encoder", config.privacy_encoder),
-        ("evaluate_privacy.classifier", config.evaluate_privacy.classifier),
+            _check_action(part, network.name, size)
+    for part, network, size in (
+        ("privacy_encoder", config.privacy_encoder, clip),
+        ("evaluate_privacy.classifier", config.evaluate_privacy.classifier, of_use),
     ):
         if registered_by_plugin(network.name):
-            _check_privacy(part, network.name, config.clip)
+            _check_privacy(part, network.name, size)
 
 
 # The trials of a study ask the same again and again. A failure raises, and so is not cached.

@@ -118,6 +118,7 @@ ABOUT = (
         "accept_flaws",
         "refit",
         "codec",
+        "evaluate_at",
         "microbatch",
         "minimax.pair_batch_size",
     ),
