@@ -15,9 +15,10 @@ from mlflow.exceptions import MlflowException
 
 from analysis.deploy import dial, measured
 from analysis.deploy.dial import Dial
-from analysis.deploy.exportable import BOXES_NEEDED, SEES_TIME, UNTRAINED, refusal
+from analysis.deploy.exportable import BOXES_NEEDED, UNTRAINED, WHOLE_CLIPS, refusal
 from analysis.deploy.frame_model import Frames, digest_of
 from analysis.deploy.measured import MeasuredAt, Size
+from analysis.deploy.window import Before
 from analysis.read.store import AnalysisError, open_store, shown_uri
 from analysis.read.trials import RAW
 from trainables.one_line import reason
@@ -25,6 +26,7 @@ from trainables.schema import ARTIFACT_ANONYMIZER, ARTIFACT_CONFIG, TAG_METHOD, 
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
+    from torch import Tensor
 
     from trainables.models.base import Anonymizer
 
@@ -71,6 +73,22 @@ class Stored:
 
         return SHRINKS if isinstance(self.anonymizer, Residual) else int(getattr(self.anonymizer, "multiple", 1))
 
+    @property
+    def window(self) -> int:
+        """How many frames the network is given to show the last of them."""
+        return (self.anonymizer.window or 1) if self.anonymizer.sees_time else 1
+
+    @property
+    def skip(self) -> int:
+        """How many frames of the video lie between two of a window, as between two of the clips it was trained on."""
+        return self.measured_at.skip if self.measured_at else 1
+
+    def show(self, seen: Tensor, dial: Tensor | None = None) -> Tensor:
+        """Frames (N, 3, H, W), or windows (N, window, 3, H, W) of one that sees time -> anonymized frames (N, 3, H, W)."""
+        compute: Any = self.anonymizer if self.window == 1 else self.anonymizer.last
+        anonymized: Tensor = compute(seen) if dial is None else compute(seen, dial)
+        return anonymized
+
 
 def read_stored(path: Path) -> Stored:
     """Reads a file as `trainables.trial` writes it; the start weights it names are not looked for.
@@ -101,7 +119,7 @@ def read_stored(path: Path) -> Stored:
 
 
 def refuse_other_than_frames(anonymizer: Anonymizer, name: str) -> None:
-    """Raises AnalysisError for an anonymizer that is no function of single frames, or that changes nothing."""
+    """Raises AnalysisError for an anonymizer that needs more than a frame and a few before it, or that changes nothing."""
     from trainables.models.anonymizers import Identity
     from trainables.models.obfuscation import FrameBlur, Obfuscator
 
@@ -109,8 +127,8 @@ def refuse_other_than_frames(anonymizer: Anonymizer, name: str) -> None:
         raise AnalysisError(f"the anonymizer {name} leaves frames as they are: there is nothing to export or apply")
     if isinstance(anonymizer, Obfuscator) and not isinstance(anonymizer, FrameBlur):  # which blurs the whole frame
         raise AnalysisError(f"the anonymizer {name} {BOXES_NEEDED}")
-    if anonymizer.sees_time:
-        raise AnalysisError(f"the anonymizer {name} {SEES_TIME}")
+    if anonymizer.sees_time and anonymizer.window is None:
+        raise AnalysisError(f"the anonymizer {name} {WHOLE_CLIPS}")
 
 
 class TorchModel:
@@ -123,14 +141,20 @@ class TorchModel:
         stored = read_stored(path)
         self.device = torch_device(device)
         self.digest, self.measured_at, self.dial = stored.digest, stored.measured_at, stored.dial
-        self._anonymizer = stored.anonymizer.to(self.device)
+        stored.anonymizer.to(self.device)
+        self._stored, self._before = stored, Before(stored.window, stored.skip)
+
+    def begin(self) -> None:
+        self._before.forget()
 
     def __call__(self, frames: Frames) -> Frames:
         import torch
 
-        at = () if self.dial is None else (torch.tensor([self.dial.at], device=self.device),)
+        at = None if self.dial is None else torch.tensor([self.dial.at], device=self.device)
         with torch.inference_mode():
-            found: Frames = self._anonymizer(torch.from_numpy(frames).to(self.device), *at).cpu().numpy()
+            seen = torch.from_numpy(self._before.seen(frames)).to(self.device)
+            found: Frames = self._stored.show(seen, at).cpu().numpy()
+        self._before.keep()
         return found
 
 

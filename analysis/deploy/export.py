@@ -80,6 +80,8 @@ def export_trial(
         stored = read_stored(path)
         if stored.dial and precision != "float32":
             raise AnalysisError("--precision int8: its ranges would hold for one point of the dial; leave --precision out")
+        if stored.window > 1 and precision != "float32":
+            raise AnalysisError("--precision int8: not for an anonymizer that sees earlier frames; leave --precision out")
         if form == "torch":
             _copy(path, out)
             return f"{out}: config and state dict of {stored.config['name']}, as the trial stored them"
@@ -94,7 +96,14 @@ def export_trial(
     holds = f"its figures hold for {at.words()}" if at else "its trial does not say at which size it was measured"
     if stored.dial:
         holds += f"; it stands at {stored.dial.words()}, and its dial was measured at {_points(stored.dial)}"
-    return f"{out}: ONNX, {stored.config['name']}, (N, 3, H, W) float RGB in [0, 1], {takes}; {holds}\n{check.text()}"
+    return f"{out}: ONNX, {stored.config['name']}, {_shape(stored)} float RGB in [0, 1], {takes}; {holds}\n{check.text()}"
+
+
+def _shape(stored: Stored) -> str:
+    if stored.window == 1:
+        return "(N, 3, H, W)"
+    every = "every frame" if stored.skip == 1 else f"one in {stored.skip} frames"
+    return f"(N, {stored.window}, 3, H, W), each frame after the {stored.window - 1} before it ({every} of a video),"
 
 
 def _points(known: Dial) -> str:
@@ -146,11 +155,15 @@ def _in_8_bits(
 
 def _put_metadata(stored: Stored, model: onnx.ModelProto, size: Size, tolerance: float) -> None:
     """The answer to the test frame is PyTorch's; of 8 bits it is what exact sums of the same numbers give."""
+    import numpy as np
     import onnxruntime
     import torch
     from onnx import helper
 
     frame = proof.smooth_frame(size)  # drawn: a frame of a video has no place in a file that is handed on
+    if stored.window > 1:  # it moves and fades, so that earlier frames count
+        moved = [np.roll(frame, 2 * time, axis=3) * (1 - time / 20) for time in range(stored.window)]
+        frame = np.stack(moved, axis=1).astype(np.float32)
     if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
         options = onnxruntime.SessionOptions()
         options.add_session_config_entry(*EXACT_SUMS)
@@ -158,7 +171,7 @@ def _put_metadata(stored: Stored, model: onnx.ModelProto, size: Size, tolerance:
         answer = exact.run([OUTPUT], {INPUT: frame})[0]
     else:
         with torch.inference_mode():
-            answer = stored.anonymizer(torch.from_numpy(frame)).numpy()
+            answer = stored.show(torch.from_numpy(frame)).numpy()
     carried = {proof.KEY: proof.Proof(frame, answer, tolerance).as_text()}
     if stored.measured_at is not None:
         carried[measured.KEY] = stored.measured_at.as_json()
@@ -179,10 +192,10 @@ def compare(
     options.log_severity_level = 4  # a failure is raised; it need not be printed as well
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     furthest, largest = 0.0, 1.0
-    for frames in map(torch.from_numpy, pictures) if pictures else _noise(sizes):
+    for frames in map(torch.from_numpy, pictures) if pictures else _noise(sizes, stored.window):
         for at in _turned_to(stored):
             with torch.inference_mode():
-                ours = stored.anonymizer(frames, *map(torch.from_numpy, at.values())).numpy()
+                ours = stored.show(frames, *map(torch.from_numpy, at.values())).numpy()
             theirs = session.run([OUTPUT], {INPUT: frames.numpy(), **at})[0]
             if theirs.shape != ours.shape:
                 raise ValueError(f"gives {theirs.shape} for {ours.shape}")
@@ -200,15 +213,16 @@ def _turned_to(stored: Stored) -> list[dict[str, Any]]:
     return [{}, *({dial.INPUT: np.array([at], np.float32)} for at in points)]
 
 
-def _noise(sizes: tuple[Size, ...]) -> Iterator[Any]:
-    """Of each size noise, and a smooth picture."""
+def _noise(sizes: tuple[Size, ...], window: int) -> Iterator[Any]:
+    """Of each size noise, and a smooth picture; windows of such frames where the network is given more than one."""
     import torch
 
     chance = torch.Generator().manual_seed(0)
     for number, (height, width) in enumerate(sizes):
-        noise = torch.rand((1 + number % 2, 3, height, width), generator=chance)
-        yield noise
-        yield torch.nn.functional.interpolate(noise[..., ::8, ::8], (height, width), mode="bilinear")
+        count = 1 + number % 2
+        noise = torch.rand((count * window, 3, height, width), generator=chance)
+        for frames in (noise, torch.nn.functional.interpolate(noise[..., ::8, ::8], (height, width), mode="bilinear")):
+            yield frames.unflatten(0, (count, window)) if window > 1 else frames
 
 
 def _sizes(multiple: int) -> tuple[Size, ...]:
@@ -217,16 +231,16 @@ def _sizes(multiple: int) -> tuple[Size, ...]:
 
 
 def _one_size(stored: Stored, size: Size) -> onnx.ModelProto:
-    return _exported(stored, size, {0: _dimension("n")}, INPUT, OUTPUT)
+    return _exported(stored, size, False, INPUT, OUTPUT)
 
 
 def _any_size(stored: Stored) -> onnx.ModelProto:
     """The exporter takes sides that the multiple divides; padding and cropping are put around it."""
     multiple = stored.multiple
     if multiple == 1:
-        return _exported(stored, (24, 40), {0: _dimension("n"), 2: _dimension("h"), 3: _dimension("w")}, INPUT, OUTPUT)
-    sides = {2: multiple * _dimension("rows"), 3: multiple * _dimension("columns")}
-    return _padding(_exported(stored, (3 * multiple, 5 * multiple), {0: _dimension("n"), **sides}, "padded", "whole"), multiple)
+        return _exported(stored, (24, 40), True, INPUT, OUTPUT)
+    made = _exported(stored, (3 * multiple, 5 * multiple), True, "padded", "whole")
+    return _padding(made, multiple, stored.window)
 
 
 def _dimension(name: str) -> Any:
@@ -235,14 +249,29 @@ def _dimension(name: str) -> Any:
     return torch.export.Dim(name)
 
 
-def _exported(stored: Stored, size: Size, dynamic: dict[int, Any], inputs: str, outputs: str) -> onnx.ModelProto:
+def _exported(stored: Stored, size: Size, any_size: bool, inputs: str, outputs: str) -> onnx.ModelProto:
+    """any_size: of all sides that the network's multiple divides."""
     import torch
     from onnx import numpy_helper
 
+    class Shown(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = stored.anonymizer
+
+        def forward(self, seen: torch.Tensor, dial: torch.Tensor | None = None) -> torch.Tensor:
+            return stored.show(seen, dial)
+
+    shape = (2, *([stored.window] if stored.window > 1 else []), 3, *size)
+    dynamic = {0: _dimension("n")}
+    if any_size:
+        multiple, rank = stored.multiple, len(shape)
+        names = ("rows", "columns") if multiple > 1 else ("h", "w")
+        dynamic |= {rank - 2 + place: multiple * _dimension(name) for place, name in enumerate(names)}
     at = None if stored.dial is None else torch.tensor([stored.dial.at])
     program = torch.onnx.export(
-        stored.anonymizer,
-        (torch.rand(2, 3, *size), *([] if at is None else [at])),
+        Shown().eval(),
+        (torch.rand(*shape), *([] if at is None else [at])),
         input_names=[inputs, *([] if at is None else [dial.INPUT])],
         output_names=[outputs],
         dynamic_shapes=(dynamic, *([] if at is None else [None])),
@@ -256,7 +285,7 @@ def _exported(stored: Stored, size: Size, dynamic: dict[int, Any], inputs: str, 
     return model
 
 
-def _padding(model: onnx.ModelProto, multiple: int) -> onnx.ModelProto:
+def _padding(model: onnx.ModelProto, multiple: int, window: int) -> onnx.ModelProto:
     """Around a model of `padded` -> `whole`: repeats the border of `frames` up to the multiple, and crops the result back."""
     from onnx import TensorProto, checker, helper
 
@@ -264,7 +293,7 @@ def _padding(model: onnx.ModelProto, multiple: int) -> onnx.ModelProto:
         return helper.make_tensor(f"sides_{name}", TensorProto.INT64, [len(values)], values)
 
     before = [
-        helper.make_node("Shape", [INPUT], ["sides"], start=2),
+        helper.make_node("Shape", [INPUT], ["sides"], start=2 if window == 1 else 3),
         helper.make_node("Neg", ["sides"], ["sides_negative"]),
         helper.make_node("Mod", ["sides_negative", "sides_multiple"], ["sides_lacking"]),  # never negative, as in Python
         helper.make_node("Concat", ["sides_zeros", "sides_lacking"], ["sides_pads"], axis=0),
@@ -272,12 +301,13 @@ def _padding(model: onnx.ModelProto, multiple: int) -> onnx.ModelProto:
     ]
     after = helper.make_node("Slice", ["whole", "sides_zeros", "sides", "sides_axes"], [OUTPUT])
     shape: list[str | int | None] = ["n", 3, "height", "width"]
+    seen = shape if window == 1 else ["n", window, *shape[1:]]
     graph = helper.make_graph(
         [*before, *model.graph.node, after],
         "anonymizer",
-        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, shape), *model.graph.input[1:]],
+        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, seen), *model.graph.input[1:]],
         [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, shape)],
-        [*model.graph.initializer, numbers("multiple", [multiple]), numbers("zeros", [0, 0]), numbers("axes", [2, 3])],
+        [*model.graph.initializer, numbers("multiple", [multiple]), numbers("zeros", [0, 0]), numbers("axes", [-2, -1])],
     )
     whole = helper.make_model(
         graph, opset_imports=list(model.opset_import), ir_version=model.ir_version, functions=list(model.functions)

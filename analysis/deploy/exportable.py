@@ -12,10 +12,11 @@ from trainables.config import AnonymizerConfig
 from trainables.methods import METHODS
 
 # Methods whose trials keep no file, because the name and the options say all.
-UNTRAINED = ("downsample_2x", "downsample_4x", "downsample_to", "mild_blur")
+_DIFFERENCES = ("grey_difference", "small_difference", "blurred_difference", "moving_pixels")
+UNTRAINED = ("downsample_2x", "downsample_4x", "downsample_to", "mild_blur", *_DIFFERENCES)
 BOXES_NEEDED = "needs boxes of people, which frames alone do not have; take a trial whose anonymizer changes whole frames"
-SEES_TIME = "works on clips, not on single frames: it cannot be exported or applied here"
-_SEE_TIME = ("tubelets", "difference", "moving_pixels")
+WHOLE_CLIPS = "needs whole clips, and not a few frames before each: it cannot be exported or applied here"
+_OF_CLIPS = ("tubelets",)
 
 
 def refusal(method: str, anonymizer: str = "") -> str:
@@ -30,8 +31,8 @@ def refusal(method: str, anonymizer: str = "") -> str:
         return "leaves frames as they are: there is nothing to export or apply"
     if known is not None and known.boxes:
         return BOXES_NEEDED
-    if name in _SEE_TIME:
-        return SEES_TIME
+    if name in _OF_CLIPS:
+        return WHOLE_CLIPS
     if known is not None and known.anonymizer is None and method not in UNTRAINED:
         return "stores no anonymizer, because its method trains none"
     return ""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from analysis.deploy import dial, measured, proof
 from analysis.deploy.dial import Dial
 from analysis.deploy.measured import MeasuredAt, Size
+from analysis.deploy.window import Before
 from analysis.read.store import AnalysisError
 from trainables.one_line import reason
 
@@ -21,7 +22,7 @@ EXACT_SUMS = ("session.disable_quant_qdq", "1")
 
 
 class FrameModel(Protocol):
-    """An anonymizer of single frames.
+    """An anonymizer of the frames of a video, each by itself or with those before it.
 
     `size`: the one (height, width) it takes, None for any. `measured_at`: what its figures hold for, None if that is not
     known. `dial`: where it stands, None if it has no dial. `digest`: of its file. `kind` and `device`: what computes it, and
@@ -35,8 +36,11 @@ class FrameModel(Protocol):
     digest: str
     kind: str
 
+    def begin(self) -> None:
+        """Another video begins: nothing that was shown before is one of its frames."""
+
     def __call__(self, frames: Frames) -> Frames:
-        """(N, 3, H, W) in [0, 1] -> the same shape, not yet clamped."""
+        """The next frames of the video, (N, 3, H, W) in [0, 1] -> the same shape, not yet clamped."""
 
 
 class OnnxModel:
@@ -58,22 +62,33 @@ class OnnxModel:
         self.kind = "ONNX"
         self._session = self._open(on_gpu)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        if len(inputs) != 1 or len(outputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[1] != 3:
+        shape = inputs[0].shape if len(inputs) == len(outputs) == 1 else []
+        if len(shape) not in (4, 5) or shape[-3] != 3:
             raise AnalysisError(f"{path}: no model of RGB frames (N, 3, H, W); make one with `python -m analysis export`")
-        height, width = inputs[0].shape[2:]
+        height, width = shape[-2:]
         self.size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
         self.digest = digest_of(path)
         carried: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
         self.measured_at = MeasuredAt.of_json(carried[measured.KEY]) if measured.KEY in carried else None
         self.dial = Dial.of_json(carried.get(dial.KEY, ""))
+        window = shape[1] if len(shape) == 5 else 1
+        self._before = Before(window, self.measured_at.skip if self.measured_at else 1)
         self._input = inputs[0].name
         if on_gpu:
             self.device = self._session.get_providers()[0].removesuffix("ExecutionProvider").lower()
         if proof.KEY in carried:
             self._prove(carried[proof.KEY], on_gpu)
 
+    def begin(self) -> None:
+        self._before.forget()
+
     def __call__(self, frames: Frames) -> Frames:
-        given = {self._input: frames}
+        found = self._run(self._before.seen(frames))
+        self._before.keep()
+        return found
+
+    def _run(self, seen: Frames) -> Frames:
+        given = {self._input: seen}
         if self.dial is not None:
             given[dial.INPUT] = np.array([self.dial.at], np.float32)
         found: Frames = self._session.run(None, given)[0]
@@ -104,7 +119,7 @@ class OnnxModel:
                 self._session = self._open(gpu, quantized)
                 self.device = "cpu"
             try:
-                off = wanted.miss(self)
+                off = wanted.miss(self._run)
             except Exception:  # onnxruntime has a class of its own for every status
                 off = float("inf")
             if off <= wanted.tolerance:

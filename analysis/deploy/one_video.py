@@ -46,7 +46,9 @@ def anonymize_video(source: str, output: Path, model: FrameModel, options: Video
     size = options.work_size(model)
     with VideoInput(source, options.keep_audio, size, options.side_by_side) as video:
         came_from = Origin.of(source, video.live)
+        model.begin()
         batch = _fitting_batch(model, video, size, options)
+        model.begin()  # the frame that was tried is none of the video
         width = video.width * (2 if options.side_by_side else 1)
         with VideoOutput(output, video, width, video.height, options.codec) as written:
             result = _run(video, written, model, options, batch)

@@ -24,7 +24,9 @@ KEY = "proof"  # in the metadata of an ONNX file
 
 @dataclass(frozen=True)
 class Proof:
-    """`frame` (1, 3, H, W) in [0, 1], what the original makes of it, and how far off, at most, a machine may be."""
+    """`frame` (1, 3, H, W) in [0, 1], or a window of frames (1, K, 3, H, W); `answer`, what the original makes of it,
+    (1, 3, H, W); and how far off, at most, a machine may be.
+    """
 
     frame: Floats
     answer: Floats
@@ -47,7 +49,8 @@ class Proof:
         try:
             content = json.loads(given)
             shape = tuple(content["shape"])
-            return Proof(_unpacked(content["frame"], shape), _unpacked(content["answer"], shape), float(content["tolerance"]))
+            answer = _unpacked(content["answer"], (shape[0], *shape[-3:]))
+            return Proof(_unpacked(content["frame"], shape), answer, float(content["tolerance"]))
         except (ValueError, TypeError, KeyError, zlib.error) as error:
             raise ValueError(f"its test frame cannot be read ({error})") from None
 

@@ -27,6 +27,9 @@ class Inverse:
     def __init__(self, fail_from: int = 10**9, nan_at: Sequence[int] = ()) -> None:
         self.seen, self.fail_from, self.nan_at = -1, fail_from, nan_at  # the first frame is the trial before the video
 
+    def begin(self) -> None:
+        """Frames are anonymized each by itself."""
+
     def __call__(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
         if self.seen + len(frames) > self.fail_from:
             raise RuntimeError("out of memory")

@@ -107,6 +107,7 @@ class EncoderDecoder(Anonymizer):
     """
 
     architecture: str
+    window: int
 
     def __init__(self, config: AnonymizerConfig) -> None:
         super().__init__()
@@ -137,6 +138,12 @@ class EncoderDecoder(Anonymizer):
 
     def clips(self, clips: Tensor) -> Tensor:
         return self._of_clips(*apart(clips))
+
+    def last(self, windows: Tensor, dial: Tensor | None = None) -> Tensor:
+        """dial: (B,) in [0, 1], or (1,) for all."""
+        normalized = clips_of(self.normalize(frames_of(windows)), batch=windows.shape[0])
+        seen = windows_of(normalized, self.window, self.differences)[windows.shape[1] - 1 :: windows.shape[1]]
+        return self._changed(seen, dial)
 
     def _of_clips(self, clips: Tensor, dial: Tensor | None) -> Tensor:
         normalized = self.normalize(frames_of(clips))

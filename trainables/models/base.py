@@ -14,7 +14,12 @@ Options = Mapping[str, bool | int | float | str]
 
 
 class Anonymizer(nn.Module):
-    """((B T), C, H, W) -> the same shape; linear output is unbounded, sigmoid output lies in [0, 1]."""
+    """((B T), C, H, W) -> the same shape; linear output is unbounded, sigmoid output lies in [0, 1].
+
+    window: of one that sees time, how many frames it needs to show the last of them; None where it needs whole clips.
+    """
+
+    window: int | None = None
 
     def configure(self, options: Options) -> None:
         """Takes the options of the trial's method. Raises ConfigError for a value that cannot be."""
@@ -30,6 +35,10 @@ class Anonymizer(nn.Module):
     def clips(self, clips: Tensor) -> Tensor:
         """(B, T, C, H, W) -> the same shape, frame by frame; one that sees time does otherwise."""
         return clips_of(self(frames_of(clips)), batch=clips.shape[0])
+
+    def last(self, windows: Tensor) -> Tensor:
+        """(B, window, C, H, W), in order -> (B, C, H, W): the last frame of each as a clip shows it."""
+        return self.clips(windows)[:, -1]
 
 
 ANONYMIZERS: Registry[Callable[[AnonymizerConfig], Anonymizer]] = Registry("anonymizer")

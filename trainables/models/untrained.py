@@ -58,6 +58,8 @@ class Difference(Anonymizer):
     number of levels has one for "no change", so that the noise of a still scene is not shown.
     """
 
+    window = 2
+
     def __init__(self, config: AnonymizerConfig) -> None:
         super().__init__()
         self.pixels, self.sigma, self.levels, self.reach = 0, 0.0, 0, 1.0

@@ -131,7 +131,7 @@ def test_a_wrong_model_is_not_written(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"), [("tubelets", "works on clips"), ("identity", "as they are"), ("blackening", "boxes")]
+    ("name", "reason"), [("tubelets", "needs whole clips"), ("identity", "as they are"), ("blackening", "boxes")]
 )
 def test_what_is_no_function_of_frames_is_refused(tmp_path: Path, name: str, reason: str) -> None:
     path = stored(tmp_path, AnonymizerConfig(name=name))

@@ -333,7 +333,7 @@ def test_what_cannot_be_exported_is_not_chosen_and_the_choice_says_why(empty_sto
     assert set(found.kept_out) == set(better)
     said = choice_text(found)
     assert "blackening: needs boxes of people" in said
-    assert "stprivacy: works on clips, not on single frames" in said
+    assert "stprivacy: needs whole clips, and not a few frames before each" in said
     assert "blank: stores no anonymizer" in said
 
 

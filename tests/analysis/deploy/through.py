@@ -30,6 +30,9 @@ class Same:
     dial: Dial | None = None
     device, digest, kind = "cpu", "same", "test"
 
+    def begin(self) -> None:
+        """Frames are anonymized each by itself."""
+
     def __call__(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
         return frames
 
