@@ -46,6 +46,7 @@ SPACES.register("identity")(
             {"method": "grey_difference"},
             {"method": "small_difference"},
             {"method": "blurred_difference"},
+            {"method": "bdq"},
             {"method": "spact"},
             {"minimax.distortion_budget": 0.1, "minimax.penalty_weight": 10.0},
         ),

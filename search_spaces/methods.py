@@ -1,4 +1,4 @@
-"""Every method side by side, all evaluated alike: the rows of Table 1 and the methods that the paper only cites."""
+"""Every method side by side, all evaluated alike: the rows of Table 1, the methods that the paper only cites, and BDQ."""
 
 from search_spaces.demo import FEW_CLIPS
 from search_spaces.registry import RAW, SPACES, Space
@@ -6,7 +6,7 @@ from search_spaces.shared_rows import OBFUSCATIONS, SPACT, STPRIVACY, VITA
 
 SPACES.register("methods")(
     Space(
-        source="Table 1, and TeD-SPAD and MaSS, which the paper cites",
+        source="Table 1, TeD-SPAD and MaSS, which the paper cites, and BDQ",
         question="What does each method cost in accuracy, and what does it hide?",
         settings=(
             RAW,
@@ -15,6 +15,7 @@ SPACES.register("methods")(
             VITA,
             {"method": "mass"},
             {"method": "tedspad"},
+            {"method": "bdq"},
             SPACT,
             {"minimax.distortion_budget": 0.1, "minimax.penalty_weight": 10.0},
         ),

@@ -10,6 +10,7 @@ from typing import Any
 from trainables.attacks import attack_names, attack_parts
 from trainables.config import ObfuscationConfig, TrialConfig
 from trainables.data.decoding.resizing import RESIZING
+from trainables.data.items import DataError
 from trainables.data.trial_data import TrialData
 from trainables.fields import key_values, visible
 from trainables.methods import method_of, resolved
@@ -145,6 +146,7 @@ class Planner:
     def plan(self, config: TrialConfig, data: TrialData) -> TrialPlan:
         """See `plan_trial`."""
         config = resolved(config)
+        _require_clip_labels(config, data)
         parts = {stage.name: StagePart(stage) for stage in _training_stages(config)} | _evaluation_parts(config, data)
         configs = _Configs(config)
         planned: dict[str, PlannedStage] = {}
@@ -261,6 +263,15 @@ class _Configs:
                 values["attacks"] = self.config.attacks.model_copy(update={"permuted": True})
             self._others[other, permuted] = _Config(resolved(self._own.config.model_copy(update=values)))
         return self._others[other, permuted]
+
+
+def _require_clip_labels(config: TrialConfig, data: TrialData) -> None:
+    """Raises DataError for a method that learns private attributes from clips which carry none."""
+    if method_of(config).clip_labels and not data.action.attributes:
+        raise DataError(
+            f"{data.action.name}: no attributes of its clips, from which {config.method} learns what to hide; label them"
+            " (clip_attributes.csv), choose another set as data.action.name, or leave the method out"
+        )
 
 
 def _training_stages(config: TrialConfig) -> list[Stage]:

@@ -7,7 +7,6 @@ whoever is shown a frame can say where it comes from, whether it is anonymized, 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,9 +29,7 @@ from trainables.execution.context import StageContext
 from trainables.models.action import ACTION_CLASSIFIERS
 from trainables.models.base import ANONYMIZERS, Anonymizer
 from trainables.models.classifier import Backbone
-from trainables.models.dial import undialled
 from trainables.models.privacy import PRIVACY_BACKBONES
-from trainables.models.tubelets import Tubelets
 from trainables.pipeline import TrialRecord, run_trial
 from trainables.plan import PlannedStage
 from trainables.registry import Registry
@@ -345,23 +342,6 @@ class Stamp(Anonymizer):
         return torch.cat([frames[..., : SIDE // 2, :], lower], dim=-2)
 
 
-class StampTubelets(Stamp, Tubelets):
-    """A stamp that STPrivacy, which trains tubelets only, takes for its own network."""
-
-    def __init__(self, config: AnonymizerConfig) -> None:
-        nn.Module.__init__(self)
-        self.stamp = nn.Parameter(torch.tensor(0.3))
-        self.register_buffer("keep", torch.tensor(0.7))
-        self.kept: deque[Tensor] = deque(maxlen=2)
-
-    def clips(self, clips: Tensor) -> Tensor:
-        self.kept.append(self.stamp * 0.0 + 0.5)
-        return Stamp.clips(self, undialled(clips))
-
-    def forward(self, frames: Tensor) -> Tensor:
-        return Stamp.forward(self, frames)
-
-
 def label_of(number: int) -> int:
     return number % 2
 
@@ -428,14 +408,3 @@ def write_numbered(root: Path, sets: Sequence[str] = SETS) -> Path:
                     rows += [f"{data}/{split}/{item}.mkv,{f},0,0.5,1,1" for f in range(FRAMES)]
         (root / data / "boxes.csv").write_text("\n".join(rows) + "\n")
     return root
-
-
-@contextmanager
-def stamp_in_place_of(name: str) -> Iterator[None]:
-    """Within it the anonymizer `name`, which a method insists on, is a stamp."""
-    entries = ANONYMIZERS._entries
-    own, entries[name] = entries[name], StampTubelets
-    try:
-        yield
-    finally:
-        entries[name] = own

@@ -44,7 +44,7 @@ BY_CLIPS = f"{FROM_SCRATCH} attack_pretrained_tuned pretrained_features"
 BY_FACES = "attack_face_found attack_face_recognised recognised_faces"  # at the videos' own size, whatever that of the trial is
 ATTACK_STAGES = f"{BY_CLIPS} {BY_FEATURES}"
 LEARNING_ATTACKS = "attack_inversion attack_linkage attack_pretrained_tuned attack_retrained attack_temporal"
-METHOD_STAGES = "dial minimax mass stprivacy tedspad vita"
+METHOD_STAGES = "bdq dial minimax mass stprivacy tedspad vita"
 TRAINING = f"reconstruct warm_up {METHOD_STAGES}"
 ON_CLIPS = f"evaluate_action raw_action test_deployed evaluate_clip_privacy {ATTACK_STAGES}"  # of the anonymizer, as below
 ON_IMAGES = "evaluate_privacy test_privacy"
@@ -132,12 +132,12 @@ TABLE: dict[str, tuple[Any, str]] = {
 }
 # Fields that some stages are not given: who fixes them, or reads another one instead.
 FIXED = {
-    "anonymizer.name": "dial stprivacy",  # another one takes no dial
-    "anonymizer.encoder_weights": "stprivacy",
+    "anonymizer.name": "bdq dial stprivacy",  # another one takes no dial
+    "anonymizer.encoder_weights": "bdq stprivacy",
     "microbatch": "stprivacy",
     "minimax.distortion_budget": "dial",  # its options say both
     "minimax.privacy_weight": "dial",
-    "departures.scrambled_frames": "dial",  # refused
+    "departures.scrambled_frames": "bdq dial",  # refused
 }
 OTHER = {
     "anonymizer.decoder_channels": (1, 2, 3, 4),

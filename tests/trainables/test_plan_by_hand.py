@@ -32,6 +32,7 @@ DECLARED: dict[str, tuple[str, str, bool, bool, tuple[str, ...], tuple[str, ...]
     "mass": ("minimax", "", False, False, TRAIN, ("reconstruct", "warm_up")),
     "tedspad": ("minimax", "", False, False, TRAIN, ("reconstruct", "warm_up")),
     "stprivacy": ("minimax", "", False, False, TRAIN, ("reconstruct", "warm_up")),
+    "bdq": ("minimax", "", False, False, TRAIN, ("reconstruct", "warm_up")),
     "detect": ("", "", False, False, (*("action_evaluation", "privacy_evaluation"), "privacy_test", *CLIPS), ()),
     "evaluate_action": ("evaluate_action", "", True, True, ("action_evaluation",), ("anonymizer",)),
     "test_deployed": ("", "evaluate_action", False, False, ("action_evaluation",), ("anonymizer", "raw_action")),

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.recording import FRAMES, ITEMS, Ran, attributes_of, numbered_videos, ran, stamp_in_place_of
+from tests.support.recording import FRAMES, ITEMS, Ran, attributes_of, numbered_videos, ran
+from tests.support.stamps import stamp_in_place_of
 from trainables import stages
 from trainables.attacks import ATTACKS
 from trainables.attacks.linkage.people import search_of
@@ -76,6 +77,12 @@ TRAINING = {
     "vita": PENALTY | {"f_B frozen: action.train, f_A training"},  # the middle frames of clips as well
     "mass": PENALTY | {"f_T frozen: action.train, raw"},  # the reference of its InfoNCE
     "stprivacy": PENALTY,
+    "bdq": {  # f_A and f_T learn together, and f_B from the clips
+        "f_A learns: action.train, raw",
+        "f_T learns: action.train, f_A training",
+        "f_B frozen: action.train, f_A training",
+        "f_B learns: action.train, f_A",
+    },
 }
 
 
@@ -379,6 +386,7 @@ VIEWS = {
     "vita_published": TRAINED,
     "mass": TRAINED,
     "stprivacy": TRAINED,
+    "bdq": TRAINED,
     "raw": "raw",
     "blank": "blank",
     "downsample_2x": CHANGED,
@@ -394,7 +402,7 @@ OVER_TIME = {"grey_difference", "small_difference", "blurred_difference", "movin
 # As released: f_T's step moves f_A too, f_T learns until it knows enough of validation clips, and f_A blinds f_B in clips only.
 JOINTLY = TRAINING["vita"] - {"f_T learns: action.train, f_A", "f_B frozen: privacy.train, f_A training"}
 JOINTLY |= {"f_T learns: action.train, f_A training", "f_T tested: action.validation, f_A"}
-OTHERWISE = {"vita_published": {"vita": JOINTLY}}
+OTHERWISE: dict[str, dict[str, set[str]]] = {"vita_published": {"vita": JOINTLY}, "bdq": {"reconstruct": set()}}
 FEW = {"vita": {"options.retrain_steps": 1, "options.restart_every": 2, "options.action_steps": 2}}
 FEW["dial"] = {"anonymizer.name": "unetpp", "anonymizer.dial": "film"}
 FEW["vita_published"] = {**FEW["vita"], "options.architectures": "f_B,f_B"}
@@ -403,7 +411,7 @@ FEW["vita_published"] = {**FEW["vita"], "options.architectures": "f_B,f_B"}
 @pytest.mark.parametrize("method", VIEWS)
 def test_the_networks_of_every_method(method: str, numbered: Path, tmp_path: Path) -> None:
     once = {f"{name}.epochs": 1 for name in ("reconstruct", "warm_up", "minimax", "evaluate_action", "evaluate_privacy")}
-    with stamp_in_place_of("tubelets"), stamp_in_place_of("unetpp"):
+    with stamp_in_place_of("tubelets"), stamp_in_place_of("unetpp"), stamp_in_place_of("bdq"):
         found = ran(numbered, tmp_path, method=method, **once, **FEW.get(method, {}))
     source, own = METHODS[method].anonymizer, [stage.name for stage in METHODS[method].stages if stage.name != "detect"]
     expected = {name: TRAINING[name] for name in own} | OTHERWISE.get(method, {}) | evaluated(VIEWS[method])

@@ -68,6 +68,7 @@ class Method:
     boxes: it changes people only, so whoever reads its output needs the boxes of people.
     undivided: why its batches cannot be computed in parts (`microbatch`); empty where they can.
     over_time: what it makes of a frame depends on other frames of the clip, whatever `anonymizer.window` says.
+    clip_labels: it learns private attributes from the clips of the action set, which have to carry them.
     approximate: in what it differs from what was published under its name, or what is chosen here where nothing was.
     """
 
@@ -82,6 +83,7 @@ class Method:
     boxes: bool = False
     undivided: str = ""
     over_time: bool = False
+    clip_labels: bool = False
     approximate: str = ""
 
     def __post_init__(self) -> None:
@@ -120,6 +122,7 @@ def sees_time(config: TrialConfig) -> bool:
 
 
 WINDOWED = ("unet", "unetpp")  # anonymizers that take a window, and a dial
+OF_DIFFERENCES = ("bdq", "difference", "moving_pixels")  # anonymizers that show nothing of a frame by itself
 
 
 def method_of(config: TrialConfig) -> Method:
@@ -132,7 +135,7 @@ def resolved(config: TrialConfig) -> TrialConfig:
 
     Raises ConfigError for an option that the method does not have, a value of the wrong type or range, attackers that would
     train less than f_B', a microbatch where the method needs whole batches, differences of images, which have none,
-    a window or a dial for an anonymizer that takes none, or a dial that nothing turns.
+    a window or a dial for an anonymizer that takes none, a dial that nothing turns, or frames that have no differences.
     """
     epochs, least = config.attack_epochs, config.evaluate_privacy.epochs
     if set(config.attacks.names) - {"none"} and epochs < least:
@@ -155,6 +158,8 @@ def resolved(config: TrialConfig) -> TrialConfig:
     found = config if all(_is(config, *one) for one in wanted.items()) else with_values(config, wanted)
     if method.anonymizer is not None:
         _require_network(found)
+    if method.over_time and found.anonymizer.name in OF_DIFFERENCES:
+        _require_differences(found)
     return found
 
 
@@ -175,6 +180,19 @@ def _require_network(config: TrialConfig) -> None:
         raise ConfigError(f"anonymizer.dial = {dial}: {config.method} turns no dial; set method=dial, or leave it out")
     if config.departures.scrambled_frames:
         raise ConfigError(f"anonymizer.dial = {dial}: departures.scrambled_frames would mix it with the colours; leave one out")
+
+
+def _require_differences(config: TrialConfig) -> None:
+    """Raises ConfigError where an anonymizer that shows how frames differ would be given each by itself."""
+    if config.clip.frames < 2:
+        raise ConfigError(
+            f"clip.frames = {config.clip.frames}: {config.method} shows how frames of a clip differ; give 2 or more"
+        )
+    if config.departures.scrambled_frames:
+        raise ConfigError(
+            f"departures.scrambled_frames: {config.method} shows how frames of a clip differ, and would be given each by"
+            " itself; leave one out"
+        )
 
 
 def _is(config: TrialConfig, name: str, value: object) -> bool:

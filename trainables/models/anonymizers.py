@@ -1,7 +1,7 @@
 """Anonymizers f_A by name, and how one is built: frames ((B T), C, H, W), float RGB in [0, 1] -> frames of the same size.
 
 Those that change people only are in `trainables.models.obfuscation`, fewer pixels and differences of frames in `untrained`,
-VITA's network in `residual`, STPrivacy's in `tubelets`.
+VITA's network in `residual`, STPrivacy's in `tubelets`, BDQ's in `bdq`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainables.config import AnonymizerConfig, ConfigError
-from trainables.models import obfuscation, residual, tubelets, untrained  # noqa: F401  (each registers its anonymizers)
+from trainables.models import bdq, obfuscation, residual, tubelets, untrained  # noqa: F401  (each registers its anonymizers)
 from trainables.models.axes import clips_of, frames_of, windows_of
 from trainables.models.base import ANONYMIZERS, Anonymizer, Options
 from trainables.models.classifier import IMAGENET_MEAN, IMAGENET_STD, Normalize

@@ -31,8 +31,8 @@ def people_mask(boxes: Tensor, height: int, width: int) -> Tensor:
     return (torch.einsum("fnh,fnw->fhw", rows, columns) > 0.5)[:, None]
 
 
-def gaussian_blur(frames: Tensor, kernel: int, sigma: float) -> Tensor:
-    """(F, C, H, W) blurred with an odd `kernel` and `sigma` in pixels; the border is repeated."""
+def gaussian_blur(frames: Tensor, kernel: int, sigma: float | Tensor) -> Tensor:
+    """(F, C, H, W) blurred with an odd `kernel` and `sigma` in pixels, a number or (); the border is repeated."""
     reach = kernel // 2
     offsets = torch.arange(-reach, reach + 1, device=frames.device, dtype=torch.float32)
     weights = torch.exp(-0.5 * (offsets / sigma) ** 2)

@@ -16,7 +16,7 @@ def run(context: StageContext) -> Outcome:
     config = context.config
     settings = config.reconstruct
     torch.manual_seed(context.seed("weights"))
-    anonymizer = context.placed(build_anonymizer(config.anonymizer))
+    anonymizer = context.placed(build_anonymizer(config.anonymizer, config.options))
     target = target_of(config.anonymizer)
     optimizer = context.adam(anonymizer.parameters(), settings.learning_rate)
     context.data_parallel(anonymizer)

@@ -32,6 +32,8 @@ _PLAIN_WORDS = {
     "vita": "A network that redraws every frame, trained against an ensemble of programs that know the private attributes.",
     "mass": "A network that redraws every frame, trained to suppress each private attribute and to preserve the action.",
     "stprivacy": "A network that keeps only the parts of a video that the action needs.",
+    "bdq": "Frames are blurred; only how each differs from the one before is shown, in few levels. How much it blurs and which"
+    " differences it tells apart was trained against a network that recognises people.",
     "raw": "Nothing: the video stays as it is. This page then says what there is to lose.",
     "downsample_2x": "Frames are shrunk to half their sides and enlarged again.",
     "downsample_4x": "Frames are shrunk to a quarter of their sides and enlarged again.",

@@ -32,6 +32,7 @@ CASES = {
     "differences": (NARROW.model_copy(update={"window": 2, "window_input": "differences", "name": "unet"}), {}),
     "grey difference": (DIFFERENCE, {"pixels": 0, "sigma": 0.0, "levels": 0, "reach": 0.5}),
     "blurred difference": (DIFFERENCE, {"pixels": 0, "sigma": 0.05, "levels": 5, "reach": 0.3}),
+    "bdq": (AnonymizerConfig(name="bdq"), {"sigma": 15.0, "kernel": 30, "levels": 6, "hardness": 4.0, "reach": 0.4}),
 }
 
 
@@ -81,7 +82,7 @@ def test_windows_of_a_video_by_hand() -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_onnx_and_pytorch_show_a_video_as_one_clip(tmp_path: Path, case: str) -> None:
     path = stored(tmp_path, case)
-    model, check = checked_onnx(read_stored(path), None if case != "blurred difference" else (24, 32))
+    model, check = checked_onnx(read_stored(path), (24, 32) if case in ("blurred difference", "bdq") else None)
     assert check.difference <= check.tolerance
     (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
     network_config, options = CASES[case]

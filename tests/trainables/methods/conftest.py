@@ -28,6 +28,7 @@ SHORT: dict[str, dict[str, Any]] = {
     },
     "mass": {},
     "stprivacy": {},
+    "bdq": {},
 }
 
 At = Callable[..., StageContext]

@@ -49,7 +49,7 @@ def test_options_are_set_by_their_dotted_names_and_have_defaults() -> None:
 def test_what_is_approximate_says_so_wherever_its_name_is_printed() -> None:
     """In labels of settings, rows of tables (their footnotes have the list) and the README of the methods."""
     approximate = {name for name in METHODS if METHODS[name].approximate}
-    assert approximate == {"stprivacy", "mass", "tedspad", "spact_published", "vita_published"}
+    assert approximate == {"stprivacy", "mass", "tedspad", "bdq", "spact_published", "vita_published"}
     readme = (Path(methods.__file__).parent / "README.md").read_text()
     for name in METHODS:
         row = PaperRow(name, 0.3, 1.0)

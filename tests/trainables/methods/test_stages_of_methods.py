@@ -35,7 +35,7 @@ from trainables.training import reconstruct, supervised
 from trainables.training.pairs import pair_loader, pair_views
 
 At = Callable[..., StageContext]
-LEARNED = ("tedspad", "vita", "mass", "stprivacy")
+LEARNED = ("tedspad", "vita", "mass", "stprivacy", "bdq")
 
 
 def snapshot(*modules: nn.Module) -> list[dict[str, Tensor]]:

@@ -182,7 +182,7 @@ def run(context: StageContext, turn: Turn | None = None) -> Outcome:
 
 def trained_anonymizer(context: StageContext) -> Anonymizer:
     """f_A as stage `reconstruct` left it."""
-    anonymizer = build_anonymizer(context.config.anonymizer.from_scratch)
+    anonymizer = build_anonymizer(context.config.anonymizer.from_scratch, context.config.options)
     anonymizer.load_state_dict(context.inputs["reconstruct"].state["anonymizer"])
     return context.placed(anonymizer)
 
