@@ -140,6 +140,11 @@ def _add_evidence(commands: Any) -> None:
     evidence = commands.add_parser("evidence", help="one page for who decides or audits: what attackers still learn, how sure")
     evidence.add_argument("--trial", required=True, metavar="RUN_ID", help="id of the trial's MLflow run")
     evidence.add_argument("--out", required=True, type=Path, help="directory for evidence.html and evidence.json")
+    evidence.add_argument(
+        "--at-size",
+        metavar="PIXELS",
+        help="of the trial that measured the same anonymizer where it works at this size, see --at-size of a study",
+    )
     _add_common(evidence)
 
 
@@ -265,10 +270,19 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _evidence(options: argparse.Namespace) -> None:
+    from analysis.read.store import AnalysisError
     from analysis.report.evidence.gather import read_evidence
     from analysis.report.evidence.output import write_evidence
+    from search_spaces.plan import parse_side
+    from trainables.config import ConfigError
 
-    evidence = read_evidence(options.trial, options.tracking_uri)
+    at_size = None
+    if options.at_size is not None:
+        try:
+            at_size = parse_side(options.at_size)
+        except ConfigError as error:
+            raise AnalysisError(str(error)) from None
+    evidence = read_evidence(options.trial, options.tracking_uri, at_size)
     for line in evidence.short:
         print(line)
     print(f"evidence: {write_evidence(evidence, options.out)}")

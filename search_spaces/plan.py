@@ -119,6 +119,14 @@ def _at_size(
     return tuple({**values, **at} for values in settings), others
 
 
+def parse_side(text: str) -> int:
+    """`128` or `128x128` -> 128, the side of square clips in pixels. Raises ConfigError for anything else."""
+    sides = text.lower().split("x")
+    if len(sides) > 2 or len(set(sides)) != 1 or not sides[0].isdecimal():
+        raise ConfigError(f"--at-size {text!r}: clips are square; give one side in pixels, such as 128 or 128x128")
+    return int(sides[0])
+
+
 def parse_seeds(text: str) -> tuple[int, ...]:
     """`3` -> seeds 0, 1, 2; `4,7` -> just these; `4,` -> seed 4."""
     try:

@@ -73,7 +73,6 @@ def _add_what(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--at-size",
-        type=_side,
         metavar="PIXELS",
         help="the same anonymizers, not trained again, where they work on frames of this size (128, or 128x128: clips are"
         " square): evaluated and attacked anew there, as trials of their own",
@@ -175,13 +174,6 @@ def _add_costs(group: argparse._ArgumentGroup) -> None:
         help=f"the share of a GPU's peak that traced steps reach (default: {MEASURED_SHARE:g}, as measured)",
     )
     group.add_argument("--price-per-gpu-hour", type=float, metavar="P", help="what it would cost")
-
-
-def _side(text: str) -> int:
-    sides = set(text.lower().split("x")) if text.count("x") + text.count("X") <= 1 else set()
-    if len(sides) != 1 or not (side := sides.pop()).isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r}: clips are square; give one side in pixels, such as 128 or 128x128")
-    return int(side)
 
 
 def _gpus(text: str) -> float | str:

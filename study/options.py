@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from search_spaces.plan import EVALUATE_AT, parse_seeds
+from search_spaces.plan import EVALUATE_AT, parse_seeds, parse_side
 from search_spaces.profiles import PROFILES, Profile
 from study.backend.job import results_directory
 from study.command_line import AUTO, PROGRAM, command_line
@@ -172,7 +172,7 @@ def read_options(arguments: Sequence[str] | None = None, prog: str = PROGRAM) ->
     if given.attacks is not None:
         overrides["attacks.names"] = given.attacks
     if given.at_size is not None:
-        overrides[EVALUATE_AT] = given.at_size
+        overrides[EVALUATE_AT] = parse_side(given.at_size)
     try:
         return Options(
             show_list=given.list,

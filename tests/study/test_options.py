@@ -60,7 +60,7 @@ def test_the_size_of_use_is_one_side_of_a_square() -> None:
     for given in ("128", "128x128", "128X128"):
         assert read_options(["--space", "demo", "--at-size", given]).overrides == {"evaluate_at": 128}
     for wrong in ("128x96", "native", "0x", "x", "-8", "8x8x8", "1.5"):
-        with pytest.raises(ConfigError, match=rf"--at-size: '{wrong}': clips are square; give one side in pixels"):
+        with pytest.raises(ConfigError, match=rf"--at-size '{wrong}': clips are square; give one side in pixels"):
             read_options(["--space", "demo", f"--at-size={wrong}"])
 
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import pandas as pd
 
 from analysis import text
-from analysis.deploy.measured import MeasuredAt
 from analysis.read.attacks import VALID, WORST, AttackRecord
 from analysis.read.study import RecordedStudy
-from analysis.read.trials import PARAM, RAW
+from analysis.read.trials import RAW
 from analysis.report.evidence.attack_words import learned_from_raw
+from analysis.report.evidence.sizes import SizeFigures
+from analysis.report.evidence.sizes import sentences as where_they_hold
 from trainables.schema import FINAL_METRICS
 from trainables.statistics import Estimate, Interval, estimate
 
@@ -114,9 +115,10 @@ def in_short(
     findings: Sequence[AttackerFinding],
     utility: Sequence[UtilityFigure],
     alike: pd.DataFrame,
+    sizes: Sequence[SizeFigures] = (),
 ) -> list[str]:
     """Sentences for a reader who reads no further."""
-    sentences = [_measured_at(trial)]
+    sentences = where_they_hold(trial, sizes)
     sound = [finding for finding in findings if finding.status != "invalid"]
     if sound:
         worst = sound[0]
@@ -145,18 +147,6 @@ def in_short(
         "This page records tests. It claims no compliance with any law, and tests can show leaks but not their absence."
     )
     return sentences
-
-
-def _measured_at(trial: pd.Series) -> str:
-    """At which size the figures hold."""
-    values = {str(name).removeprefix(PARAM): value for name, value in trial.items() if str(name).startswith(PARAM)}
-    at = MeasuredAt.of_config(values)
-    if at is None:
-        return "At which size of frames these figures were measured is not recorded: they hold for no other."
-    return (
-        f"All figures of this page were measured with {at.words()}, and hold for no other size: where an anonymizer works on"
-        " larger frames, more may be recognised than this page says."
-    )
 
 
 def utility(trial: pd.Series, alike: pd.DataFrame, raw: pd.DataFrame, intervals: Mapping[str, Interval]) -> list[UtilityFigure]:

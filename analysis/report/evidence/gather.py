@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +15,11 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from PIL import UnidentifiedImageError
 
+from analysis import text
 from analysis.deploy.select import row_of
 from analysis.measure.compare import read_item_metrics
 from analysis.measure.settings import PROTOCOL
+from analysis.read.artifacts import read_records
 from analysis.read.attacks import AttackRecord, read_attacks
 from analysis.read.store import AnalysisError, open_store, shown_uri
 from analysis.read.study import RecordedStudy, read_study
@@ -32,6 +35,7 @@ from analysis.report.evidence.findings import (
 )
 from analysis.report.evidence.limits import RiskFindings, limits, risks
 from analysis.report.evidence.provenance import anonymizer, commands, hashes
+from analysis.report.evidence.sizes import SizeFigures, by_size
 from analysis.report.page import Encoding, Picture, embedded
 from trainables import statistics
 from trainables.one_line import reason
@@ -60,6 +64,7 @@ class TrialEvidence:
     trial: Mapping[str, str]
     alarm: Sequence[str]
     short: Sequence[str]
+    sizes: Sequence[SizeFigures]
     findings: Sequence[AttackerFinding]
     attacks: Sequence[AttackRecord]
     anonymizer: Sequence[tuple[str, str]]
@@ -75,11 +80,15 @@ class TrialEvidence:
     record: Mapping[str, Any]
 
 
-def read_evidence(run_id: str, tracking_uri: str | None = None) -> TrialEvidence:
+def read_evidence(run_id: str, tracking_uri: str | None = None, at_size: int | None = None) -> TrialEvidence:
     """Reads the record, attacks, predictions and frames of a trial, and the other trials of its study.
 
-    Raises AnalysisError, one line, for a run that is not there, has no result, or whose records cannot be read.
+    at_size: the side of the clips at which its anonymizer is to have been tested; the evidence is then that of the trial of
+    its study that did so. Raises AnalysisError, one line, for a run that is not there, has no result, or whose records cannot
+    be read, and for a size at which nothing was measured.
     """
+    if at_size is not None:
+        run_id = _at_size(run_id, tracking_uri, at_size)
     with open_store(tracking_uri) as client, tempfile.TemporaryDirectory() as folder:
         study = _study_of(client, run_id)
         trial = row_of(study.trials, run_id)
@@ -96,6 +105,22 @@ def read_evidence(run_id: str, tracking_uri: str | None = None) -> TrialEvidence
         except (OSError, ValueError, KeyError, TypeError, MlflowException) as error:
             raise AnalysisError(f"run {run_id}: its records cannot be read ({reason(error)})") from None
         return _gathered(study, trial, attacks, predictions, record, fetched)
+
+
+def _at_size(run_id: str, tracking_uri: str | None, side: int) -> str:
+    """The run that measured the anonymizer of a run at a size. Raises AnalysisError, which says how to, for none."""
+    with open_store(tracking_uri) as client:
+        study = _study_of(client, run_id)
+        trial = row_of(study.trials, run_id)
+        sizes = by_size(study, trial, next(iter(read_records(study, [run_id])), {}))
+    for each in sizes:
+        if each.side == side:
+            return each.run
+    there = text.listed(each.side for each in sizes) or "a size that is not recorded"
+    raise AnalysisError(
+        f"--at-size {side}: the anonymizer of run {run_id} was measured at {there} pixels only; measure it there with"
+        f" study/run.py --space {shlex.quote(study.space)} --profile {study.profile} --at-size {side}"
+    )
 
 
 def _study_of(client: MlflowClient, run_id: str) -> RecordedStudy:
@@ -130,7 +155,7 @@ def _gathered(
         for name, metric in predictions.items()
         if name in trial and abs((sure := statistics.interval(metric)).value - trial[name]) < _EQUAL
     }
-    found = findings(trial, raw, attacks, intervals)
+    found, sizes = findings(trial, raw, attacks, intervals), by_size(study, trial, record)
     useful = utility(trial, alike, raw, intervals)
     pictures, pictures_note = _pictures(attacks, files.get(ARTIFACT_FRAMES))
     return TrialEvidence(
@@ -143,7 +168,8 @@ def _gathered(
             "finished": f"{trial['started']:%Y-%m-%d}",
         },
         alarm=alarm(study, trial, attacks),
-        short=in_short(study, trial, found, useful, alike),
+        short=in_short(study, trial, found, useful, alike, sizes),
+        sizes=sizes,
         findings=found,
         attacks=attacks,
         anonymizer=anonymizer(study, trial, record),

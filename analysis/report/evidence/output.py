@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis import text
-from analysis.report.evidence import attack_words
+from analysis.report.evidence import attack_words, sizes
 from analysis.report.evidence.findings import UtilityFigure
 from analysis.report.evidence.gather import TrialEvidence
 from analysis.report.page import Table, cannot_write, render
@@ -18,6 +18,7 @@ from trainables.schema import ARTIFACT_CONFIG
 
 _PAGE, _DATA = "evidence.html", "evidence.json"
 _HASHES = "Versions and hashes. Equal fingerprints are equal data, equal stage keys equal computations."
+_SIZES = "The same anonymizer where it works on frames of each size, with the 95 % interval over test items."
 _UTILITY = (
     "share of test videos with",
     "anonymized % (95 % interval over test videos)",
@@ -46,6 +47,7 @@ def write_evidence(evidence: TrialEvidence, out: str | Path) -> Path:
 
 @dataclass(frozen=True)
 class _Tables:
+    sizes: Table
     anonymizer: Table
     utility: Table
     hashes: Table
@@ -57,6 +59,7 @@ def page(evidence: TrialEvidence) -> str:
         "evidence",
         page=evidence,
         tables=_Tables(
+            Table(_SIZES, ("frames of", *sizes.SHOWN.values()), sizes.rows(evidence.sizes), narrow=True),
             Table("", (), evidence.anonymizer, label="The anonymizer"),
             Table(
                 "", _UTILITY, [_utility_row(each) for each in evidence.utility], "What the video is still good for", narrow=True

@@ -16,6 +16,8 @@ import pandas as pd
 from analysis.read.attacks import AttackRecord
 from analysis.read.study import RecordedStudy
 from analysis.read.trials import PARAM, RAW
+from search_spaces.plan import EVALUATE_AT
+from search_spaces.registry import load_spaces
 from trainables.methods import METHODS
 from trainables.schema import ARTIFACT_CONFIG
 
@@ -96,8 +98,16 @@ def anonymizer(study: RecordedStudy, trial: pd.Series, record: Mapping[str, Any]
             mark = record.get("fingerprints", {}).get(field)
             found.append((role, f"{name}{drawn}" + (f" (fingerprint {mark})" if mark else "")))
     if PARAM + "clip.size" in trial:
-        found.append(("Tested at", f"{trial[PARAM + 'clip.size']} x {trial[PARAM + 'clip.size']} pixels"))
+        trained, at = trial[PARAM + "clip.size"], _size_of_use(trial) or trial[PARAM + "clip.size"]
+        elsewhere = f"; trained at {trained} x {trained}" if str(at) != str(trained) else ""
+        found.append(("Tested at", f"{at} x {at} pixels{elsewhere}"))
     return found
+
+
+def _size_of_use(trial: pd.Series) -> int | None:
+    """The side of the clips at which a trial was tested, where it is another than that of its training."""
+    at = str(trial.get(PARAM + EVALUATE_AT))
+    return int(float(at)) if at not in ("None", "nan") else None
 
 
 def _source(method: str) -> str:
@@ -137,8 +147,11 @@ def commands(study: RecordedStudy, trial: pd.Series, attacks: Sequence[AttackRec
     data = [] if study.profile == "generated" else ["--data-root", "DATA"]
     attacked = ["--attacks", names] if names else []
     whole = ["python", "study/run.py", "--space", study.space, "--profile", study.profile, "--seeds", f"{trial['seed']},"]
+    side, spaces = _size_of_use(trial), load_spaces()
+    varies = study.space in spaces and any(EVALUATE_AT in values for values in spaces[study.space].settings)
+    at_size = ["--at-size", str(side)] if side is not None and not varies else []
     commands = [
-        [*whole, *data, *attacked],
+        [*whole, *at_size, *data, *attacked],
         ["python", "-m", "trainables", "--config", ARTIFACT_CONFIG, *data, "--out", "trial"],
         ["python", "-m", "analysis", "evidence", "--trial", str(trial.name), "--tracking-uri", "URI", "--out", "evidence"],
     ]

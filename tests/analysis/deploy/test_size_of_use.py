@@ -48,6 +48,10 @@ def test_people_are_as_large_as_they_were_when_measured() -> None:
     assert MeasuredAt.of_json(paper.as_json()) == paper
     assert paper.words() == "frames of 280x280 pixels (of each the middle 224x224), one in 4 frames"
     assert MeasuredAt.of_config({**values, "augment.test_crop": "0.5"}).whole_frame == (448, 448)  # type: ignore[union-attr]
+    at_128 = MeasuredAt.of_config({**values, "evaluate_at": "128"})  # the trial was evaluated where it works at that size
+    assert at_128 is not None
+    assert (at_128.clip_size, at_128.decode_size, at_128.whole_frame) == (128, 160, (160, 160))
+    assert MeasuredAt.of_config({**values, "evaluate_at": "None"}) == paper
     assert MeasuredAt.of_config({}) is None
     assert MeasuredAt.of_json("{}") is None
 
