@@ -47,7 +47,7 @@ from trainables.plan import PlannedStage, plan_trial
 MEASURED = Path(__file__).with_name("gpu.json")
 MINUTES = 8.0
 TOLERANCE = 0.05  # of a loss in bfloat16, relative to 1 or to the loss in float32 if that is larger
-METHODS = ("penalty", "spact", "tedspad", "vita", "mass", "stprivacy")
+METHODS = ("penalty", "spact", "tedspad", "vita", "mass", "stprivacy", "bdq")
 FEW_STEPS = {"options.ensemble": 2, "options.retrain_steps": 0, "options.action_steps": 1, "options.privacy_steps": 1}
 RANDOM = ("stprivacy",)  # what it keeps is drawn on the device, so that its losses are others there
 

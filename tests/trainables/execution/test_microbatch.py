@@ -22,7 +22,7 @@ from trainables.plan import PlannedStage, plan_trial
 CLIP = 4  # frames; of a batch of 5 clips, two are computed at once
 MICROBATCH = 2 * CLIP + 1
 FEW_STEPS = {"options.ensemble": 2, "options.retrain_steps": 1, "options.action_steps": 1, "options.privacy_steps": 1}
-OTHER_METHODS: dict[str, dict[str, Any]] = {"tedspad": {}, "vita": FEW_STEPS, "mass": {}}
+OTHER_METHODS: dict[str, dict[str, Any]] = {"tedspad": {}, "vita": FEW_STEPS, "mass": {}, "bdq": {}}
 
 
 @dataclass
