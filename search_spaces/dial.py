@@ -15,7 +15,7 @@ SPACES.register("dial")(
             *grid(
                 {
                     "method": ("dial",),
-                    "anonymizer.dial": ("film", "plane"),
+                    "anonymizer.dial": ("blend", "film", "plane"),
                     "options.at": (0.0, 0.25, 0.5, 0.75, 1.0),  # the same budgets: from 0 to 0.4
                 }
             ),

@@ -129,7 +129,7 @@ def of_dial(storage: Path, output: str) -> str:
     """The table of the space `dial`, and what one anonymizer with a dial covers and costs of what five for themselves do."""
     study = read_study("dial", "generated", f"sqlite:///{storage / 'mlflow.db'}")
     lines, trials = [of_study("dial", ("top1", *_LEAKAGE, "rms_distortion"))(storage, output)], study.trials
-    for kind in ("film", "plane"):
+    for kind in ("blend", "film", "plane"):
         others = trials[(trials["method"] != "dial") | (trials[f"{PARAM}anonymizer.dial"] == kind)]
         kinds = {f"five points of one dial ({kind})": ("dial",), "five anonymizers": ("penalty",)}
         lines.append(_covered(replace(study, trials=others), kinds))

@@ -33,9 +33,10 @@ class AnonymizerConfig(Frozen):
         default="frame",
         description="what f_A begins as (Eq. 5) and is held near to (Eq. 4): the frame, or its grey difference from the last",
     )
-    dial: Literal["none", "film", "plane"] = Field(
+    dial: Literal["none", "blend", "film", "plane"] = Field(
         default="none",
-        description="how f_A is told the operating point: by scale and shift of its features, or by a further input channel",
+        description="how f_A is told the operating point: by scale and shift of its features (film), by that and by how much of"
+        " a frame it may change (blend), or by a further input channel (plane)",
     )
 
     @property

@@ -171,7 +171,7 @@ def _require_network(config: TrialConfig) -> None:
         raise ConfigError(f"anonymizer.window = {window}: {name} takes no window, {of_both}; leave it out")
     turned = bool(method_of(config).applied_options)
     if turned and dial == "none":
-        raise ConfigError(f"anonymizer.dial = none: {config.method} trains a dial; give film or plane")
+        raise ConfigError(f"anonymizer.dial = none: {config.method} trains a dial; give blend, film or plane")
     if dial == "none":
         return
     if name not in WINDOWED:

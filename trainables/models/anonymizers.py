@@ -114,13 +114,13 @@ class EncoderDecoder(Anonymizer):
         self.multiple = 2**config.depth
         self.bounded = config.output == "sigmoid"
         self.window, self.differences = config.window, config.window_input == "differences"
-        self.dial, self.at = config.dial, 0.0
+        self.dial, self.at = config.dial, 1.0  # where it is shown to what comes before the minimax
         self.normalize = Normalize(IMAGENET_MEAN, IMAGENET_STD)
         self.network: Any = _encoder_decoder(self.architecture, config)
         load_encoder_weights(self.network.encoder, config)
         if self.window > 1 or self.dial == "plane":
             _widen(self.network.encoder, 3 * self.window + (self.dial == "plane"))
-        self.modulation = Modulation(self.network.encoder.out_channels[1:]) if self.dial == "film" else None
+        self.modulation = Modulation(self.network.encoder.out_channels[1:]) if self.dial in ("film", "blend") else None
         self.to(memory_format=torch.channels_last)  # twice as fast on CPUs for narrow networks; tensor cores want it too
 
     @property
@@ -134,7 +134,7 @@ class EncoderDecoder(Anonymizer):
         """frames: ((B T), C, H, W); dial: ((B T),) in [0, 1], or (1,) for all. Returns frames of the same shape."""
         if self.sees_time:
             return self._of_clips(frames.unsqueeze(1), dial).squeeze(1)
-        return self._changed(self.normalize(frames), dial)
+        return self._changed(self.normalize(frames), frames, dial)
 
     def clips(self, clips: Tensor) -> Tensor:
         return self._of_clips(*apart(clips))
@@ -143,16 +143,16 @@ class EncoderDecoder(Anonymizer):
         """dial: (B,) in [0, 1], or (1,) for all."""
         normalized = clips_of(self.normalize(frames_of(windows)), batch=windows.shape[0])
         seen = windows_of(normalized, self.window, self.differences)[windows.shape[1] - 1 :: windows.shape[1]]
-        return self._changed(seen, dial)
+        return self._changed(seen, windows[:, -1], dial)
 
     def _of_clips(self, clips: Tensor, dial: Tensor | None) -> Tensor:
         normalized = self.normalize(frames_of(clips))
         if self.sees_time:
             normalized = windows_of(clips_of(normalized, batch=clips.shape[0]), self.window, self.differences)
-        return clips_of(self._changed(normalized, dial), batch=clips.shape[0])
+        return clips_of(self._changed(normalized, frames_of(clips), dial), batch=clips.shape[0])
 
-    def _changed(self, seen: Tensor, dial: Tensor | None) -> Tensor:
-        """((B T), 3 window, H, W), normalized, and ((B T),) -> ((B T), 3, H, W)."""
+    def _changed(self, seen: Tensor, frames: Tensor, dial: Tensor | None) -> Tensor:
+        """((B T), 3 window, H, W), normalized, the present frames of it as they are, and ((B T),) -> ((B T), 3, H, W)."""
         height, width = seen.shape[-2:]
         dial = (seen.new_tensor([self.at]) if dial is None else dial).expand(seen.shape[0])
         if self.dial == "plane":
@@ -162,7 +162,8 @@ class EncoderDecoder(Anonymizer):
         padded = padded.contiguous(memory_format=torch.channels_last)
         # float32 before the sigmoid: bfloat16 would quantise pixels near 1 to steps of 1/256, and the RMS of Eq. 4 with them.
         output = self._through_network(padded, dial)[..., :height, :width].float()
-        return output.sigmoid() if self.bounded else output
+        shown = output.sigmoid() if self.bounded else output
+        return torch.lerp(frames.float(), shown, dial.float().view(-1, 1, 1, 1)) if self.dial == "blend" else shown
 
     def _through_network(self, padded: Tensor, dial: Tensor) -> Tensor:
         if self.modulation is None:

@@ -56,7 +56,8 @@ def stored(folder: Path, kind: str, **changes: object) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("kind", "changes"), [("film", {}), ("plane", {}), ("film", {"name": "unet"}), ("film", {"encoder": "resnet18"})]
+    ("kind", "changes"),
+    [("blend", {}), ("film", {}), ("plane", {}), ("film", {"name": "unet"}), ("blend", {"encoder": "resnet18"})],
 )
 def test_onnx_is_the_same_function_at_every_point(tmp_path: Path, kind: str, changes: dict[str, str]) -> None:
     path = stored(tmp_path, kind, **changes)

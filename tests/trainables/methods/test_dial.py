@@ -132,7 +132,7 @@ def test_two_points_train_one_anonymizer_and_are_judged_apart(
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"method": "dial"}, "anonymizer.dial = none: dial trains a dial; give film or plane"),
+        ({"method": "dial"}, "anonymizer.dial = none: dial trains a dial; give blend, film or plane"),
         ({"anonymizer.dial": "film"}, "anonymizer.dial = film: penalty turns no dial; set method=dial, or leave it out"),
         ({**DIALLED, "anonymizer.name": "residual"}, "anonymizer.dial = film: residual takes no dial, unet and unetpp do"),
         ({**DIALLED, "departures.scrambled_frames": True}, "departures.scrambled_frames would mix it with the colours"),

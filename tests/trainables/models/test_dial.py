@@ -11,7 +11,7 @@ from trainables.models.anonymizers import EncoderDecoder, build_anonymizer
 from trainables.models.dial import Modulation, apart, as_plane, dialled, undialled
 
 NARROW = AnonymizerConfig(encoder="narrow", depth=2, decoder_channels=(8, 4), decoder_norm="identity")
-DIALS = ("film", "plane")
+DIALS = ("blend", "film", "plane")
 
 
 def built(**values: object) -> EncoderDecoder:
@@ -66,15 +66,18 @@ def test_modulation_by_hand() -> None:
 @pytest.mark.parametrize("name", ["unetpp", "unet"])
 @pytest.mark.parametrize("encoder", ["narrow", "resnet18"])
 @pytest.mark.parametrize("window", [1, 2])
-def test_it_begins_as_the_network_without_a_dial(dial: str, name: str, encoder: str, window: int, clips: Tensor) -> None:
+def test_it_begins_as_the_network_without_one_or_as_so_much_of_it(
+    dial: str, name: str, encoder: str, window: int, clips: Tensor
+) -> None:
     plain, turned = (built(name=name, encoder=encoder, window=window, dial=kind) for kind in ("none", dial))
     own, state = plain.state_dict(), turned.state_dict()
     same = {key: value for key, value in own.items() if state[key].shape == value.shape}
     wider = {key: torch.cat([own[key], torch.zeros_like(own[key][:, :1])], 1) for key in own if key not in same}
     assert len(wider) == (dial == "plane"), "the first convolution"
     turned.load_state_dict({**state, **same, **wider})
-    wanted = plain.clips(clips)
+    made = plain.clips(clips)
     for value in (0.0, 0.3, 1.0):
+        wanted = (1 - value) * clips + value * made if dial == "blend" else made
         assert torch.allclose(turned.clips(dialled(clips, torch.full((2,), value))), wanted, atol=1e-5)
 
 

@@ -54,7 +54,7 @@ METHODS.register("dial")(
         stages=(RECONSTRUCT, WARM_UP, DIAL),
         anonymizer=DIAL.name,
         fixed={"minimax.distortion_budget": 0.0, "minimax.privacy_weight": 1.0},  # the options say them
-        recipe={"anonymizer.dial": "film"},
+        recipe={"anonymizer.dial": "blend"},
         options=DialOptions,
         applied_options=("at",),
     )
