@@ -28,7 +28,7 @@ def size_warning(model: FrameModel, options: VideoOptions) -> str:
         return ""
     return (
         f"warning: the network works {works}, and its figures were measured with {at.words()}: at another size more may be"
-        " recognised than they say (leave --size out for the size they hold for)"
+        " recognised than they say (leave --size out for the size they hold for; study/run.py --at-size measures another)"
     )
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from analysis.__main__ import main
+from analysis.deploy.select import choose, parse_rule
 from analysis.measure.settings import settings_table
+from analysis.read.store import AnalysisError
 from analysis.read.study import RecordedStudy
 from analysis.report.evidence.gather import read_evidence
 from analysis.report.evidence.output import data_of, page
@@ -117,3 +119,11 @@ def test_the_evidence_of_the_size_of_use_is_found_from_any_record_of_the_anonymi
         assert main([*command, "--at-size", given]) == 2
         said = capsys.readouterr().err
         assert message in " ".join(said.split())
+
+
+def test_nothing_is_chosen_among_figures_of_different_sizes(study: RecordedStudy) -> None:
+    rule = parse_rule(["leakage=0.8"], [], "top1", False)
+    with pytest.raises(AnalysisError, match=r"not measured alike; choose with --where evaluate_at=112 \| 448 \| None"):
+        choose(study, rule)
+    own, at = (choose(study, parse_rule([], [], "leakage", False), where=[f"evaluate_at={size}"]) for size in (None, 448))
+    assert (own.setting["label"], at.setting["label"]) == ("B=0.1", "B=0.2 at size=448")
