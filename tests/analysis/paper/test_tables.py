@@ -120,10 +120,23 @@ def test_doubtful_print_and_chance_are_said(tables: dict[tuple[int, str], PaperT
     assert "near chance" in attacked.notes[0]
 
 
-def test_our_own_cells_near_chance_are_said(make_study: Maker) -> None:
-    study = make_study([FakeTrial("raw", "raw", metrics=metrics(0.9, 0.05))], "ablation_lambda", "generated")
+@pytest.mark.parametrize(
+    ("leakage", "said"),
+    [
+        (0.05, ["our cMAP is near chance (leakage under 10 %)"]),
+        (-0.05, ["our cMAP is below chance: it measures the attacker, not the anonymizer"]),
+        (0.5, []),
+    ],
+)
+def test_a_cell_is_our_figure_beside_the_printed_one(make_study: Maker, leakage: float, said: list[str]) -> None:
+    study = make_study([FakeTrial("raw", "raw", metrics=metrics(0.9, leakage))], "ablation_lambda", "generated")
     (block,) = report_blocks("ablation_lambda", "generated", settings_table(study.trials))
-    assert "our cMAP is near chance (leakage under 10 %)" in block.lines[0].cells["cmap"].notes
+    cells = block.lines[0].cells
+    assert [note for note in cells["cmap"].notes if note.startswith("our")] == said
+    ours = {"top1": 0.9, "cmap": 0.5 + leakage / 2, "f1": 0.4 + leakage / 3}
+    printed = {"top1": 0.7888, "cmap": 0.6441, "f1": 0.555}
+    assert {name: cell.ours.mean for name, cell in cells.items()} == pytest.approx(ours)
+    assert {name: cell.difference for name, cell in cells.items()} == pytest.approx({n: ours[n] - printed[n] for n in ours})
 
 
 def test_equal_classifiers_are_no_difference_and_spacts_is_one(tables: dict[tuple[int, str], PaperTable]) -> None:
