@@ -222,6 +222,9 @@ def test_the_steps_of_each_stage(files: Files) -> None:
     again = roles(planned(files, refit=True, **SIZES))
     both = {"evaluate_action": 6 * (3 + 6), "evaluate_privacy": 2 * 7 * (2 + 5), "minimax": 5 * 3, "test_deployed": 3}
     assert {role: again[role].steps for role in both} == both, "training and validation items once more, and nobody else"
+    files.changes["t"] = lambda splits: replace(splits, test=splits.test[:2])
+    elsewhere = roles(planned(files, **SIZES, data__test_privacy__folder="t"))
+    assert elsewhere["test_privacy"].steps == 1, "the items that are tested, not those that f_B' was chosen by"
 
 
 def test_evaluators_share_a_pass_where_only_the_classifier_and_its_rate_differ(files: Files) -> None:
