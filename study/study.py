@@ -138,6 +138,9 @@ class Study:
         self._require_gpus()
         self.trial_plans  # noqa: B018 - reads the labels
         check_all_weights(self.plan)
+        data = ((self.data[trial.config.data.model_dump_json()], trial.config) for trial in self.plan.trials)
+        for note in dict.fromkeys(note for sets, config in data for note in sets.enlarged(config)):
+            print(f"note: {note}")
         if self.existing_data_root is not None:  # what was generated here is whole
             require_readable(files_read(self.data.values()), self.options.verify)
         self.store.require()

@@ -251,7 +251,11 @@ def _record(plan: TrialPlan, data: TrialData, outcomes: Mapping[str, Outcome], c
         stage_keys={stage.role: stage.key for stage in plan.stages},
         computed=tuple(name for name in outcomes if name in computed),
         reused=tuple(name for name in outcomes if name not in computed),
-        notes=(*(flaw.says for flaw in data.flaws()), *(note for outcome in outcomes.values() for note in outcome.notes)),
+        notes=(
+            *(flaw.says for flaw in data.flaws()),
+            *data.enlarged(plan.config),
+            *(note for outcome in outcomes.values() for note in outcome.notes),
+        ),
         fingerprints={name: getattr(data, name).fingerprint for name in sets},
         seconds=sum(outcome.seconds for name, outcome in outcomes.items() if name in computed),
         pipeline_seconds=sum(outcome.seconds for outcome in outcomes.values()),

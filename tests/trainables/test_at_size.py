@@ -44,10 +44,12 @@ def test_the_same_anonymizer_is_read_at_another_size_by_everybody_anew(
     runtime = Runtime(data_root=str(tiny_data), storage=str(tmp_path), device="cpu")
     config = with_values(tiny_config, {**SHORT, "clip.test_clips": 1, "evaluate_privacy.clips": False})
     first, _ = run_trial(config, runtime, SilentReporter())
+    enlarged = "evaluated at 24 pixels, and the videos of ucf101 have 16 x 16: enlarged they show nobody more"
     assert {side for found in sides.values() for side in found} == {(16, 16)}
     sides.clear()
 
     other, _ = run_trial(with_values(config, {"evaluate_at": 24}), runtime, SilentReporter())
+    assert [sum(note.startswith(enlarged) for note in each.notes) for each in (first, other)] == [0, 1]
     assert other.reused == TRAINING
     assert {name: first.stage_keys[name] for name in TRAINING} == {name: other.stage_keys[name] for name in TRAINING}
     assert set(sides) == {"evaluate_action", "evaluate_privacy"}

@@ -14,7 +14,7 @@ from trainables.data.flaws import Flaw, flaws_of, overlaps
 from trainables.data.items import DataError, Still, StillSplits, Video, VideoSplits
 from trainables.data.of_clips import FRAMES_OF_CLIPS, frames_of_clips
 from trainables.data.registry import load_stills, load_videos
-from trainables.schema import KEY_LENGTH, key_of
+from trainables.schema import KEY_LENGTH, NOTE_ENLARGED, key_of
 
 
 class TrialData:
@@ -93,10 +93,25 @@ class TrialData:
 
     def resized(self, name: str, size: int) -> bool:
         """Whether videos of the data set `name` are resized where a stage reads them at `size`, judged by its first one."""
-        splits: VideoSplits | StillSplits = getattr(self, name)
+        return self._sides_of(getattr(self, name)) not in (None, (size, size))
+
+    def enlarged(self, config: TrialConfig) -> list[str]:
+        """What to say of a trial that is evaluated at a size which its videos do not have, judged by the first of each set."""
+        found: dict[str, None] = {}
+        for splits in (self.action_evaluation, self.clips_with_attributes):
+            sides = self._sides_of(splits)
+            if config.evaluate_at is not None and sides is not None and max(sides) < config.evaluate_at:
+                text = (
+                    f"{NOTE_ENLARGED}{config.evaluate_at} pixels, and the videos of {splits.name} have {sides[0]} x {sides[1]}:"
+                    " enlarged they show nobody more, so that these are no figures for videos of that size"
+                )
+                found[text] = None
+        return list(found)
+
+    def _sides_of(self, splits: VideoSplits | StillSplits) -> tuple[int, int] | None:
         if id(splits) not in self._sides:
             self._sides[id(splits)] = _sides_of_first(splits)
-        return self._sides[id(splits)] not in (None, (size, size))
+        return self._sides[id(splits)]
 
     def boxes(self, settings: ObfuscationConfig, name: str) -> Boxes:
         """The file of people's boxes for the data set `name`. Raises DataError where there is none, or it misses an item."""

@@ -44,6 +44,7 @@ from trainables.schema import (
     ARTIFACT_CONFIG,
     ARTIFACT_FRAMES,
     ARTIFACT_RECORD,
+    NOTE_ENLARGED,
     TAG_PROFILE,
     TAG_SPACE,
 )
@@ -167,7 +168,7 @@ def _gathered(
             "store": shown_uri(study.tracking_uri),
             "finished": f"{trial['started']:%Y-%m-%d}",
         },
-        alarm=alarm(study, trial, attacks),
+        alarm=[*alarm(study, trial, attacks), *_of_enlarged_videos(record)],
         short=in_short(study, trial, found, useful, alike, sizes),
         sizes=sizes,
         findings=found,
@@ -184,6 +185,11 @@ def _gathered(
         config=files[ARTIFACT_CONFIG].read_text(encoding="utf-8") if ARTIFACT_CONFIG in files else "",
         record=record,
     )
+
+
+def _of_enlarged_videos(record: Mapping[str, Any]) -> list[str]:
+    notes = [str(note) for note in record.get("notes", ())]
+    return [f"{text.sentence(note)}." for note in notes if note.startswith(NOTE_ENLARGED)]
 
 
 def _raw_of(study: RecordedStudy, trial: pd.Series) -> pd.DataFrame:

@@ -18,7 +18,10 @@ from trainables.schema import ARTIFACT_CONFIG
 
 _PAGE, _DATA = "evidence.html", "evidence.json"
 _HASHES = "Versions and hashes. Equal fingerprints are equal data, equal stage keys equal computations."
-_SIZES = "The same anonymizer where it works on frames of each size, with the 95 % interval over test items."
+_SIZES = (
+    "The same anonymizer where it works on frames of each size: what is learned beyond guessing, and what people do, with the"
+    " 95 % interval over test items."
+)
 _UTILITY = (
     "share of test videos with",
     "anonymized % (95 % interval over test videos)",
@@ -59,7 +62,7 @@ def page(evidence: TrialEvidence) -> str:
         "evidence",
         page=evidence,
         tables=_Tables(
-            Table(_SIZES, ("frames of", *sizes.SHOWN.values()), sizes.rows(evidence.sizes), narrow=True),
+            sizes.table(_SIZES, evidence.sizes),
             Table("", (), evidence.anonymizer, label="The anonymizer"),
             Table(
                 "", _UTILITY, [_utility_row(each) for each in evidence.utility], "What the video is still good for", narrow=True

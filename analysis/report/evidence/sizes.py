@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from analysis.read.artifacts import read_records
 from analysis.read.attacks import WORST
 from analysis.read.study import RecordedStudy
 from analysis.read.trials import PARAM
+from analysis.report.page import Table
 from search_spaces.plan import EVALUATE_AT
 from trainables.methods import METHODS
 from trainables.statistics import Interval
@@ -64,7 +66,9 @@ def by_size(study: RecordedStudy, trial: pd.Series, record: Mapping[str, Any]) -
         at = measured_at(other)
         if at is None or at.clip_size in found or not _same_anonymizer(study, trial, record, other):
             continue
-        figures = {name: Interval(float(other[name]), *bounds(other, name), 0, 0) for name in SHOWN if name in other}
+        figures = {
+            name: Interval(float(other[name]), *bounds(other, name), 0, 0) for name in SHOWN if pd.notna(other.get(name))
+        }
         run, here = str(other.name), other.name == trial.name
         found[at.clip_size] = SizeFigures(text.frame_size(at.whole_frame), at.clip_size, run, here, figures)
     return [found[side] for side in sorted(found)]
@@ -101,13 +105,15 @@ def sentences(trial: pd.Series, sizes: Sequence[SizeFigures]) -> list[str]:
     return found
 
 
-def rows(sizes: Sequence[SizeFigures]) -> list[list[str]]:
-    """A row of texts for each size: the size, and the figures of SHOWN."""
-    unknown = Interval(float("nan"), float("nan"), float("nan"), 0, 0)
-    return [
+def table(caption: str, sizes: Sequence[SizeFigures]) -> Table:
+    """A row for each size: the frames, and those figures of SHOWN that are known at some size."""
+    known = [name for name in SHOWN if any(name in each.figures for each in sizes)]
+    unknown = Interval(math.nan, math.nan, math.nan, 0, 0)
+    rows = [
         [
             each.frames + (" (this page)" if each.here else ""),
-            *(text.interval(each.figures.get(name, unknown)) for name in SHOWN),
+            *(text.interval(each.figures.get(name, unknown)) for name in known),
         ]
         for each in sizes
     ]
+    return Table(caption, ("frames of", *(SHOWN[name] for name in known)), rows, narrow=True)

@@ -15,6 +15,9 @@ from analysis.read.study import RecordedStudy
 from analysis.report.evidence.gather import read_evidence
 from analysis.report.evidence.output import data_of, page
 from tests.support.fake_studies import FakeTrial, metrics, stored
+from trainables.schema import NOTE_ENLARGED
+
+ENLARGED = NOTE_ENLARGED + "448 pixels, and the videos of x have 240 x 240: enlarged they show nobody more"
 
 
 def measured(label: str, leakage: float, at: int | None, trained_by: str, budget: float = 0.1) -> FakeTrial:
@@ -25,7 +28,12 @@ def measured(label: str, leakage: float, at: int | None, trained_by: str, budget
         "raw" if raw else "penalty",
         metrics=metrics(0.9, leakage, clip_leakage=leakage),
         values={"evaluate_at": at} | ({} if raw else {"minimax.distortion_budget": budget}),
-        record=json.dumps({"stage_keys": {} if raw else {"minimax": trained_by}}),
+        record=json.dumps(
+            {
+                "stage_keys": {} if raw else {"minimax": trained_by},
+                "notes": ["another note", *([ENLARGED] if at == 448 else [])],
+            }
+        ),
     )
 
 
@@ -60,6 +68,8 @@ def test_the_first_lines_say_at_which_sizes_the_figures_hold(study: RecordedStud
         "The same anonymizer was measured on frames of 280x280 pixels too: all sizes are below.",
     ]
     assert alone.short[2] == "It was measured at no other size."
+    assert "Evaluated at 448 pixels, and the videos of x have 240 x 240: enlarged they show nobody more." in at.alarm
+    assert not [alarm for alarm in own.alarm if "enlarged" in alarm or "another note" in alarm]
     assert dict(at.anonymizer)["Tested at"] == "448 x 448 pixels; trained at 224 x 224"
     assert "--at-size 448" in at.commands[0]
     assert "--at-size" not in own.commands[0]
@@ -78,6 +88,7 @@ def test_the_table_has_the_same_anonymizer_at_each_size_and_no_other(study: Reco
         shown.index("The same anonymizer where it works on frames of each size"),
     )
     assert first < table < shown.index("How much each attacker learns")
+    assert "the strongest attacker" not in shown[table : shown.index("How much each")], "nobody attacked it"
     for cell in ("280x280 (this page)", "25.0 (21.0 to 29.0)", "560x560", "75.0 (71.0 to 79.0)"):
         assert cell in shown[table:]
     assert data_of(own)["sizes"][1]["figures"]["leakage"]["high"] == pytest.approx(0.79)
