@@ -15,8 +15,8 @@ SPACES.register("dial")(
             *grid(
                 {
                     "method": ("dial",),
-                    "anonymizer.dial": ("blend", "film", "plane"),
-                    "options.at": (0.0, 0.25, 0.5, 0.75, 1.0),  # the same budgets: from 0 to 0.4
+                    "anonymizer.dial": ("blend", "plane"),
+                    "options.at": (0.25, 0.5, 0.75, 1.0),  # the budgets above 0: at 0 a blend is the frame itself
                 }
             ),
         ),
