@@ -82,12 +82,6 @@ def test_counts_and_lists() -> None:
     assert text.sentence("cMAP") == "cMAP"
 
 
-def test_an_error_is_one_line() -> None:
-    assert text.reason(ValueError("a\n  b")) == "a b"
-    assert text.reason(ValueError()) == "ValueError"
-    assert text.reason(ValueError("a"), kind=True) == "ValueError: a"
-
-
 @pytest.mark.parametrize(
     ("seconds", "long", "clock", "age"),
     [

@@ -44,7 +44,7 @@ def test_figures_are_the_trial_s_own_and_seconds_those_it_took() -> None:
         for number, (each, found) in enumerate(zip(stages, figures, strict=True))
     }
     plan: Any = SimpleNamespace(key="trial", stages=stages, config=SimpleNamespace(selection="validation"))
-    data: Any = SimpleNamespace(flaws=lambda: ())
+    data: Any = SimpleNamespace(flaws=lambda: (), enlarged=lambda config: ["enlarged"])
     record = _record(plan, data, outcomes, {"minimax", "evaluate_action", "attacks"})
     own = 1e0 + 1e1 + 1e3 + 1e4 + 1e5 + 1e7  # all but the controls, which are stages of other trials
     share = pytest.approx((1e5 + 1e7) / own)
@@ -54,7 +54,7 @@ def test_figures_are_the_trial_s_own_and_seconds_those_it_took() -> None:
     assert record.computed == ("minimax", "evaluate_action", "attacks")
     assert len(record.reused) == 5
     assert record.stage_keys == {each.role: f"key of {each.role}" for each in stages}
-    assert record.notes == tuple(outcomes)
+    assert record.notes == ("enlarged", *outcomes)
 
 
 def test_the_loss_of_f_a_by_hand() -> None:

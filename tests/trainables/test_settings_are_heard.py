@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.support.recording import ATTRIBUTES, ITEMS, Ran, ran
-from trainables.config import TrialConfig
+from trainables.config import TrialConfig, with_values
 from trainables.evaluation import privacy
 from trainables.execution.context import frozen
 from trainables.methods import METHODS, resolved
@@ -174,9 +174,11 @@ def test_the_two_views_of_an_image_are_augmented_each_for_itself(numbered: Path,
     assert {view for each in views for _, view in each} == {"raw", "raw flipped"}
 
 
-def test_only_the_paper_s_method_has_a_penalty() -> None:
-    weights = {name: resolved(TrialConfig(method=name)).minimax.penalty_weight for name in METHODS if METHODS[name].anonymizer}
-    assert weights == {name: 1.0 if name == "penalty" else 0.0 for name in weights}
+def test_only_the_paper_s_method_and_its_dial_have_a_penalty() -> None:
+    trained = [name for name in METHODS if METHODS[name].anonymizer]
+    configs = {name: with_values(TrialConfig(), {"method": name, **METHODS[name].recipe}) for name in trained}
+    weights = {name: resolved(config).minimax.penalty_weight for name, config in configs.items()}
+    assert weights == {name: 1.0 if name in ("penalty", "dial") else 0.0 for name in weights}
     assert len(weights) >= 8
 
 
