@@ -16,9 +16,9 @@ from mlflow.exceptions import MlflowException
 from analysis.deploy import dial, measured
 from analysis.deploy.dial import Dial
 from analysis.deploy.exportable import BOXES_NEEDED, UNTRAINED, WHOLE_CLIPS, refusal
-from analysis.deploy.frame_model import Frames, digest_of
+from analysis.deploy.frame_model import digest_of
 from analysis.deploy.measured import MeasuredAt, Size
-from analysis.deploy.window import Before
+from analysis.deploy.window import Before, Frames
 from analysis.read.store import AnalysisError, open_store, shown_uri
 from analysis.read.trials import RAW
 from trainables.one_line import reason

@@ -293,7 +293,7 @@ def _padding(model: onnx.ModelProto, multiple: int, window: int) -> onnx.ModelPr
         return helper.make_tensor(f"sides_{name}", TensorProto.INT64, [len(values)], values)
 
     before = [
-        helper.make_node("Shape", [INPUT], ["sides"], start=2 if window == 1 else 3),
+        helper.make_node("Shape", [INPUT], ["sides"], start=-2),
         helper.make_node("Neg", ["sides"], ["sides_negative"]),
         helper.make_node("Mod", ["sides_negative", "sides_multiple"], ["sides_lacking"]),  # never negative, as in Python
         helper.make_node("Concat", ["sides_zeros", "sides_lacking"], ["sides_pads"], axis=0),

@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from analysis.deploy import dial, measured, proof
 from analysis.deploy.dial import Dial
 from analysis.deploy.measured import MeasuredAt, Size
-from analysis.deploy.window import Before
+from analysis.deploy.window import Before, Frames
 from analysis.read.store import AnalysisError
 from trainables.one_line import reason
 
-Frames = NDArray[np.float32]  # (N, 3, H, W), RGB
 # A setting of onnxruntime: numbers of 8 bits are multiplied and added in float32.
 EXACT_SUMS = ("session.disable_quant_qdq", "1")
 

@@ -26,8 +26,9 @@ def importance(trials: pd.DataFrame, plane: Plane = DEFAULT) -> pd.Series:
     from optuna.study import StudyDirection
     from optuna.trial import create_trial
 
-    known = trials[trials["method"] == "penalty"].reindex(columns=[*trials.columns, *set(plane.choosing) - {*trials.columns}])
-    known = known.dropna(subset=list(plane.choosing))
+    if not {*plane.choosing} <= {*trials.columns}:
+        return pd.Series(dtype=float)
+    known = trials[trials["method"] == "penalty"].dropna(subset=list(plane.choosing))
     numbers = known[[name for name in map(str, known) if name.startswith(PARAM)]].apply(pd.to_numeric, errors="coerce")
     varied = [name for name in numbers if numbers[name].notna().all() and numbers[name].nunique() > 1]
     axes = [name for name in varied if name != f"{PARAM}seed"]

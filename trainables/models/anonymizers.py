@@ -154,8 +154,9 @@ class EncoderDecoder(Anonymizer):
     def _changed(self, seen: Tensor, frames: Tensor, dial: Tensor | None) -> Tensor:
         """((B T), 3 window, H, W), normalized, the present frames of it as they are, and ((B T),) -> ((B T), 3, H, W)."""
         height, width = seen.shape[-2:]
-        dial = (seen.new_tensor([self.at]) if dial is None else dial).expand(seen.shape[0])
-        if self.dial == "plane":
+        if self.dial != "none":
+            dial = (seen.new_full((1,), self.at) if dial is None else dial).expand(seen.shape[0])
+        if dial is not None and self.dial == "plane":
             seen = torch.cat([seen, as_plane(dial, seen)], dim=1)
         padding = (0, -width % self.multiple, 0, -height % self.multiple)
         padded = functional.pad(seen, padding, mode="replicate") if any(padding) else seen
@@ -163,10 +164,12 @@ class EncoderDecoder(Anonymizer):
         # float32 before the sigmoid: bfloat16 would quantise pixels near 1 to steps of 1/256, and the RMS of Eq. 4 with them.
         output = self._through_network(padded, dial)[..., :height, :width].float()
         shown = output.sigmoid() if self.bounded else output
-        return torch.lerp(frames.float(), shown, dial.float().view(-1, 1, 1, 1)) if self.dial == "blend" else shown
+        if dial is not None and self.dial == "blend":
+            return torch.lerp(frames.float(), shown, dial.float().view(-1, 1, 1, 1))
+        return shown
 
-    def _through_network(self, padded: Tensor, dial: Tensor) -> Tensor:
-        if self.modulation is None:
+    def _through_network(self, padded: Tensor, dial: Tensor | None) -> Tensor:
+        if dial is None or self.modulation is None:
             return cast(Tensor, self.network(padded))
         first, *features = self.network.encoder(padded)  # the first is the input itself
         shown = self.network.decoder([first, *self.modulation(features, dial)])

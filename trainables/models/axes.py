@@ -40,6 +40,11 @@ def windows_of(clips: Clips, length: int, differences: bool = False) -> Tensor:
     return torch.cat(seen, dim=2).flatten(0, 1)
 
 
+def changes_of(clips: Tensor) -> Tensor:
+    """(B, T, C, H, W), of any C -> the same shape: how far each frame is from the one before it; 0 for the first."""
+    return torch.cat([torch.zeros_like(clips[:, :1]), clips[:, 1:] - clips[:, :-1]], dim=1)
+
+
 def channels_first(clips: Clips) -> Tensor:
     """(B, T, C, H, W) -> (B, C, T, H, W), the layout of 3D convolutions."""
     if clips.dim() != 5 or clips.shape[2] != 3:

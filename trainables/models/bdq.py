@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from trainables.config import AnonymizerConfig
 from trainables.methods.bdq import LEAST_SIGMA, NETWORK_OPTIONS, BdqOptions
-from trainables.models.axes import clips_of, frames_of
+from trainables.models.axes import changes_of, clips_of, frames_of
 from trainables.models.base import ANONYMIZERS, Anonymizer, Options
 from trainables.models.obfuscation import gaussian_blur
 
@@ -43,8 +43,7 @@ class BlurDifferenceQuantization(Anonymizer):
 
     def clips(self, clips: Tensor) -> Tensor:
         blurred = clips_of(self.blurred(frames_of(clips.float())), batch=clips.shape[0])
-        change = torch.cat([torch.zeros_like(blurred[:, :1]), blurred[:, 1:] - blurred[:, :-1]], dim=1)
-        return self.quantized(change)
+        return self.quantized(changes_of(blurred))
 
     def blurred(self, frames: Tensor) -> Tensor:
         """(F, C, H, W) -> the same shape. The blur is as strong in shares of the shorter side as in a frame of 224 pixels."""

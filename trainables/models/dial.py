@@ -14,15 +14,15 @@ _COLOURS = 3
 _HIDDEN = 32
 
 
-def as_plane(dial: Tensor, frames: Tensor) -> Tensor:
-    """(N,) -> (N, 1, H, W), as large as `frames` (N, C, H, W)."""
-    return dial.to(frames.dtype)[:, None, None, None].expand(-1, 1, *frames.shape[-2:])
+def as_plane(dial: Tensor, pictures: Tensor) -> Tensor:
+    """(N,) -> (N, ..., 1, H, W), for `pictures` (N, ..., C, H, W): frames, or clips, which have one dial for all frames."""
+    rows = dial.to(pictures.dtype).view(-1, *[1] * (pictures.dim() - 1))
+    return rows.expand(*pictures.shape[:-3], 1, *pictures.shape[-2:])
 
 
 def dialled(clips: Tensor, dial: Tensor) -> Tensor:
     """Clips (B, T, 3, H, W) with the dial of each, (B,): (B, T, 4, H, W)."""
-    plane = dial.to(clips.dtype)[:, None, None, None, None].expand(*clips.shape[:2], 1, *clips.shape[-2:])
-    return torch.cat([clips, plane], dim=2)
+    return torch.cat([clips, as_plane(dial, clips)], dim=2)
 
 
 def undialled(clips: Tensor) -> Tensor:

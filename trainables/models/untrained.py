@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainables.config import AnonymizerConfig, ConfigError
-from trainables.models.axes import clips_of
+from trainables.models.axes import changes_of, clips_of
 from trainables.models.base import ANONYMIZERS, Anonymizer, Options
 from trainables.models.obfuscation import gaussian_blur
 
@@ -88,9 +88,7 @@ class Difference(Anonymizer):
         if self.sigma:
             sigma = self.sigma * min(small.shape[-2:])
             small = gaussian_blur(small, 2 * max(1, round(_REACH * sigma)) + 1, sigma)
-        of_clips = small.unflatten(0, (batch, -1))
-        change = torch.zeros_like(of_clips)
-        change[:, 1:] = of_clips[:, 1:] - of_clips[:, :-1]
+        change = changes_of(small.unflatten(0, (batch, -1)))
         shown = _stretched(self.shown(change).flatten(0, 1), (height, width))
         return clips_of(shown.expand(-1, 3, -1, -1), batch)
 
