@@ -36,19 +36,31 @@ from tests.benchmarks.speed_gpu import blank, options, precision
 from tests.benchmarks.speed_profile import parts, roofline
 from tests.benchmarks.speed_rows import row_step
 from tests.benchmarks.speed_setup import Data, Ours, Size, context_of, sizes, timed
+from tests.support.stages import SilentReporter
 from trainables.config import Runtime, TrialConfig, with_values
 from trainables.data.loader import Loader, TrainingClips, close_loaders
 from trainables.data.trial_data import TrialData
 from trainables.execution.loop import Epoch
 from trainables.execution.tracing import StepTaken, one_step
+from trainables.failures import Stopped
 from trainables.models.anonymizers import build_anonymizer
+from trainables.pipeline import run_trial
 from trainables.plan import PlannedStage, plan_trial
+from trainables.store import Outcome
 
 MEASURED = Path(__file__).with_name("gpu.json")
 MINUTES = 8.0
 TOLERANCE = 0.05  # of a loss in bfloat16, relative to 1 or to the loss in float32 if that is larger
-METHODS = ("penalty", "spact", "tedspad", "vita", "mass", "stprivacy", "bdq")
-FEW_STEPS = {"options.ensemble": 2, "options.retrain_steps": 0, "options.action_steps": 1, "options.privacy_steps": 1}
+METHODS: dict[str, dict[str, Any]] = {  # with what each needs to be told; those of the first include what evaluates and attacks
+    "penalty": {"attacks.names": ("all",)},
+    "spact": {},
+    "tedspad": {},
+    "vita": {"options.ensemble": 2, "options.retrain_steps": 0, "options.action_steps": 1, "options.privacy_steps": 1},
+    "mass": {},
+    "dial": {"anonymizer.dial": "film"},
+    "bdq": {},
+    "stprivacy": {},
+}
 RANDOM = ("stprivacy",)  # what it keeps is drawn on the device, so that its losses are others there
 
 
@@ -58,15 +70,15 @@ def steps(size: Size, folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """
     root = make_data(folder / "data")
     narrow = PROFILES["small"].values if size.rounds <= 2 else {}
-    for method in METHODS:
+    seen = set[str]()
+    for method, own in METHODS.items():
         values = {name: value for name, value in SETTING.items() if name != "microbatch" and not name.endswith(".epochs")}
-        own = {"method": method, **(FEW_STEPS if method == "vita" else {})}
-        attacks = {"attacks.names": ("all",)} if method == "penalty" else {}
-        config = with_values(TrialConfig(), {**values, **narrow, **attacks, **own})
-        data, seen = TrialData(config, root), set[str]()
+        config = with_values(TrialConfig(), {**values, **narrow, **own, "method": method})
+        data = TrialData(config, root)
         for stage in plan_trial(config, data).stages:
-            shared = method != "penalty" and stage.name not in (method, "minimax", "reconstruct", "warm_up")
-            if not stage.stage.trains or "." in stage.role or shared or stage.key in seen:
+            judges = method != "penalty" and stage.name not in (method, "minimax", "reconstruct", "warm_up")
+            stands_still = stage.name == "reconstruct" and stage.config.reconstruct.epochs == 0
+            if not stage.stage.trains or "." in stage.role or judges or stands_still or stage.key in seen:
                 continue
             seen.add(stage.key)
             yield f"{method}: {stage.role}", _compared(stage, data, size, method not in RANDOM)
@@ -92,6 +104,65 @@ def _losses(stage: PlannedStage, data: TrialData, device: str, kind: str) -> dic
     with patch.object(Epoch, "add", add), suppress(StepTaken):
         one_step(stage, runtime, data)
     return found
+
+
+class _Memory(SilentReporter):
+    """The most memory of the device during each stage, in GiB, and its seconds, as the stages end."""
+
+    def __init__(self, cuda: bool) -> None:
+        self.cuda, self.stages = cuda, dict[str, dict[str, float]]()
+
+    def finished(self, stage: PlannedStage, outcome: Outcome, reused: bool) -> None:
+        if reused:
+            return
+        self.stages[stage.role] = {"s": outcome.seconds}
+        if self.cuda:
+            self.stages[stage.role]["GiB"] = torch.cuda.max_memory_allocated() / 2**30
+            torch.cuda.reset_peak_memory_stats()
+
+
+def trial(size: Size, folder: Path) -> Iterator[tuple[str, Any]]:
+    """A whole trial on a handful of clips, with the standard attacks, from files: what each stage takes. Then the same in a new
+    storage, stopped within the minimax and gone on with: how far its figures are from those of the first.
+    """
+    root, cuda = make_data(folder / "data"), size.device.type == "cuda"
+    narrow = PROFILES["small"].values if size.rounds <= 2 else {}
+    values = {name: value for name, value in SETTING.items() if name != "microbatch"}
+    longer = {"minimax.epochs": 3}
+    config = with_values(TrialConfig(), {**narrow, **values, **longer, "attacks.names": ("standard",)})
+
+    def runtime(storage: str) -> Runtime:
+        return Runtime(
+            data_root=str(root), storage=str(folder / storage), device=size.kind, workers=size.workers, threads=os.cpu_count() or 1
+        )
+
+    memory = _Memory(cuda)
+    first, _ = run_trial(config, runtime("first"), memory)
+    yield "stages", memory.stages
+    yield "metrics", dict(first.metrics)
+    again, _ = run_trial(config, runtime("first"), SilentReporter())
+    yield "again", {"stages computed": len(again.computed)}
+    ended = _EndsIn("minimax", after=2)
+    with suppress(Stopped):
+        run_trial(config, runtime("stopped"), ended, ended.asked)
+    resumed, _ = run_trial(config, runtime("stopped"), SilentReporter())
+    apart = {name: abs(resumed.metrics[name] - value) for name, value in first.metrics.items() if name != "attack_share"}
+    differ = {name: value for name, value in apart.items() if value > 0.0}
+    yield "stopped and resumed", {"was stopped": float(ended.over), "metrics": len(apart), "that differ": len(differ)}
+    yield "differences", differ
+
+
+class _EndsIn(SilentReporter):
+    """Asks a trial to stop once a stage has had some epochs."""
+
+    def __init__(self, stage: str, after: int) -> None:
+        self.stage, self.after, self.over = stage, after, False
+
+    def epoch(self, stage: str, history: Sequence[Any], epochs: int) -> None:
+        self.over = self.over or (stage == self.stage and len(history) >= self.after)
+
+    def asked(self) -> bool:
+        return self.over
 
 
 def speed(size: Size, folder: Path) -> Iterator[tuple[str, Any]]:
@@ -166,7 +237,8 @@ def _at_once(measure: Callable[[Size, Path], dict[str, float]]) -> Callable[[Siz
 
 # In the order of what matters most: the most seconds of each, and what measures it.
 PARTS: dict[str, tuple[float, Callable[[Size, Path], Iterator[tuple[str, Any]]]]] = {
-    "steps": (180.0, steps),
+    "steps": (150.0, steps),
+    "trial": (100.0, trial),
     "speed": (120.0, speed),
     "behind": (120.0, behind),
     "keeps up": (60.0, _at_once(keeps_up)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,17 @@ def test_groups_exchange_their_labels_and_nothing_else() -> None:
     assert Counter(everybody[0]) == Counter(everybody[1])
     assert with_permuted_labels(before, 0) == after
     assert with_permuted_labels(before, 1) != after
+
+
+def test_two_sources_that_differ_still_differ_once_their_labels_are_exchanged() -> None:
+    """Else the control of a set with a handful of sources would have nothing to measure, and the trial would end there."""
+    before = splits(2, 1)
+    for seed in range(50):
+        after = with_permuted_labels(before, seed)
+        for split in (after.train, after.validation, after.test):
+            assert {item.attributes[0] for item in split} == {0.0, 1.0}, "both labels of the first attribute"
+    alike = replace(before, test=before.test[:1])  # whose single item cannot differ from any: nothing is asked of it
+    assert len(with_permuted_labels(alike, 0).test) == 1
 
 
 def test_the_labels_of_a_source_tell_nothing_of_what_it_has_been_given() -> None:

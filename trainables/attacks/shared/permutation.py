@@ -9,6 +9,7 @@ Arrays of names only: needs no torch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -19,20 +20,37 @@ from trainables.data.items import StillSplits, Video, VideoSplits
 
 Splits = TypeVar("Splits", VideoSplits, StillSplits)
 _SPLITS = ("train", "validation", "test")
+_DRAWS = 100  # of which the first that can be measured is taken; where a guess at two groups fails half of the time
 
 
 def with_permuted_labels(splits: Splits, seed: int) -> Splits:
     """The splits where each group has the labels of another one, drawn from all splits together.
 
     Labels stay in their order within a group, and begin again where the new group is larger: items of a group are as alike in
-    their labels as they were.
+    their labels as they were. With a handful of groups a split can be left with items that are all alike, where nothing can be
+    measured; then labels are drawn again.
     """
     of_group: dict[str, list[tuple[float, ...] | None]] = {}
     for split in _SPLITS:
         for item in getattr(splits, split):
             of_group.setdefault(item.group, []).append(item.attributes)
+    random = np.random.default_rng(seed)
+    for _ in range(_DRAWS):
+        exchanged = _exchanged(splits, of_group, random.permutation(len(of_group)).tolist())
+        if all(_differ(getattr(exchanged, split)) or not _differ(getattr(splits, split)) for split in _SPLITS):
+            break
+    return exchanged
+
+
+def _differ(items: Sequence[Any]) -> bool:
+    """Whether there is a label that some items have and others have not."""
+    rows = [item.attributes for item in items if item.attributes is not None]
+    return any(0.0 < sum(column) < len(column) for column in zip(*rows, strict=True))
+
+
+def _exchanged(splits: Splits, of_group: dict[str, list[tuple[float, ...] | None]], order: list[int]) -> Splits:
     names = list(of_group)
-    given = dict(zip(names, np.random.default_rng(seed).permutation(len(names)).tolist(), strict=True))
+    given = dict(zip(names, order, strict=True))
     taken = dict.fromkeys(names, 0)
 
     def permuted(items: tuple[Any, ...]) -> tuple[Any, ...]:
