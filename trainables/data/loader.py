@@ -11,7 +11,9 @@ import math
 import multiprocessing
 import weakref
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
+from multiprocessing import spawn
 from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 
 import numpy as np
@@ -198,6 +200,24 @@ def _decode_by(decoder: Decoder, worker: int) -> None:
     choose_decoder(decoder)
 
 
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Processes that are started within it do not import the main module of this one, of which loaders need nothing.
+
+    It would cost each of them seconds at the start of each stage, and run a user's script again that has no guard.
+    """
+    prepared = spawn.get_preparation_data
+
+    def without_main(name: str) -> dict[str, Any]:
+        return {key: value for key, value in prepared(name).items() if not key.startswith("init_main")}
+
+    spawn.get_preparation_data = without_main
+    try:
+        yield
+    finally:
+        spawn.get_preparation_data = prepared
+
+
 _open: weakref.WeakSet[Loader] = weakref.WeakSet()
 
 
@@ -304,7 +324,9 @@ class Loader:
             batches.append([SampleId(epoch, index) for index in self._share(chosen)])
         self._schedule.batches = batches
         try:
-            yield from cast(Iterator[Batch], self._loader)
+            with _without_main():
+                loaded = iter(self._loader)
+            yield from cast(Iterator[Batch], loaded)
         except DataError as error:  # from a worker it comes with the worker's traceback; its last line is the message
             raise DataError(str(error).strip().splitlines()[-1].split("DataError: ")[-1]) from None
 

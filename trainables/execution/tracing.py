@@ -108,11 +108,11 @@ class FirstStep(Execution):
     begins: Callable[[], None] | None = None
 
     def batches(self, loader: Loader, first: int, count: int) -> Iterator[Batch]:
-        for _ in range(count):
+        for number in range(first, first + count):
             if self.begins is not None:
                 self.begins()
                 self.begins = None
-            yield made_up(loader)
+            yield made_up(loader, number)
 
     def agreed(self, *decisions: bool) -> tuple[bool, ...]:
         raise StepTaken
@@ -173,12 +173,15 @@ class _Anything(dict[str, Any]):
         yield self
 
 
-def made_up(loader: Loader) -> Batch:
-    """A batch as `loader` yields it: noise, with the labels of the first items. Reads files unless that is prevented."""
+def made_up(loader: Loader, number: int) -> Batch:
+    """A batch as `loader` yields it: noise, with the labels of the first items. Reads files unless that is prevented.
+
+    The noise is that of batch `number`, in whatever order batches are made: copies to a device are made ahead.
+    """
     samples = loader.samples
     found = [samples[SampleId(0, number)] for number in range(min(loader.batch_size, len(samples)))]
     shape = [sample.pop("clips").shape for sample in found].pop()
-    noise = torch.randint(0, 256, (len(found), *shape), dtype=torch.uint8)
+    noise = torch.randint(0, 256, (len(found), *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(number))
     return cast(Batch, {"clips": noise, **default_collate(found)})
 
 

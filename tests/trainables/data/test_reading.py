@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import av
@@ -13,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.support import ROOT
 from trainables.config import ClipConfig
 from trainables.data.items import DataError, Still, Video
 from trainables.data.loader import EvaluationClips, FramePairs, Loader, SampleId, Stills, TrainingClips, close_loaders
@@ -192,6 +197,35 @@ def test_sampling_is_the_same_for_any_number_of_workers(videos: list[Video]) -> 
         other = stream(videos, workers)
         assert len(alone) == len(other)
         assert all(torch.equal(a, b) for one, two in zip(alone, other, strict=True) for a, b in zip(one, two, strict=True))
+
+
+def test_workers_do_not_run_the_users_script_again(videos: list[Video], tmp_path: Path) -> None:
+    """They need nothing of it: importing it would cost each of them seconds at the start of each stage, and a script without a
+    guard would start its study anew in each.
+    """
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, pickle, sys\n"
+        "print('script', os.getpid(), flush=True)\n"
+        "from trainables.data.loader import Loader, close_loaders\n"
+        "samples = pickle.load(open(sys.argv[1], 'rb'))\n"
+        "batches = list(Loader(samples, batch_size=3, shuffle=True, workers=2).epoch(0))\n"
+        "close_loaders()\n"
+        "print('items', sum(len(batch['index']) for batch in batches))\n"
+    )
+    (tmp_path / "samples").write_bytes(pickle.dumps(TrainingClips(videos, CLIP, seed=3)))
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path / "samples")],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["script", "items"], "the script ran once"
+    assert lines[1] == f"items {len(videos)}"
 
 
 def test_a_stretch_of_the_stream_does_not_depend_on_what_came_before(videos: list[Video]) -> None:
