@@ -140,7 +140,7 @@ class Planner:
     """
 
     def __init__(self) -> None:
-        self._values: dict[tuple[Stage, str], tuple[dict[str, Any], dict[str, str]]] = {}
+        self._own: dict[tuple[Stage, str, int], _Own] = {}
         self._keys: dict[tuple[Hashable, ...], tuple[dict[str, Any], str]] = {}
 
     def plan(self, config: TrialConfig, data: TrialData) -> TrialPlan:
@@ -167,22 +167,15 @@ class Planner:
         self, role: str, part: StagePart, inputs: Mapping[str, PlannedStage], configs: _Configs, data: TrialData
     ) -> PlannedStage:
         stage, own = part.stage, configs.of(part)
-        known = (stage, own.seen_by(stage))
-        prints = {name: getattr(data, name).fingerprint for name in stage.data}
         boxes = _boxes(configs.config.obfuscation, stage, data) if _needs_boxes(stage, own.config) else {}
         upstream = tuple((name, other.key) for name, other in inputs.items())
-        resizing = _resizing(stage, own.config, data)
-        whole = (known, tuple(prints.values()), upstream, repr(boxes), resizing)
+        known = (stage, own.seen_by(stage), id(data))
+        if known not in self._own:
+            self._own[known] = _Own.of(stage, own.config, data)
+        alone, whole = self._own[known], (known, upstream, repr(boxes))
         if whole not in self._keys:
-            values, plugins = self._values_of(known, own)
-            depends_on = {
-                "stage": stage.name,
-                "version": stage.version,
-                "config": values,
-                "data": prints,
-                "inputs": dict(upstream),
-            }
-            more = {"boxes": boxes, "plugins": plugins, "resizing": resizing}
+            depends_on = {**alone.depends_on, "inputs": dict(upstream)}
+            more = {"boxes": boxes, "plugins": alone.plugins, "resizing": alone.resizing}
             depends_on |= {name: part for name, part in more.items() if part}
             self._keys[whole] = depends_on, digest(depends_on)
         depends_on, key = self._keys[whole]
@@ -193,18 +186,34 @@ class Planner:
             depends_on=depends_on,
             inputs={name: other.role for name, other in inputs.items()},
             config=own.config,
-            steps=_steps(stage, own.config, data),
+            steps=alone.steps,
             control=part.control,
             reported=part.reported,
             attack=part.attack,
         )
 
-    def _values_of(self, known: tuple[Stage, str], own: _Config) -> tuple[dict[str, Any], dict[str, str]]:
-        """What the key of a stage holds of a config, and the plug-ins that it depends on."""
-        if known not in self._values:
-            values = key_values(known[0], own.config)
-            self._values[known] = values, plugin_digests(known[0].run.__module__, values)
-        return self._values[known]
+
+@dataclass(frozen=True)
+class _Own:
+    """What a stage depends on but for its inputs and boxes, and its steps. `data` lives as long as its id is a key."""
+
+    depends_on: dict[str, Any]
+    plugins: dict[str, str]
+    resizing: int
+    steps: int
+    data: TrialData
+
+    @staticmethod
+    def of(stage: Stage, config: TrialConfig, data: TrialData) -> _Own:
+        values = key_values(stage, config)
+        depends_on = {
+            "stage": stage.name,
+            "version": stage.version,
+            "config": values,
+            "data": {name: getattr(data, name).fingerprint for name in stage.data},
+        }
+        plugins = plugin_digests(stage.run.__module__, values)
+        return _Own(depends_on, plugins, _resizing(stage, config, data), _steps(stage, config, data), data)
 
 
 class _Config:
@@ -218,7 +227,7 @@ class _Config:
         self._texts = _Texts(values)
 
     def seen_by(self, stage: Stage) -> str:
-        """All that `key_values` of a stage depends on, as text."""
+        """All that `key_values` of a stage depends on, as text; its number of steps depends on nothing else of a config."""
         texts = self._texts
         return self._everywhere + ",".join([texts[name] for name in stage.fields])
 
