@@ -1,6 +1,6 @@
 """What is read from MLflow: reports, the paper's tables and figures, the chosen setting; and what is done with its model.
 
-`python -m analysis report|tables|figures|select|compare|evidence|export|anonymize --help`.
+`python -m analysis report|tables|figures|select|compare|evidence|export|verify|anonymize --help`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PROGRAM = "python -m analysis"
 _EPILOG = """\
 exit codes:
   0  it is done
-  1  anonymize: frames came out black, or files of a folder failed
+  1  anonymize: frames came out black, or files of a folder failed; verify: something differs
   2  the study, the model or the output cannot be used; one line says why
 
 examples:
@@ -33,7 +33,7 @@ examples:
 def main(arguments: Sequence[str] | None = None, prog: str = PROGRAM) -> int:
     """Runs a command; 0 on success, 2 with one line on stderr when the study or the output is not usable.
 
-    `anonymize` gives 1 where frames are black or files of a folder failed.
+    `anonymize` gives 1 where frames are black or files of a folder failed, `verify` where something differs.
     """
     options = _parser(prog).parse_args(arguments)
 
@@ -98,6 +98,7 @@ def add_commands(commands: Any) -> None:
     _add_compare(commands)
     _add_evidence(commands)
     _add_export(commands)
+    _add_verify(commands)
     _add_anonymize(commands)
 
 
@@ -162,6 +163,17 @@ def _add_export(commands: Any) -> None:
     export.add_argument("--out", required=True, type=Path, metavar="FILE")
     export.add_argument("--overwrite", action="store_true")
     _add_common(export)
+
+
+def _add_verify(commands: Any) -> None:
+    verify = commands.add_parser("verify", help="whether an exported model is what its card says, and still computes it")
+    verify.add_argument("model", type=Path, metavar="MODEL.onnx")
+    verify.add_argument("--card", type=Path, metavar="FILE", help="its model card (default: MODEL.onnx.card.json)")
+    verify.add_argument("--data-root", type=Path, metavar="DIR", help="the data of its figures: some are measured again")
+    verify.add_argument("--storage", metavar="DIR|URI", help="that of its study, whose trained classifier is tested again")
+    verify.add_argument(
+        "--plugin", action="append", default=[], metavar="FILE.py", help="what you added: methods, networks, data sets"
+    )
 
 
 def _add_anonymize(commands: Any) -> None:
@@ -297,6 +309,14 @@ def _export(options: argparse.Namespace) -> None:
     print(export_trial(*asked, options.calibrate))
 
 
+def _verify(options: argparse.Namespace) -> int:
+    from analysis.deploy.verify import failed, report, verify
+
+    found = verify(options.model, options.card, options.data_root, options.storage)
+    print(report(found))
+    return 1 if failed(found) else 0
+
+
 def _anonymize(options: argparse.Namespace) -> int:
     from analysis.deploy.anonymize import anonymize, ended_by_signals
     from analysis.deploy.load import load_model
@@ -347,6 +367,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "compare": _compare,
     "evidence": _evidence,
     "export": _export,
+    "verify": _verify,
     "anonymize": _anonymize,
 }
 

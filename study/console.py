@@ -30,6 +30,7 @@ OF_RECORDS = {
     "compare": "two trials on the same test items",
     "evidence": "one page for who decides or audits",
     "export": "write a trial's anonymizer as ONNX or for PyTorch",
+    "verify": "whether an exported model is what its card says",
     "anonymize": "anonymize a video, a folder of videos, or a camera",
 }
 COMPLETION = "completion"

@@ -64,7 +64,8 @@ def visible(stage: Stage, config: TrialConfig) -> TrialConfig:
             node[leaf] = True
     if "anonymizer" in tree and not _has_weights(stage, config):
         tree["anonymizer"] = {"name": True, "weights": True}
-        config = config.model_copy(update={"anonymizer": config.anonymizer.model_copy(update={"weights": None})})
+        if not method_of(config).given:
+            config = config.model_copy(update={"anonymizer": config.anonymizer.model_copy(update={"weights": None})})
     reader, options = f"stage {stage.name!r} ({stage.where})", tree.get("options", {})
     if options is not True:
         names = {*options, *(_network_options(stage, config) if "anonymizer" in tree else ())}

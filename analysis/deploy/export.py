@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from analysis import text
 from analysis.deploy import dial, measured, proof
 from analysis.deploy.anonymizers import Stored, fetch_trial, read_stored
+from analysis.deploy.card import make_card, write_card
 from analysis.deploy.dial import Dial
 from analysis.deploy.frame_model import EXACT_SUMS
 from analysis.deploy.measured import Size
@@ -59,6 +60,8 @@ def export_trial(
 ) -> str:
     """Writes the anonymizer of a trial to `out` and returns lines on it: form `onnx` (any size, or one) or `torch`.
 
+    Beside an ONNX file its model card is written, see `card`.
+
     precision: of ONNX, `float32`, or `int8`, which is faster on a CPU and near the original only. calibrate: a video whose
     frames set the ranges of 8 bits, and are what the result is compared on.
 
@@ -90,13 +93,26 @@ def export_trial(
         model, check = checked_onnx(stored, size, precision, pictures)
         made = Path(folder) / "made.onnx"
         made.write_bytes(model.SerializeToString())
+        card = card_of(run_id, tracking_uri, stored, size, check)
         _copy(made, out)
-    takes = f"frames of {text.frame_size(size)}" if size else "frames of any size"
+        beside = write_card(card, out)
     at = stored.measured_at
     holds = f"its figures hold for {at.words()}" if at else "its trial does not say at which size it was measured"
     if stored.dial:
         holds += f"; it stands at {stored.dial.words()}, and its dial was measured at {_points(stored.dial)}"
-    return f"{out}: ONNX, {stored.config['name']}, {_shape(stored)} float RGB in [0, 1], {takes}; {holds}\n{check.text()}"
+    takes = card["model"]["takes"]
+    return f"{out}: ONNX, {stored.config['name']}, {takes}; {holds}\n{check.text()}\nmodel card: {beside}"
+
+
+def card_of(run_id: str, tracking_uri: str | None, stored: Stored, size: Size | None, check: ExportCheck) -> dict[str, Any]:
+    """The model card of an ONNX file of the anonymizer of a trial."""
+    takes = f"frames of {text.frame_size(size)}" if size else "frames of any size"
+    about = {
+        "network": str(stored.config["name"]),
+        "takes": f"{_shape(stored)} float RGB in [0, 1], {takes}",
+        "checked": check.text(),
+    }
+    return make_card(run_id, tracking_uri, about, stored.measured_at, stored.dial)
 
 
 def _shape(stored: Stored) -> str:

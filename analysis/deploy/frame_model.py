@@ -45,7 +45,8 @@ class OnnxModel:
     """An exported anonymizer in onnxruntime, on the CPU, or on a GPU where the installed onnxruntime has CUDA.
 
     Where it carries a test frame, this machine's answer is compared: a GPU that is off gives way to the CPU, products of 8 bits
-    that are off to float32. Raises AnalysisError where all that is off, and for what is no anonymizer of frames.
+    that are off to float32; `missed` is how far it is off, None where there is no test frame. Raises AnalysisError where all
+    that is off, and for what is no anonymizer of frames.
     """
 
     def __init__(self, path: Path, device: str = "auto") -> None:
@@ -74,6 +75,7 @@ class OnnxModel:
         self._input = inputs[0].name
         if on_gpu:
             self.device = self._session.get_providers()[0].removesuffix("ExecutionProvider").lower()
+        self.missed: float | None = None
         if proof.KEY in carried:
             self._prove(carried[proof.KEY], on_gpu)
 
@@ -121,6 +123,7 @@ class OnnxModel:
             except Exception:  # onnxruntime has a class of its own for every status
                 off = float("inf")
             if off <= wanted.tolerance:
+                self.missed = off
                 if missed:
                     how = "the CPU" if quantized else "float32"
                     self.kind = f"ONNX in {how}, because what is faster is {missed[0]:.2g} off here"

@@ -14,8 +14,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from analysis import text
 from analysis.deploy.anonymizers import Stored, fetch_trial, read_stored
+from analysis.deploy.card import write_card
 from analysis.deploy.choice_text import choice_text
-from analysis.deploy.export import ExportCheck, checked_onnx
+from analysis.deploy.export import ExportCheck, card_of, checked_onnx
 from analysis.deploy.select import Choice, median_trial, row_of
 from analysis.measure.settings import of
 from analysis.read.artifacts import fetch_artifact
@@ -42,6 +43,9 @@ def register(choice: Choice, name: str) -> str:
         tags = _tags(choice, run_id, folder)
         saved = Path(folder) / "model"
         _save(model, saved, tags)
+        card = card_of(run_id, choice.study.tracking_uri, stored, size, check)
+        for file in saved.glob("*.onnx"):
+            write_card(card, file)
         number = _register(choice, run_id, name, saved, tags)
     trial, metric = row_of(choice.trials, run_id), choice.rule.judged_by
     takes = f"frames of {text.frame_size(size)}" if size else "frames of any size"

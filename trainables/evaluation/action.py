@@ -127,6 +127,36 @@ def test_deployed(context: StageContext) -> Outcome:
     )
 
 
+@torch.no_grad()
+def test_again(context: StageContext) -> dict[str, float]:
+    """Figures of an anonymizer on test videos that need no training: how far it changes them, and, where the stored stage
+    `evaluate_action` is among the inputs, `top1` and `top5` of its f_T' just as it is.
+    """
+    config, splits, anonymizer = context.config, context.data.action_evaluation, context.anonymizer("anonymizer")
+    stored = context.inputs.get(context.stage)
+    classifier: nn.Module = _Nobody(len(splits.classes))
+    if stored is not None:
+        untrained = config.evaluate_action.classifier.from_scratch
+        classifier = context.placed(build_action_classifier(untrained, len(splits.classes), config.clip))
+        classifier.load_state_dict(stored.state["classifier"])
+    test = _predict(context, classifier, anonymizer, _test_loader(context, splits.test, config.clip), config.clip)
+    found = {name: float(test[rows].mean()) for name, rows in (("rms_distortion", "rms"), ("rms_relative", "rms_relative"))}
+    if stored is not None:
+        found |= {f"top{best}": topk_accuracy(test["probabilities"], test["labels"], best) for best in (1, 5)}
+    return found
+
+
+class _Nobody(nn.Module):
+    """In place of a classifier: clips (B, T, C, H, W) -> logits (B, classes) that say nothing."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.classes = classes
+
+    def forward(self, clips: Tensor) -> Tensor:
+        return clips.new_zeros(len(clips), self.classes)
+
+
 def _predictions(context: StageContext, test: dict[str, np.ndarray]) -> dict[str, bytes]:
     videos = context.data.action_evaluation.test
     return of_classes(context.stage, videos, test["probabilities"], test["labels"])

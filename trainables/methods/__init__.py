@@ -66,6 +66,7 @@ class Method:
     them. One that needs no training takes all.
     applied_options: those that it takes once it is trained: the stages that train it do not depend on them.
     boxes: it changes people only, so whoever reads its output needs the boxes of people.
+    given: its anonymizer is what the file `anonymizer.weights` holds, as it is.
     undivided: why its batches cannot be computed in parts (`microbatch`); empty where they can.
     over_time: what it makes of a frame depends on other frames of the clip, whatever `anonymizer.window` says.
     clip_labels: it learns private attributes from the clips of the action set, which have to carry them.
@@ -81,6 +82,7 @@ class Method:
     anonymizer_options: tuple[str, ...] = ()
     applied_options: tuple[str, ...] = ()
     boxes: bool = False
+    given: bool = False
     undivided: str = ""
     over_time: bool = False
     clip_labels: bool = False

@@ -1,7 +1,7 @@
 """Anonymizers f_A by name, and how one is built: frames ((B T), C, H, W), float RGB in [0, 1] -> frames of the same size.
 
 Those that change people only are in `trainables.models.obfuscation`, fewer pixels and differences of frames in `untrained`,
-VITA's network in `residual`, STPrivacy's in `tubelets`, BDQ's in `bdq`.
+VITA's network in `residual`, STPrivacy's in `tubelets`, BDQ's in `bdq`; `given` reads a model that was not trained here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainables.config import AnonymizerConfig, ConfigError
-from trainables.models import bdq, obfuscation, residual, tubelets, untrained  # noqa: F401  (each registers its anonymizers)
+from trainables.models import bdq, given, obfuscation, residual, tubelets, untrained  # noqa: F401  (each registers its own)
 from trainables.models.axes import clips_of, frames_of, windows_of
 from trainables.models.base import ANONYMIZERS, Anonymizer, Options
 from trainables.models.classifier import IMAGENET_MEAN, IMAGENET_STD, Normalize
@@ -32,7 +32,7 @@ def build_anonymizer(config: AnonymizerConfig, options: Options | None = None) -
     anonymizer = ANONYMIZERS[config.name](config)
     if options is not None:
         anonymizer.configure(options)
-    if config.weights is not None:
+    if config.weights is not None and not anonymizer.reads_weights:
         load_weights(anonymizer, config.weights, config.name, field="anonymizer.weights")
     return anonymizer
 

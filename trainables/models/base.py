@@ -17,9 +17,11 @@ class Anonymizer(nn.Module):
     """((B T), C, H, W) -> the same shape; linear output is unbounded, sigmoid output lies in [0, 1].
 
     window: of one that sees time, how many frames it needs to show the last of them; None where it needs whole clips.
+    reads_weights: it reads the file `anonymizer.weights` itself, which is then no state dict.
     """
 
     window: int | None = None
+    reads_weights = False
 
     def configure(self, options: Options) -> None:
         """Takes the options of the trial's method. Raises ConfigError for a value that cannot be."""

@@ -15,6 +15,7 @@ from trainables.models.action import build_action_classifier
 from trainables.models.anonymizers import EncoderDecoder, build_anonymizer
 from trainables.models.check_own import check_own_networks
 from trainables.models.detector import new_detector
+from trainables.models.given import GivenModel
 from trainables.models.packaged import CENTERFACE, FACE_LANDMARKS, FACE_RECOGNISER, PACKAGE, given_or_packaged
 from trainables.models.privacy import build_privacy_classifier, build_privacy_encoder
 from trainables.models.weights import (
@@ -43,6 +44,8 @@ def check_weights(config: TrialConfig) -> None:
         for name in members or [config.privacy_encoder.name]:
             _check_network("privacy_encoder", config.privacy_encoder.model_copy(update={"name": name}), config.clip)
     evaluated = config.as_evaluated
+    if method_of(config).given:
+        GivenModel(config.anonymizer).require(evaluated.clip.size)
     _check_network("evaluate_action.classifier", config.evaluate_action.classifier, evaluated.clip)
     _check_network("evaluate_privacy.classifier", config.evaluate_privacy.classifier, evaluated.clip)
     _check_attackers(evaluated)

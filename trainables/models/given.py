@@ -1,0 +1,108 @@
+"""An anonymizer that was not trained here: a model of frames in an ONNX file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainables.config import AnonymizerConfig, ConfigError
+from trainables.models.axes import clips_of, frames_of
+from trainables.models.base import ANONYMIZERS, Anonymizer
+from trainables.one_line import reason
+
+GIVEN = "given"
+_AT_ONCE = 64  # frames in one call, so that memory does not grow with the batch
+
+
+@ANONYMIZERS.register(GIVEN)
+class GivenModel(Anonymizer):
+    """The ONNX model in the file `anonymizer.weights`: float32 RGB frames (N, 3, H, W) in [0, 1] -> frames of the same shape.
+
+    Or windows (N, K, 3, H, W) -> (N, 3, H, W): each frame after the K - 1 before it in the clip; the first stands still before
+    it. It is computed by onnxruntime, on a GPU where that has CUDA. What it puts out is taken as it is, without clamping.
+    """
+
+    reads_weights = True
+
+    def __init__(self, config: AnonymizerConfig) -> None:
+        """Raises ConfigError, one line, for a file that is no such model."""
+        super().__init__()
+        if config.weights is None:
+            raise ConfigError("anonymizer.weights: the method given needs the file of a model; give FILE.onnx")
+        self.file = config.weights
+        self._session = _session(config.weights)
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        shape = inputs[0].shape if len(inputs) == len(outputs) == 1 else []
+        if len(shape) not in (4, 5) or shape[-3] != 3 or inputs[0].type != "tensor(float)":
+            seen = ", ".join(f"{one.name} {one.type} {one.shape}" for one in inputs)
+            raise ConfigError(
+                f"{self.file}: no model from float RGB frames (N, 3, H, W) to such frames; it takes {seen or 'nothing'}"
+            )
+        self.window = int(shape[1]) if len(shape) == 5 else None
+        self.size = tuple(shape[-2:]) if all(isinstance(side, int) for side in shape[-2:]) else None
+        self._input, self._batch = inputs[0].name, shape[0] if isinstance(shape[0], int) else None
+
+    @property
+    def sees_time(self) -> bool:
+        return self.window is not None
+
+    def require(self, side: int) -> None:
+        """Raises ConfigError unless it gives frames of the same size for square ones of `side` pixels."""
+        frames = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+        try:
+            found = self(frames)
+        except Exception as error:  # onnxruntime has a class of its own for every status
+            takes = f"takes frames of {self.size[0]}x{self.size[1]} only, and" if self.size else "cannot be run:"
+            raise ConfigError(
+                f"{self.file}: {takes} the clips here are {side}x{side} ({reason(error, 120)}); export it for any size, or set"
+                " clip.size and clip.decode_size"
+            ) from None
+        if found.shape != frames.shape:
+            raise ConfigError(
+                f"{self.file}: makes {tuple(found.shape)} of frames {tuple(frames.shape)}; it must keep their shape"
+            )
+
+    def forward(self, frames: Tensor) -> Tensor:
+        return frames_of(self.clips(frames.unsqueeze(1)))
+
+    def clips(self, clips: Tensor) -> Tensor:
+        seen = frames_of(clips) if self.window is None else _windows(clips, self.window)
+        found = torch.from_numpy(self._run(seen.detach().float().cpu().numpy())).to(clips.device)
+        return clips_of(found, clips.shape[0])
+
+    def _run(self, seen: np.ndarray) -> np.ndarray:
+        """Frames or windows -> frames, in calls of as many as the model takes; the last call repeats its last frame."""
+        parts, at_once = [], self._batch or _AT_ONCE
+        for start in range(0, len(seen), at_once):
+            part = seen[start : start + at_once]
+            lacking = (self._batch or len(part)) - len(part)
+            given = np.concatenate([part, np.repeat(part[-1:], lacking, axis=0)]) if lacking else part
+            parts.append(self._session.run(None, {self._input: np.ascontiguousarray(given)})[0][: len(part)])
+        return np.concatenate(parts)
+
+
+def _windows(clips: Tensor, length: int) -> Tensor:
+    """(B, T, C, H, W) -> ((B T), length, C, H, W), in order; before a clip begins, its first frame stands still."""
+    before = clips[:, :1].expand(-1, length - 1, -1, -1, -1)
+    whole = torch.cat([before, clips], dim=1)
+    return torch.stack([whole[:, start : start + clips.shape[1]] for start in range(length)], dim=2).flatten(0, 1)
+
+
+def _session(file: str) -> Any:
+    import onnxruntime
+
+    if not Path(file).is_file():
+        raise ConfigError(f"anonymizer.weights = {file!r}: no such file; give the ONNX file of a model of frames")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # a failure is raised; it need not be printed as well
+    options.intra_op_num_threads = torch.get_num_threads()
+    there = onnxruntime.get_available_providers()
+    providers = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in there]
+    try:
+        return onnxruntime.InferenceSession(file, options, providers=providers)
+    except Exception as error:  # onnxruntime has a class of its own for every status
+        raise ConfigError(f"{file}: no ONNX model that can be loaded ({reason(error)})") from None
