@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from mlflow import MlflowClient
 from analysis.read.store import AnalysisError
 from analysis.text import words
 from trainables import statistics
+from trainables.attacks.shared.people_at_risk import RISKS as RISK_POINTS
+from trainables.attacks.shared.people_at_risk import RiskPoint
 from trainables.schema import ARTIFACT_ATTACKS, ATTACK, FINAL_METRICS, STRONGEST
 from trainables.statistics import ItemMetric
 
@@ -43,6 +45,7 @@ class AttackRecord:
     items. `effort`: what the attacker spent, by name; `curve`: (effort, leakage) in `effort_unit`; `converged`: whether it
     has flattened, None where nobody can tell; `items`: predictions by test
     item; `worst`: names of those read most surely; `pictures`: files fetched beside the record, of what `caption` says.
+    `people_at_risk`: how often one of N people is singled out or linked, by the video (anonymized, raw, blank).
     """
 
     name: str
@@ -68,6 +71,7 @@ class AttackRecord:
     pictures: tuple[Path, ...] = ()
     caption: str = ""
     notes: tuple[str, ...] = ()
+    people_at_risk: Mapping[str, tuple[RiskPoint, ...]] = field(default_factory=dict)
 
     @property
     def controls(self) -> tuple[Control, ...]:
@@ -170,10 +174,21 @@ def _read(path: Path) -> AttackRecord:
             pictures=tuple(file for file in pictures if file.suffix.lower() in _PICTURES and file.is_file()),
             caption=str(record.get("caption") or ""),
             notes=tuple(map(str, (*record.get("problems", ()), *record.get("notes", ())))),
+            people_at_risk=_people_at_risk(record.get(RISK_POINTS, ())),
         )
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise AnalysisError(f"{ARTIFACT_ATTACKS}/{path.name} is no record of an attack ({reason[:200]})") from None
+
+
+def _people_at_risk(points: Iterable[Mapping[str, Any]]) -> dict[str, tuple[RiskPoint, ...]]:
+    found: dict[str, tuple[RiskPoint, ...]] = {}
+    for point in points:
+        values: dict[str, Any] = {
+            name: math.nan if value is None else value for name, value in point.items() if name != "video"
+        }
+        found[point["video"]] = (*found.get(point["video"], ()), RiskPoint(**values))
+    return found
 
 
 def _control(record: Mapping[str, Any]) -> Control:

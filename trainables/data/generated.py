@@ -34,11 +34,17 @@ VERSION = 3  # of the generated pictures: a change makes new data
 CLIPS_PER_SOURCE = 2
 DOMAINS: tuple[Literal["known", "novel"], ...] = ("known", "novel")
 FRAME_RATE = 15
+PERSON_PATTERN = r"_(g\d+)_c\d+\.[^.]+$"  # in the name of a clip, whom it shows, where `GeneratedSpec.people` is not 0
 
 
 @dataclass(frozen=True)
 class GeneratedSpec:
-    """Sizes of the generated data. `size` is the side of the square frames in pixels, `frames` the length of a clip."""
+    """Sizes of the generated data. `size` is the side of the square frames in pixels, `frames` the length of a clip.
+
+    `people`: of 0, every source shows a person of its own, in one class of action. Otherwise so many people are in the training
+    clips, and as many others in the test clips, each of them in every class: a source number stands for one person in all
+    classes, which `data.action.group_pattern` = PERSON_PATTERN says to the reader.
+    """
 
     train_clips: int = 600
     test_clips: int = 360
@@ -49,12 +55,20 @@ class GeneratedSpec:
     frames: int = 20
     seed: int = 0
     domain: Literal["known", "novel"] = "known"
+    people: int = 0
 
     def __post_init__(self) -> None:
         a_source_each = CLIPS_PER_SOURCE * len(MOTIONS[self.domain])
         for name, least in (("train_clips", 2 * a_source_each), ("test_clips", a_source_each)):
             if getattr(self, name) < least:
                 raise ConfigError(f"generated data: {name} = {getattr(self, name)}; give at least {least}")
+        clips_of_each = len(MOTIONS[self.domain]) * self.people
+        for name in ("train_clips", "test_clips"):
+            if not 0 <= clips_of_each <= getattr(self, name):
+                raise ConfigError(
+                    f"generated data: people = {self.people} with {name} = {getattr(self, name)}; each is to be in every class:"
+                    f" give at least {clips_of_each} clips, or people = 0"
+                )
         if self.size < 16 or self.frames < 8:
             raise ConfigError(f"generated data: size {self.size}, frames {self.frames}; give at least 16 pixels and 8 frames")
 
@@ -110,7 +124,7 @@ def ensure(root: Path, spec: GeneratedSpec) -> Path:
     The domains of equal specs lie side by side: their parent is a data root with a folder for each. Written aside and
     renamed: a half-made set is never seen, and two makers at once do no harm.
     """
-    sizes = {name: value for name, value in asdict(spec).items() if name != "domain"}
+    sizes = {name: value for name, value in asdict(spec).items() if name != "domain" and (name != "people" or value)}
     digest = hashlib.sha256(json.dumps([VERSION, sizes]).encode()).hexdigest()[:12]
     target = root / digest / spec.domain
     if (target / "spec.json").is_file():
@@ -144,13 +158,16 @@ def _write_clips(root: Path, spec: GeneratedSpec) -> list[BoxRow]:
     first_source = 1
     for split, count in (("test", spec.test_clips), ("train", spec.train_clips)):
         per_class = [count // len(classes) + (i < count % len(classes)) for i in range(len(classes))]
-        sources = -(-max(per_class) // CLIPS_PER_SOURCE)
+        sources = spec.people or -(-max(per_class) // CLIPS_PER_SOURCE)
         for label, (motion, clips) in enumerate(zip(classes, per_class, strict=True)):
             (root / "UCF-101" / motion).mkdir(parents=True, exist_ok=True)
             for number in range(clips):
                 source, part = divmod(number, CLIPS_PER_SOURCE)
-                rng = np.random.default_rng([spec.seed, 1, first_source + source, label])
-                look = _Look.draw(rng, spec.domain)  # one person a source: its clips share the look
+                person = [first_source + source, label]  # one a source: its clips share the look
+                if spec.people:
+                    part, source = divmod(number, spec.people)
+                    person = [first_source + source, len(classes)]  # one in all classes
+                look = _Look.draw(np.random.default_rng([spec.seed, 1, *person]), spec.domain)
                 name = f"{motion}/v_{motion}_g{first_source + source:02d}_c{part + 1:02d}.avi"
                 clip_rng = np.random.default_rng([spec.seed, 2, first_source + source, label, part])
                 frames, figure = _clip(clip_rng, look, MOTIONS[spec.domain][motion], spec)

@@ -34,6 +34,7 @@ from analysis.report.evidence.findings import (
     utility,
 )
 from analysis.report.evidence.limits import RiskFindings, limits, risks
+from analysis.report.evidence.people import RiskCurve, risk_curves
 from analysis.report.evidence.provenance import anonymizer, commands, hashes
 from analysis.report.evidence.sizes import SizeFigures, by_size
 from analysis.report.page import Encoding, Picture, embedded
@@ -72,6 +73,7 @@ class TrialEvidence:
     utility: Sequence[UtilityFigure]
     seeds: Sequence[str]
     risks: Sequence[RiskFindings]
+    people: Sequence[RiskCurve]
     limits: Sequence[str]
     pictures: Sequence[Picture]
     pictures_note: str
@@ -177,6 +179,7 @@ def _gathered(
         utility=useful,
         seeds=other_trainings(alike),
         risks=risks(attacks, found),
+        people=risk_curves(attacks),
         limits=limits(study, trial, attacks, intervals, alike),
         pictures=pictures,
         pictures_note=pictures_note,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis import text
-from analysis.report.evidence import attack_words, sizes
+from analysis.report.evidence import attack_words, people, sizes
 from analysis.report.evidence.findings import UtilityFigure
 from analysis.report.evidence.gather import TrialEvidence
 from analysis.report.page import Table, cannot_write, render
@@ -70,6 +70,7 @@ def page(evidence: TrialEvidence) -> str:
             Table(_HASHES, (), evidence.hashes, label="Versions and hashes"),
         ),
         words=attack_words,
+        people=people,
         percent=lambda value: text.percent(value, unknown="not known"),
         interval=text.percent_interval,
         place=_place,
@@ -87,6 +88,7 @@ def data_of(evidence: TrialEvidence) -> dict[str, Any]:
     found["pictures"] = [{"title": picture.title, "caption": picture.caption} for picture in evidence.pictures]
     for attack in found["attacks"]:
         attack["pictures"] = [Path(path).name for path in attack["pictures"]]
+        del attack["people_at_risk"]  # they are in `people`
     found["legal"] = "This is a record of tests. It claims no compliance with any law."
     cleaned: dict[str, Any] = _as_json(found)
     return cleaned

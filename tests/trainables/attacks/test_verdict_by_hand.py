@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from trainables.attacks import ATTACKS
 from trainables.attacks.probe.training import _fit
 from trainables.attacks.shared import learning, verdict
+from trainables.attacks.shared.people_at_risk import RISKS, RiskPoint
 from trainables.attacks.shared.result import AttackResult, strongest_member
 from trainables.attacks.shared.verdict import Candidate, worst_of
 from trainables.config import TrialConfig, with_values
@@ -243,3 +244,27 @@ def test_the_probe_learns_from_training_features_and_answers_for_others() -> Non
     assert found[1, 0] < 0.1
     assert found[:, 1].tolist() == [1.0] * 3, "one value only: what is known of the training items"
     assert _fit(torch.ones(40, 3), labels, other)[:, 0].tolist() == pytest.approx([float(labels.mean())] * 3, abs=1e-6)
+
+
+def test_the_record_of_a_search_has_its_curves_of_people_with_those_of_raw_and_blank_video() -> None:
+    own, raw, blank = (search(hit, hit) for hit in (0.9, 1.0, 0.1))
+    inputs = {}
+    for control, found in {"": own, "raw": raw, "blank": blank, "permuted": blank}.items():
+        point = asdict(RiskPoint("linkability", 1, 10, 4, float(found.validated[0]), NAN, NAN, 0.1))
+        state = {"evidence": found.state(), RISKS: [point]}
+        inputs[part_name("attack_linkage", control)] = Outcome({}, state=state)  # type: ignore[arg-type]
+    config = with_values(TrialConfig(), {"attacks.names": ("linkage",)})
+    context: Any = SimpleNamespace(config=config, inputs=inputs)
+    kept = json.loads(verdict.run(context).files["attacks/linkage.json"])[RISKS]
+    assert [(point["video"], point["value"]) for point in kept] == [("anonymized", 0.9), ("raw", 1.0), ("blank", 0.1)]
+    assert kept[0] == {
+        "video": "anonymized",
+        "risk": "linkability",
+        "clips": 1,
+        "among": 10,
+        "people": 4,
+        "value": 0.9,
+        "low": None,
+        "high": None,
+        "chance": 0.1,
+    }

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from trainables.config import ActionData, ConfigError, PrivacyData
-from trainables.data.generated import ATTRIBUTES, MOTIONS, GeneratedSpec, ensure
+from trainables.data.generated import ATTRIBUTES, MOTIONS, PERSON_PATTERN, VERSION, GeneratedSpec, ensure
 from trainables.data.reading import VideoFile
 from trainables.data.registry import load_stills, load_videos
 
@@ -98,3 +100,27 @@ def test_from_the_command_line(tmp_path: Path) -> None:
         [sys.executable, "-m", "trainables.data", "check", str(made), "--decode"], capture_output=True, text=True, check=False
     )
     assert check.returncode == 0, check.stdout
+
+
+def test_people_who_are_in_every_class_are_made_only_where_they_are_asked_for(tmp_path: Path) -> None:
+    """One look in all classes of a person, and other people in training clips; hundred of them as well as twenty."""
+    with pytest.raises(
+        ConfigError, match="people = 100 with train_clips = 60; each is to be in every class: give at least 600"
+    ):
+        GeneratedSpec(train_clips=60, people=100)
+    GeneratedSpec(train_clips=600, test_clips=600, people=100)
+    spec = GeneratedSpec(
+        train_clips=120, test_clips=120, train_images=2, val_images=1, test_images=1, size=16, frames=8, people=20
+    )
+    videos = load_videos(ActionData(group_pattern=PERSON_PATTERN), ensure(tmp_path, spec))
+    assert len({video.group for video in videos.test}) == 20
+    assert not {video.group for video in videos.test} & {video.group for video in (*videos.train, *videos.validation)}
+    of_one = [video for video in videos.test if video.group == videos.test[0].group]
+    assert {video.label for video in of_one} == set(range(6))
+    assert len({video.attributes for video in of_one}) == 1
+
+
+def test_a_field_at_its_default_leaves_the_data_of_before(root: Path) -> None:
+    """The folder of a specification is named by its fields: studies of before find the data they made."""
+    sizes = {name: value for name, value in asdict(SPEC).items() if name not in ("domain", "people")}
+    assert root.parent.name == hashlib.sha256(json.dumps([VERSION, sizes]).encode()).hexdigest()[:12]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch.nn import functional
 from trainables.attacks.linkage.pairs import PersonPairs
 from trainables.attacks.linkage.people import PersonSearch, numbered, people_of, search_of
 from trainables.attacks.shared.learning import attack_training, contact_sheet, effort
+from trainables.attacks.shared.people_at_risk import RISKS, PeopleClips, risk_points
 from trainables.attacks.shared.permutation import with_permuted_people
 from trainables.attacks.shared.result import AttackResult, curve_of, flattened, strongest_member
 from trainables.attacks.shared.searches import DIGITS, GALLERIES, leakage_of_searches
@@ -63,7 +64,7 @@ def run(context: StageContext) -> Outcome:
         search = search_of(splits, splits.validation, settings.people)
         if not search.asked.any():
             return leakage_of_searches(None)
-        return leakage_of_searches(_look(context, anonymizer, network, search, validation_clip(clip), boxes))
+        return leakage_of_searches(_look(context, anonymizer, network, search, validation_clip(clip), boxes)[0])
 
     def validate() -> dict[str, float]:
         found = validated()
@@ -72,7 +73,7 @@ def run(context: StageContext) -> Outcome:
     history = learn(context, network, pairs, losses, validate, attack_training(context))
     chosen_by = validated()
     search = search_of(splits, splits.test, settings.people)
-    found = _look(context, anonymizer, network, search, clip, boxes)
+    found, embeddings = _look(context, anonymizer, network, search, clip, boxes)
     spent = effort(context, network, len(splits.train))
     evidence = replace(
         _evidence(context, anonymizer, search, found, clip, boxes, chosen_by),
@@ -83,7 +84,15 @@ def run(context: StageContext) -> Outcome:
         curve=curve_of(history),
         converged=flattened(curve_of(history)),
     )
-    return Outcome({}, history, {"evidence": evidence.state()})
+    clips = PeopleClips(
+        known=embeddings[strongest_member(chosen_by)],
+        published=embeddings[0],
+        people=people_of(search.queries, splits, settings.people),
+        sources=[item.group for item in search.queries],
+        actions=[item.label for item in search.queries],
+    )
+    risks = [asdict(point) for point in risk_points(clips, context.seed("people at risk"))]
+    return Outcome({}, history, {"evidence": evidence.state(), RISKS: risks})
 
 
 def embed(network: PrivacyEncoder, clips: Tensor) -> Tensor:
@@ -111,14 +120,17 @@ def _look(
     search: PersonSearch,
     clip: ClipConfig,
     boxes: Boxes | None,
-) -> tuple[Retrieval, Retrieval]:
-    """Searches for the anonymized queries among the anonymized clips, and among the raw clips, of the gallery."""
+) -> tuple[tuple[Retrieval, Retrieval], tuple[np.ndarray, np.ndarray]]:
+    """Searches for the anonymized queries among the anonymized clips, and among the raw clips, of the gallery; and returns the
+    embeddings (Q, D) of the anonymized and of the raw queries.
+    """
     queries = _embeddings(context, anonymizer, network, search.queries, clip, boxes)
     gallery = (
         queries if search.gallery is search.queries else _embeddings(context, anonymizer, network, search.gallery, clip, boxes)
     )
     similar = [(queries[0] @ there.T).round(DIGITS) for there in gallery]
-    return retrieve(similar[0], search.same, search.candidates), retrieve(similar[1], search.same, search.candidates)
+    first, second = (retrieve(each, search.same, search.candidates) for each in similar)
+    return (first, second), queries
 
 
 @torch.no_grad()

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from trainables.attacks import ATTACKS, Attack, attack_names
+from trainables.attacks.shared.people_at_risk import RISKS
 from trainables.attacks.shared.result import AttackResult, strongest_member
 from trainables.execution.context import StageContext
 from trainables.metrics import leakage_of
@@ -108,6 +109,7 @@ def run(context: StageContext) -> Outcome:
         seconds = context.inputs[attack.stage.name].seconds
         pictures = _pictures(name, own.result)
         record = _record(name, attack, own, controls, seconds) | {"pictures": sorted(pictures)}
+        record |= _risks(context, attack)
         files |= {f"{ARTIFACT_ATTACKS}/{file}": content for file, content in pictures.items()}
         files[f"{ARTIFACT_ATTACKS}/{name}.json"] = json.dumps(record, indent=1).encode()
     tried = [key for key in metrics if key.startswith(ATTACK_VALID)]
@@ -235,6 +237,20 @@ def _of_people(result: AttackResult, member: int) -> AttackFigures:
         rows=hits,
         others=result.others,
     )
+
+
+def _risks(context: StageContext, attack: Attack) -> dict[str, Any]:
+    """The curves of singling out and linking people, of the anonymized video and of its controls, where the attack has them."""
+    points = [
+        {"video": control or "anonymized", **{key: _known(value) for key, value in point.items()}}
+        for control in ("", *(control for control in attack.controls if control != "permuted"))
+        for point in context.inputs[part_name(attack.stage.name, control)].state.get(RISKS, ())
+    ]
+    return {RISKS: points} if points else {}
+
+
+def _known(value: Any) -> Any:
+    return _rounded(value) if isinstance(value, float) else value
 
 
 def _record(

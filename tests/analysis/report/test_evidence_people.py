@@ -1,0 +1,74 @@
+"""Singling out and linking one of N people on the evidence page and in its data."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import asdict
+
+import pytest
+
+from analysis.read.study import RecordedStudy
+from analysis.report.evidence.gather import read_evidence
+from analysis.report.evidence.output import data_of
+from analysis.report.evidence.output import page as page_of
+from tests.support.fake_attacks import attack, broken, log
+from tests.support.fake_studies import FakeTrial, metrics
+from trainables.attacks.shared.people_at_risk import RiskPoint
+
+Maker = Callable[..., RecordedStudy]
+
+
+def points() -> list[dict[str, object]]:
+    """Linking: 60 % of the way to 1 among 10, 40 % among 100 people; of raw video all; singling out of one curve only."""
+    made = [
+        ("anonymized", RiskPoint("linkability", 1, 10, 100, 0.6, 0.5, 0.7, 0.1)),
+        ("anonymized", RiskPoint("linkability", 1, 100, 100, 0.4, 0.3, 0.5, 0.01)),
+        ("anonymized", RiskPoint("singling out", 2, 100, 90, 0.45, 0.4, 0.5, 0.37)),
+        ("raw", RiskPoint("linkability", 1, 10, 100, 0.99, 0.98, 1.0, 0.1)),
+        ("raw", RiskPoint("linkability", 1, 100, 100, 0.98, 0.97, 1.0, 0.01)),
+        ("blank", RiskPoint("linkability", 1, 10, 100, 0.1, 0.1, 0.1, 0.1)),
+    ]
+    return [{"video": video, **asdict(point)} for video, point in made]
+
+
+def words(page: str) -> str:
+    return " ".join(re.sub(r"<[^>]+>", " ", page.partition("</style>")[2]).split())
+
+
+@pytest.mark.parametrize("valid", [True, False])
+def test_the_page_and_its_data_have_the_curves(make_study: Maker, valid: bool) -> None:
+    study = make_study([FakeTrial("a", metrics=metrics(0.9, 0.3))])
+    run_id = str(study.trials.index[0])
+    record = attack("linkage", 0.9, "Finding the same person again", "linkability", people_at_risk=points())
+    log(study.tracking_uri, run_id, [record if valid else broken(record)])
+    found = read_evidence(run_id, study.tracking_uri)
+    page = words(page_of(found)).replace("\N{NO-BREAK SPACE}", " ")
+    invalid = "" if valid else " (INVALID: a control of this attack missed its level)"
+    assert (
+        f"Finding the same person again{invalid}: with 1 anonymized clip of each it links the right one of 100 people in 40.0 %"
+        " (interval 30.0 % to 50.0 %); without any knowledge 1.0 %; from raw video 98.0 % (interval 97.0 % to 100.0 %)."
+    ) in page
+    assert "with 2 anonymized clips of each it singles out exactly one of 100 people in 45.0 %" in page
+    assert (
+        "linkability, 1 clip of each, one of 10 (Finding the same person again) 60.0 (50.0 to 70.0) 99.0 (98.0 to 100.0)"
+        in page
+    )
+    data = json.loads(json.dumps(data_of(found), allow_nan=False))
+    curves = {(curve["risk"], curve["video"], curve["clips"]): curve for curve in data["people"]}
+    assert set(curves) == {
+        ("linkability", "anonymized", 1),
+        ("linkability", "raw", 1),
+        ("linkability", "blank", 1),
+        ("singling out", "anonymized", 2),
+    }
+    assert [point["value"] for point in curves["linkability", "anonymized", 1]["points"]] == [0.6, 0.4]
+    assert curves["linkability", "anonymized", 1]["valid"] is valid
+
+
+def test_a_record_without_them_has_no_such_section(make_study: Maker) -> None:
+    study = make_study([FakeTrial("a", metrics=metrics(0.9, 0.3))])
+    run_id = str(study.trials.index[0])
+    log(study.tracking_uri, run_id, [attack("linkage", 0.9, risk="linkability")])
+    assert "One person among N" not in page_of(read_evidence(run_id, study.tracking_uri))
