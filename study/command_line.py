@@ -98,6 +98,12 @@ def _add_which(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--first", action="append", default=[], metavar="LABEL[,LABEL]", help="these before all others")
     group.add_argument(
+        "--stop-early",
+        action="store_true",
+        help="trials that cannot win end early: those whose anonymizer, while it is trained, is surpassed in accuracy and"
+        " leakage on validation data; run again without it, they go on",
+    )
+    group.add_argument(
         "--retry-failed", action="store_true", help="those that have failed, and no others; without it they are retried too"
     )
     group.add_argument(

@@ -56,6 +56,7 @@ class Options(BaseModel):
     only: tuple[str, ...] = ()
     first: tuple[str, ...] = ()
     retry_failed: bool = False
+    stop_early: bool = False
     space: str | None = None
     profile: str = "paper"
     data_root: str | None = None
@@ -182,6 +183,7 @@ def read_options(arguments: Sequence[str] | None = None, prog: str = PROGRAM) ->
             only=tuple(given.only),
             first=tuple(given.first),
             retry_failed=given.retry_failed,
+            stop_early=given.stop_early,
             space=given.space,
             profile=given.profile,
             data_root=given.data_root,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from analysis.terminal import show_error
 from search_spaces.plan import StudyPlan, StudyTrial, plan_study
+from search_spaces.registry import load_spaces
 from study.backend.base import Backend, Demands, StudyEnd, TrialBatch
 from study.backend.job import joins_cluster, require_cluster
 from study.backend.preflight import tracking_problems
@@ -31,6 +32,7 @@ from trainables.config import ConfigError
 from trainables.data.generated import DOMAINS, GeneratedSpec, ensure
 from trainables.data.trial_data import TrialData
 from trainables.data.verify import files_read, require_readable
+from trainables.early import EarlyStopping
 from trainables.methods import missing_weights
 from trainables.plan import PlannedStage, Planner, TrialPlan, neighbours
 from trainables.store import StageStore
@@ -136,6 +138,8 @@ class Study:
             raise ConfigError("--retry-failed: with --fresh there are no records in which a trial has failed; leave one out")
         require_cluster()
         self._require_gpus()
+        if self.options.stop_early and max(self.resources.of(trial.config).gpus for trial in self.plan.trials) > 1:
+            raise ConfigError("--stop-early: not where a trial has several GPUs; give --gpus-per-trial 1, or leave it out")
         self.trial_plans  # noqa: B018 - reads the labels
         check_all_weights(self.plan)
         data = ((self.data[trial.config.data.model_dump_json()], trial.config) for trial in self.plan.trials)
@@ -154,20 +158,20 @@ class Study:
 
     def prepare(self) -> list[PlannedTrial]:
         """Opens the records, sends what an earlier launch left unsent, and returns the trials that are left, in order."""
-        from study.records.tracking import failed_trials, finished_trials
+        from study.records.tracking import early_trials, failed_trials, finished_trials
 
         self.places.driver_directory.mkdir(parents=True, exist_ok=True)
         self.tracker.send_unsent()
         runs = self.tracker.runs()
-        done = finished_trials(runs)
+        done, early = finished_trials(runs), early_trials(runs) if self.options.stop_early else set()
         seconds = {key: self.costs.guessed(stage) for key, stage in self.stages.items() if key not in self.stored}
         ordered = in_order(self.plan.trials, self.trial_plans, seconds)
-        left = [(trial, staged) for trial, staged in ordered if staged.key not in done]
+        left = [(trial, staged) for trial, staged in ordered if staged.key not in done | early]
+        before = f"{sum(staged.key in done for _, staged in ordered)} done before"
+        before += f", {count} stopped early" if (count := sum(staged.key in early for _, staged in ordered)) else ""
         todo = self._chosen(left, failed_trials(runs))
         others = f", {len(left) - len(todo)} left out" if len(todo) < len(left) else ""
-        print(
-            f"{self.plan.experiment}: {len(ordered)} trials, {len(ordered) - len(left)} done before, {len(todo)} to run{others}"
-        )
+        print(f"{self.plan.experiment}: {len(ordered)} trials, {before}, {len(todo)} to run{others}")
         print(f"data {self.data_root}\nstorage {self.places.stages_at}\nresults {self.places.driver_directory}")
         print(f"MLflow {without_passwords(self.places.tracking_uri)}", flush=True)
         self.tracker.plan(
@@ -225,7 +229,8 @@ class Study:
                     used = (
                         f"{'GPU' if self.resources.gpus else 'CPU'} hours: {end.usage.busy:.2f} busy, {end.usage.idle:.2f} idle"
                     )
-                    counts = f"{end.done} done, {end.failed} failed, {end.lost} lost; {used}"
+                    early = f", {end.early} stopped early" if end.early else ""
+                    counts = f"{end.done} done, {end.failed} failed, {end.lost} lost{early}; {used}"
                     print(counts + (f"; stopped: {', '.join(left)}" if left else ""))
                 self._report()
                 tracker.report(directory / "reports" / self.plan.experiment)
@@ -282,7 +287,7 @@ class Study:
         queue = Queue(steps, self.stored, self.store.has, [str(share) for share in shares])
         works = [work_of(staged, self.costs, self.stored) for _, staged in todo]
         directory = self.places.driver_directory
-        return TrialBatch(self.plan.experiment, jobs, shares, queue, directory, resources.max_concurrent, works)
+        return TrialBatch(self.plan.experiment, jobs, shares, queue, directory, resources.max_concurrent, works, jobs[0].early)
 
     def _run_search(self, backend: Backend, resources: Resources, before: Usage) -> StudyEnd:
         """Runs the trials that an optimiser proposes, after what MLflow already has of this study."""
@@ -297,7 +302,8 @@ class Study:
         directory = self.places.driver_directory
         varied = next(plan for trial, plan in zip(self.plan.trials, self.trial_plans, strict=True) if trial is self._varied)
         works = [work_of(varied, self.costs)]
-        batch = TrialBatch(self.plan.experiment, [job], [share], left, directory, resources.max_concurrent, works)
+        most, name = resources.max_concurrent, self.plan.experiment
+        batch = TrialBatch(name, [job], [share], left, directory, most, works, job.early)
         return backend.run(batch, lambda usage: self._note(before + usage))
 
     @property
@@ -312,7 +318,8 @@ class Study:
         if self.plan.search is None or self.only is not None or self.options.retry_failed:
             return None
         seed = self._varied.config.seed
-        points = points_of(self.plan.search, self.tracker.runs(), self._varied.config)
+        if_early = worst(self.plan.search, self._varied.config) if self.options.stop_early else None
+        points = points_of(self.plan.search, self.tracker.runs(), self._varied.config, if_early)
         done = sum(point.objectives is not None for point in points)
         return Proposals(self.plan.search, tuple(points), max(0, self.plan.search.trials - done), seed)
 
@@ -320,6 +327,7 @@ class Study:
         """The job of a trial, but for its name and key."""
         from study.records.recording import MlflowRecorder
 
+        recorder = MlflowRecorder(self.places.tracking_uri, self.tracker.experiment_id, self.plan.compared)
         tags = {
             **self.tracker.tags,
             schema.TAG_SPACE: self.plan.space,
@@ -334,11 +342,12 @@ class Study:
             key="",
             config=trial.config,
             runtime=share.runtime(str(self.data_root), self.places.stages_at),
-            recorder=MlflowRecorder(self.places.tracking_uri, self.tracker.experiment_id, self.plan.compared),
+            recorder=recorder,
             tags=tags,
             gpus=share.gpus,
             stop=self.tracker.stop,
             plugins=self.options.plugins,
+            early=EarlyStopping(f"{recorder.leases}/early") if self.options.stop_early else None,
         )
 
     def _note(self, usage: Usage) -> None:
@@ -364,6 +373,8 @@ def plan_of(options: Options) -> StudyPlan:
     plan = plan_study(options.space, options.profile, options.seeds, options.overrides)
     if plan.search is not None:
         check_objectives(plan.search, (trial.config for trial in plan.trials))
+    if options.stop_early and (table := load_spaces()[plan.space].table) is not None:
+        raise ConfigError(f"--stop-early: {plan.space} makes Table {table} of the paper, whose cells all count; leave it out")
     if options.sampler is None and options.search_trials is None and not options.axes:
         return plan
     if plan.search is None:

@@ -39,6 +39,10 @@ class Stopped(RuntimeError):
     """The trial was asked to stop; what it has done is saved."""
 
 
+class StoppedEarly(RuntimeError):
+    """The trial cannot win: others are better in utility and in privacy. What it has done is saved."""
+
+
 class Lost(RuntimeError):
     """This attempt ended for a reason that may not end the next one: the trial is to be started again."""
 

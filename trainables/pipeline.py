@@ -19,10 +19,12 @@ from trainables.config import ConfigError, Runtime, TrialConfig
 from trainables.data.loader import close_loaders
 from trainables.data.reading import choose_decoder, decoder
 from trainables.data.trial_data import TrialData
+from trainables.early import Watch
 from trainables.execution.context import StageContext
 from trainables.execution.distributed import Processes
 from trainables.execution.loop import Diverged
 from trainables.execution.together import run_together
+from trainables.execution.watch import WatchedTraining, place_of
 from trainables.failures import Stopped
 from trainables.methods import method_of
 from trainables.models.anonymizers import build_anonymizer
@@ -68,16 +70,19 @@ def run_trial(
     reporter: Reporter,
     stop: Callable[[], bool] = lambda: False,
     neighbours: Sequence[TrialConfig] = (),
+    watch: Watch | None = None,
 ) -> tuple[TrialRecord, dict[str, Outcome]]:
     """Runs a trial; returns its record and the outcomes of its stages by role, in the order of the plan.
 
     A stage that is stored is not computed again, and only one worker computes a stage at a time. While another worker computes
     one, this call computes others that are ready; when there are none it waits, and takes over if that worker dies.
     `neighbours` are trials on the same data root. Where one of their evaluators, not computed yet, needs the same anonymized
-    batches as one of this trial, it is trained in the same pass and stored for them.
+    batches as one of this trial, it is trained in the same pass and stored for them. `watch` follows the training of the
+    anonymizer; None: nobody does.
 
     A call after an interruption resumes from the last checkpoint. Raises ConfigError or DataError before any training,
-    Diverged on a NaN loss, Stopped after `stop()` has returned True and the stage has saved its state.
+    Diverged on a NaN loss, Stopped after `stop()` has returned True and the stage has saved its state, StoppedEarly where
+    `watch` ends the training.
     """
     torch.set_num_threads(runtime.threads)
     choose_decoder(config.data.decoder)
@@ -92,7 +97,7 @@ def run_trial(
     done: dict[str, Outcome] = {}
     computed: set[str] = set()
     with Processes(config, runtime) as processes:
-        worker = _Worker(runtime, StageStore(runtime.storage), reporter, stop, processes, others)
+        worker = _Worker(runtime, StageStore(runtime.storage), reporter, stop, processes, others, watch)
         while len(done) < len(plan.stages):
             ready = [
                 _Task(stage, data, {name: done[role] for name, role in stage.inputs.items()})
@@ -133,6 +138,7 @@ class _Worker:
     stop: Callable[[], bool]
     processes: Processes
     others: Sequence[_Task]
+    watch: Watch | None
 
     def obtain_one(self, ready: Sequence[_Task]) -> tuple[PlannedStage, Outcome, bool] | None:
         """The first stage that no other worker computes, its outcome, and whether it was computed now."""
@@ -160,7 +166,7 @@ class _Worker:
 
     def _compute(self, own: _Task) -> Outcome:
         """The outcome of a stage, stored; evaluators of neighbours that can share its pass are computed and stored with it."""
-        context = replace(self._context(own), report=partial(self.reporter.epoch, own.stage.role))
+        context = self._watched(own, replace(self._context(own), report=partial(self.reporter.epoch, own.stage.role)))
         stages = {context.work: own.stage}
         with contextlib.ExitStack() as claims:
             claims.callback(close_loaders)
@@ -171,6 +177,13 @@ class _Worker:
             stages |= {one.work: other.stage for one, other in zip(contexts, claimed, strict=True)}
             log.info("%s: %d classifiers in one pass", own.stage.name, len(stages))
             return run_together(lambda one: self._run_and_store(stages[one.work], one), context, contexts)
+
+    def _watched(self, own: _Task, context: StageContext) -> StageContext:
+        """`context` with whoever watches the training of the anonymizer. Raises StoppedEarly if that was ended before."""
+        if self.watch is None or (place := place_of(own.stage, own.data)) is None:
+            return context
+        self.watch.begins(place)
+        return replace(context, watch=WatchedTraining(self.watch, place, own.stage.config, own.data))
 
     def _run_and_store(self, stage: PlannedStage, context: StageContext) -> Outcome:
         try:

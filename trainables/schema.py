@@ -269,6 +269,7 @@ TAG_KIND, STUDY_RUN = (
 )  # the parent run of a study; a trial's run has no such tag, and names its parent in MLflow's own
 TAG_VERSION = "project_version"  # of this project, when the run was last worked on
 TAG_CONFIG = "config"  # the whole configuration as JSON; what is compared lies in parameters as well, see `params_and_tags`
+TAG_EARLY = "stopped_early"  # "true" for a KILLED run whose trial could not win; empty for others
 TAG_STAGE_KEYS = "stage_keys"  # "stage=key stage=key ...": what the trial has in the stage store, from its first stage on
 
 # Artifacts of a trial's MLflow run.

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from trainables import schema
 from trainables.config import ConfigError, Runtime, TrialConfig, with_values
 from trainables.data.items import DataError
-from trainables.failures import LOSSES, Attempts, Lost, Stop, Stopped, memory_was_taken, patiently
+from trainables.early import EarlyStopping, Watch, Watched
+from trainables.failures import LOSSES, Attempts, Lost, Stop, Stopped, StoppedEarly, memory_was_taken, patiently
 from trainables.plugins import Plugin, blamed, load_plugins
 from trainables.reporter import Reporter
 from trainables.store.files import Files
@@ -35,7 +36,7 @@ log = logging.getLogger(__name__)
 _LOGGERS = ("trainables", "study")
 _FIGURES = 3  # of an epoch, in a report
 _WARNINGS = 5  # between two reports, the last
-RUNNING, DONE, FAILED, STOPPED = "running", "done", "failed", "stopped"
+RUNNING, DONE, FAILED, STOPPED, EARLY = "running", "done", "failed", "stopped", "stopped early"
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class TrialState:
     `epoch` of `epochs` of `stage` are done; `progress` is the share of all of its epochs. `runs_for` are the seconds since the
     worker was ready, `waited` how many of them it only waited for other workers. `objectives` are what a search optimises.
     `figures` are some of the last epoch's. `warnings` are what the worker has warned of since the last report, a line each.
+    `watched` is what a watched training tells whoever decides whether it goes on.
     """
 
     status: str
@@ -58,6 +60,7 @@ class TrialState:
     objectives: Mapping[str, float] = field(default_factory=dict)
     figures: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    watched: Watched | None = None
 
 
 class Recording(Reporter, Protocol):
@@ -71,6 +74,9 @@ class Recording(Reporter, Protocol):
 
     def interrupt(self, reason: str) -> object:
         """This attempt at the trial ended early; another one may go on."""
+
+    def stop_early(self, reason: str) -> object:
+        """The trial is not to go on, as others are better."""
 
 
 class Recorder(Protocol):
@@ -93,7 +99,8 @@ class TrialJob:
 
     `key` and `name` are empty in the template of a search, whose trials come about in the worker. `stop` is a file in the
     storage: once it is there, all trials stop. `neighbours` are the configs of trials with evaluators that can be trained in
-    one pass with this one's. `objectives_if_failed` are the objectives that a search is told for a failed trial.
+    one pass with this one's. `objectives_if_failed` are the objectives that a search is told for a failed trial, or for one
+    that was stopped early. `early`: where it is decided whether the training of its anonymizer goes on; None: it does.
     """
 
     name: str
@@ -107,6 +114,7 @@ class TrialJob:
     plugins: tuple[Plugin, ...] = ()
     neighbours: tuple[TrialConfig, ...] = ()
     objectives_if_failed: Mapping[str, float] = field(default_factory=dict)
+    early: EarlyStopping | None = None
 
 
 Report = Callable[[TrialState], None]
@@ -212,8 +220,9 @@ def _run_recorded(job: TrialJob, lease: Lease, attempts: Attempts, progress: _Pr
             raise ConfigError(f"its worker was lost {lost} times without an epoch in between: killed, or out of memory")
         load_plugins(job.plugins)
         progress.expect(job.config)
+        watch = None if job.early is None else Watch(job.early, Files(job.runtime.storage), progress.watched)
         record, outcomes = patiently(
-            lambda: run_trial(job.config, job.runtime, reporter, stop, job.neighbours), stop, heard.asked
+            lambda: run_trial(job.config, job.runtime, reporter, stop, job.neighbours, watch), stop, heard.asked
         )
         recording.complete(record, _anonymizer_file(job.config, outcomes))
         end = TrialState(DONE, objectives=record.metrics)
@@ -221,6 +230,9 @@ def _run_recorded(job: TrialJob, lease: Lease, attempts: Attempts, progress: _Pr
         attempts.got_on()
         recording.interrupt(f"interrupted ({error}); run the same command to continue")
         raise
+    except StoppedEarly as error:
+        end = TrialState(EARLY, reason=str(error))
+        recording.stop_early(end.reason)
     except Exception as error:
         if isinstance(error, Lost | Superseded) or memory_was_taken(error, job.gpus):
             recording.interrupt(f"to be tried again: {error}")  # not sent by one whose lease has passed on
@@ -275,6 +287,7 @@ class _Progress:
         self._waits_for = ""
         self._start, self._waited = time.monotonic(), 0.0
         self._waits_since: float | None = None
+        self._last = TrialState(RUNNING)
 
     def expect(self, config: TrialConfig) -> None:
         """Counts the epochs of a trial's stages. The plug-ins that it names must be loaded."""
@@ -313,11 +326,15 @@ class _Progress:
         if reused:
             self._report(stage.role, len(outcome.history), len(outcome.history))
 
+    def watched(self, watched: Watched) -> None:
+        """Reports where the training of the anonymizer stands, beside what was reported last."""
+        self._report_state(replace(self._last, watched=watched))
+
     def _report(self, stage: str, epoch: int, epochs: int, row: Mapping[str, float] | None = None) -> None:
         share = min(0.999, sum(self._done.values()) / max(1, sum(self._epochs.values())))
         runs_for = time.monotonic() - self._start
-        state = TrialState(RUNNING, stage, epoch, epochs, share, runs_for, self._waited, figures=_shown(row or {}))
-        self._report_state(state)
+        self._last = TrialState(RUNNING, stage, epoch, epochs, share, runs_for, self._waited, figures=_shown(row or {}))
+        self._report_state(self._last)
 
 
 def _shown(row: Mapping[str, float]) -> dict[str, float]:

@@ -25,9 +25,9 @@ class RecordedStudy:
         readable name and `protocol_tag` the protocol it was measured under ("" in runs from before there were several).
         `worst_leakage` is NaN where `controls_valid` is 0, because the strongest attacker is then not known.
     `unfinished`: a row per run without a usable result, with its `reason` and its `state`:
-        failed, killed, running, scheduled; incomplete (finished without its front metrics); superseded (an older run of the
-        same setting and seed); outdated (the study now plans that setting and seed under another key, because code, data
-        or recipe changed); missing (planned and never started, so without a run id).
+        failed, killed, stopped early (others were better), running, scheduled; incomplete (finished without its front
+        metrics); superseded (an older run of the same setting and seed); outdated (the study now plans that setting and seed
+        under another key, because code, data or recipe changed); missing (planned and never started, so without a run id).
         Incomplete runs are in both tables, all others in this one only.
     `curve_names`: the names of the per-epoch metrics that any run has.
     `other_seeds`: the seeds of `trials` that the last plan does not have: trials of earlier plans, which count.

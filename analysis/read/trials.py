@@ -14,6 +14,7 @@ from analysis.read.runs import Runs
 from trainables.schema import (
     FINAL_METRICS,
     TAG_CONFIG,
+    TAG_EARLY,
     TAG_METHOD,
     TAG_PROTOCOL,
     TAG_REASON,
@@ -27,6 +28,7 @@ from trainables.schema import (
 
 # A finished trial without these has no place on the privacy-utility front.
 FRONT_METRICS = ("top1", "leakage")
+EARLY = "stopped early"  # the state of runs that ended because others were better
 REPLACED = ("superseded", "outdated")  # states of runs in whose place the study has, or plans, a newer one
 RAW = "raw"  # the method tag of the trial that leaves the data as they are
 PARAM = "params."  # prefix of the columns that hold a trial's configuration
@@ -57,14 +59,15 @@ def tables_of(runs: Runs, plan: pd.DataFrame | None) -> tuple[pd.DataFrame, pd.D
     usable = finished & ~superseded & ~outdated
     incomplete = usable & records[list(FRONT_METRICS)].isna().any(axis=1)
 
-    state = records["status"].str.lower().mask(superseded, "superseded").mask(incomplete, "incomplete")
+    early = (records["status"] == "KILLED") & (records["early"] != "")
+    state = records["status"].str.lower().mask(early, EARLY).mask(superseded, "superseded").mask(incomplete, "incomplete")
     records["state"] = state.mask(outdated, "outdated")
     reason = records["reason"].mask(records["reason"] == "", records["state"].map(_NO_REASON).fillna(""))
     reason = reason.mask(superseded, "this setting and seed finished again later; the newer run counts")
     reason = reason.mask(outdated, "planned anew since code, data or recipe changed; this run was " + state)
     reason.loc[incomplete] = [_lacking(row) for _, row in records[incomplete].iterrows()]
     records["reason"] = reason
-    trials = records[usable].drop(columns=["state", "setting_tag"]).sort_values(["label", "seed", "name"])
+    trials = records[usable].drop(columns=["state", "setting_tag", "early"]).sort_values(["label", "seed", "name"])
     unfinished = records[~usable | incomplete].reset_index()[list(_UNFINISHED_COLUMNS)]
     missing = _missing(records, plan)
     if len(missing):
@@ -144,6 +147,7 @@ def _records(runs: Runs) -> pd.DataFrame:
             "trial_key": text(tags, TAG_TRIAL_KEY),
             "status": info["status"].astype(object),
             "reason": text(tags, TAG_REASON),
+            "early": text(tags, TAG_EARLY),
             "stages_reused": text(tags, TAG_STAGES_REUSED),
             "protocol_tag": text(tags, TAG_PROTOCOL),
             "started": pd.to_datetime(info["start_time"].fillna(0).astype("int64"), unit="ms", utc=True),

@@ -37,7 +37,7 @@ def report_studies(options: ReportOptions) -> Path:
     from analysis.read.attacks import not_recorded
     from analysis.read.store import AnalysisError
     from analysis.read.study import read_study
-    from analysis.read.trials import REPLACED
+    from analysis.read.trials import EARLY, REPLACED
     from analysis.report.front import front_text
     from analysis.report.report import write_report
     from analysis.report.table_of_settings import settings_text
@@ -60,7 +60,10 @@ def report_studies(options: ReportOptions) -> Path:
         if study.other_seeds:
             print(seeds_beyond_the_plan(study))
         replaced = int(study.unfinished["state"].isin(REPLACED).sum())
-        if lacking := len(study.unfinished) - replaced:
+        early = int((study.unfinished["state"] == EARLY).sum())
+        if early:
+            print(f"{counted(early, 'trial')} stopped early, which do not count; the report lists them")
+        if lacking := len(study.unfinished) - replaced - early:
             print(f"{counted(lacking, 'trial')} without a usable result; the report says why")
         if replaced:
             print(f"{counted(replaced, 'older run')} replaced or planned anew, which do not count; the report lists them")

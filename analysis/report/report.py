@@ -31,6 +31,7 @@ from analysis.report import (
     measured,
     published_comparison,
     runs,
+    stopped_early,
     sweeps,
     table_of_settings,
 )
@@ -41,7 +42,11 @@ from analysis.report.selection import MOST_ROWS, left_out, of_interest
 from trainables.schema import FINAL_METRICS
 
 MakeSection = Callable[[RecordedStudy, pd.DataFrame], Section | None]  # study, table of settings -> None for nothing to show
-FURTHER_SECTIONS: list[MakeSection] = [attacks.section, importance.section]  # printed after the attributes, in this order
+FURTHER_SECTIONS: list[MakeSection] = [
+    attacks.section,
+    importance.section,
+    stopped_early.section,
+]  # printed after the attributes, in this order
 
 
 @dataclass(frozen=True)

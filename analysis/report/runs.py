@@ -11,7 +11,7 @@ from analysis import text
 from analysis.measure.warnings import missing_seeds
 from analysis.read.attacks import invalid
 from analysis.read.study import RecordedStudy
-from analysis.read.trials import REPLACED
+from analysis.read.trials import EARLY, REPLACED
 from analysis.report.front_figure import STUDY
 from analysis.report.page import Section, Table
 from analysis.report.selection import MOST_ROWS, left_out
@@ -62,8 +62,8 @@ def _ran(study: RecordedStudy) -> list[Table]:
 
 
 def _unfinished(study: RecordedStudy) -> list[Table]:
-    """The runs that do not count with every reason; of many runs with one reason, the first few."""
-    unfinished = study.unfinished
+    """The runs that do not count with every reason, but for those stopped early; of many with one reason, the first few."""
+    every = unfinished = study.unfinished[study.unfinished["state"] != EARLY]
     if len(unfinished) > MOST_ROWS:
         kind = unfinished.groupby(["state", "reason"], sort=False)
         each = max(1, MOST_ROWS // kind.ngroups)
@@ -71,10 +71,10 @@ def _unfinished(study: RecordedStudy) -> list[Table]:
     rows = [
         [str(row["name"]), str(row["state"]), str(row["reason"]), _when(row["started"])] for _, row in unfinished.iterrows()
     ]
-    replaced = study.unfinished["state"].isin(REPLACED).any()
+    replaced = every["state"].isin(REPLACED).any()
     caption = "Runs that do not count: without a usable result, or replaced." if replaced else "Runs without a usable result."
-    if len(unfinished) < len(study.unfinished):
-        counts = ", ".join(f"{n} {state}" for state, n in study.unfinished["state"].value_counts().items())
+    if len(unfinished) < len(every):
+        counts = ", ".join(f"{n} {state}" for state, n in every["state"].value_counts().items())
         caption += f" {counts}; {len(unfinished)} are shown, trials.csv has all."
     return [Table(caption, ("trial", "state", "reason", "started (UTC)"), rows)] if rows else []
 

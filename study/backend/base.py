@@ -12,6 +12,7 @@ from study.schedule.resources import Resources, Share
 from study.schedule.search import Proposals
 from study.schedule.time_left import DueStage, TimeLeft
 from study.schedule.usage import Usage
+from trainables.early import EarlyStopping
 from trainables.plan import TrialPlan
 from trainables.plugins import Plugin
 from trainables.trial import TrialJob
@@ -42,7 +43,8 @@ class TrialBatch:
     """Trials to run: `jobs[n]` on `shares[n]`, in the order in which `source` gives out the numbers n.
 
     Where `source` proposes the points of a search there is one job, the template of all of its trials. `directory` is the
-    backend's own, for files of the driver. `works[n]`: the stages that job n has to compute.
+    backend's own, for files of the driver. `works[n]`: the stages that job n has to compute. `early`: where the backend
+    decides, with `study.schedule.early.Rungs`, on each `watched` that a trial reports, before the report returns.
     """
 
     name: str
@@ -52,6 +54,7 @@ class TrialBatch:
     directory: Path
     max_concurrent: int | None = None
     works: Sequence[Sequence[DueStage]] = ()
+    early: EarlyStopping | None = None
 
     @property
     def count(self) -> int:
@@ -68,18 +71,20 @@ class TrialBatch:
 
 @dataclass(frozen=True)
 class StudyEnd:
-    """How many trials of a batch ended how. `lost` are those whose worker died too often."""
+    """How many trials of a batch ended how. `lost` are those whose worker died too often, `early` those that could not win."""
 
     done: int = 0
     failed: int = 0
     lost: int = 0
     interrupted: bool = False
     usage: Usage = field(default_factory=Usage)
+    early: int = 0
 
     def __add__(self, other: StudyEnd) -> StudyEnd:
         interrupted = self.interrupted or other.interrupted
         usage = self.usage + other.usage
-        return StudyEnd(self.done + other.done, self.failed + other.failed, self.lost + other.lost, interrupted, usage)
+        failed, lost, early = self.failed + other.failed, self.lost + other.lost, self.early + other.early
+        return StudyEnd(self.done + other.done, failed, lost, interrupted, usage, early)
 
 
 class Backend(Protocol):

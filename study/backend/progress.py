@@ -18,7 +18,7 @@ from study.backend.preflight import NodeUnfit
 from study.schedule.time_left import TimeLeft
 from study.schedule.usage import Meter, Usage
 from trainables.failures import Lost
-from trainables.trial import DONE, FAILED, RUNNING, STOPPED, TrialState
+from trainables.trial import DONE, EARLY, FAILED, RUNNING, STOPPED, TrialState
 
 QUIET_SECONDS = 60.0  # at most between two lines
 MAX_WORKER_LOSSES = 1000  # of one trial; it gives up by itself when LOSSES of them come without an epoch in between
@@ -78,16 +78,16 @@ class StudyProgress(Callback):
             return
         for warning in state.warnings:
             self._print(f"{name} warns: {warning}")
-        if state.status in (DONE, FAILED, STOPPED):
+        if state.status in (DONE, FAILED, STOPPED, EARLY):
             self._meter.end(name, time.monotonic())
         else:
             self._meter.report(name, state.runs_for, state.waited, time.monotonic())
-        if state.status in (DONE, FAILED):
+        if state.status in (DONE, FAILED, EARLY):
             self.running.pop(name, None)
             self._ended[name] = state.status
             self._left.end(name, state.status == DONE)
             why = f": {state.reason.splitlines()[0]}" if state.status == FAILED else ""
-            self._print(f"{name} {state.status}{why}")
+            self._print(f"{name} {state.reason if state.status == EARLY else state.status}{why}")
         elif state.status == STOPPED:
             self.running.pop(name, None)
         else:
@@ -116,7 +116,8 @@ class StudyProgress(Callback):
         states, now = list(self._ended.values()), time.monotonic()
         usage = self._meter.total(now)
         self._note(usage)
-        return StudyEnd(states.count(DONE), states.count(FAILED), states.count("lost"), len(states) < self._total, usage)
+        lost, early, interrupted = states.count("lost"), states.count(EARLY), len(states) < self._total
+        return StudyEnd(states.count(DONE), states.count(FAILED), lost, interrupted, usage, early)
 
     def _view(self) -> View:
         now, ended = time.monotonic(), len(self._ended)
@@ -124,7 +125,7 @@ class StudyProgress(Callback):
             elapsed=now - self._start,
             left=self._left.seconds(self._at_once) if ended < self._total else None,
             ended=ended,
-            failed=sum(status != DONE for status in self._ended.values()),
+            failed=sum(status not in (DONE, EARLY) for status in self._ended.values()),
             total=self._total,
             running={name: (state, now - self._since.get(name, now)) for name, state in self.running.items()},
         )
@@ -143,7 +144,8 @@ def _state_of(result: Mapping[str, Any]) -> TrialState | None:
     """The state that a trial reported, from Tune's result of it; None for a result of Tune's own."""
     if "status" not in result:
         return None
-    return TrialState(**{field.name: result[field.name] for field in fields(TrialState) if field.name in result})
+    shown = [field.name for field in fields(TrialState) if field.name != "watched"]
+    return TrialState(**{name: result[name] for name in shown if name in result})
 
 
 def _why(trial: Any) -> str:

@@ -22,6 +22,7 @@ from ray.tune.search import Searcher
 from ray.tune.trainable.function_trainable import wrap_function
 
 from study.backend.base import Demands, StudyEnd, TrialBatch
+from study.backend.early import EarlyStoppingScheduler
 from study.backend.job import RAY_ADDRESS_HELP, has_uploaded_code, joins_cluster, running_here
 from study.backend.packing import kinds_of_gpus, measuring, packed
 from study.backend.preflight import Needs, needs_of, preflight, preflight_here, require_here
@@ -228,6 +229,7 @@ def _tuner(batch: TrialBatch, trainable: type[tune.Trainable], progress: StudyPr
         tune.with_resources(trainable, lambda config: tune.PlacementGroupFactory([bundles[config.get(_NUMBER, 0)]])),
         tune_config=tune.TuneConfig(
             search_alg=search,
+            scheduler=None if batch.early is None else EarlyStoppingScheduler(batch.early, batch.jobs[0].runtime.storage),
             num_samples=batch.count,
             max_concurrent_trials=batch.max_concurrent,
             reuse_actors=True,  # the imports of PyTorch are paid once a worker, not once a trial

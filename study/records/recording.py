@@ -205,7 +205,9 @@ class TrialRecording:
 
     def __init__(self, recorder: MlflowRecorder, job: TrialJob, lease: Lease | None = None) -> None:
         params, whole = schema.params_and_tags(job.config, recorder.compared)
-        self._content = RunContent(job.key, job.name, {**job.tags, **whole, schema.TAG_REASON: ""}, params)
+        self._content = RunContent(
+            job.key, job.name, {**job.tags, **whole, schema.TAG_REASON: "", schema.TAG_EARLY: ""}, params
+        )
         config = yaml.safe_dump(job.config.model_dump(mode="json"), sort_keys=False)
         self._content.files[schema.ARTIFACT_CONFIG] = config.encode()
         self._outbox = Outbox(Files(job.runtime.storage), recorder.tracking_uri, recorder.experiment_id)
@@ -256,6 +258,12 @@ class TrialRecording:
 
     def interrupt(self, reason: str) -> bool:
         """Ends the run as KILLED: another attempt may go on with it. See `_end`."""
+        return self._end(KILLED, reason)
+
+    def stop_early(self, reason: str) -> bool:
+        """Ends the run as KILLED, with a tag that says that the trial could not win. See `_end`."""
+        with self._lock:
+            self._content.tags[schema.TAG_EARLY] = "true"
         return self._end(KILLED, reason)
 
     def _end(self, status: str, reason: str = "") -> bool:

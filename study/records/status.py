@@ -20,7 +20,7 @@ from study.environment import without_passwords
 from study.options import Options
 from study.records.outbox import RUNNING, Outbox, trials_folder
 from study.records.recording import FAILED, FINISHED
-from study.records.tracking import pages
+from study.records.tracking import is_early, pages
 from trainables import schema
 from trainables.config import ConfigError
 from trainables.store.files import Files
@@ -48,6 +48,8 @@ class Running:
 class Status:
     """The state of a study. `waiting` trials have no run yet, `stopped` ones were interrupted; `failed` ones have reasons.
 
+    `early` ones could not win.
+
     `outside` counts runs that are not in the study's last plan, such as the points of a search. `left` are the seconds to go,
     estimated from the finished trials; None without any.
     """
@@ -58,6 +60,7 @@ class Status:
     waiting: tuple[str, ...]
     stopped: tuple[str, ...]
     failed: tuple[tuple[str, str], ...]
+    early: tuple[str, ...]
     outside: int
     unsent: int
     hours: Mapping[str, float]
@@ -65,7 +68,7 @@ class Status:
 
     @property
     def planned(self) -> int:
-        return self.done + len(self.running) + len(self.waiting) + len(self.stopped) + len(self.failed)
+        return self.done + len(self.running) + len(self.waiting) + len(self.stopped) + len(self.failed) + len(self.early)
 
 
 def show_status(options: Options) -> int:
@@ -113,7 +116,9 @@ def status_of(client: MlflowClient, tracking_uri: str, experiment: Experiment, f
         running = list(pool.map(lambda key: _running(client, trials[key], workers[key]), live))
     done = [run for run in trials.values() if run.info.status == FINISHED]
     failed = {key: run for key, run in trials.items() if run.info.status == FAILED}
-    stopped = [names[key] for key in trials if key not in live and key not in failed and trials[key] not in done]
+    early = [names[key] for key, run in trials.items() if is_early(run)]
+    others = {*live, *failed, *(key for key, run in trials.items() if run in done or is_early(run))}
+    stopped = [names[key] for key in trials if key not in others]
     waiting = [name for key, name in names.items() if key not in trials]
     each = [run.data.metrics["seconds"] for run in done if "seconds" in run.data.metrics]
     todo = 0.5 * len(running) + len(stopped) + len(waiting)
@@ -124,6 +129,7 @@ def status_of(client: MlflowClient, tracking_uri: str, experiment: Experiment, f
         tuple(waiting),
         tuple(stopped),
         tuple((names[key], run.data.tags.get(schema.TAG_REASON, "")) for key, run in failed.items()),
+        tuple(early),
         len(by_key) - len(trials),
         len(list(Outbox(files, tracking_uri, identity).keys())) if seen else 0,
         {name: value for name, value in own[0].data.metrics.items() if "hours." in name} if own else {},
@@ -170,7 +176,7 @@ def _print(found: Status, now: float) -> None:
         "waiting": len(found.waiting),
         "stopped": len(found.stopped),
         "failed": len(found.failed),
-    }
+    } | ({"stopped early": len(found.early)} if found.early else {})
     print(f"{found.experiment}: {found.planned} trials: {', '.join(f'{count} {what}' for what, count in counts.items())}")
     for trial in found.running:
         epochs = f"/{trial.epochs}" if trial.epochs else ""
@@ -179,6 +185,7 @@ def _print(found: Status, now: float) -> None:
     for name, reason in found.failed[:_LISTED]:
         print(f"  failed   {name:32} {' '.join(reason.split())[:200]}")
     _list("stopped", found.stopped)
+    _list("stopped early", found.early)
     _list("waiting", found.waiting)
     if len(found.failed) > _LISTED:
         print(f"  failed   {len(found.failed) - _LISTED} more")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from search_spaces.registry import Search
 from trainables.attacks import attack_names
 from trainables.config import ConfigError, TrialConfig, value_of
-from trainables.schema import UNTESTED, VALIDATION, config_of
+from trainables.schema import TAG_EARLY, UNTESTED, VALIDATION, config_of
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -129,9 +129,13 @@ def optimiser(search: Search, points: Sequence[Point], seed: int) -> OptunaSearc
     )
 
 
-def points_of(search: Search, runs: Sequence[Any], varied: TrialConfig) -> list[Point]:
+def points_of(
+    search: Search, runs: Sequence[Any], varied: TrialConfig, if_early: Mapping[str, float] | None = None
+) -> list[Point]:
     """The points that MLflow runs (mlflow.entities.Run) have tried, finished or not, whatever started them: those with the
     penalty and the seed of the trial that is `varied`, and with its values on the axes that are not searched.
+
+    if_early: what a point counts as, objectives and controls, whose trial was stopped early; None: as one that did not finish.
     """
     points, fixed = [], {key: value_of(varied, key) for key in search.further}
     for run in runs:
@@ -141,7 +145,9 @@ def points_of(search: Search, runs: Sequence[Any], varied: TrialConfig) -> list[
         elsewhere = any(params.get(key, str(value)) != str(value) for key, value in fixed.items())
         if elsewhere or not all(key in params for key in search.axes):
             continue
-        done = run.info.status == "FINISHED" and all(name in metrics for name in search.objectives)
+        if if_early is not None and run.data.tags.get(TAG_EARLY) and run.info.status == "KILLED":
+            metrics = if_early
+        done = (run.info.status == "FINISHED" or metrics is if_early) and all(name in metrics for name in search.objectives)
         objectives = tuple(metrics[name] for name in search.objectives) if done else None
         controls = metrics[CONTROLS] if done and CONTROLS in metrics else None
         points.append(Point({key: float(params[key]) for key in search.axes}, objectives, controls))
@@ -149,7 +155,9 @@ def points_of(search: Search, runs: Sequence[Any], varied: TrialConfig) -> list[
 
 
 def worst(search: Search, varied: TrialConfig) -> dict[str, float]:
-    """What a failed trial reports: Optuna would leave a trial without finite objectives running for ever."""
+    """What a trial reports that failed, or was stopped early: Optuna would leave one without finite objectives running for
+    ever.
+    """
     figures = {name: 0.0 if mode == "max" else 1.0 for name, mode in search.objectives.items()}
     return {**figures, CONTROLS: 0.0} if attack_names(varied) else figures
 

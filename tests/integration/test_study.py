@@ -178,11 +178,13 @@ def test_a_backend_of_plain_processes_records_the_same(study: tuple[Path, str], 
     assert by_pool == by_ray
 
 
-def recorded(storage: Path) -> dict[str, tuple[str, dict[str, str], dict[str, list[tuple[int, float]]]]]:
+def recorded(
+    storage: Path, experiment: str = "demo.small"
+) -> dict[str, tuple[str, dict[str, str], dict[str, list[tuple[int, float]]]]]:
     """Status, parameters and all points of the metrics of each trial, by its key."""
     client = MlflowClient(f"sqlite:///{storage}/mlflow.db")
     found = {}
-    for run in runs_of(storage):
+    for run in runs_of(storage, experiment):
         assert TAG_STAGES_REUSED in run.data.tags
         names = [name for name in run.data.metrics if "seconds" not in name]
         points = {name: sorted((p.step, p.value) for p in client.get_metric_history(run.info.run_id, name)) for name in names}

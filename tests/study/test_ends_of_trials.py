@@ -26,13 +26,13 @@ from trainables import failures, pipeline, trial
 from trainables.config import ConfigError, Runtime, TrialConfig
 from trainables.data.items import DataError
 from trainables.execution.loop import Diverged
-from trainables.failures import LOSSES, Attempts, Lost, Stopped
+from trainables.failures import LOSSES, Attempts, Lost, Stopped, StoppedEarly
 from trainables.pipeline import TrialRecord
-from trainables.schema import STUDY_RUN, TAG_KIND, TAG_REASON, TAG_TRIAL_KEY
+from trainables.schema import STUDY_RUN, TAG_EARLY, TAG_KIND, TAG_REASON, TAG_TRIAL_KEY
 from trainables.store import Outcome
 from trainables.store.files import Files
 from trainables.store.leases import Lease, Leases, Superseded
-from trainables.trial import DONE, FAILED, STOPPED, TrialJob, TrialState, run_job
+from trainables.trial import DONE, EARLY, FAILED, STOPPED, TrialJob, TrialState, run_job
 
 RECORD = TrialRecord("key", {"top1": 0.5, "leakage": 0.25}, {}, (), (), (), {}, 10.0, 20.0, {}, {}, {})
 FOLDER, COUNT = "trials/study", "trials/study/key.attempts"
@@ -56,6 +56,9 @@ class Told:
 
     def interrupt(self, reason: str) -> None:
         self.ends.append(("interrupt", reason))
+
+    def stop_early(self, reason: str) -> None:
+        self.ends.append(("early", reason))
 
     def epoch(self, *_: object) -> None: ...
     def waiting(self, *_: object) -> None: ...
@@ -128,6 +131,15 @@ def test_what_would_end_the_same_way_again_is_failed_once(
     assert str(error) in state.reason
     assert [kind for kind, _ in worker.told.ends] == ["fail"]
     assert str(error) in worker.told.ends[0][1]
+    assert worker.lost == 0, "it ended by itself"
+
+
+def test_a_trial_that_cannot_win_ends_once_and_a_search_is_told_the_worst(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = worker.run(raising(StoppedEarly("dominated by B")), monkeypatch, objectives_if_failed={"top1": 0.0})
+    assert (state.status, state.reason, state.objectives) == (EARLY, "dominated by B", {"top1": 0.0})
+    assert worker.told.ends == [("early", "dominated by B")]
     assert worker.lost == 0, "it ended by itself"
 
 
@@ -313,33 +325,48 @@ def test_a_search_learns_from_finished_trials_only() -> None:
     assert [[point.objectives for point in found] for found in points] == [[(0.9,)], [], [None], [None], [None]]
 
 
+def test_a_search_counts_a_trial_that_was_stopped_early_as_the_worst_unless_it_is_to_go_on() -> None:
+    search = Search({"minimax.distortion_budget": Range(0.0, 1.0)}, 5, {"top1": "max"}, "tpe")
+    params = {"method": "penalty", "seed": "0", "minimax.distortion_budget": "0.5"}
+    data = SimpleNamespace(params=params, metrics={"top1": 0.9}, tags={TAG_EARLY: "true"})
+    run = SimpleNamespace(info=SimpleNamespace(status="KILLED"), data=data)
+    assert [point.objectives for point in points_of(search, [run], TrialConfig())] == [None]
+    assert [point.objectives for point in points_of(search, [run], TrialConfig(), {"top1": 0.0})] == [(0.0,)]
+
+
 def test_only_a_finished_record_is_done() -> None:
     assert finished_trials(RUNS) == {"FINISHED"}
 
 
-def test_a_study_runs_whatever_is_not_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("stop_early", [False, True])
+def test_a_study_runs_whatever_is_not_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_early: bool) -> None:
+    """With --stop-early a trial that was stopped so is left alone; otherwise it goes on."""
+    runs = [*RUNS, FakeRun("KILLED", {TAG_TRIAL_KEY: "EARLY", TAG_EARLY: "true"})]
     trials = [SimpleNamespace(name=run.status, setting="s", config=SimpleNamespace(seed=0)) for run in RUNS]
+    trials.append(SimpleNamespace(name="EARLY", setting="s", config=SimpleNamespace(seed=0)))
     trials.append(SimpleNamespace(name="new", setting="s", config=SimpleNamespace(seed=0)))
     plans = [SimpleNamespace(key=each.name, stages=()) for each in trials]
     planned: list[list[str]] = []
     tracker = SimpleNamespace(
-        send_unsent=lambda: 0, runs=lambda: RUNS, plan=lambda rows: planned.append([row["key"] for row in rows])
+        send_unsent=lambda: 0, runs=lambda: runs, plan=lambda rows: planned.append([row["key"] for row in rows])
     )
     study = object.__new__(Study)
     study.__dict__ |= {"tracker": tracker, "trial_plans": plans, "stages": {}, "stored": set(), "store": None}
     study.__dict__ |= {"plan": SimpleNamespace(trials=trials, experiment="x"), "data_root": tmp_path}
-    study.__dict__ |= {"options": Options(storage="")}
+    study.__dict__ |= {"options": Options(storage="", stop_early=stop_early)}
     study.places = SimpleNamespace(driver_directory=tmp_path, stages_at="", tracking_uri="")  # type: ignore[assignment]
     monkeypatch.setattr(study_module, "Costs", lambda *_: None)
     monkeypatch.setattr(study_module, "in_order", lambda trials, plans, seconds: list(zip(trials, plans, strict=True)))
-    assert [each.name for each, _ in study.prepare()] == ["FAILED", "KILLED", "RUNNING", "SCHEDULED", "new"]
-    assert planned == [["FINISHED", "FAILED", "KILLED", "RUNNING", "SCHEDULED", "new"]]
+    early = [] if stop_early else ["EARLY"]
+    assert [each.name for each, _ in study.prepare()] == ["FAILED", "KILLED", "RUNNING", "SCHEDULED", *early, "new"]
+    assert planned == [["FINISHED", "FAILED", "KILLED", "RUNNING", "SCHEDULED", "EARLY", "new"]]
 
 
 @pytest.mark.parametrize(
     ("end", "unsent", "code", "status"),
     [
         (StudyEnd(done=3), 0, 0, "FINISHED"),
+        (StudyEnd(done=1, early=2), 0, 0, "FINISHED"),
         (None, 0, 0, "FINISHED"),  # nothing was left to run
         (StudyEnd(done=2, failed=1), 0, 1, "FAILED"),
         (StudyEnd(done=2, lost=1), 0, 1, "FAILED"),
@@ -393,6 +420,7 @@ def test_the_study_s_own_run_is_no_trial() -> None:
         (lambda record: record.complete(RECORD, b"weights"), "FINISHED", ""),
         (lambda record: record.fail("a bug"), "FAILED", "a bug"),
         (lambda record: record.interrupt("told to stop"), "KILLED", "told to stop"),
+        (lambda record: record.stop_early("dominated"), "KILLED", "dominated"),
     ],
 )
 def test_what_is_recorded_of_an_end(

@@ -28,6 +28,7 @@ from trainables.schema import (
     HIGH,
     LOW,
     STUDY_RUN,
+    TAG_EARLY,
     TAG_KIND,
     VALIDATION,
     experiment_name,
@@ -56,6 +57,7 @@ class FakeTrial:
     start: int = 0
     protocol: str = ""
     record: str | None = None
+    early: bool = False
 
 
 def metrics(top1: float, leakage: float, **more: float) -> dict[str, float]:
@@ -169,6 +171,7 @@ def write_study(
             "stages_reused": "0",
             **({"protocol": trial.protocol} if trial.protocol else {}),
             **({"reason": trial.reason} if trial.reason else {}),
+            **({TAG_EARLY: "true" if trial.status == "KILLED" else ""} if trial.early else {}),
         }
         params, whole = params_and_tags(config, trial.values)
         points = [Metric(name, value, started, 0) for name, value in (trial.metrics or {}).items()]

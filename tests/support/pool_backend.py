@@ -7,10 +7,12 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 
 from study.backend.base import Demands, StudyEnd, TrialBatch
+from study.schedule.early import Rungs
 from study.schedule.order import Queue
 from study.schedule.resources import Resources
 from study.schedule.usage import Usage
-from trainables.trial import DONE, FAILED, STOPPED, TrialJob, TrialState, run_job
+from trainables.store.files import Files
+from trainables.trial import DONE, EARLY, FAILED, STOPPED, TrialJob, TrialState, run_job
 
 
 class PoolBackend:
@@ -32,7 +34,7 @@ class PoolBackend:
                 batch.source.started(number)
                 running[self._pool.submit(last_state, batch.jobs[number])] = number
             if not running:
-                return StudyEnd(ended.count(DONE), ended.count(FAILED), interrupted=STOPPED in ended)
+                return StudyEnd(ended.count(DONE), ended.count(FAILED), interrupted=STOPPED in ended, early=ended.count(EARLY))
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 batch.source.ended(running.pop(future))
                 ended.append(future.result().status)
@@ -45,5 +47,11 @@ class PoolBackend:
 def last_state(job: TrialJob) -> TrialState:
     """Runs a trial to its end in a worker process."""
     states: list[TrialState] = []
-    run_job(job, {}, states.append)
+
+    def report(state: TrialState) -> None:
+        states.append(state)
+        if state.watched is not None and job.early is not None:
+            Rungs(job.early, Files(job.runtime.storage)).hear(state.watched, job.name)
+
+    run_job(job, {}, report)
     return states[-1]

@@ -140,7 +140,7 @@ def run_epochs(
 
     A checkpoint with `parts`, random states and history is written after each epoch, every SAVE_SECONDS within one, and on a
     request to stop; the next call resumes from it. At the end `best.parts` have the states of their best epoch.
-    Raises Stopped, with everything saved, and Diverged where the metric of `best` was a number after no epoch.
+    Raises Stopped and StoppedEarly, with everything saved, and Diverged where the metric of `best` was a number after no epoch.
     """
     history: list[dict[str, float]] = []
     interrupted = None
@@ -173,6 +173,8 @@ def run_epochs(
         if interrupted is not None:
             epoch.load_state_dict(interrupted)
             interrupted = None
+        else:
+            context.watch(context, parts, number)
         try:
             metrics = run_epoch(epoch)
         except Stopped:
