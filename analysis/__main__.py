@@ -1,6 +1,6 @@
 """What is read from MLflow: reports, the paper's tables and figures, the chosen setting; and what is done with its model.
 
-`python -m analysis report|tables|figures|select|compare|evidence|export|verify|anonymize --help`.
+`python -m analysis report|tables|figures|select|compare|evidence|audit|export|verify|anonymize --help`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ PROGRAM = "python -m analysis"
 _EPILOG = """\
 exit codes:
   0  it is done
-  1  anonymize: frames came out black, or files of a folder failed; verify: something differs
+  1  anonymize: frames came out black, or files of a folder failed; verify: something differs;
+     audit: a trial did not finish
   2  the study, the model or the output cannot be used; one line says why
 
 examples:
@@ -97,6 +98,7 @@ def add_commands(commands: Any) -> None:
     _add_select(commands)
     _add_compare(commands)
     _add_evidence(commands)
+    _add_audit(commands)
     _add_export(commands)
     _add_verify(commands)
     _add_anonymize(commands)
@@ -147,6 +149,22 @@ def _add_evidence(commands: Any) -> None:
         help="of the trial that measured the same anonymizer where it works at this size, see --at-size of a study",
     )
     _add_common(evidence)
+
+
+def _add_audit(commands: Any) -> None:
+    audit = commands.add_parser("audit", help="the evidence for an anonymizer that was not trained here: a model in ONNX")
+    audit.add_argument("--model", required=True, type=Path, metavar="FILE.onnx", help="float RGB frames (N, 3, H, W) in [0, 1]")
+    audit.add_argument("--data-root", type=Path, metavar="DIR", help="videos with labels of actions and of people")
+    audit.add_argument("--data", metavar="NAME", help="the reader of its layout, e.g. clips, folders; default: found out")
+    audit.add_argument("--out", required=True, type=Path, metavar="DIR", help="for the page and the records of the study")
+    audit.add_argument("--storage", metavar="DIR|URI", help="for the stages; audits on the same data share those of raw video")
+    audit.add_argument("--profile", default="small", help="small (the default), paper, or generated: on data that are drawn")
+    audit.add_argument("--attacks", default="standard", metavar="NAMES", help="standard (the default), all, or names")
+    audit.add_argument("--seeds", default="1", metavar="N|LIST", help="how many seeds, or a list (1)")
+    audit.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one field of the trials")
+    audit.add_argument(
+        "--plugin", action="append", default=[], metavar="FILE.py", help="what you added: attacks, networks, data sets"
+    )
 
 
 def _add_export(commands: Any) -> None:
@@ -300,6 +318,24 @@ def _evidence(options: argparse.Namespace) -> None:
     print(f"evidence: {write_evidence(evidence, options.out)}")
 
 
+def _audit(options: argparse.Namespace) -> int:
+    from analysis.audit import Audit, audit
+
+    asked = Audit(
+        model=options.model,
+        out=options.out,
+        data_root=options.data_root,
+        data=options.data,
+        storage=options.storage,
+        profile=options.profile,
+        attacks=options.attacks,
+        seeds=options.seeds,
+        settings=tuple(options.set),
+        plugins=tuple(options.plugin),
+    )
+    return audit(asked)
+
+
 def _export(options: argparse.Namespace) -> None:
     from analysis.deploy.export import export_trial
     from analysis.deploy.measured import parse_size
@@ -366,6 +402,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "select": _select,
     "compare": _compare,
     "evidence": _evidence,
+    "audit": _audit,
     "export": _export,
     "verify": _verify,
     "anonymize": _anonymize,

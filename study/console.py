@@ -29,6 +29,7 @@ OF_RECORDS = {
     "select": "choose a setting by a rule",
     "compare": "two trials on the same test items",
     "evidence": "one page for who decides or audits",
+    "audit": "the evidence for an anonymizer that was not trained here",
     "export": "write a trial's anonymizer as ONNX or for PyTorch",
     "verify": "whether an exported model is what its card says",
     "anonymize": "anonymize a video, a folder of videos, or a camera",

@@ -28,6 +28,7 @@ from trainables.execution.watch import WatchedTraining, place_of
 from trainables.failures import Stopped
 from trainables.methods import method_of
 from trainables.models.anonymizers import build_anonymizer
+from trainables.models.given import given_notes
 from trainables.one_line import reason
 from trainables.plan import PlannedStage, TrialPlan, plan_trial
 from trainables.reporter import Reporter
@@ -267,6 +268,7 @@ def _record(plan: TrialPlan, data: TrialData, outcomes: Mapping[str, Outcome], c
         notes=(
             *(flaw.says for flaw in data.flaws()),
             *data.enlarged(plan.config),
+            *given_notes(plan.config),
             *(note for outcome in outcomes.values() for note in outcome.notes),
         ),
         fingerprints={name: getattr(data, name).fingerprint for name in sets},

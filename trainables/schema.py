@@ -289,6 +289,7 @@ ARTIFACT_PLAN, ARTIFACT_REPORT = "plan.json", "report"
 # (these three were held by trials), and `gpu_hours.unused`: free in the cluster while the study ran.
 GPU_HOURS, CPU_HOURS = "gpu_hours.", "cpu_hours."
 
+NOTE_GIVEN = "not trained here: "  # how a note begins that names the file of an anonymizer from elsewhere, and its hash
 NOTE_ENLARGED = "evaluated at "  # how a note of a record begins that tells of videos smaller than the size they are shown at
 
 ARTIFACT_ANSWERS = "answers"  # folder: `<stage>.json`, the predictions of one evaluator for every test item

@@ -31,6 +31,7 @@ FRONT_METRICS = ("top1", "leakage")
 EARLY = "stopped early"  # the state of runs that ended because others were better
 REPLACED = ("superseded", "outdated")  # states of runs in whose place the study has, or plans, a newer one
 RAW = "raw"  # the method tag of the trial that leaves the data as they are
+GIVEN = "given"  # the method of an anonymizer that was trained elsewhere
 PARAM = "params."  # prefix of the columns that hold a trial's configuration
 _INFINITE = 1e300  # MLflow stores inf as 1.8e308
 _UNFINISHED_COLUMNS = ("state", "reason", "name", "method", "setting", "label", "seed", "trial_key", "run_id", "started")

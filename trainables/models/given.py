@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from trainables.config import AnonymizerConfig, ConfigError
+from trainables.config import AnonymizerConfig, ConfigError, TrialConfig
+from trainables.methods import method_of
 from trainables.models.axes import clips_of, frames_of
 from trainables.models.base import ANONYMIZERS, Anonymizer
 from trainables.one_line import reason
+from trainables.schema import NOTE_GIVEN
 
 GIVEN = "given"
 _AT_ONCE = 64  # frames in one call, so that memory does not grow with the batch
@@ -23,7 +27,8 @@ class GivenModel(Anonymizer):
     """The ONNX model in the file `anonymizer.weights`: float32 RGB frames (N, 3, H, W) in [0, 1] -> frames of the same shape.
 
     Or windows (N, K, 3, H, W) -> (N, 3, H, W): each frame after the K - 1 before it in the clip; the first stands still before
-    it. It is computed by onnxruntime, on a GPU where that has CUDA. What it puts out is taken as it is, without clamping.
+    it. Where it takes one size only, frames are resized to that, and back. It is computed by onnxruntime, on a GPU where that
+    has CUDA. What it puts out is taken as it is, without clamping.
     """
 
     reads_weights = True
@@ -54,25 +59,29 @@ class GivenModel(Anonymizer):
         """Raises ConfigError unless it gives frames of the same size for square ones of `side` pixels."""
         frames = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0))
         try:
-            found = self(frames)
+            shape = self._made(frames.unsqueeze(1)).shape
         except Exception as error:  # onnxruntime has a class of its own for every status
-            takes = f"takes frames of {self.size[0]}x{self.size[1]} only, and" if self.size else "cannot be run:"
-            raise ConfigError(
-                f"{self.file}: {takes} the clips here are {side}x{side} ({reason(error, 120)}); export it for any size, or set"
-                " clip.size and clip.decode_size"
-            ) from None
-        if found.shape != frames.shape:
-            raise ConfigError(
-                f"{self.file}: makes {tuple(found.shape)} of frames {tuple(frames.shape)}; it must keep their shape"
-            )
+            why = f"cannot be run on frames of {side}x{side} ({reason(error, 120)})"
+            raise ConfigError(f"{self.file}: {why}; export it for any size, or set clip.size and clip.decode_size") from None
+        wanted = (2, 3, *(self.size or (side, side)))
+        if shape != wanted:
+            raise ConfigError(f"{self.file}: makes {tuple(shape)} of frames {wanted}; an anonymizer keeps their shape")
 
     def forward(self, frames: Tensor) -> Tensor:
         return frames_of(self.clips(frames.unsqueeze(1)))
 
     def clips(self, clips: Tensor) -> Tensor:
+        sides = clips.shape[-2:]
+        if self.size is None or self.size == tuple(sides):
+            return clips_of(self._made(clips), clips.shape[0])
+        fitted = functional.interpolate(frames_of(clips).float(), self.size, mode="bilinear", antialias=True)
+        made = self._made(clips_of(fitted, clips.shape[0]))
+        return clips_of(functional.interpolate(made, sides, mode="bilinear", align_corners=False), clips.shape[0])
+
+    def _made(self, clips: Tensor) -> Tensor:
+        """(B, T, C, H, W) -> ((B T), C, H, W), of a size that it takes."""
         seen = frames_of(clips) if self.window is None else _windows(clips, self.window)
-        found = torch.from_numpy(self._run(seen.detach().float().cpu().numpy())).to(clips.device)
-        return clips_of(found, clips.shape[0])
+        return torch.from_numpy(self._run(seen.detach().float().cpu().numpy())).to(clips.device)
 
     def _run(self, seen: np.ndarray) -> np.ndarray:
         """Frames or windows -> frames, in calls of as many as the model takes; the last call repeats its last frame."""
@@ -83,6 +92,15 @@ class GivenModel(Anonymizer):
             given = np.concatenate([part, np.repeat(part[-1:], lacking, axis=0)]) if lacking else part
             parts.append(self._session.run(None, {self._input: np.ascontiguousarray(given)})[0][: len(part)])
         return np.concatenate(parts)
+
+
+def given_notes(config: TrialConfig) -> list[str]:
+    """Which file a trial of the method `given` has evaluated, for its record; empty for other methods."""
+    if not method_of(config).given or config.anonymizer.weights is None:
+        return []
+    path = Path(config.anonymizer.weights)
+    with path.open("rb") as opened:
+        return [f"{NOTE_GIVEN}{path.name}, SHA-256 {hashlib.file_digest(opened, 'sha256').hexdigest()}"]
 
 
 def _windows(clips: Tensor, length: int) -> Tensor:

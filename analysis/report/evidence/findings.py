@@ -11,7 +11,7 @@ import pandas as pd
 from analysis import text
 from analysis.read.attacks import VALID, WORST, AttackRecord
 from analysis.read.study import RecordedStudy
-from analysis.read.trials import RAW
+from analysis.read.trials import GIVEN, RAW
 from analysis.report.evidence.attack_words import learned_from_raw
 from analysis.report.evidence.sizes import SizeFigures
 from analysis.report.evidence.sizes import sentences as where_they_hold
@@ -22,6 +22,8 @@ _EVALUATORS = {
     "leakage": "A freshly trained classifier, on pictures",
     "clip_leakage": "A freshly trained classifier, on the videos",
 }
+
+_ELSEWHERE = "The anonymizer was not trained here: it was tested as it is, and how another training would differ is not known."
 
 
 @dataclass(frozen=True)
@@ -138,11 +140,12 @@ def in_short(
         of_raw = f", of raw video in {_mean_text(each.raw)}" if each.raw.n else ""
         guess = "" if math.isnan(each.chance) else f"; guessing gives {text.percent(each.chance)}"
         sentences.append(f"What people do is still recognised in {kept} of the test videos{of_raw}{guess}.")
-    sentences.append(
+    trained = (
         f"The anonymizer of this page is one of {len(alike)} trainings of the same setting."
         if len(alike) > 1
         else "It was trained once (n = 1): how much another training of the same setting would differ is not known."
     )
+    sentences.append(_ELSEWHERE if trial.get("method") == GIVEN else trained)
     sentences.append(
         "This page records tests. It claims no compliance with any law, and tests can show leaks but not their absence."
     )

@@ -10,7 +10,7 @@ import pandas as pd
 from analysis import text
 from analysis.read.attacks import RISKS, WORST, AttackRecord
 from analysis.read.study import RecordedStudy
-from analysis.read.trials import PARAM
+from analysis.read.trials import GIVEN, PARAM
 from analysis.report.evidence.attack_words import learned_from_raw
 from analysis.report.evidence.findings import AttackerFinding
 from trainables.attacks import ATTACKS
@@ -96,8 +96,9 @@ def limits(
     if read:
         found.append(f"Private attributes that were looked for: {', '.join(read)}. Any other was not.")
     sets = dict.fromkeys(str(trial[name]) for name in map(str, trial.index) if _names_data(name) and pd.notna(trial[name]))
+    who = "Attackers were trained" if trial["method"] == GIVEN else "Trained"
     found.append(
-        f"Trained and tested on {', '.join(name for name in sets if name != 'None') or 'its own data sets'}"
+        f"{who} and tested on {', '.join(name for name in sets if name != 'None') or 'its own data sets'}"
         f"{' (drawn by a computer)' if study.profile == 'generated' else ''} only. It says nothing about other cameras, places,"
         " people, clothing, lighting, resolutions, or longer videos."
     )

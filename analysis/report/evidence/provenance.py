@@ -19,7 +19,7 @@ from analysis.read.trials import PARAM, RAW
 from search_spaces.plan import EVALUATE_AT
 from search_spaces.registry import load_spaces
 from trainables.methods import METHODS
-from trainables.schema import ARTIFACT_CONFIG
+from trainables.schema import ARTIFACT_CONFIG, NOTE_GIVEN
 
 _PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "mlflow")
 
@@ -36,6 +36,7 @@ _PLAIN_WORDS = {
     "stprivacy": "A network that keeps only the parts of a video that the action needs.",
     "bdq": "Frames are blurred; only how each differs from the one before is shown, in few levels. How much it blurs and which"
     " differences it tells apart was trained against a network that recognises people.",
+    "given": "A model that was not trained here, and is taken as it is: nothing is known of it but what it makes of frames.",
     "raw": "Nothing: the video stays as it is. This page then says what there is to lose.",
     "downsample_2x": "Frames are shrunk to half their sides and enlarged again.",
     "downsample_4x": "Frames are shrunk to a quarter of their sides and enlarged again.",
@@ -91,7 +92,8 @@ def anonymizer(study: RecordedStudy, trial: pd.Series, record: Mapping[str, Any]
         )
     if method != RAW and PARAM + "anonymizer.name" in trial:
         found.append(("Network", str(trial[PARAM + "anonymizer.name"])))
-    for field, role in (("action", "Trained on videos"), ("privacy", "Trained on pictures")):
+    found += [("Its file", line) for line in _given(record)]
+    for field, role in () if _given(record) else (("action", "Trained on videos"), ("privacy", "Trained on pictures")):
         name = trial.get(PARAM + f"data.{field}.name")
         if name is not None:
             drawn = ", drawn by a computer in the layout of that data set" if study.profile == "generated" else ""
@@ -102,6 +104,12 @@ def anonymizer(study: RecordedStudy, trial: pd.Series, record: Mapping[str, Any]
         elsewhere = f"; trained at {trained} x {trained}" if str(at) != str(trained) else ""
         found.append(("Tested at", f"{at} x {at} pixels{elsewhere}"))
     return found
+
+
+def _given(record: Mapping[str, Any]) -> list[str]:
+    """The file of an anonymizer from elsewhere, with its hash; empty for one that was trained here."""
+    notes = [str(note) for note in record.get("notes", ())]
+    return [note.removeprefix(NOTE_GIVEN) for note in notes if note.startswith(NOTE_GIVEN)]
 
 
 def _size_of_use(trial: pd.Series) -> int | None:
