@@ -137,9 +137,9 @@ class Study:
         if self.options.fresh and self.options.retry_failed:
             raise ConfigError("--retry-failed: with --fresh there are no records in which a trial has failed; leave one out")
         require_cluster()
-        self._require_gpus()
         if self.options.stop_early and max(self.resources.of(trial.config).gpus for trial in self.plan.trials) > 1:
             raise ConfigError("--stop-early: not where a trial has several GPUs; give --gpus-per-trial 1, or leave it out")
+        self._require_gpus()
         self.trial_plans  # noqa: B018 - reads the labels
         check_all_weights(self.plan)
         data = ((self.data[trial.config.data.model_dump_json()], trial.config) for trial in self.plan.trials)

@@ -14,6 +14,7 @@ from study.schedule.usage import Usage
 from study.study import Study
 from trainables.config import ConfigError
 from trainables.data.items import DataError
+from trainables.early import EarlyStopping
 
 TAGS = {"study": "of mine"}
 
@@ -49,6 +50,21 @@ def test_every_trial_goes_to_a_worker_under_its_own_name(tiny_data: Path, tmp_pa
         assert (recorder.experiment_id, recorder.tracking_uri) == ("7", study.places.tracking_uri)
     assert {job.tags["seed"] for job in batch.jobs} == {"0", "3"}
     assert len({job.key for job in batch.jobs}) == len(todo)
+
+
+def test_early_stopping_is_decided_in_the_storage_beside_the_trials(tiny_data: Path, tmp_path: Path) -> None:
+    for stop_early in (False, True):
+        study = study_of("ablation_B", tiny_data, tmp_path / "s", stop_early=stop_early)
+        batch = study._batch(list(zip(study.plan.trials, study.trial_plans, strict=True))[:2], study.resources)
+        wanted = EarlyStopping(f"{batch.jobs[0].recorder.leases}/early") if stop_early else None
+        assert [batch.early, *(job.early for job in batch.jobs)] == [wanted] * 3
+
+
+def test_early_stopping_is_refused_where_each_trial_counts_or_none_can_be_watched(tiny_data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--stop-early: table1_ucf101 makes Table 1 of the paper, whose cells all count"):
+        study_of("table1_ucf101", tiny_data, tmp_path / "s", stop_early=True)
+    with pytest.raises(ConfigError, match="--stop-early: not where a trial has several GPUs"):
+        study_of("ablation_B", tiny_data, tmp_path / "s", stop_early=True, gpus_per_trial=2.0).check()
 
 
 def test_trials_know_the_others_that_can_share_a_pass(tiny_data: Path, tmp_path: Path) -> None:

@@ -23,7 +23,9 @@ from trainables.store.leases import Leases
 
 @pytest.fixture(scope="module")
 def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six trials: two done, one that runs, one whose worker is gone, one failed, one not begun; and a point of a search."""
+    """Seven trials: two done, one running, one whose worker is gone, one failed, one stopped early, one not begun; a point
+    of a search.
+    """
     folder = tmp_path_factory.mktemp("status")
     uri = f"sqlite:///{folder}/mlflow.db"
     client = MlflowClient(uri)
@@ -32,7 +34,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     own = client.create_run(identity, run_name="demo.small", tags={schema.TAG_KIND: schema.STUDY_RUN}).info.run_id
     client.log_metric(own, f"{schema.GPU_HOURS}busy", 3.0)
     client.log_metric(own, f"{schema.GPU_HOURS}waiting", 0.5)
-    trials = [{"key": key, "name": f"trial {key}", "setting": key, "seed": 0} for key in "abcdef"]
+    trials = [{"key": key, "name": f"trial {key}", "setting": key, "seed": 0} for key in "abcdefg"]
     client.log_dict(own, {"trials": trials}, schema.ARTIFACT_PLAN)
 
     def run(key: str, stages: str = "") -> str:
@@ -55,6 +57,9 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     failed = run("e")
     client.set_tag(failed, schema.TAG_REASON, "minimax: loss = nan at step 3\nmore")
     client.set_terminated(failed, "FAILED")
+    early = run("g")
+    client.set_tag(early, schema.TAG_EARLY, "true")
+    client.set_terminated(early, "KILLED")
     return folder
 
 
@@ -64,11 +69,12 @@ def test_every_trial_is_in_one_state(storage: Path) -> None:
     experiment = client.get_experiment_by_name("demo.small")
     assert experiment is not None
     found = status_of(client, uri, experiment, Files(storage))
-    assert (found.done, found.planned, found.outside) == (2, 6, 1)
+    assert (found.done, found.planned, found.outside) == (2, 7, 1)
     (running,) = found.running
     assert (running.name, running.stage, running.epoch, running.epochs) == ("trial c", "minimax", 3, 8)
     assert re.fullmatch(r"\S+ \d+", running.worker)
     assert found.stopped == ("trial d",)
+    assert found.early == ("trial g",)
     assert found.waiting == ("trial f",)
     assert found.failed == (("trial e", "minimax: loss = nan at step 3\nmore"),)
     assert found.left == 120.0 * (0.5 + 2)
@@ -79,7 +85,7 @@ def test_every_trial_is_in_one_state(storage: Path) -> None:
 def test_it_is_printed(storage: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--status", "--space", "demo", "--storage", str(storage)]) == 0
     said = capsys.readouterr().out
-    assert "demo.small: 6 trials: 2 done, 1 running, 1 waiting, 1 stopped, 1 failed" in said
+    assert "demo.small: 7 trials: 2 done, 1 running, 1 waiting, 1 stopped, 1 failed, 1 stopped early" in said
     assert re.search(r"running  trial c +minimax 3/8, 1 min \d+ s ago; since \d{4}-\d\d-\d\d \d\d:\d\d on \S+ \d+", said)
     assert "failed   trial e                          minimax: loss = nan at step 3" in said
     assert "GPU hours: 3.00 busy, 0.50 waiting" in said
