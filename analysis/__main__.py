@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,9 @@ def _add_evidence(commands: Any) -> None:
         "--at-size",
         metavar="PIXELS",
         help="of the trial that measured the same anonymizer where it works at this size, see --at-size of a study",
+    )
+    evidence.add_argument(
+        "--data-root", metavar="DATA", help="where its data are: test too whether the anonymizer remembers its training clips"
     )
     _add_common(evidence)
 
@@ -302,6 +306,7 @@ def _compare(options: argparse.Namespace) -> None:
 def _evidence(options: argparse.Namespace) -> None:
     from analysis.read.store import AnalysisError
     from analysis.report.evidence.gather import read_evidence
+    from analysis.report.evidence.membership import remembers
     from analysis.report.evidence.output import write_evidence
     from search_spaces.plan import parse_side
     from trainables.config import ConfigError
@@ -313,6 +318,9 @@ def _evidence(options: argparse.Namespace) -> None:
         except ConfigError as error:
             raise AnalysisError(str(error)) from None
     evidence = read_evidence(options.trial, options.tracking_uri, at_size)
+    if options.data_root is not None:
+        known = evidence.trial["run"], evidence.config, evidence.record
+        evidence = replace(evidence, membership=remembers(*known, options.data_root, options.tracking_uri))
     for line in evidence.short:
         print(line)
     print(f"evidence: {write_evidence(evidence, options.out)}")

@@ -34,6 +34,7 @@ from analysis.report.evidence.findings import (
     utility,
 )
 from analysis.report.evidence.limits import RiskFindings, limits, risks
+from analysis.report.evidence.membership import MembershipFinding
 from analysis.report.evidence.people import RiskCurve, risk_curves
 from analysis.report.evidence.provenance import anonymizer, commands, hashes
 from analysis.report.evidence.sizes import SizeFigures, by_size
@@ -81,6 +82,7 @@ class TrialEvidence:
     commands: Sequence[str]
     config: str
     record: Mapping[str, Any]
+    membership: MembershipFinding | None = None  # where it was asked for
 
 
 def read_evidence(run_id: str, tracking_uri: str | None = None, at_size: int | None = None) -> TrialEvidence:

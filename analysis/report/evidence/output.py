@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis import text
-from analysis.report.evidence import attack_words, people, sizes
+from analysis.report.evidence import attack_words, membership, people, sizes
 from analysis.report.evidence.findings import UtilityFigure
 from analysis.report.evidence.gather import TrialEvidence
 from analysis.report.page import Table, cannot_write, render
@@ -71,6 +71,7 @@ def page(evidence: TrialEvidence) -> str:
         ),
         words=attack_words,
         people=people,
+        membership=membership,
         percent=lambda value: text.percent(value, unknown="not known"),
         interval=text.percent_interval,
         place=_place,
