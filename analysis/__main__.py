@@ -156,9 +156,13 @@ def _add_evidence(commands: Any) -> None:
 
 
 def _add_audit(commands: Any) -> None:
-    audit = commands.add_parser("audit", help="the evidence for an anonymizer that was not trained here: a model in ONNX")
-    audit.add_argument("--model", required=True, type=Path, metavar="FILE.onnx", help="float RGB frames (N, 3, H, W) in [0, 1]")
-    audit.add_argument("--data-root", type=Path, metavar="DIR", help="videos with labels of actions and of people")
+    audit = commands.add_parser("audit", help="the evidence for an anonymizer from elsewhere: a model, or its videos")
+    given = audit.add_mutually_exclusive_group(required=True)
+    given.add_argument("--model", type=Path, metavar="FILE.onnx", help="a model of float RGB frames (N, 3, H, W) in [0, 1]")
+    given.add_argument("--videos", type=Path, metavar="DIR", help="or anonymized videos, named as their originals")
+    audit.add_argument(
+        "--data-root", "--originals", type=Path, metavar="DIR", help="original videos with labels of actions and of people"
+    )
     audit.add_argument("--data", metavar="NAME", help="the reader of its layout, e.g. clips, folders; default: found out")
     audit.add_argument("--out", required=True, type=Path, metavar="DIR", help="for the page and the records of the study")
     audit.add_argument("--storage", metavar="DIR|URI", help="for the stages; audits on the same data share those of raw video")
@@ -330,8 +334,9 @@ def _audit(options: argparse.Namespace) -> int:
     from analysis.audit import Audit, audit
 
     asked = Audit(
-        model=options.model,
         out=options.out,
+        model=options.model,
+        videos=options.videos,
         data_root=options.data_root,
         data=options.data,
         storage=options.storage,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.read.store import AnalysisError
+from analysis.read.trials import GIVEN
 
 _DATABASE = "mlflow.db"
 
@@ -21,14 +22,16 @@ _DATABASE = "mlflow.db"
 class Audit:
     """What is audited, on what, and how.
 
-    model: an ONNX file of frames. data_root: the data, with labels of actions and people (None: generated data). data: the
-    reader of its layout; None: found out. out: the folder of the page and of the study's records. storage: that of the stages,
-    of which several audits on the same data share those of raw video (None: in `out`). profile, attacks, seeds, settings,
-    plugins: as of a study.
+    out: the folder of the page and of the study's records. model: an ONNX file of frames. videos: in its place, a folder with a
+    video for each of the data root, of the same relative name, the same frames and the same size. data_root: the data, with
+    labels of actions and people (None: generated data). data: the reader of its layout; None: found out. storage: that of the
+    stages, of which several audits on the same data share those of raw video (None: in `out`). profile, attacks, seeds,
+    settings, plugins: as of a study.
     """
 
-    model: Path
     out: Path
+    model: Path | None = None
+    videos: Path | None = None
     data_root: Path | None = None
     data: str | None = None
     storage: str | None = None
@@ -41,6 +44,10 @@ class Audit:
     @property
     def tracking_uri(self) -> str:
         return f"sqlite:///{self.out.absolute() / _DATABASE}"
+
+    @property
+    def space(self) -> str:
+        return "audit" if self.videos is None else "audit_videos"
 
 
 def run_study(arguments: Sequence[str]) -> int:
@@ -73,22 +80,17 @@ def audit(asked: Audit, run: Callable[[Sequence[str]], int] = run_study) -> int:
 
 def study_arguments(asked: Audit) -> list[str]:
     """The command line of the study. Raises AnalysisError for a model or data that cannot be used."""
-    from analysis.deploy.frame_model import OnnxModel
-
-    if not asked.model.is_file():
-        raise AnalysisError(f"--model {asked.model}: no such file; give an ONNX file of a model of frames")
-    OnnxModel(asked.model, "cpu")
+    settings = _given(asked)
     if asked.out.exists() and not asked.out.is_dir():
         raise AnalysisError(f"--out {asked.out}: is no folder")
     generated = asked.profile == "generated"
     if generated != (asked.data_root is None):
         raise AnalysisError("--data-root: give the data, or --profile generated for data that are drawn, not both")
-    found = ["--space", "audit", "--profile", asked.profile, "--seeds", asked.seeds, "--attacks", asked.attacks]
+    found = ["--space", asked.space, "--profile", asked.profile, "--seeds", asked.seeds, "--attacks", asked.attacks]
     found += ["--storage", asked.storage or str(asked.out.absolute() / "stages"), "--tracking-uri", asked.tracking_uri]
-    settings = [f"anonymizer.weights={asked.model.absolute()}"]
     if asked.data_root is not None:
         found += ["--data-root", str(asked.data_root.absolute())]
-        settings += data_settings(asked.data_root, asked.data)
+        settings += data_settings(asked.data_root, asked.data, images=asked.videos is None)
     for setting in (*settings, *asked.settings):
         found += ["--set", setting]
     for plugin in asked.plugins:
@@ -96,8 +98,26 @@ def study_arguments(asked: Audit) -> list[str]:
     return found
 
 
-def data_settings(root: Path, data: str | None) -> list[str]:
-    """The data sets of a trial. Without images of its own a data root has the frames of its clips for images.
+def _given(asked: Audit) -> list[str]:
+    """The settings that name what is audited."""
+    from analysis.deploy.frame_model import OnnxModel
+
+    if (asked.model is None) == (asked.videos is None):
+        raise AnalysisError("--model, --videos: give a model, or a folder of anonymized videos with --originals, not both")
+    if asked.model is not None:
+        if not asked.model.is_file():
+            raise AnalysisError(f"--model {asked.model}: no such file; give an ONNX file of a model of frames")
+        OnnxModel(asked.model, "cpu")
+        return [f"anonymizer.weights={asked.model.absolute()}"]
+    if asked.videos is None or not asked.videos.is_dir():
+        raise AnalysisError(f"--videos {asked.videos}: no such directory")
+    if asked.profile == "generated":
+        raise AnalysisError("--profile generated: its originals are drawn, and nobody has anonymized them; leave it out")
+    return [f"data.anonymized={asked.videos.absolute()}"]
+
+
+def data_settings(root: Path, data: str | None, images: bool = True) -> list[str]:
+    """The data sets of a trial. Without images of its own, and where `images` is not set, the frames of the clips are those.
 
     Raises AnalysisError for a folder that is not there, or of no layout that is known by its files.
     """
@@ -111,17 +131,20 @@ def data_settings(root: Path, data: str | None) -> list[str]:
             f"--data-root {root}: neither clips.csv nor videos nor UCF-101 in it; give --data NAME, or make clips.csv with"
             f" python -m trainables.data init {root}"
         )
-    images = {"folders": root / "images", "ucf101": root / "VISPR"}.get(data)
-    privacy = {"folders": "folders", "ucf101": "vispr"}[data] if images is not None and images.is_dir() else "frames_of_clips"
-    return [f"data.action.name={data}", f"data.privacy.name={privacy}"]
+    own = {"folders": ("images", "folders"), "ucf101": ("VISPR", "vispr")}
+    folder, privacy = own.get(data, ("", ""))
+    there = images and folder and (root / folder).is_dir()
+    return [f"data.action.name={data}", f"data.privacy.name={privacy if there else 'frames_of_clips'}"]
 
 
 def audited_run(asked: Audit) -> str:
-    """The run of the trial of the given model: that of the first seed. Raises AnalysisError where it has no result."""
+    """The run of the trial of what was given: that of the first seed. Raises AnalysisError where it has no result."""
     from analysis.read.study import read_study
 
-    trials = read_study("audit", asked.profile, asked.tracking_uri).trials
-    given = trials[trials["method"] == "given"].sort_values("seed")
+    trials = read_study(asked.space, asked.profile, asked.tracking_uri).trials
+    given = trials[trials["method"].isin(GIVEN)].sort_values("seed")
     if given.empty:
-        raise AnalysisError(f"{asked.out}: the study has no result of {asked.model}; run the same command again")
+        raise AnalysisError(
+            f"{asked.out}: the study has no result of {asked.model or asked.videos}; run the same command again"
+        )
     return str(given.index[0])

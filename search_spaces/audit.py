@@ -3,6 +3,14 @@
 from search_spaces.demo import FEW_CLIPS, FEW_EPOCHS
 from search_spaces.registry import RAW, SPACES, Space
 
+SPACES.register("audit_videos")(
+    Space(
+        source="none: videos that were anonymized elsewhere",
+        question="What do attackers still learn of videos that somebody else has anonymized, and what are they still good for?",
+        settings=(RAW, {"method": "given_videos"}),
+        attacks="standard",
+    )
+)
 SPACES.register("audit")(
     Space(
         source="none: an anonymizer from elsewhere",

@@ -73,6 +73,11 @@ class PlannedStage:
         return self.config.obfuscation if _needs_boxes(self.stage, self.config) else None
 
     @property
+    def exchanged(self) -> bool:
+        """Whether it reads videos that were anonymized elsewhere beside the originals."""
+        return _exchanged(self.stage, self.config)
+
+    @property
     def pass_key(self) -> str:
         """A key shared by evaluators that see the same anonymized batches, and differ in classifier and learning rate only.
 
@@ -168,14 +173,15 @@ class Planner:
     ) -> PlannedStage:
         stage, own = part.stage, configs.of(part)
         boxes = _boxes(configs.config.obfuscation, stage, data) if _needs_boxes(stage, own.config) else {}
+        twins = {name: data.twins(name) for name in stage.data} if _exchanged(stage, own.config) else {}
         upstream = tuple((name, other.key) for name, other in inputs.items())
         known = (stage, own.seen_by(stage), id(data))
         if known not in self._own:
             self._own[known] = _Own.of(stage, own.config, data)
-        alone, whole = self._own[known], (known, upstream, repr(boxes))
+        alone, whole = self._own[known], (known, upstream, repr((boxes, twins)))
         if whole not in self._keys:
             depends_on = {**alone.depends_on, "inputs": dict(upstream)}
-            more = {"boxes": boxes, "plugins": alone.plugins, "resizing": alone.resizing}
+            more = {"boxes": boxes, "twins": twins, "plugins": alone.plugins, "resizing": alone.resizing}
             depends_on |= {name: part for name, part in more.items() if part}
             self._keys[whole] = depends_on, digest(depends_on)
         depends_on, key = self._keys[whole]
@@ -306,6 +312,10 @@ def _inputs(part: StagePart, parts: Mapping[str, StagePart], config: TrialConfig
     if _needs_boxes(part.stage, own) and config.obfuscation.detector is not None:
         found[DETECT.name] = DETECT.name
     return found
+
+
+def _exchanged(stage: Stage, config: TrialConfig) -> bool:
+    return method_of(config).exchanged and ANONYMIZER in stage.inputs
 
 
 def _needs_boxes(stage: Stage, config: TrialConfig) -> bool:

@@ -18,7 +18,7 @@ from tests.support.tiny_onnx import write_onnx
 def test_the_study_it_runs_is_raw_video_beside_the_model(tmp_path: Path) -> None:
     model = write_onnx(tmp_path / "model.onnx")
     (tmp_path / "data" / "videos").mkdir(parents=True)
-    asked = Audit(model, tmp_path / "out", tmp_path / "data", seeds="2", settings=("clip.size=16",))
+    asked = Audit(tmp_path / "out", model, data_root=tmp_path / "data", seeds="2", settings=("clip.size=16",))
     options = read_options(study_arguments(asked))
     assert options.space is not None
     plan = plan_study(options.space, options.profile, options.seeds, options.overrides)
@@ -29,6 +29,13 @@ def test_the_study_it_runs_is_raw_video_beside_the_model(tmp_path: Path) -> None
     assert (config.data.action.name, config.data.privacy.name) == ("folders", "frames_of_clips")
     assert config.clip.size == 16
     assert options.places.stages_at == str(tmp_path / "out" / "stages")
+
+    options = read_options(study_arguments(Audit(tmp_path / "out", videos=tmp_path, data_root=tmp_path / "data")))
+    assert options.space is not None
+    plan = plan_study(options.space, options.profile, options.seeds, options.overrides)
+    assert [trial.config.method for trial in plan.trials] == ["raw", "given_videos"]
+    assert plan.trials[1].config.data.anonymized == str(tmp_path)
+    assert plan.trials[1].config.data.privacy.name == "frames_of_clips"
 
 
 @pytest.mark.parametrize(
@@ -48,7 +55,7 @@ def test_the_layout_of_the_data_is_found_out(tmp_path: Path, there: tuple[str, .
 
 def test_the_page_is_that_of_the_given_model(tmp_path: Path, empty_store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = write_onnx(tmp_path / "model.onnx")
-    asked = Audit(model, tmp_path / "out", profile="generated")
+    asked = Audit(tmp_path / "out", model, profile="generated")
 
     def study(arguments: Sequence[str]) -> int:
         shutil.copy(empty_store, tmp_path / "out" / "mlflow.db")
@@ -71,7 +78,7 @@ def test_the_page_is_that_of_the_given_model(tmp_path: Path, empty_store: Path, 
 
 
 def test_a_study_that_did_not_finish_gives_its_exit_code_and_no_page(tmp_path: Path) -> None:
-    asked = Audit(write_onnx(tmp_path / "model.onnx"), tmp_path / "out", profile="generated")
+    asked = Audit(tmp_path / "out", write_onnx(tmp_path / "model.onnx"), profile="generated")
     assert audit(asked, lambda arguments: 1) == 1
     assert not (tmp_path / "out" / "evidence.html").exists()
 
@@ -88,6 +95,8 @@ def test_bad_input_is_one_line_before_anything_runs(tmp_path: Path, capsys: pyte
         (["--model", str(model), "--data-root", str(tmp_path), "--profile", "generated"], "not both"),
         (["--model", str(model), "--data-root", str(tmp_path / "nowhere")], "no such directory"),
         (["--model", str(model), "--data-root", str(tmp_path / "empty")], "neither clips.csv nor videos"),
+        (["--videos", str(tmp_path / "nowhere"), "--originals", str(tmp_path)], "no such directory"),
+        (["--videos", str(tmp_path / "empty"), "--profile", "generated"], "nobody has anonymized them"),
     ):
         assert main(["audit", *options, *out]) == 2
         error = capsys.readouterr().err

@@ -78,6 +78,7 @@ TABLE: dict[str, tuple[Any, str]] = {
     "data.evaluate_privacy": (None, ON_IMAGES),
     "data.test_privacy": (None, "test_privacy"),
     "data.clip_privacy": (None, f"evaluate_clip_privacy {ATTACK_STAGES} {BY_FACES}"),
+    "data.anonymized": ("elsewhere", ""),  # of given_videos alone: see test_given_videos
     "data.decoder": ("pyav", ""),  # pixels are the same
     "data.contents": ("whole", ""),  # the hash of small files, as these are, is the same
     "clip.frames": (17, f"{TRAINING} {ON_CLIPS}"),

@@ -118,7 +118,7 @@ def test_every_stage_every_attack_and_every_method_is_named_here() -> None:
     attacks = {part_name(ATTACKS[name].stage.name, control) for name in TRIED for control in ("", *ATTACKS[name].controls)}
     methods = {stage.name for name in METHODS for stage in METHODS[name].stages}
     assert declared | attacks | methods <= EXPECTED.keys() | TRAINING.keys() | OF_FRAMES, "say here what its networks are given"
-    assert set(METHODS) == VIEWS.keys() | OVER_TIME | {"given"}, "say here what evaluators see of its anonymizer"
+    assert {name for name in METHODS if name[:5] != "given"} == VIEWS.keys() | OVER_TIME, "say here what evaluators see of it"
 
 
 def test_the_trial_has_all_of_these_stages(full: Ran) -> None:

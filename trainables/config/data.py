@@ -86,6 +86,10 @@ class DataConfig(Frozen):
     evaluate_privacy: PrivacyData | None = None
     test_privacy: TestPrivacyData | None = None
     clip_privacy: ActionData | None = None
+    anonymized: str | None = Field(
+        default=None,
+        description="of the method given_videos: the folder with a video for each of the data root, of the same relative name",
+    )
     decoder: Decoder = "auto"
     contents: Contents = "parts"
 

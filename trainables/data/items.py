@@ -24,6 +24,7 @@ class Video:
 
     `group` names what videos cut from one source share; `attributes` holds one 0/1 label per private attribute of the
     data set, None where it has none. `span`: the clip is what is shown between these seconds of the file (None: to its end).
+    `twin`: the same video, frame by frame, as somebody else has anonymized it, where that is to be read beside it.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Video:
     group: str
     attributes: tuple[float, ...] | None = None
     span: tuple[float, float | None] | None = None
+    twin: Path | None = None
 
     @property
     def file(self) -> str:

@@ -37,6 +37,7 @@ class Batch(TypedDict):
     attributes: Tensor  # (B, A) float32 of 0/1
     draws: Tensor  # (B, V, DRAWS) float32 in [0, 1): one row a view
     index: Tensor  # (B,) int64: which item of the split
+    twins: NotRequired[Tensor]  # as clips: the same frames of the videos that somebody else has anonymized; where asked for
     boxes: NotRequired[Tensor]  # (B, T, N, 4) float32: people in shares of the picture, NaN rows for none; where asked for
     two_times: NotRequired[Tensor]  # (B,) bool: see TwoTimes
 
@@ -47,10 +48,17 @@ class SampleId(NamedTuple):
 
 
 def _sample(
-    frames: np.ndarray, item: Video | Still, draws: np.ndarray, index: int, boxes: np.ndarray | None = None
+    frames: np.ndarray,
+    item: Video | Still,
+    draws: np.ndarray,
+    index: int,
+    boxes: np.ndarray | None = None,
+    twins: np.ndarray | None = None,
 ) -> dict[str, Tensor]:
     """`frames` (T, H, W, C) -> the dictionary that the loader batches, with clips as (T, C, H, W), a view of `frames`."""
     people = {} if boxes is None else {"boxes": torch.from_numpy(boxes)}
+    if twins is not None:
+        people["twins"] = torch.from_numpy(twins).permute(0, 3, 1, 2)
     return people | {
         "clips": torch.from_numpy(frames).permute(0, 3, 1, 2),
         "label": torch.tensor(item.label if isinstance(item, Video) else -1),
@@ -83,6 +91,12 @@ class _Seeded(Dataset[dict[str, Tensor]]):
     def boxes_at(self, item: Video | Still, indices: Sequence[int]) -> np.ndarray | None:
         """(T, N, 4) people in frames `indices` of the item's file; None where no boxes are asked for."""
         return None if self.boxes is None else self.boxes.at(item, indices)
+
+    def twins_of(self, item: Video | None, numbers: Sequence[int], keep: bool = False) -> np.ndarray | None:
+        """(T, H, W, C) frames `numbers` of the whole file of a video, as its twin shows them; None where it has no twin."""
+        if item is None or item.twin is None:
+            return None
+        return VideoFile(item.twin, self.clip.decode_size).frames(numbers, keep)
 
     def __getitems__(self, samples: list[SampleId]) -> dict[str, Tensor]:
         """Returns a whole batch, which is how the DataLoader asks for samples.
@@ -119,7 +133,9 @@ class TrainingClips(_Seeded):
         position, draws = self.draw(sample)
         video = VideoFile(item.path, self.clip.decode_size, item.span)
         indices = clip_indices(len(video), self.clip, position)
-        return _sample(video.frames(indices), item, draws, sample.item, self.boxes_at(item, video.in_file(indices)))
+        numbers = video.in_file(indices)
+        beside = self.boxes_at(item, numbers), self.twins_of(item, numbers)
+        return _sample(video.frames(indices), item, draws, sample.item, *beside)
 
 
 class EvaluationClips(_Seeded):
@@ -130,7 +146,8 @@ class EvaluationClips(_Seeded):
         video = VideoFile(item.path, self.clip.decode_size, item.span)
         indices = [i for position in test_positions(self.clip) for i in clip_indices(len(video), self.clip, position)]
         boxes = self.boxes_at(item, video.in_file(indices))
-        return _sample(video.frames(indices, keep=True), item, self.draw(sample)[1], sample.item, boxes)
+        twins = self.twins_of(item, video.in_file(indices), keep=True)
+        return _sample(video.frames(indices, keep=True), item, self.draw(sample)[1], sample.item, boxes, twins)
 
 
 class TwoTimes(_Seeded):
@@ -189,7 +206,8 @@ class Stills(_Seeded):
             frames = read_image(item.path, self.clip.decode_size)[None]
         else:
             frames = VideoFile(item.path, self.clip.decode_size).frames([item.frame])
-        return _sample(frames, item, self.draw(sample)[1], sample.item, self.boxes_at(item, [number]))
+        beside = self.boxes_at(item, [number]), self.twins_of(item.clip, [number])
+        return _sample(frames, item, self.draw(sample)[1], sample.item, *beside)
 
 
 def _unchanged(batch: Any) -> Any:

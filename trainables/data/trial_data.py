@@ -11,9 +11,10 @@ from pathlib import Path
 from trainables.config import ActionData, ConfigError, Contents, ObfuscationConfig, PrivacyData, TrialConfig
 from trainables.data.boxes import Boxes, boxes_file, read_boxes
 from trainables.data.flaws import Flaw, flaws_of, overlaps
-from trainables.data.items import DataError, Still, StillSplits, Video, VideoSplits
+from trainables.data.items import DataError, Still, StillSplits, Video, VideoSplits, digest_of
 from trainables.data.of_clips import FRAMES_OF_CLIPS, frames_of_clips
 from trainables.data.registry import load_stills, load_videos
+from trainables.data.twins import contents_of_twins, find_twins, require_alike
 from trainables.schema import KEY_LENGTH, NOTE_ENLARGED, key_of
 
 
@@ -25,14 +26,17 @@ class TrialData:
 
     def __init__(self, config: TrialConfig, root: str | Path, like: TrialData | None = None) -> None:
         self._data, self._root, self._accept_flaws = config.data, Path(root), config.accept_flaws
-        self._videos: dict[tuple[ActionData, Contents], VideoSplits] = {} if like is None else like._videos
-        self._stills: dict[tuple[PrivacyData, ActionData | None, Contents], StillSplits] = {} if like is None else like._stills
+        self._videos: dict[tuple[ActionData, Contents, str], VideoSplits] = {} if like is None else like._videos
+        self._stills: dict[tuple[PrivacyData, ActionData | None, Contents, str], StillSplits] = (
+            {} if like is None else like._stills
+        )
         self._boxes: dict[tuple[Path, int], Boxes] = {} if like is None else like._boxes
         self._flaws: dict[int, list[Flaw]] = {} if like is None else like._flaws
         self._sides: dict[int, tuple[int, int] | None] = {} if like is None else like._sides
         self._complete: set[tuple[str, Path, int]] = set()
         self._readable: tuple[str, ...] | None = None  # None: all
         self._reader = ""
+        self._twins_in = ""  # the folder of the anonymized videos that are to be read beside the originals
 
     def only(self, names: Sequence[str], reader: str) -> TrialData:
         """The same data, of which no others can be read than the sets `names`: the code of a stage gets those in its key.
@@ -42,6 +46,23 @@ class TrialData:
         part = copy.copy(self)
         part._readable, part._reader = tuple(names), reader
         return part
+
+    def exchanged(self) -> TrialData:
+        """The same data, in which every video has its twin below `data.anonymized`.
+
+        Raises DataError where a twin is not there, and where images are no frames of videos.
+        """
+        if self._data.anonymized is None:
+            raise ConfigError("data.anonymized: the method given_videos needs the folder of the anonymized videos; give it")
+        part = copy.copy(self)
+        part._twins_in = self._data.anonymized
+        return part
+
+    def twins(self, name: str) -> str:
+        """A hash of what is in the twins of the videos of the data set `name`, by the names of these."""
+        splits: VideoSplits | StillSplits = getattr(self.exchanged(), name)
+        clips = (item if isinstance(item, Video) else item.clip for item in (*splits.train, *splits.validation, *splits.test))
+        return digest_of(contents_of_twins([clip for clip in dict.fromkeys(clips) if clip is not None]))
 
     def _allow(self, name: str) -> None:
         if self._readable is not None and name not in self._readable:
@@ -168,11 +189,23 @@ class TrialData:
                         f" {', '.join(splits.attributes)}; set data.test_privacy.attribute_map"
                     )
 
+        self._require_twins()
         falsifying = [] if self._accept_flaws else [flaw for flaw in self.flaws() if flaw.falsifies]
         if falsifying:
             raise DataError(
                 f"{falsifying[0].says} ({len(falsifying)} such flaws in all; accept_flaws=true goes on all the same)"
             )
+
+    def _require_twins(self) -> None:
+        if self._data.anonymized is None:
+            return
+        data = self.exchanged()
+        if self._data.test_privacy is not None:
+            raise DataError("data.test_privacy: not with anonymized videos, which hold no images of it; leave it out")
+        _ = data.privacy_evaluation  # says what has no twins
+        videos = [video for name in ("action_evaluation", "clips_with_attributes") for video in data.items(name)]
+        pairs = {(video.path, video.twin) for video in videos if isinstance(video, Video) and video.twin is not None}
+        require_alike(sorted(pairs))
 
     def flaws(self) -> list[Flaw]:
         """The flaws of the trial's data sets, and files that one of them trains on and one tests on."""
@@ -191,15 +224,26 @@ class TrialData:
         return [*found.values(), *overlaps(trained, tested)]
 
     def _read_videos(self, data: ActionData) -> VideoSplits:
-        key = (data, self._data.contents)
+        key = (data, self._data.contents, self._twins_in)
         if key not in self._videos:
-            self._videos[key] = replace(load_videos(data, self._root), contents=self._data.contents)
+            read = replace(load_videos(data, self._root), contents=self._data.contents)
+            self._videos[key] = self._with_twins(read) if self._twins_in else read
         return self._videos[key]
+
+    def _with_twins(self, splits: VideoSplits) -> VideoSplits:
+        parts = (splits.train, splits.validation, splits.test)
+        found = find_twins([video for part in parts for video in part], self._root, Path(self._twins_in))
+        train, validation, test = (tuple(replace(video, twin=found[video.path]) for video in part) for part in parts)
+        return replace(splits, train=train, validation=validation, test=test)
 
     def _read_stills(self, data: PrivacyData, clips: ActionData) -> StillSplits:
         """The images of `data`, which may be the frames of `clips`."""
         own = data.name == FRAMES_OF_CLIPS
-        key = (data, clips if own else None, self._data.contents)
+        if self._twins_in and not own:
+            raise DataError(
+                f"data.privacy.name = {data.name}: anonymized videos hold none of its images; give {FRAMES_OF_CLIPS} instead"
+            )
+        key = (data, clips if own else None, self._data.contents, self._twins_in)
         if key not in self._stills:
             stills = frames_of_clips(data, self._read_videos(clips)) if own else load_stills(data, self._root)
             self._stills[key] = replace(stills, contents=self._data.contents)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -68,6 +68,7 @@ class StageContext:
     def of(planned: PlannedStage, runtime: Runtime, data: TrialData, inputs: Mapping[str, Outcome], work: Work) -> StageContext:
         """The context of a planned stage, with nobody who listens or stops it."""
         stage = planned.stage
+        data = data.exchanged() if planned.exchanged else data
         seen = data.only(stage.data, f"stage {stage.name!r} ({stage.where})")
         return StageContext(
             stage.name, planned.visible, runtime, seen, inputs, work, lambda *_: None, lambda: False, planned.people
@@ -241,6 +242,9 @@ class StageContext:
 
     def _anonymized_view(self, anonymizer: Anonymizer, batch: Batch, training: bool, clips: int) -> tuple[Tensor, Tensor]:
         view = self.training_view(batch) if training else self.test_view(batch, clips)
+        if "twins" in batch:
+            twin = cast(Batch, {**batch, "clips": batch["twins"]})
+            return view, self.training_view(twin) if training else self.test_view(twin, clips)
         with self.autocast():
             if "boxes" not in batch:
                 return view, self.anonymize(anonymizer, view)

@@ -66,6 +66,8 @@ class Method:
     them. One that needs no training takes all.
     applied_options: those that it takes once it is trained: the stages that train it do not depend on them.
     boxes: it changes people only, so whoever reads its output needs the boxes of people.
+    exchanged: in place of an anonymizer, videos that were anonymized elsewhere are read instead of the originals
+    (`data.anonymized`).
     given: its anonymizer is what the file `anonymizer.weights` holds, as it is.
     undivided: why its batches cannot be computed in parts (`microbatch`); empty where they can.
     over_time: what it makes of a frame depends on other frames of the clip, whatever `anonymizer.window` says.
@@ -83,6 +85,7 @@ class Method:
     applied_options: tuple[str, ...] = ()
     boxes: bool = False
     given: bool = False
+    exchanged: bool = False
     undivided: str = ""
     over_time: bool = False
     clip_labels: bool = False

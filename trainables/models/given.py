@@ -94,8 +94,21 @@ class GivenModel(Anonymizer):
         return np.concatenate(parts)
 
 
+@ANONYMIZERS.register("given_videos")
+class GivenVideos(Anonymizer):
+    """Stands where an anonymizer would: whoever reads what it makes reads videos that were anonymized elsewhere instead."""
+
+    def __init__(self, config: AnonymizerConfig) -> None:
+        super().__init__()
+
+    def forward(self, frames: Tensor) -> Tensor:
+        raise ConfigError("given_videos: frames that have no anonymized video beside them cannot be anonymized")
+
+
 def given_notes(config: TrialConfig) -> list[str]:
     """Which file a trial of the method `given` has evaluated, for its record; empty for other methods."""
+    if method_of(config).exchanged:
+        return [f"{NOTE_GIVEN}videos that were anonymized elsewhere"]
     if not method_of(config).given or config.anonymizer.weights is None:
         return []
     path = Path(config.anonymizer.weights)

@@ -145,7 +145,7 @@ def in_short(
         if len(alike) > 1
         else "It was trained once (n = 1): how much another training of the same setting would differ is not known."
     )
-    sentences.append(_ELSEWHERE if trial.get("method") == GIVEN else trained)
+    sentences.append(_ELSEWHERE if trial.get("method") in GIVEN else trained)
     sentences.append(
         "This page records tests. It claims no compliance with any law, and tests can show leaks but not their absence."
     )

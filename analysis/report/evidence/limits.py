@@ -96,7 +96,7 @@ def limits(
     if read:
         found.append(f"Private attributes that were looked for: {', '.join(read)}. Any other was not.")
     sets = dict.fromkeys(str(trial[name]) for name in map(str, trial.index) if _names_data(name) and pd.notna(trial[name]))
-    who = "Attackers were trained" if trial["method"] == GIVEN else "Trained"
+    who = "Attackers were trained" if trial["method"] in GIVEN else "Trained"
     found.append(
         f"{who} and tested on {', '.join(name for name in sets if name != 'None') or 'its own data sets'}"
         f"{' (drawn by a computer)' if study.profile == 'generated' else ''} only. It says nothing about other cameras, places,"

@@ -37,6 +37,7 @@ _PLAIN_WORDS = {
     "bdq": "Frames are blurred; only how each differs from the one before is shown, in few levels. How much it blurs and which"
     " differences it tells apart was trained against a network that recognises people.",
     "given": "A model that was not trained here, and is taken as it is: nothing is known of it but what it makes of frames.",
+    "given_videos": "Whatever made the anonymized videos, which were given as they are, a file beside each original.",
     "raw": "Nothing: the video stays as it is. This page then says what there is to lose.",
     "downsample_2x": "Frames are shrunk to half their sides and enlarged again.",
     "downsample_4x": "Frames are shrunk to a quarter of their sides and enlarged again.",

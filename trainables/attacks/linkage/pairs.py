@@ -43,6 +43,7 @@ class PersonPairs(_Seeded):
         chosen = others[int(draws[2, 0] * len(others))]
         frames: list[np.ndarray] = []
         boxes: list[np.ndarray] = []
+        twins: list[np.ndarray] = []
         for number, start in ((sample.item, position), (chosen, float(draws[2, 1]))):
             item = cast(Video, self.items[number])
             video = VideoFile(item.path, self.clip.decode_size, item.span)
@@ -50,8 +51,11 @@ class PersonPairs(_Seeded):
             frames.append(video.frames(indices))
             if self.boxes is not None:
                 boxes.append(self.boxes.at(item, indices))
+            if (twin := self.twins_of(item, video.in_file(indices))) is not None:
+                twins.append(twin)
         people = np.concatenate(boxes) if boxes else None
-        return _sample(np.concatenate(frames), self.items[sample.item], draws[:2], sample.item, people)
+        others_of = np.concatenate(twins) if twins else None
+        return _sample(np.concatenate(frames), self.items[sample.item], draws[:2], sample.item, people, others_of)
 
     @staticmethod
     def halves(batch: Batch) -> tuple[Batch, Batch]:
@@ -59,6 +63,6 @@ class PersonPairs(_Seeded):
         frames = batch["clips"].shape[1] // 2
         parts = []
         for view, times in enumerate((slice(None, frames), slice(frames, None))):
-            own = {name: value[:, times] for name, value in batch.items() if name in ("clips", "boxes")}  # type: ignore[index]
+            own = {name: value[:, times] for name, value in batch.items() if name in ("clips", "boxes", "twins")}  # type: ignore[index]
             parts.append(cast(Batch, {**batch, **own, "draws": batch["draws"][:, view : view + 1]}))
         return parts[0], parts[1]
