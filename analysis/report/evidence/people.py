@@ -96,6 +96,7 @@ def pictures(curves: Sequence[RiskCurve]) -> list[Picture]:
     for attack in dict.fromkeys(curve.attack for curve in curves):
         own = [curve for curve in curves if curve.attack == attack]
         risks = [risk for risk in _RISKS if any(curve.risk == risk for curve in own)]
+        named: set[str] = set()
         with matplotlib.rc_context(STYLE):
             figure = canvas((3.7 * len(risks), 3.2))
             for axes, risk in zip(figure.subplots(1, len(risks), squeeze=False)[0], risks, strict=True):
@@ -103,8 +104,10 @@ def pictures(curves: Sequence[RiskCurve]) -> list[Picture]:
                 most = max(curve.clips for curve in of_risk)
                 for curve in (curve for curve in of_risk if curve.clips in (1, most)):
                     style, marker = _VIDEOS[curve.video]
-                    label = f"{curve.video}, {text.counted(curve.clips, 'clip')} of each" if risk == risks[0] else None
-                    among, low, high = ([getattr(point, name) for point in curve.points] for name in ("among", "low", "high"))
+                    name = f"{curve.video}, {text.counted(curve.clips, 'clip')} of each"
+                    label = None if name in named else name
+                    named.add(name)
+                    among, low, high = ([getattr(point, part) for point in curve.points] for part in ("among", "low", "high"))
                     axes.plot(
                         among,
                         [100 * point.value for point in curve.points],
@@ -133,6 +136,8 @@ def pictures(curves: Sequence[RiskCurve]) -> list[Picture]:
                     label="without knowledge" if risk == risks[0] else None,
                 )
                 axes.set(title=risk, xscale="log", xlabel="people N", ylabel="probability %", ylim=(-3, 103))
+                axes.set_xticks(sorted(chances), labels=[str(among) for among in sorted(chances)])  # plain: no mathtext is read
+                axes.minorticks_off()
             legend_below(figure)
             uri = image_uri(figure)
         caption = "how often one of N people is singled out, or linked; shaded: 95 % interval; N on a logarithmic scale"
