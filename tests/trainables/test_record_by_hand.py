@@ -43,7 +43,7 @@ def test_figures_are_the_trial_s_own_and_seconds_those_it_took() -> None:
         each.role: Outcome(found, seconds=10.0**number, device="CPU", notes=(each.role,))
         for number, (each, found) in enumerate(zip(stages, figures, strict=True))
     }
-    plan: Any = SimpleNamespace(key="trial", stages=stages, config=SimpleNamespace(selection="validation"))
+    plan: Any = SimpleNamespace(key="trial", stages=stages, config=SimpleNamespace(selection="validation", method="penalty"))
     data: Any = SimpleNamespace(flaws=lambda: (), enlarged=lambda config: ["enlarged"])
     record = _record(plan, data, outcomes, {"minimax", "evaluate_action", "attacks"})
     own = 1e0 + 1e1 + 1e3 + 1e4 + 1e5 + 1e7  # all but the controls, which are stages of other trials

@@ -341,6 +341,9 @@ def test_refusals_are_those_of_export() -> None:
     """What is refused by its name is what `export` refuses when it has built the network, and nothing else."""
     for method in METHODS:
         declared = METHODS[method]
+        if declared.given:  # what is in its file was exported elsewhere
+            assert refusal(method), method
+            continue
         name = declared.fixed.get("anonymizer.name", AnonymizerConfig().name)
         said = ""
         try:

@@ -120,6 +120,8 @@ def test_sums_are_tried_where_an_anonymizer_sees_time(config: TrialConfig, tiny_
 
 def test_a_method_over_time_is_one_whose_anonymizer_sees_time(tiny_config: TrialConfig) -> None:
     for name in METHODS:
+        if METHODS[name].given:
+            continue  # what it sees is known once its file is open
         own = {field: value for field, value in METHODS[name].recipe.items() if field == "anonymizer.dial"}
         config = resolved(with_values(tiny_config, {"method": name, "anonymizer.encoder_weights": None, **own}))
         assert build_anonymizer(config.anonymizer, config.options).sees_time == METHODS[name].over_time == sees_time(config), (
