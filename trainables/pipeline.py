@@ -24,7 +24,6 @@ from trainables.execution.context import StageContext
 from trainables.execution.distributed import Processes
 from trainables.execution.loop import Diverged
 from trainables.execution.together import run_together
-from trainables.execution.watch import WatchedTraining, place_of
 from trainables.failures import Stopped
 from trainables.methods import method_of
 from trainables.models.anonymizers import build_anonymizer
@@ -181,7 +180,11 @@ class _Worker:
 
     def _watched(self, own: _Task, context: StageContext) -> StageContext:
         """`context` with whoever watches the training of the anonymizer. Raises StoppedEarly if that was ended before."""
-        if self.watch is None or (place := place_of(own.stage, own.data)) is None:
+        if self.watch is None:
+            return context
+        from trainables.execution.watch import WatchedTraining, place_of  # scikit-learn: seconds for trials that nobody watches
+
+        if (place := place_of(own.stage, own.data)) is None:
             return context
         self.watch.begins(place)
         return replace(context, watch=WatchedTraining(self.watch, place, own.stage.config, own.data))

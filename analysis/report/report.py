@@ -42,11 +42,8 @@ from analysis.report.selection import MOST_ROWS, left_out, of_interest
 from trainables.schema import FINAL_METRICS
 
 MakeSection = Callable[[RecordedStudy, pd.DataFrame], Section | None]  # study, table of settings -> None for nothing to show
-FURTHER_SECTIONS: list[MakeSection] = [
-    attacks.section,
-    importance.section,
-    stopped_early.section,
-]  # printed after the attributes, in this order
+# printed after the attributes, in this order
+FURTHER_SECTIONS: list[MakeSection] = [attacks.section, importance.section, stopped_early.section]
 
 
 @dataclass(frozen=True)

@@ -46,9 +46,8 @@ class Running:
 
 @dataclass(frozen=True)
 class Status:
-    """The state of a study. `waiting` trials have no run yet, `stopped` ones were interrupted; `failed` ones have reasons.
-
-    `early` ones could not win.
+    """The state of a study. `waiting` trials have no run yet, `stopped` ones were interrupted, `early` ones could not win;
+    `failed` ones have reasons.
 
     `outside` counts runs that are not in the study's last plan, such as the points of a search. `left` are the seconds to go,
     estimated from the finished trials; None without any.
@@ -117,8 +116,11 @@ def status_of(client: MlflowClient, tracking_uri: str, experiment: Experiment, f
     done = [run for run in trials.values() if run.info.status == FINISHED]
     failed = {key: run for key, run in trials.items() if run.info.status == FAILED}
     early = [names[key] for key, run in trials.items() if is_early(run)]
-    others = {*live, *failed, *(key for key, run in trials.items() if run in done or is_early(run))}
-    stopped = [names[key] for key in trials if key not in others]
+    stopped = [
+        names[key]
+        for key, run in trials.items()
+        if key not in live and key not in failed and run not in done and not is_early(run)
+    ]
     waiting = [name for key, name in names.items() if key not in trials]
     each = [run.data.metrics["seconds"] for run in done if "seconds" in run.data.metrics]
     todo = 0.5 * len(running) + len(stopped) + len(waiting)

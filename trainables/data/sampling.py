@@ -47,3 +47,8 @@ def pair_indices(length: int, distance: int, position: float) -> tuple[int, int]
     distance = min(distance, length - 1)
     start = min(length - 1 - distance, int(position * (length - distance)))
     return start, start + distance
+
+
+def evenly(count: int, wanted: int) -> list[int]:
+    """`wanted` numbers below `count`, or as many as there are, evenly apart."""
+    return np.linspace(0, count - 1, min(count, wanted)).round().astype(int).tolist()

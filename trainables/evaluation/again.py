@@ -36,9 +36,10 @@ def measure_again(config: TrialConfig, model: Path, data_root: Path, evaluator: 
     """
     network = config.anonymizer.model_copy(update={"name": GIVEN, "weights": str(model)})
     attacks = config.attacks.model_copy(update={"names": ()})
-    given = config.model_copy(update={"method": "given", "options": {}, "anonymizer": network, "attacks": attacks})
+    alone = {"attacks": attacks, "test_deployed": False}
+    given = config.model_copy(update={"method": "given", "options": {}, "anonymizer": network, **alone})
     data = TrialData(given, data_root)
-    plan = plan_trial(given.model_copy(update={"test_deployed": False}), data)
+    plan = plan_trial(given, data)
     planned = next(stage for stage in plan.stages if stage.role == EVALUATE_ACTION.name)
     inputs = {} if evaluator is None else {EVALUATE_ACTION.name: evaluator}
     with tempfile.TemporaryDirectory() as folder:

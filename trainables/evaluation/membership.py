@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from trainables.config import Runtime, TrialConfig
 from trainables.data.items import DataError, Video
 from trainables.data.loader import EvaluationClips
+from trainables.data.sampling import evenly
 from trainables.data.trial_data import TrialData
 from trainables.execution.context import StageContext, validation_clip
 from trainables.losses import rms_distortion
@@ -111,5 +112,4 @@ def _samples(context: StageContext, items: Sequence[Video]) -> EvaluationClips:
 
 
 def _evenly(items: Sequence[Video], most: int) -> tuple[Video, ...]:
-    numbers = np.linspace(0, len(items) - 1, min(len(items), most)).round().astype(int)
-    return tuple(items[number] for number in numbers)
+    return tuple(items[number] for number in evenly(len(items), most))

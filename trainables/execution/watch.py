@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from sklearn.linear_model import RidgeCV
 from torch import Tensor, nn
 
-from trainables.attacks.shared.learning import evenly
 from trainables.config import TrialConfig
 from trainables.data.items import Still, Video
 from trainables.data.loader import Batch, EvaluationClips, Loader, Stills
+from trainables.data.sampling import evenly
 from trainables.data.trial_data import TrialData
 from trainables.early import Place, Watch, group_of
 from trainables.execution.context import StageContext, validation_clip

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from trainables.config import AnonymizerConfig, ConfigError, TrialConfig
 from trainables.methods import method_of
-from trainables.models.axes import clips_of, frames_of
+from trainables.models.axes import clips_of, frames_of, windows_of
 from trainables.models.base import ANONYMIZERS, Anonymizer
 from trainables.one_line import reason
 from trainables.schema import NOTE_GIVEN
@@ -80,7 +80,7 @@ class GivenModel(Anonymizer):
 
     def _made(self, clips: Tensor) -> Tensor:
         """(B, T, C, H, W) -> ((B T), C, H, W), of a size that it takes."""
-        seen = frames_of(clips) if self.window is None else _windows(clips, self.window)
+        seen = frames_of(clips) if self.window is None else _in_order(clips, self.window)
         return torch.from_numpy(self._run(seen.detach().float().cpu().numpy())).to(clips.device)
 
     def _run(self, seen: np.ndarray) -> np.ndarray:
@@ -116,11 +116,9 @@ def given_notes(config: TrialConfig) -> list[str]:
         return [f"{NOTE_GIVEN}{path.name}, SHA-256 {hashlib.file_digest(opened, 'sha256').hexdigest()}"]
 
 
-def _windows(clips: Tensor, length: int) -> Tensor:
-    """(B, T, C, H, W) -> ((B T), length, C, H, W), in order; before a clip begins, its first frame stands still."""
-    before = clips[:, :1].expand(-1, length - 1, -1, -1, -1)
-    whole = torch.cat([before, clips], dim=1)
-    return torch.stack([whole[:, start : start + clips.shape[1]] for start in range(length)], dim=2).flatten(0, 1)
+def _in_order(clips: Tensor, length: int) -> Tensor:
+    """The windows of `windows_of` as an exported model takes them: ((B T), length, C, H, W), the present frame last."""
+    return windows_of(clips, length).unflatten(1, (length, -1)).flip(1)
 
 
 def _session(file: str) -> Any:

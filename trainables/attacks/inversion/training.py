@@ -13,11 +13,11 @@ from trainables.attacks.shared.learning import (
     attack_attributes,
     attacked_data,
     contact_sheet,
-    evenly,
     frame_classifiers,
     member_names,
 )
 from trainables.data.loader import Batch
+from trainables.data.sampling import evenly
 from trainables.evaluation.learning import LabelledData
 from trainables.execution.context import StageContext
 from trainables.models.axes import clips_of, frames_of

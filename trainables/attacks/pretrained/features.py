@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainables.attacks.shared.learning import evenly
 from trainables.data.items import StillSplits
 from trainables.data.loader import EvaluationClips, Stills
+from trainables.data.sampling import evenly
 from trainables.execution.context import StageContext, filled
 from trainables.models.axes import frames_of
 from trainables.models.mobilenet import enlarged, pooled_over_time

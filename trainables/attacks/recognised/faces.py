@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainables.attacks.recognised.networks import EMBEDDING, FaceDetector, FaceRecogniser
-from trainables.attacks.shared.learning import evenly
 from trainables.data.coding import coded
 from trainables.data.items import Video
 from trainables.data.reading import VideoFile
+from trainables.data.sampling import evenly
 from trainables.execution.context import StageContext
 from trainables.failures import Stopped
 from trainables.models.base import Anonymizer

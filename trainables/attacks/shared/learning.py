@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -152,8 +151,3 @@ def contact_sheet(rows: Sequence[Tensor], side: int = 96) -> Tensor:
     factor = max(1, side // frames.shape[-1])
     pixels = frames.repeat_interleave(factor, dim=-1).repeat_interleave(factor, dim=-2).permute(0, 3, 1, 4, 2)
     return (pixels.flatten(2, 3).flatten(0, 1) * 255).round().byte()
-
-
-def evenly(count: int, wanted: int) -> list[int]:
-    """`wanted` numbers below `count`, or as many as there are, evenly apart."""
-    return np.linspace(0, count - 1, min(count, wanted)).round().astype(int).tolist()
