@@ -350,3 +350,8 @@ def config_of_tag(text: str) -> dict[str, str]:
 def experiment_name(space: str, profile: str) -> str:
     """The MLflow experiment that holds a study."""
     return f"{space}.{profile}"
+
+
+def is_early(run: Any) -> bool:
+    """Whether the trial of an MLflow run (mlflow.entities.Run) was stopped early, since it could not win."""
+    return bool(run.data.tags.get(TAG_EARLY)) and run.info.status == "KILLED"

@@ -20,7 +20,7 @@ from study.environment import without_passwords
 from study.options import Options
 from study.records.outbox import RUNNING, Outbox, trials_folder
 from study.records.recording import FAILED, FINISHED
-from study.records.tracking import is_early, pages
+from study.records.tracking import pages
 from trainables import schema
 from trainables.config import ConfigError
 from trainables.store.files import Files
@@ -115,11 +115,11 @@ def status_of(client: MlflowClient, tracking_uri: str, experiment: Experiment, f
         running = list(pool.map(lambda key: _running(client, trials[key], workers[key]), live))
     done = [run for run in trials.values() if run.info.status == FINISHED]
     failed = {key: run for key, run in trials.items() if run.info.status == FAILED}
-    early = [names[key] for key, run in trials.items() if is_early(run)]
+    early = [names[key] for key, run in trials.items() if schema.is_early(run)]
     stopped = [
         names[key]
         for key, run in trials.items()
-        if key not in live and key not in failed and run not in done and not is_early(run)
+        if key not in live and key not in failed and run not in done and not schema.is_early(run)
     ]
     waiting = [name for key, name in names.items() if key not in trials]
     each = [run.data.metrics["seconds"] for run in done if "seconds" in run.data.metrics]

@@ -43,12 +43,7 @@ def finished_trials(runs: Iterable[Run]) -> set[str]:
 
 def early_trials(runs: Iterable[Run]) -> set[str]:
     """The keys of the trials that were stopped early."""
-    return {run.data.tags.get(schema.TAG_TRIAL_KEY, "") for run in runs if is_early(run)}
-
-
-def is_early(run: Run) -> bool:
-    """Whether the trial of a run was stopped early, since it could not win."""
-    return bool(run.data.tags.get(schema.TAG_EARLY)) and run.info.status == KILLED
+    return {run.data.tags.get(schema.TAG_TRIAL_KEY, "") for run in runs if schema.is_early(run)}
 
 
 def failed_trials(runs: Iterable[Run]) -> set[str]:

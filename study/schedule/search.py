@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from search_spaces.registry import Search
 from trainables.attacks import attack_names
 from trainables.config import ConfigError, TrialConfig, value_of
-from trainables.schema import TAG_EARLY, UNTESTED, VALIDATION, config_of
+from trainables.schema import UNTESTED, VALIDATION, config_of, is_early
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -145,7 +145,7 @@ def points_of(
         elsewhere = any(params.get(key, str(value)) != str(value) for key, value in fixed.items())
         if elsewhere or not all(key in params for key in search.axes):
             continue
-        if if_early is not None and run.data.tags.get(TAG_EARLY) and run.info.status == "KILLED":
+        if if_early is not None and is_early(run):
             metrics = if_early
         done = (run.info.status == "FINISHED" or metrics is if_early) and all(name in metrics for name in search.objectives)
         objectives = tuple(metrics[name] for name in search.objectives) if done else None
