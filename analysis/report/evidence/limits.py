@@ -49,7 +49,8 @@ def risks(attacks: Sequence[AttackRecord], findings: Sequence[AttackerFinding]) 
         linked = [attack for attack in attacks if attack.risk == "linkability"]
         if name == "singling out" and linked and not own:
             tested += "; finding the same person again bears on it, because it picks one person's clips out of those of many"
-            if any(attack.people_at_risk for attack in linked):
+            points = (point for attack in linked for curve in attack.people_at_risk.values() for point in curve)
+            if any(point.risk == name for point in points):
                 tested += ": how often somebody is singled out by it stands under One person among N"
             results = [_result(attack) for attack in linked]
         rows.append(RiskFindings(name, _RISK_WORDS[name], tested, results or ["Not tested."]))
