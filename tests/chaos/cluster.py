@@ -10,7 +10,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+from tests.support.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 NETWORK, BRIDGE = "10.77.0", "chaos0"
@@ -67,7 +68,7 @@ class Cluster:
         self.storage.mkdir()
         self._count = 0
         here = f"{NETWORK}.1" if isolated else "127.0.0.1"
-        self._gcs, self._dashboard, port = (6379, 8265, 5000) if isolated else _free_ports(3)
+        self._gcs, self._dashboard, port = (6379, 8265, 5000) if isolated else free_ports(3)
         self.tracking_uri = f"http://{here}:{port}"
         self._mlflow_command = [
             *(sys.executable, "-m", "mlflow", "server", "--host", here, "--port", str(port), "--workers", "1"),
@@ -220,7 +221,7 @@ class Cluster:
             prefix = ["ip", "netns", "exec", name, *named]
         else:
             ip = "127.0.0.1"
-            options = [*options, f"--dashboard-agent-listen-port={_free_ports(1)[0]}"]  # by default one for all of the machine
+            options = [*options, f"--dashboard-agent-listen-port={free_ports(1)[0]}"]  # by default one for all of the machine
         command = [
             *(*prefix, str(Path(sys.executable).parent / "ray"), "start", "--block", f"--node-ip-address={ip}"),
             *(f"--temp-dir={temporary}", "--object-store-memory=80000000", f"--dashboard-host={ip}", *options),
@@ -248,11 +249,3 @@ def _wait_for(what: str, ready: Callable[[], bool], seconds: float = 600.0) -> N
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what} did not come up in {seconds:g} s")
         time.sleep(0.3)
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        found = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in found:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in found]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from mlflow.tracking import MlflowClient
 
 from search_spaces.plan import plan_study
 from tests.support import ROOT
+from tests.support.ports import free_ports
 from tests.support.stages import SilentReporter
 from trainables.config import Runtime, parse_setting
 from trainables.pipeline import run_trial
@@ -50,10 +50,7 @@ class Head:
         self.checkout, self.results = checkout, checkout / "results"
         settings = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
         self._study = ["--space", "two", "--plugin", "two_space.py", "--profile", "small", "--data-root", str(data), *settings]
-        with socket.socket() as one, socket.socket() as other, socket.socket() as third:
-            for each in (one, other, third):
-                each.bind(("127.0.0.1", 0))
-            port, dashboard, agent = (each.getsockname()[1] for each in (one, other, third))
+        port, dashboard, agent = free_ports(3)
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("ANONYMIZATION", "MLFLOW", "RAY_", "PYTHONPATH"))}
         self._environment = {
             **kept,

@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from tests.support import ROOT
+from tests.support.ports import free_ports
 
 RAY = Path(sys.executable).with_name("ray")
 
@@ -26,12 +27,6 @@ RAY = Path(sys.executable).with_name("ray")
 def environment(**more: str) -> dict[str, str]:
     env = {k: v for k, v in os.environ.items() if not k.startswith(("ANONYMIZATION", "MLFLOW", "RAY_"))}
     return env | {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(ROOT), **more}
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @contextlib.contextmanager
@@ -72,7 +67,7 @@ def study(places: dict[str, Path], address: str, *arguments: str) -> subprocess.
 def test_a_node_that_cannot_run_the_study_is_named_with_each_reason(places: dict[str, Path], tmp_path: Path) -> None:
     if subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode != 0:
         pytest.skip("mount namespaces are not allowed here")
-    address = f"127.0.0.1:{free_port()}"
+    address = f"127.0.0.1:{free_ports(1)[0]}"
     port = address.partition(":")[2]
     start = [str(RAY), "start", "--block", "--num-cpus=1", "--num-gpus=1", "--object-store-memory=100000000"]
     head = [*start, "--head", f"--port={port}", "--include-dashboard=false", "--node-ip-address=127.0.0.1"]

@@ -6,7 +6,6 @@ import contextlib
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.support.ports import free_ports
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,7 @@ def postgresql_server(superuser: str, access: str = "") -> Iterator[PostgreSQL]:
             pytest.skip("no user postgres to run PostgreSQL as")
     folder = Path(tempfile.mkdtemp(prefix="postgresql"))
     folder.chmod(0o755)  # for the socket
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    [port] = free_ports(1)
 
     def run(*command: str) -> None:
         subprocess.run(command, check=True, user=owner, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
