@@ -66,7 +66,11 @@ class Head:
         self.process = subprocess.Popen(
             ["ray", "start", *options], env=self._environment, cwd=checkout, stdout=subprocess.DEVNULL
         )
-        wait_for(lambda: self._answers("/api/version"))
+        try:
+            wait_for(lambda: self._answers("/api/version"))
+        except BaseException:
+            self.end()
+            raise
 
     def submit(self, *options: str) -> subprocess.Popen[str]:
         """From the checkout."""
