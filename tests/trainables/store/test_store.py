@@ -35,10 +35,21 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StageStore
     store.files.remove_tree("stages")
 
 
+class Clock:
+    """Stands in for the module `time`: how long a machine takes for a test decides nothing."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
 @pytest.fixture
-def short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leases, "LEASE_SECONDS", 0.2)
-    monkeypatch.setattr(leases, "HEARTBEAT_SECONDS", 0.02)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(leases, "time", clock)
+    monkeypatch.setattr(leases, "HEARTBEAT_SECONDS", 0.01)
+    return clock
 
 
 def stored(store: StageStore) -> dict[str, str]:
@@ -182,7 +193,7 @@ def test_a_claim_is_free_after_an_error(store: StageStore) -> None:
 
 
 def test_a_storage_that_fails_for_a_moment_ends_neither_heartbeat_nor_stage(
-    store: StageStore, short_lease: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    store: StageStore, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fails(path: str) -> bytes:
         raise OSError("no route to host")
@@ -198,42 +209,33 @@ def test_a_storage_that_fails_for_a_moment_ends_neither_heartbeat_nor_stage(
     assert "not released (no route to host)" in caplog.text
 
 
-def test_a_heartbeat_keeps_a_claim(store: StageStore, short_lease: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leases, "LEASE_SECONDS", 1.0)  # fifty beats: a busy machine may miss some
-    other = StageStore(store.files.storage)
-    with wait_for_claim(store):
-        end = time.monotonic() + 2.5
-        while time.monotonic() < end:
-            assert other.try_claim("minimax", "k") is None
-            time.sleep(0.02)
-        assert other.beats("minimax", "k")
+def claim_once_dead(store: StageStore, clock: Clock) -> Lease:
+    """The lease of the next one, once the heartbeat of a holder on another host has not moved for long."""
+    for clock.now in (0.0, 10.0, 20.0, 30.0):
+        assert store.try_claim("minimax", "k") is None
+    clock.now = 30.1
+    lease = store.try_claim("minimax", "k")
+    assert lease is not None
+    return lease
 
 
-def test_a_holder_on_another_host_is_dead_when_its_heartbeat_has_stopped(store: StageStore, short_lease: None) -> None:
+def test_a_holder_on_another_host_is_dead_when_its_heartbeat_has_stopped(store: StageStore, clock: Clock) -> None:
     """Whatever the clocks of the two hosts say; an old file alone is no proof."""
     store.files.replace("stages/minimax/k.lease.1", ELSEWHERE + b" 7")
-    assert store.try_claim("minimax", "k") is None
-    start = time.monotonic()
-    with wait_for_claim(store) as lease:
-        assert time.monotonic() - start > 0.15
+    with claim_once_dead(store, clock) as lease:
         assert lease.path.endswith("k.lease.2")
     assert stored(store) == {}, "the lease of the dead goes with that of its successor"
 
 
-class Clock:
-    """Stands in for the module `time`."""
-
-    now = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(leases, "time", clock)
-    return clock
+def test_a_heartbeat_keeps_a_claim(store: StageStore, clock: Clock) -> None:
+    other = StageStore(store.files.storage)
+    with wait_for_claim(store) as lease:
+        while clock.now < 3 * leases.LEASE_SECONDS:
+            before = store.files.read(lease.path)
+            assert other.try_claim("minimax", "k") is None
+            clock.now += leases.LEASE_SECONDS / 3
+            wait_until(lambda before=before: store.files.read(lease.path) != before)
+        assert other.beats("minimax", "k")
 
 
 def test_only_a_process_of_this_host_is_known_to_have_ended(store: StageStore) -> None:
@@ -316,6 +318,7 @@ def test_a_paused_holder_writes_nothing_once_it_was_taken_over(
     try:
         store = StageStore(tmp_path)
         with wait_for_claim(store) as lease:
+            monkeypatch.setattr(leases, "LEASE_SECONDS", 60.0)  # its own heartbeat may be late on a busy machine
             work = store.work("minimax", "k")
             assert work.read() == b"of the one that was paused"
             work.write(b"of its successor")
@@ -336,7 +339,6 @@ def test_a_paused_holder_writes_nothing_once_it_was_taken_over(
 
 def test_a_heartbeat_that_was_late_is_the_last(store: StageStore, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Paused between the look at its file and the write, it may have revived the file after its successor's end."""
-    monkeypatch.setattr(leases, "HEARTBEAT_SECONDS", 0.01)
     replace = store.files.replace
 
     def pause(path: str, content: bytes) -> None:
@@ -350,13 +352,13 @@ def test_a_heartbeat_that_was_late_is_the_last(store: StageStore, clock: Clock, 
             lease.require()
 
 
-def test_one_that_was_taken_over_disturbs_nobody(store: StageStore, short_lease: None) -> None:
+def test_one_that_was_taken_over_disturbs_nobody(store: StageStore, clock: Clock) -> None:
     """It slept: its heartbeat stopped, another took over, finished or not. Then it wakes up, and ends."""
     sleeper = store.try_claim("minimax", "k")
     assert sleeper is not None
     asleep = StageStore(store.files.storage)
     store.files.replace("stages/minimax/k.lease.1", ELSEWHERE)
-    with wait_for_claim(asleep) as lease:
+    with claim_once_dead(asleep, clock) as lease:
         with sleeper:
             pass
         assert store.try_claim("minimax", "k") is None
