@@ -104,7 +104,7 @@ class Estimate:
 # behind themselves: it overstates average precision, and its percentile intervals are too narrow where groups are few.
 
 
-def interval(item_metric: ItemMetric) -> Interval:
+def interval(item_metric: ItemMetric, confidence: float = CONFIDENCE) -> Interval:
     """The value of a metric, and its interval over groups.
 
     The standard error is that of the delete-a-group jackknife (Efron and Stein, 1981). The interval is a t interval, with a
@@ -113,7 +113,27 @@ def interval(item_metric: ItemMetric) -> Interval:
     where no group differs, the other end is that of Clopper and Pearson for as many trials as there are groups. NaN for fewer
     than LEAST_GROUPS groups, and where the metric cannot be computed without one of them.
     """
-    return _interval(item_metric, *_jackknife(item_metric))
+    return _interval(item_metric, *_jackknife(item_metric), confidence)
+
+
+def apart(first: Interval, second: Interval) -> Interval:
+    """The difference, first minus second, of two values that were measured on different items, from their own intervals.
+
+    With a value v and the ends l and u of each, the ends are `v1 - v2 - sqrt((v1 - l1)^2 + (u2 - v2)^2)` and
+    `v1 - v2 + sqrt((u1 - v1)^2 + (v2 - l2)^2)`, at the confidence of the two (Zou and Donner, Statistics in Medicine 27, 2008).
+    It is too wide where both hold items of one group, which rise and fall together. NaN where either has no interval.
+    """
+    difference = first.value - second.value
+    low = difference - math.hypot(first.value - first.low, second.high - second.value)
+    high = difference + math.hypot(first.high - first.value, second.value - second.low)
+    return Interval(difference, low, high, first.items + second.items, min(first.groups, second.groups))
+
+
+def each_of(questions: int, confidence: float = CONFIDENCE) -> float:
+    """The confidence of each of so many intervals with which all of them hold at `confidence` (Bonferroni), whatever they have
+    in common.
+    """
+    return 1.0 - (1.0 - confidence) / max(1, questions)
 
 
 def compare(first: ItemMetric, second: ItemMetric) -> Comparison:
@@ -358,7 +378,8 @@ def _standard_error(without: Array) -> float:
     return float(np.sqrt((len(without) - 1) * without.var()))
 
 
-def _interval(item_metric: ItemMetric, value: float, without: Array) -> Interval:
+def _interval(item_metric: ItemMetric, value: float, without: Array, confidence: float = CONFIDENCE) -> Interval:
+    tail = (1.0 - confidence) / 2
     size, groups = (len(item_metric.items), len(set(item_metric.groups))), len(without)
     error, width = _standard_error(without), 1.0 - item_metric.least
     place = (value - item_metric.least) / width  # from 0, least, to 1
@@ -367,10 +388,10 @@ def _interval(item_metric: ItemMetric, value: float, without: Array) -> Interval
     elif error == 0.0 and 0.0 < place < 1.0:
         return Interval(value, value, value, *size)  # exactly: of who tells nothing no end may be above 0
     elif not 0.0 < place < 1.0:
-        edge = float(_TAILS[0] ** (1.0 / groups))
+        edge = float(tail ** (1.0 / groups))
         low, high = (edge, 1.0) if place >= 1.0 else (0.0, 1.0 - edge)
     else:
-        reach = float(stdtrit(groups - 1, _TAILS[1])) * error / width / (place * (1.0 - place))
+        reach = float(stdtrit(groups - 1, 1.0 - tail)) * error / width / (place * (1.0 - place))
         low, high = (float(expit(logit(place) + side * reach)) for side in (-1.0, 1.0))
     return Interval(value, item_metric.least + width * low, item_metric.least + width * high, *size)
 

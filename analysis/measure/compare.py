@@ -65,21 +65,32 @@ class Compared:
     by_seed: Mapping[int, float]
 
 
-def read_item_metrics(client: MlflowClient, run_id: str, folder: str | Path) -> dict[str, ItemMetric]:
-    """Every metric of a trial whose predictions were kept, attacks included, by name; files come into `folder`."""
-    found: dict[str, ItemMetric] = {}
+def read_answers(client: MlflowClient, run_id: str, folder: str | Path) -> dict[str, Record]:
+    """The predictions of a trial's evaluators for every test item, by the stage that made them; files come into `folder`."""
     there = {item.path for item in client.list_artifacts(run_id)}
     path = Path(client.download_artifacts(run_id, ARTIFACT_ANSWERS, str(folder))) if ARTIFACT_ANSWERS in there else None
-    records = {} if path is None else {file.stem: _record(file) for file in sorted(path.glob("*.json"))}
+    return {} if path is None else {file.stem: _record(file) for file in sorted(path.glob("*.json"))}
+
+
+def read_item_metrics(client: MlflowClient, run_id: str, folder: str | Path) -> dict[str, ItemMetric]:
+    """Every metric of a trial whose predictions were kept, attacks included, by name; files come into `folder`."""
+    return item_metrics(read_answers(client, run_id, folder), attacks.read_attacks(client, run_id, folder))
+
+
+def item_metrics(records: Mapping[str, Record], made: Sequence[attacks.AttackRecord]) -> dict[str, ItemMetric]:
+    """The same, of predictions by stage and of records of attacks."""
+    found: dict[str, ItemMetric] = {}
     for metric, (stages, figure) in _FIGURES.items():
         record = next((records[stage] for stage in stages if stage in records), None)
         if record is not None:
             found[metric] = figure(record)
-    made = attacks.read_attacks(client, run_id, folder)
-    sources = {
-        item: group for record in records.values() for item, group in zip(record["items"], record["groups"], strict=True)
-    }
+    sources = sources_of(records)
     return found | {ATTACK + attack.name: each for attack in made if (each := attacks.item_metric(attack, sources)) is not None}
+
+
+def sources_of(records: Mapping[str, Record]) -> dict[str, str]:
+    """The source or person of every test item of the evaluators, by the name of the item."""
+    return {item: group for record in records.values() for item, group in zip(record["items"], record["groups"], strict=True)}
 
 
 def compare_trials(study: RecordedStudy, first: str, second: str, metrics: Sequence[str] = ()) -> list[Compared]:

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from analysis.measure.groups import Predicted, group_figures
 from trainables.attacks.shared.result import AttackResult
 from trainables.attacks.shared.verdict import AttackFigures, Candidate, figures_of, holds, worst_of
 from trainables.metrics import leakage_of, retrieve
@@ -270,6 +271,23 @@ def guesses(clips: Clips, random: Random, draws: int) -> list[Row]:
     ]
 
 
+def named(people: int, clips: int, random: Random, draws: int) -> list[Row]:
+    """How often any group is called surely worse where all are served and protected alike."""
+    of, names = Clips(people, clips, 1.0, 0.0), ("a", "b", "c")
+    items, sources = (tuple(map(str, each)) for each in (range(people * clips), of.who))
+    found = []
+    for _ in range(draws):
+        labels, number = of.labelled(random), people * clips
+        known = {name: dict(zip(items, column, strict=True)) for name, column in zip(names, labels.astype(int).T, strict=True)}
+        predictions = [
+            Predicted("top1", items, sources, (random.random(number) < 0.8).astype(float)),
+            Predicted("leakage", items, sources, of.answers(random, labels, 1.0), labels),
+            Predicted("linkage", items, sources, (random.random(number) < 0.3).astype(float), np.full(number, 0.1)),
+        ]
+        found.append(any(figure.worse for figure in group_figures(predictions, known, "leakage")))
+    return [Row("a group is called worse, none is", of.text, 100.0 * float(np.mean(found)), 0.0, 7.0)]
+
+
 _MIXED = Clips(40, 9, 1.0, 0.5)  # labels of people, answers half of people and half of clips
 SIMULATIONS: tuple[partial[list[Row]], ...] = (
     *(
@@ -296,6 +314,7 @@ SIMULATIONS: tuple[partial[list[Row]], ...] = (
     *(partial(pairs, sources) for sources in (10, 30, 100)),
     *(partial(leakage_pairs, clips) for clips in (_MIXED, Clips(96, 1))),
     *(partial(seeds, number) for number in (3, 5)),
+    *(partial(named, people, clips) for people, clips in ((12, 8), (24, 10), (60, 6))),
     *(partial(guesses, clips) for clips in (Clips(29, 1), Clips(96, 1), Clips(360, 1), Clips(12, 8, 1.0, 1.0), _MIXED)),
 )
 

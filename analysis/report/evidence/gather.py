@@ -17,13 +17,15 @@ from PIL import UnidentifiedImageError
 
 from analysis import text
 from analysis.deploy.select import row_of
-from analysis.measure.compare import read_item_metrics
+from analysis.measure.compare import Record, item_metrics, read_answers
+from analysis.measure.groups import GroupFigure, group_figures, known_labels, predicted, too_few
 from analysis.measure.settings import PROTOCOL
 from analysis.read.artifacts import read_records
-from analysis.read.attacks import AttackRecord, read_attacks
+from analysis.read.attacks import AttackRecord, read_attacks, strongest_of
 from analysis.read.store import AnalysisError, open_store, shown_uri
 from analysis.read.study import RecordedStudy, read_study
 from analysis.read.trials import PARAM, RAW
+from analysis.report.evidence import groups
 from analysis.report.evidence.findings import (
     AttackerFinding,
     UtilityFigure,
@@ -50,7 +52,6 @@ from trainables.schema import (
     TAG_PROFILE,
     TAG_SPACE,
 )
-from trainables.statistics import ItemMetric
 
 _MOST_BYTES = 3_000_000  # of all pictures on the page
 _ENCODING = Encoding(1000, [("PNG", {"optimize": True}), ("JPEG", {"quality": 85})])
@@ -73,6 +74,8 @@ class TrialEvidence:
     anonymizer: Sequence[tuple[str, str]]
     utility: Sequence[UtilityFigure]
     seeds: Sequence[str]
+    groups: Sequence[GroupFigure]
+    people_with_few_items: Mapping[str, int]
     risks: Sequence[RiskFindings]
     people: Sequence[RiskCurve]
     limits: Sequence[str]
@@ -105,11 +108,11 @@ def read_evidence(run_id: str, tracking_uri: str | None = None, at_size: int | N
         }
         try:
             attacks = read_attacks(client, run_id, folder)
-            predictions = read_item_metrics(client, run_id, folder)
+            answers = read_answers(client, run_id, folder)
             record = json.loads(fetched[ARTIFACT_RECORD].read_text(encoding="utf-8")) if ARTIFACT_RECORD in fetched else {}
         except (OSError, ValueError, KeyError, TypeError, MlflowException) as error:
             raise AnalysisError(f"run {run_id}: its records cannot be read ({reason(error)})") from None
-        return _gathered(study, trial, attacks, predictions, record, fetched)
+        return _gathered(study, trial, attacks, answers, record, fetched)
 
 
 def _at_size(run_id: str, tracking_uri: str | None, side: int) -> str:
@@ -149,7 +152,7 @@ def _gathered(
     study: RecordedStudy,
     trial: pd.Series,
     attacks: Sequence[AttackRecord],
-    predictions: Mapping[str, ItemMetric],
+    answers: Mapping[str, Record],
     record: Mapping[str, Any],
     files: Mapping[str, Path],
 ) -> TrialEvidence:
@@ -157,11 +160,13 @@ def _gathered(
     raw = _raw_of(study, trial)
     intervals = {
         name: sure
-        for name, metric in predictions.items()
+        for name, metric in item_metrics(answers, attacks).items()
         if name in trial and abs((sure := statistics.interval(metric)).value - trial[name]) < _EQUAL
     }
     found, sizes = findings(trial, raw, attacks, intervals), by_size(study, trial, record)
     useful = utility(trial, alike, raw, intervals)
+    by_item = predicted(answers, attacks)
+    for_whom = group_figures(by_item, known_labels(answers, attacks), strongest_of(trial))
     pictures, pictures_note = _pictures(attacks, files.get(ARTIFACT_FRAMES))
     return TrialEvidence(
         trial={
@@ -173,13 +178,15 @@ def _gathered(
             "finished": f"{trial['started']:%Y-%m-%d}",
         },
         alarm=[*alarm(study, trial, attacks), *_of_enlarged_videos(record)],
-        short=in_short(study, trial, found, useful, alike, sizes),
+        short=in_short(study, trial, found, useful, alike, sizes, groups.in_short(for_whom)),
         sizes=sizes,
         findings=found,
         attacks=attacks,
         anonymizer=anonymizer(study, trial, record),
         utility=useful,
         seeds=other_trainings(alike),
+        groups=for_whom,
+        people_with_few_items=too_few(by_item),
         risks=risks(attacks, found),
         people=risk_curves(attacks),
         limits=limits(study, trial, attacks, intervals, alike),

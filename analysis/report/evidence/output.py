@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis import text
-from analysis.report.evidence import attack_words, membership, people, sizes
+from analysis.report.evidence import attack_words, groups, membership, people, sizes
 from analysis.report.evidence.findings import UtilityFigure
 from analysis.report.evidence.gather import TrialEvidence
 from analysis.report.page import Table, cannot_write, render
@@ -53,11 +53,13 @@ class _Tables:
     sizes: Table
     anonymizer: Table
     utility: Table
+    groups: Table
     hashes: Table
 
 
 def page(evidence: TrialEvidence) -> str:
     """The page as HTML."""
+    titles = {attack.name: attack.title for attack in evidence.attacks}
     return render(
         "evidence",
         page=evidence,
@@ -67,9 +69,11 @@ def page(evidence: TrialEvidence) -> str:
             Table(
                 "", _UTILITY, [_utility_row(each) for each in evidence.utility], "What the video is still good for", narrow=True
             ),
+            groups.table(evidence.groups, titles),
             Table(_HASHES, (), evidence.hashes, label="Versions and hashes"),
         ),
         words=attack_words,
+        for_whom=groups.sentences(evidence.groups, titles, evidence.people_with_few_items),
         people=people,
         membership=membership,
         percent=lambda value: text.percent(value, unknown="not known"),

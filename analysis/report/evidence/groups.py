@@ -1,0 +1,118 @@
+"""For whom the anonymizer works worst: groups of test items, each beside all others, in words and as a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+from analysis import text
+from analysis.measure.groups import UTILITY, GroupFigure
+from analysis.report.page import Table
+from trainables.schema import ATTACK
+from trainables.statistics import LEAST_GROUPS
+
+_MOST_NAMED, _MOST_ROWS = 5, 40
+_EVALUATORS = {"leakage": "a new classifier, on pictures", "clip_leakage": "a new classifier, on the videos"}
+_CAPTION = (
+    "Each group beside all other test items, the largest differences first: the utility and the strongest attacker, and of the"
+    " other attackers the groups that are surely protected worse. Differences in points, with intervals that hold together for"
+    " all groups."
+)
+_COLUMNS = ("group", "of what", "the group % (95 % interval)", "all others %", "difference (together 95 %)", "test items")
+
+
+def in_short(figures: Sequence[GroupFigure]) -> str:
+    """One sentence for the top of the page."""
+    compared = {each.group for each in figures if not each.lacking}
+    if not compared:
+        return "Whether it works worse for some people than for others is not known: no group has enough test items."
+    served, hidden = _named(figures)
+    if not (served or hidden):
+        return f"Of {text.counted(len(compared), 'group')} compared, none is surely served or protected worse than the others."
+    parts = [
+        f"{words}: {text.listed(dict.fromkeys(_name(each) for each in named), _MOST_NAMED)}"
+        for words, named in (("served worse", served), ("protected worse", hidden))
+        if named
+    ]
+    return f"Of {text.counted(len(compared), 'group')} compared, some are surely worse off than the others; {'; '.join(parts)}."
+
+
+def sentences(figures: Sequence[GroupFigure], titles: Mapping[str, str], too_few: Mapping[str, int]) -> list[str]:
+    """What is known of each measure, the utility and the strongest attacker first. titles: of the attacks, by name."""
+    found = []
+    for measure in dict.fromkeys(each.measure for each in sorted(figures, key=lambda each: not each.main)):
+        own = [each for each in figures if each.measure == measure]
+        found += _of_measure(_measure_words(measure, titles), own)
+    if few := max(too_few.values(), default=0):
+        found.append(
+            f"People or sources with fewer than {LEAST_GROUPS} test items each cannot be told from the others, and stand"
+            f" in no line here: {few} of them."
+        )
+    return found
+
+
+def table(figures: Sequence[GroupFigure], titles: Mapping[str, str]) -> Table:
+    shown = [each for each in figures if (each.main or each.worse) and not math.isnan(each.difference.value)]
+    shown.sort(key=lambda each: (each.measure != UTILITY, not each.main, each.measure, -_disadvantage(each)))
+    rows = [
+        [
+            _name(each) + (" (surely worse)" if each.worse else ""),
+            _measure_words(each.measure, titles),
+            text.interval(each.own),
+            text.interval(each.rest),
+            text.interval(each.difference, signed=True),
+            str(each.own.items),
+        ]
+        for each in shown
+    ]
+    more = f" {len(rows) - _MOST_ROWS} further rows are in evidence.json." if len(rows) > _MOST_ROWS else ""
+    return Table(_CAPTION + more, _COLUMNS, rows[:_MOST_ROWS], narrow=True)
+
+
+def _of_measure(what: str, figures: Sequence[GroupFigure]) -> list[str]:
+    known = [each for each in figures if not each.lacking]
+    undefined = [each for each in figures if each.lacking]
+    reasons = text.listed(dict.fromkeys(each.lacking for each in undefined), 3)
+    if not known:
+        return [f"{text.sentence(what)}: no group can be told from the others ({reasons})."]
+    worst = max(known, key=_disadvantage)
+    named = [each for each in known if each.worse]
+    if named:
+        listed = "; ".join(_beside(each) for each in sorted(named, key=_disadvantage, reverse=True)[:_MOST_NAMED])
+        more = f"; and {len(named) - _MOST_NAMED} more, in evidence.json" if len(named) > _MOST_NAMED else ""
+        found = f"{text.sentence(what)}: surely worse than the others are {listed}{more}."
+    else:
+        open_to = max(-each.difference.low if each.measure == UTILITY else each.difference.high for each in known)
+        found = (
+            f"{text.sentence(what)}: no group is surely worse than the others. Worst on these test items is {_beside(worst)}."
+            f" What the test items leave open is up to {text.number(100 * open_to, 0)} points, for some group."
+        )
+    if undefined:
+        found += f" Not compared: {text.listed(map(_name, undefined), _MOST_NAMED)} ({reasons})."
+    return [found]
+
+
+def _beside(each: GroupFigure) -> str:
+    own, rest = (text.percent_interval(side.value, side.low, side.high) for side in (each.own, each.rest))
+    return f"{_name(each)} with {own} beside {rest}"
+
+
+def _named(figures: Iterable[GroupFigure]) -> tuple[list[GroupFigure], list[GroupFigure]]:
+    """Those that are surely served worse, and those that are surely protected worse."""
+    worse = [each for each in figures if each.worse]
+    return [each for each in worse if each.measure == UTILITY], [each for each in worse if each.measure != UTILITY]
+
+
+def _disadvantage(each: GroupFigure) -> float:
+    return -each.difference.value if each.measure == UTILITY else each.difference.value
+
+
+def _name(each: GroupFigure) -> str:
+    return f"“{each.group}”"
+
+
+def _measure_words(measure: str, titles: Mapping[str, str]) -> str:
+    if measure == UTILITY:
+        return "the right action is recognised"
+    title = titles.get(measure.removeprefix(ATTACK))
+    return f"learned by {_EVALUATORS.get(measure, title or measure)}"

@@ -1,0 +1,89 @@
+"""For whom the anonymizer works worst, on the evidence page and in its data: computed from what every trial keeps by item."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+
+import numpy as np
+
+from analysis.read.study import RecordedStudy
+from analysis.report.evidence.gather import TrialEvidence, read_evidence
+from analysis.report.evidence.output import data_of
+from analysis.report.evidence.output import page as page_of
+from tests.support.fake_attacks import attack, broken, log
+from tests.support.fake_studies import FakeTrial, metrics
+
+Maker = Callable[..., RecordedStudy]
+PEOPLE, CLIPS = 20, 8
+ITEMS = [f"clip {number:03d}" for number in range(PEOPLE * CLIPS)]
+GROUPS = [f"g{number // CLIPS:02d}" for number in range(len(ITEMS))]
+
+
+def evidence(make_study: Maker, utility_if_tall: float, valid: bool = True) -> TrialEvidence:
+    """Half of the people are tall, of whom the action is recognised so often, and else in 90 %; nothing else differs."""
+    random = np.random.default_rng(0)
+    labels = np.stack([random.permutation(PEOPLE) % 2, random.permutation(PEOPLE) % 2], axis=1).repeat(CLIPS, axis=0)
+    right = random.random(len(ITEMS)) < np.where(labels[:, 0] == 1, utility_if_tall, 0.9)
+    seen = 1 / (1 + np.exp(-(labels + random.normal(size=labels.shape))))
+    read = {"items": ITEMS, "groups": GROUPS, "attributes": ["tall", "badge"]}
+    read |= {"probabilities": seen.tolist(), "labels": labels.tolist()}
+    rows = [
+        {"id": item, "group": group, "score": float(hit), "chance": 0.1}
+        for item, group, hit in zip(ITEMS, GROUPS, random.random(len(ITEMS)) < 0.3, strict=True)
+    ]
+    score = float(np.mean([row["score"] for row in rows]))
+    search = attack("linkage", 0.9, "Finding the same person again", "linkability")
+    search |= {"items": rows, "chance": 0.1, "leakage": (score - 0.1) / 0.9}
+    study = make_study([FakeTrial("a", metrics=metrics(0.9, 0.3))])
+    run_id = str(study.trials.index[0])
+    action = {"items": ITEMS, "groups": GROUPS, "rank": [1 if each else 4 for each in right]}
+    log(
+        study.tracking_uri,
+        run_id,
+        [search if valid else broken(search)],
+        {"evaluate_action": action, "evaluate_clip_privacy": read},
+    )
+    return read_evidence(run_id, study.tracking_uri)
+
+
+def words(found: TrialEvidence) -> str:
+    page = page_of(found)
+    return " ".join(re.sub(r"<[^>]+>", " ", page.partition("</style>")[2]).split()).replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_whom_it_serves_worse_is_said_at_the_top_and_in_the_data(make_study: Maker) -> None:
+    found = evidence(make_study, 0.3)
+    page = words(found)
+    assert "some are surely worse off than the others; served worse: “tall”" in page
+    assert page.index("served worse: “tall”") < page.index("How much each attacker learns")
+    assert re.search(r"The right action is recognised: surely worse than the others are “tall” with \d\d\.\d %", page)
+    assert "“tall” (surely worse) the right action is recognised" in page
+    assert "learned by Finding the same person again: no group is surely worse" in page.replace("Learned", "learned")
+    data = json.loads(json.dumps(data_of(found), allow_nan=False))
+    rows = {(row["measure"], row["group"]): row for row in data["groups"]}
+    assert {row["group"] for row in rows.values() if row["worse"] and row["kind"] == "attribute"} == {"tall"}
+    assert rows["top1", "tall"]["difference"]["high"] < 0
+    assert rows["clip_leakage", "g03"]["own"]["value"] is None, "all clips of a person have the same labels"
+    assert "not defined" in rows["clip_leakage", "g03"]["lacking"]
+    assert rows["attack.linkage", "g03"]["own"]["items"] == CLIPS
+
+
+def test_without_a_difference_nobody_is_named_and_what_is_left_open_is_said(make_study: Maker) -> None:
+    found = evidence(make_study, 0.9)
+    page = words(found)
+    assert "none is surely served or protected worse than the others" in page
+    assert re.search(r"What the test items leave open is up to \d+ points, for some group", page)
+    assert "(surely worse)" not in page
+
+
+def test_an_attack_whose_control_failed_says_nothing_of_groups(make_study: Maker) -> None:
+    assert not [each for each in evidence(make_study, 0.9, valid=False).groups if each.measure == "attack.linkage"]
+
+
+def test_without_predictions_by_item_it_is_not_known(make_study: Maker) -> None:
+    study = make_study([FakeTrial("a", metrics=metrics(0.9, 0.3))])
+    page = words(read_evidence(str(study.trials.index[0]), study.tracking_uri))
+    assert "Whether it works worse for some people than for others is not known" in page
+    assert "Predictions by test item, by which groups are told, were not kept of this trial" in page
