@@ -31,13 +31,14 @@ tables: env
 	for space in $(TABLES); do $(PYTHON) study/run.py --space $$space --profile generated --attacks none --storage tables || exit 1; done
 	$(PYTHON) -m analysis tables --table all --profile generated --tracking-uri sqlite:///tables/mlflow.db
 
-# A search against a grid and chance (the figure of the README).
+# Searches, early stopping and a dial against a grid, for equal seconds of computing (the figure of the README).
 search: env
 	$(PYTHON) tests/benchmarks/search.py --storage search --picture analysis/pictures/search.png
 
-# Studies while workers, nodes, driver, head, MLflow and storage die (the table of the README).
+# Studies while workers, nodes, driver, head, MLflow and storage die, without and with early stopping (the tables of the README).
 chaos: env
 	$(PYTHON) tests/chaos
+	$(PYTHON) tests/chaos --stop-early
 
 # The tables and pictures of the READMEs, each by its own command; hours, and it continues where it stopped.
 figures: env

@@ -73,7 +73,7 @@ def dry_run(study: Study) -> int:
             known_hours += hours
     numbers = ("needed", "shared", "stored", "compute", "steps", "s/step", "hours")
     show_table(("stage", *numbers, ""), rows, right=numbers, indent=2)
-    _print_total(known_hours, unknown_names, resources, prices)
+    _print_total(known_hours, unknown_names, resources, prices, study.options.stop_early)
     if traces:
         _print_steps(different.values(), traced, estimates, prices)
     return 0
@@ -140,7 +140,7 @@ def hours_of(
     return seconds / 3600, ", ".join(how)
 
 
-def _print_total(hours: float, unknown: Sequence[str], resources: Resources, prices: Prices) -> None:
+def _print_total(hours: float, unknown: Sequence[str], resources: Resources, prices: Prices, stop_early: bool) -> None:
     unit, count = ("GPU hours", resources.gpus) if resources.gpus else ("CPU-core hours", resources.cpus_per_gpu)
     money = f", {hours * count * prices.gpu_hour:,.2f} at {prices.gpu_hour:g} each" if prices.gpu_hour is not None else ""
     if unknown and not hours:
@@ -149,6 +149,8 @@ def _print_total(hours: float, unknown: Sequence[str], resources: Resources, pri
         print(f"estimate: {hours * count:.2f} {unit}{money}" + (", without what is unknown" if unknown else ""))
     if unknown:
         print(f"  never measured in this storage: {', '.join(unknown)}; give --seconds-per-step {unknown[0]}=SECONDS")
+    if stop_early:
+        print("  at most: every trial is priced to its end, and --stop-early ends some before it")
 
 
 def _print_steps(

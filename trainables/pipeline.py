@@ -22,9 +22,9 @@ from trainables.data.trial_data import TrialData
 from trainables.early import Watch
 from trainables.execution.context import StageContext
 from trainables.execution.distributed import Processes
-from trainables.execution.loop import Diverged
+from trainables.execution.loop import Diverged, saved_history
 from trainables.execution.together import run_together
-from trainables.failures import Stopped
+from trainables.failures import Stopped, StoppedEarly
 from trainables.methods import method_of
 from trainables.models.anonymizers import build_anonymizer
 from trainables.models.given import given_notes
@@ -186,7 +186,13 @@ class _Worker:
 
         if (place := place_of(own.stage, own.data)) is None:
             return context
-        self.watch.begins(place)
+        try:
+            self.watch.begins(place)
+        except StoppedEarly:
+            # the worker that trained it may have been lost before its epochs were recorded
+            if history := saved_history(context.work, own.stage.name):
+                context.report(history, place.epochs)
+            raise
         return replace(context, watch=WatchedTraining(self.watch, place, own.stage.config, own.data))
 
     def _run_and_store(self, stage: PlannedStage, context: StageContext) -> Outcome:

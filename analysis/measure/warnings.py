@@ -9,7 +9,7 @@ from analysis.measure.settings import CLASSIFIERS, DEFAULT, NEAR_CHANCE, PROTOCO
 from analysis.measure.unanswered import unanswered
 from analysis.measure.validation import not_validated, partly_validated
 from analysis.read.study import RecordedStudy
-from analysis.read.trials import PARAM, RAW
+from analysis.read.trials import EARLY, PARAM, RAW
 from analysis.text import counted, listed, metric_mean_with_n, percent, sentence
 from trainables.schema import FINAL_METRICS, OUTPUT_BEYOND
 
@@ -176,11 +176,15 @@ def _warnings_of_protocol(trials: pd.DataFrame) -> list[str]:
 
 
 def missing_seeds(study: RecordedStudy) -> list[str]:
-    """Settings that lack a seed other settings have, each as one sentence."""
+    """Settings that lack a seed other settings have, each as one sentence. A trial that was stopped early is not missing."""
     runs = pd.concat([study.trials[["label", "seed"]], study.unfinished[["label", "seed"]]], ignore_index=True).dropna()
+    early = study.unfinished[study.unfinished["state"] == EARLY].groupby("label")["seed"].agg(set).to_dict()
     done = study.complete.groupby("label")["seed"].agg(set).to_dict()
     every = set(runs["seed"])
-    lacking = {str(label): sorted(every - done.get(str(label), set())) for label in runs["label"].unique()}
+    lacking = {
+        str(label): sorted(every - done.get(str(label), set()) - early.get(str(label), set()))
+        for label in runs["label"].unique()
+    }
     return [
         f"{label}: no result for seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
         for label, seeds in lacking.items()

@@ -1,126 +1,319 @@
-"""Does a search reach a better front than a grid or chance, for equally many trials? On generated data, several seeds.
+"""What the front costs: hypervolume against seconds of computing, for a grid, searches, early stopping and one dial.
 
-    python tests/benchmarks/search.py --storage DIR [--seeds 3] [--trials 15] [--picture FILE.png]
+    python tests/benchmarks/search.py --storage DIR [--seeds 3] [--jobs 2] [--picture FILE.png]
 
-Every arm is a study of its own (`study/run.py`, its own MLflow database) over one storage, so that equal stages are shared.
-Prints the hypervolume after every few trials: accuracy up, leakage down, against the fixed corner (accuracy at chance,
-leakage of raw), so that 0 is no front at all. As a plug-in this file adds the space `search_grid`, the grid to compare with.
+On generated data, in small. Every strategy tries points of B and lambda (a grid of 5 x 3; searches of the space
+`pareto_search` with as many) for each seed, by the pipeline alone, and stages that several need are computed once; but each is
+charged for all of its own (`search_trials.py`). The hypervolume is that of the test figures of what validation figures chose:
+accuracy above chance, leakage below raw, so that 0 is no front at all. Early stopping of the grid is replayed from what its
+trials reported, by the scheduler of the studies, in many orders; a search with early stopping is run. Run again, it goes on
+from what is stored.
 """
 
 from __future__ import annotations
 
 import argparse
-import subprocess
+import os
 import sys
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache, cached_property
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from mlflow.tracking import MlflowClient
+from numpy.typing import NDArray
 
 from analysis.measure.pareto import hypervolume, non_dominated
-from search_spaces.pareto_search import SIZES
-from search_spaces.registry import RAW, SPACES, Space, grid
+from analysis.text import DASH, mean
+from search_spaces.registry import grid
+from study.options import Options
+from study.schedule.early import Rungs
+from study.schedule.search import SAMPLERS, Point, optimiser, with_options, worst
+from study.study import Study
+from tests.benchmarks.search_trials import Lab, Prices, Tried, replayed
+from trainables.config import TrialConfig, value_of, with_values
+from trainables.early import EarlyStopping
+from trainables.methods import resolved
+from trainables.schema import VALIDATION
+from trainables.statistics import estimate
+from trainables.store.files import Files
 
-ROOT = Path(__file__).resolve().parents[2]
-SEARCHES = ("gp", "tpe", "nsga2", "random")
-GRID = grid(
-    {
-        "minimax.distortion_budget": (0.0, 0.1, 0.2, 0.3, 0.5),
-        "minimax.penalty_weight": (1.0, 10.0, 100.0),
-    }
-)
-_METRICS = ("top1", "leakage", "chance_top1", "validation_top1", "validation_leakage")
-ORDERS = 200  # a grid has no order: its curve is the mean over so many
+B, LAMBDA = "minimax.distortion_budget", "minimax.penalty_weight"
+BUDGETS = (0.0, 0.1, 0.2, 0.3, 0.5)
+GRID = grid({B: BUDGETS, LAMBDA: (1.0, 10.0, 100.0)})
+ONE_WEIGHT = 10.0  # of the dial, and of the row of the grid that it is compared with
+DIALS = ("blend", "plane")
+FIVE = "five of the grid (lambda = 10)"
+SEARCH = "tpe"  # the sampler that is tried with early stopping: the default of the space
+EPOCHS = {"minimax.epochs": 6}  # two rungs
+ORDERS, WORKERS = 100, (1, 2, 5)  # a grid has no order: its figures are means over so many, and numbers of workers
+Array = NDArray[np.float64]
+Curve = list[tuple[float, float]]  # seconds spent, hypervolume reached
 
-if "search_grid" not in SPACES:
-    SPACES.register("search_grid")(Space("none", "How far does a grid get?", (RAW, *GRID), **SIZES))
+
+@dataclass(frozen=True)
+class Setting:
+    """The trials of one seed: `raw`, and what has points of B and lambda."""
+
+    storage: Path
+    seed: int
+
+    @cached_property
+    def study(self) -> Study:
+        options = Options(
+            space="pareto_search", profile="generated", storage=str(self.storage), seeds=(self.seed,), overrides=EPOCHS
+        )
+        return Study(options)
+
+    @cached_property
+    def lab(self) -> Lab:
+        return Lab(self.storage, self.study.data_root)
+
+    def config(self, values: Mapping[str, Any]) -> TrialConfig:
+        """The trial with these values; raw for none."""
+        raw, *others = self.study.plan.trials
+        return resolved(with_values(others[0].config, values)) if values else raw.config
+
+    def searched(self, sampler: str, count: int, stop_early: Callable[[Sequence[Tried]], bool] | None) -> list[Tried]:
+        """The trials of a search as a study runs it: the settings of the space, then what the sampler proposes, one after
+        another. stop_early: whether one that stops trials early has spent enough; None: none is stopped, and there are `count`.
+        """
+        search = self.study.plan.search
+        assert search is not None
+        starts = [{axis: value_of(one.config, axis) for axis in search.axes} for one in self.study.plan.trials[1:]]
+        tried: list[Tried] = []
+        with tempfile.TemporaryDirectory() as folder:
+            hear = None if stop_early is None else Rungs(EarlyStopping("early"), Files(folder)).hear
+
+            def run(values: Mapping[str, float]) -> Mapping[str, float]:
+                tried.append(self.lab.run(self.config(values), hear))
+                return tried[-1].metrics if not tried[-1].stopped else worst(search, tried[-1].config)
+
+            points = [Point(values, tuple(run(values)[name] for name in search.objectives)) for values in starts]
+            proposing = optimiser(with_options(search, sampler, None), points, self.seed)
+            while len(tried) < count if stop_early is None else not stop_early(tried):
+                name = str(len(tried))
+                values = proposing.suggest(name)
+                found = run({axis: values[axis] for axis in search.axes})
+                proposing.on_trial_complete(name, {objective: found[objective] for objective in search.objectives})
+        return tried
+
+
+@cache
+def setting(storage: Path, seed: int) -> Setting:
+    return Setting(storage, seed)
+
+
+def tried(storage: Path, seed: int, values: Mapping[str, Any]) -> Tried:
+    """In a process of its own: a trial."""
+    here = setting(storage, seed)
+    return here.lab.run(here.config(values))
+
+
+def searched(storage: Path, seed: int, sampler: str, seconds: float | None) -> list[Tried]:
+    """In a process of its own: a search of as many trials as the grid has, or with early stopping for so many seconds."""
+    if seconds is None:
+        return setting(storage, seed).searched(sampler, len(GRID), None)
+    prices = Prices.of(storage)
+    return setting(storage, seed).searched(sampler, len(GRID), lambda done: prices.of_trials(done, True)[-1] >= seconds)
+
+
+def dialled(kind: str) -> list[dict[str, Any]]:
+    """The points of one anonymizer with a dial: the budgets of the grid."""
+    most = max(BUDGETS)
+    fixed = {"method": "dial", "anonymizer.dial": kind, "options.budget_to": most, LAMBDA: ONE_WEIGHT}
+    return [{**fixed, "options.at": budget / most} for budget in BUDGETS]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--storage", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--trials", type=int, default=len(GRID))
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
-    storage = options.storage.absolute()
-    curves: dict[str, list[np.ndarray]] = {}
-    for seed in range(options.seeds):
-        for arm in (*SEARCHES, "grid"):
-            curves.setdefault(arm, []).append(_curve(_study(arm, seed, options.trials, storage), arm, options.trials))
-    _print(curves, options.trials)
+    storage, seeds = options.storage.absolute(), range(options.seeds)
+    setting(storage, 0).study.data_root  # noqa: B018 - makes the data, once
+    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
+        rows = measured(storage, seeds, pool)
+    found = Found(rows, Prices.of(storage))
+    print(found.table())
+    for sentence in (found.of_early_stopping(), *(found.of_dial(kind) for kind in DIALS)):
+        print(f"\n{sentence}")
     if options.picture is not None:
-        _draw(curves, options.picture)
+        found.draw(options.picture)
 
 
-def _study(arm: str, seed: int, trials: int, storage: Path) -> list[dict[str, Any]]:
-    """Runs or continues one study; the method and the figures of its runs, in the order they ended."""
-    uri = f"sqlite:///{storage}/{arm}-{seed}.db"
-    storage.mkdir(parents=True, exist_ok=True)
-    what = ["--space", "search_grid", "--plugin", __file__]
-    if arm != "grid":
-        what = ["--space", "pareto_search", "--sampler", arm, "--trials", str(trials)]
-    command = [sys.executable, str(ROOT / "study" / "run.py"), *what, "--profile", "generated", "--seeds", f"{seed},"]
-    subprocess.run([*command, "--storage", str(storage), "--tracking-uri", uri], check=True, stdout=subprocess.DEVNULL)
-    client = MlflowClient(uri)
-    name = "search_grid.generated" if arm == "grid" else "pareto_search.generated"
-    experiment = client.get_experiment_by_name(name)
-    assert experiment is not None
-    runs = client.search_runs(
-        [experiment.experiment_id], "attributes.status = 'FINISHED'", order_by=["attributes.end_time ASC"]
-    )
-    return [{"method": run.data.tags["method"], **{metric: run.data.metrics[metric] for metric in _METRICS}} for run in runs]
+@dataclass(frozen=True)
+class Row:
+    """A strategy: for each seed its trials, in one order or in several."""
+
+    orders: Sequence[Sequence[Sequence[Tried]]]
+    watched: bool = False
 
 
-def _curve(rows: list[dict[str, Any]], arm: str, trials: int) -> np.ndarray:
-    """Hypervolume after 1 .. `trials` trials; the raw trial is the corner, not a trial.
-
-    It is that of the test figures of the front, which is chosen by validation figures.
-    """
-    raw = next(row for row in rows if row["method"] == "raw")
-    tried = [row for row in rows if row["method"] != "raw"]
-    points = np.array([(row["leakage"], row["top1"]) for row in tried])
-    choosing = np.array([(row["validation_leakage"], row["validation_top1"]) for row in tried])
-    reference = (raw["leakage"], raw["chance_top1"])
-
-    def reached(first: np.ndarray) -> float:
-        return hypervolume(points[first][non_dominated(choosing[first])], reference)
-
-    orders = [np.arange(len(points))]
-    if arm == "grid":
-        orders = [np.random.default_rng(number).permutation(len(points)) for number in range(ORDERS)]
-    counts = range(1, min(trials, len(points)) + 1)
-    return np.mean([[reached(order[:n]) for n in counts] for order in orders], axis=0)
-
-
-def _print(curves: dict[str, list[np.ndarray]], trials: int) -> None:
-    steps = sorted({*range(6, trials + 1, 4), trials})
-    print(f"| trials | {' | '.join(map(str, steps))} |")
-    print("|---" * (len(steps) + 1) + "|")
-    for arm, of_seeds in curves.items():
-        values = np.array([[curve[step - 1] for step in steps] for curve in of_seeds])
-        cells = (f"{m:.3f} ± {s:.3f}" for m, s in zip(values.mean(0), values.std(0, ddof=1), strict=True))
-        print(f"| `{arm}` | {' | '.join(cells)} |")
-    print(f"mean and standard deviation over {len(next(iter(curves.values())))} seeds")
+def measured(storage: Path, seeds: Sequence[int], pool: Executor) -> dict[str, Row]:
+    """All strategies by name, and `raw`: the corner that hypervolumes are measured from."""
+    points = [{}, *GRID, *(values for kind in DIALS for values in dialled(kind))]
+    jobs = [[pool.submit(tried, storage, seed, values) for values in points] for seed in seeds]
+    raw, *others = ([of_seed[number].result() for of_seed in jobs] for number in range(len(points)))
+    of_grid = list(zip(*others[: len(GRID)], strict=True))
+    of_dials = {
+        kind: list(zip(*others[len(GRID) + n * len(BUDGETS) :][: len(BUDGETS)], strict=True)) for n, kind in enumerate(DIALS)
+    }
+    prices = Prices.of(storage)
+    whole = [prices.of_trials(done, False)[-1] for done in of_grid]
+    searches = {name: [pool.submit(searched, storage, seed, name, None) for seed in seeds] for name in SAMPLERS}
+    early = [pool.submit(searched, storage, seed, SEARCH, seconds) for seed, seconds in zip(seeds, whole, strict=True)]
+    orders = [np.random.default_rng(number).permutation(len(GRID)) for number in range(ORDERS)]
+    shuffled = [[[done[place] for place in order] for order in orders] for done in of_grid]
+    replays = [
+        [replayed(done, WORKERS[number % len(WORKERS)], prices) for number, done in enumerate(of_seed)] for of_seed in shuffled
+    ]
+    one_weight = [[one for one in done if value_of(one.config, LAMBDA) == ONE_WEIGHT] for done in of_grid]
+    return {
+        "raw": Row([[[one]] for one in raw]),
+        "grid": Row(shuffled),
+        "grid, early stopping": Row(replays, watched=True),
+        **{name: Row([[job.result()] for job in jobs]) for name, jobs in searches.items()},
+        f"{SEARCH}, early stopping": Row([[job.result()] for job in early], watched=True),
+        FIVE: Row([[done] for done in one_weight]),
+        **{_dial(kind): Row([[done] for done in of_seeds]) for kind, of_seeds in of_dials.items()},
+    }
 
 
-def _draw(curves: dict[str, list[np.ndarray]], picture: Path) -> None:
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
+def _dial(kind: str) -> str:
+    return f"one dial ({kind})"
 
-    figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
-    for arm, of_seeds in curves.items():
-        mean = np.mean(of_seeds, axis=0)
-        (line,) = axes.plot(range(1, len(mean) + 1), mean, label=arm)
-        for curve in of_seeds:
-            axes.plot(range(1, len(curve) + 1), curve, color=line.get_color(), alpha=0.25, linewidth=0.8)
-    axes.set_xlabel("trials")
-    axes.set_ylabel("hypervolume")
-    axes.legend(frameon=False)
-    picture.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(picture, dpi=110)
+
+def reached(trials: Iterable[Tried], raw: Tried) -> float:
+    """The hypervolume of the test figures of those that validation figures choose; trials that were stopped are no points."""
+    done = [one.metrics for one in trials if not one.stopped]
+    if not done:
+        return 0.0
+    points, choosing = (np.array([(found[f"{of}leakage"], found[f"{of}top1"]) for found in done]) for of in ("", VALIDATION))
+    return hypervolume(points[non_dominated(choosing)], (raw.metrics["leakage"], raw.metrics["chance_top1"]))
+
+
+def front(trials: Sequence[Tried]) -> set[str]:
+    """The anonymizers, by their keys, of the settings that validation figures choose; all were run to their end."""
+    choosing = [(one.metrics[f"{VALIDATION}leakage"], one.metrics[f"{VALIDATION}top1"]) for one in trials]
+    return {one.place.anonymizer for one, chosen in zip(trials, non_dominated(choosing), strict=True) if chosen and one.place}
+
+
+class Found:
+    """What was measured, and what is said of it."""
+
+    def __init__(self, rows: Mapping[str, Row], prices: Prices) -> None:
+        self._prices, self._rows = prices, {name: row for name, row in rows.items() if name != "raw"}
+        self._raw = [of_seed[0][0] for of_seed in rows["raw"].orders]
+        self._curves = {
+            name: [
+                [self._curve(done, raw, row.watched) for done in orders]
+                for orders, raw in zip(row.orders, self._raw, strict=True)
+            ]
+            for name, row in self._rows.items()
+        }
+
+    def _curve(self, done: Sequence[Tried], raw: Tried, watched: bool) -> Curve:
+        spent = self._prices.of_trials(done, watched)
+        return [(seconds, reached(done[: number + 1], raw)) for number, seconds in enumerate(spent)]
+
+    def seconds(self, name: str) -> Array:
+        """All that a strategy spends, by seed: the mean over its orders."""
+        return np.array([np.mean([curve[-1][0] for curve in curves]) for curves in self._curves[name]])
+
+    def at(self, name: str, seconds: Array) -> Array:
+        """The hypervolume that a strategy has reached after so many seconds, by seed: the mean over its orders."""
+        return np.array(
+            [np.mean([_after(curve, end) for curve in curves]) for curves, end in zip(self._curves[name], seconds, strict=True)]
+        )
+
+    def end(self, name: str) -> Array:
+        return self.at(name, np.full(len(self._raw), np.inf))
+
+    def table(self) -> str:
+        whole = self.seconds("grid")
+        head = (
+            "",
+            "trials",
+            "to their end",
+            "seconds % of the grid's",
+            "hypervolume at half of these",
+            "at its end",
+            "beyond the grid for equal seconds",
+        )
+        lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
+        for name, row in self._rows.items():
+            every = [done for orders in row.orders for done in orders]
+            counts = [np.mean([len(done) for done in every]), np.mean([sum(not one.stopped for one in done) for done in every])]
+            spent = self.seconds(name)
+            beyond = self.at(name, np.minimum(spent, whole)) - self.at("grid", np.minimum(spent, whole))
+            cells = [
+                *(f"{count:.3g}" for count in counts),
+                f"{100 * np.mean(spent / whole):.0f}",
+                *(_mean(found) for found in (self.at(name, whole / 2), self.end(name))),
+            ]
+            lines.append(f"| {' | '.join([name, *cells, DASH if name == 'grid' else _mean(beyond, signed=True)])} |")
+        return "\n".join(lines)
+
+    def of_early_stopping(self) -> str:
+        """How much of the grid is kept for how much of its seconds, and how many of its front are stopped."""
+        name = "grid, early stopping"
+        lost, fronts, ever = [], [], set[str]()
+        for orders, full in zip(self._rows[name].orders, self._rows["grid"].orders, strict=True):
+            best = front(full[0])
+            fronts.append(len(best))
+            for done in orders:
+                stopped = {one.place.anonymizer for one in done if one.stopped and one.place} & best
+                lost.append(len(stopped))
+                ever |= stopped
+        kept, spent = self.end(name) / self.end("grid"), self.seconds(name) / self.seconds("grid")
+        return (
+            f"Early stopping keeps {mean(estimate(kept))} % of the hypervolume of the grid for {mean(estimate(spent))} % of its"
+            f" seconds. Of the {np.mean(fronts):.1f} settings of a seed's front {np.mean(lost):.2f} are stopped, in the worst"
+            f" order {max(lost)}; {len(ever)} of {sum(fronts)} in any order."
+        )
+
+    def of_dial(self, kind: str) -> str:
+        """What one anonymizer keeps of what five cover, and what its training costs of theirs."""
+        kept = self.end(_dial(kind)) / self.end(FIVE)
+        one, five = (
+            self._prices.of_stages(self._rows[name].orders[0][0], stage)
+            for name, stage in ((_dial(kind), "dial"), (FIVE, "minimax"))
+        )
+        return (
+            f"One dial ({kind}) covers {mean(estimate(kept))} % of what {FIVE} cover, for {100 * one / five:.0f} % of the"
+            " seconds of their minimax."
+        )
+
+    def draw(self, picture: Path) -> None:
+        mpl.use("Agg")
+        import matplotlib.pyplot as plt
+
+        figure, axes = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
+        shares = np.linspace(0.02, 1.0, 99)
+        for name in self._rows:
+            curve = [np.mean(self.at(name, share * self.seconds("grid"))) for share in shares]
+            axes.plot(100 * shares, curve, label=name, linewidth=2 if name == "grid" else 1.2)
+        axes.set_xlabel("seconds, % of the grid's")
+        axes.set_ylabel("hypervolume")
+        axes.legend(frameon=False, fontsize=7)
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(picture, dpi=110)
+
+
+def _after(curve: Curve, seconds: float) -> float:
+    return max((step for step in curve if step[0] <= seconds + 1e-9), default=(0.0, 0.0))[1]
+
+
+def _mean(values: Array, signed: bool = False) -> str:
+    return mean(estimate(values), share=False, digits=3, signed=signed)
 
 
 if __name__ == "__main__":

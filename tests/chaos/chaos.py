@@ -19,7 +19,7 @@ from typing import Any
 import chaos_space
 from cluster import RAY, ROOT, Cluster
 from faults import Fault, Scene
-from invariants import FAILED, FINISHED, Line, Run, Seen, violations
+from invariants import FAILED, FINISHED, Decided, Line, Run, Seen, violations
 from reference import Expected, make_data, planned, run_reference
 
 os.environ.update(RAY)  # read when Ray is imported
@@ -36,21 +36,25 @@ ENDED = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.STOPPED)
 
 @dataclass(frozen=True)
 class ChaosStudy:
-    """What is run: `settings` for `--set`, what is expected, and how many epochs each stage takes, by its key."""
+    """What is run: `settings` for `--set`, what is expected, and how many epochs each stage takes, by its key. `stop_early`:
+    trials that cannot win end early.
+    """
 
     seeds: int
     settings: Mapping[str, Any]
     data_root: Path
     expected: Mapping[str, Expected]
     epochs: Mapping[str, int]
+    stop_early: bool = False
 
     @staticmethod
-    def of(seeds: int, settings: Mapping[str, Any], folder: Path) -> ChaosStudy:
+    def of(seeds: int, settings: Mapping[str, Any], folder: Path, stop_early: bool = False) -> ChaosStudy:
         """Makes the data in `folder` and runs the reference there."""
         data_root = make_data(folder / "data")
-        expected = run_reference(planned(range(seeds), settings), data_root, folder / "reference")
+        trials = planned(_space(stop_early), range(seeds), settings)
+        expected = run_reference(trials, data_root, folder / "reference")
         epochs = Counter(line.key for line in _journal(folder / "reference" / "journal"))
-        return ChaosStudy(seeds, settings, data_root, expected, epochs)
+        return ChaosStudy(seeds, settings, data_root, expected, epochs, stop_early)
 
     @property
     def command(self) -> str:
@@ -59,7 +63,7 @@ class ChaosStudy:
             "python",
             "study/run.py",
             "--space",
-            "chaos",
+            _space(self.stop_early),
             "--plugin",
             str(plugin),
             "--profile",
@@ -68,7 +72,12 @@ class ChaosStudy:
             "none",
         ]  # one of its videos is corrupt
         settings = [word for key, value in self.settings.items() for word in ("--set", f"{key}={value}")]
-        return shlex.join([*command, "--data-root", str(self.data_root), "--seeds", str(self.seeds), *settings])
+        early = ["--stop-early"] if self.stop_early else []
+        return shlex.join([*command, "--data-root", str(self.data_root), "--seeds", str(self.seeds), *early, *settings])
+
+
+def _space(stop_early: bool) -> str:
+    return "chaos_early" if stop_early else "chaos"
 
 
 @dataclass(frozen=True)
@@ -97,7 +106,8 @@ def run_chaos(
             scene = Scene(cluster, study.data_root, random.Random(seed), attempt.stop, attempt.told)
             injected = attempt.run(scene, faults)
             runs, others = read_runs(cluster.database)
-            seen = Seen(runs, others, _journal(base / "journal"), scene.artifacts, scene.checkpoints)
+            journal, decided = _journal(base / "journal"), read_decided(cluster.storage)
+            seen = Seen(runs, others, journal, scene.artifacts, scene.checkpoints, decided, attempt.before)
             found = violations(study.expected, seen)
             return ChaosResult(injected, attempt.submissions, time.monotonic() - start, runs, found)
     finally:
@@ -121,9 +131,10 @@ class _Attempt:
         self._cluster, self._study, self._base, self._start = cluster, study, base, start
         self._job = ""
         self.submissions = 0
+        self.before: tuple[list[Run], int] | None = None  # with early stopping: what there was when all was done
 
     def run(self, scene: Scene, faults: Sequence[Fault]) -> list[str]:
-        """Until the study is complete; returns the faults that were injected."""
+        """Until the study is complete, with early stopping once more after that; returns the faults that were injected."""
         left = [(0.9 * (number + 0.5) / max(1, len(faults)), fault) for number, fault in enumerate(faults)]
         injected: list[str] = []
         while time.monotonic() - self._start < LIMIT_SECONDS:
@@ -137,8 +148,12 @@ class _Attempt:
                     injected.append(left.pop(0)[1].__name__)
             if self._cluster.head is None or not self._ended():
                 continue
-            if self._complete() or self.submissions == LIMIT_SUBMISSIONS:
+            if self.submissions == LIMIT_SUBMISSIONS:
                 break
+            if self._complete():
+                if self.before or not self._study.stop_early:
+                    break
+                self.before = read_runs(self._cluster.database)[0], len(_journal(self._base / "journal"))
             self._submit()
         scene.repair(everything=True)
         return injected
@@ -180,8 +195,12 @@ class _Attempt:
     def _complete(self) -> bool:
         """Whether each trial has ended as it should and nothing is RUNNING, as MLflow says."""
         runs, others = read_runs(self._cluster.database, points=False)
-        status = {run.key: run.status for run in runs}
-        ended = all(status.get(key) == (FAILED if trial.reason else FINISHED) for key, trial in self._study.expected.items())
+        status = {run.key: run.status for run in runs if not run.early}
+        early = {run.key for run in runs if run.early}
+        ended = all(
+            key in early or status.get(key) == (FAILED if trial.reason else FINISHED)
+            for key, trial in self._study.expected.items()
+        )
         return ended and not any(run.status == "RUNNING" for run in (*runs, *others))
 
     def _share(self) -> float:
@@ -190,6 +209,9 @@ class _Attempt:
         done = Counter(key for key, _ in {(line.key, line.epoch) for line in lines if line.what == "epoch"})
         epochs = self._study.epochs
         done.update({line.key: epochs.get(line.key, 0) for line in lines if line.what == "stage"})  # whoever trained it
+        stopped = {one.anonymizer for one in read_decided(self._cluster.storage) if one.stop}
+        left = [trial.stages.values() for trial in self._study.expected.values() if stopped & set(trial.stages.values())]
+        done.update({key: epochs.get(key, 0) for keys in left for key in keys})  # nobody is to compute them
         return sum(min(done[key], count) for key, count in epochs.items()) / sum(epochs.values())
 
     def _tell(self, what: str) -> None:
@@ -206,7 +228,7 @@ def read_runs(tracking_uri: str, points: bool = True) -> tuple[list[Run], list[R
             key = run.data.tags.get(schema.TAG_TRIAL_KEY, "")
             curves = {name: list(_points(client, run.info.run_id, name)) for name in run.data.metrics if points}
             reason = run.data.tags.get(schema.TAG_REASON, "")
-            found = Run(key, run.info.run_name or run.info.run_id, run.info.status, reason, curves)
+            found = Run(key, run.info.run_name or run.info.run_id, run.info.status, reason, curves, schema.is_early(run))
             (runs if key else others).append(found)
     return runs, others
 
@@ -215,6 +237,16 @@ def _points(client: MlflowClient, run_id: str, name: str) -> Iterator[tuple[int,
     history = client.get_metric_history(run_id, name)
     for point in sorted(history, key=lambda point: (point.timestamp, point.step)):
         yield point.step, point.value
+
+
+def read_decided(storage: Path) -> list[Decided]:
+    """What was decided of trials that may stop early."""
+    found = []
+    for path in storage.glob("trials/*/early/*/*/[!.]*.json"):
+        kept = json.loads(path.read_text())
+        epoch, figures = int(path.parent.name), (kept["top1"], kept["leakage"])
+        found.append(Decided(str(path.parent), path.stem, epoch, *figures, kept["stop"], kept["reason"]))
+    return found
 
 
 def _journal(path: Path) -> list[Line]:
@@ -233,11 +265,17 @@ def table(results: Mapping[str, ChaosResult], expected: Mapping[str, Expected]) 
         ("trials expected", [len(expected)] * len(results)),
         ("finished", [_count(result, expected, FINISHED) for result in results.values()]),
         ("failed as they should", [_count(result, expected, FAILED) for result in results.values()]),
+        ("stopped early", [stopped(result) for result in results.values()]),
         *((name, [len(result.found[name]) for result in results.values()]) for name in next(iter(results.values())).found),
         ("seconds", [f"{result.seconds:.0f}" for result in results.values()]),
     ]
     lines = [f"| | {' | '.join(results)} |", "|---" * (len(results) + 1) + "|"]
     return "\n".join([*lines, *(f"| {name} | {' | '.join(map(str, values))} |" for name, values in rows)])
+
+
+def stopped(result: ChaosResult) -> int:
+    """How many trials were stopped early."""
+    return sum(run.early for run in result.runs)
 
 
 def _count(result: ChaosResult, expected: Mapping[str, Expected], status: str) -> int:

@@ -1,7 +1,8 @@
 """Plug-in of the chaos runs: their space, and a journal of what the workers compute.
 
 Seven settings: four that share stages, one on a set of videos of its own (which a fault may damage), one whose loss becomes
-NaN and one with a corrupt video among its data. Where CHAOS_JOURNAL names a file, every process that runs a trial appends a
+NaN and one with a corrupt video among its data. With --stop-early six budgets and weights take the place of three and of the
+corrupt video, so that some cannot win. Where CHAOS_JOURNAL names a file, every process that runs a trial appends a
 line to it for each epoch it has computed and each stage it has stored.
 """
 
@@ -15,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from search_spaces.registry import RAW, SPACES, Space
+from search_spaces.registry import RAW, SPACES, Space, grid
 
 JOURNAL = "CHAOS_JOURNAL"
 SETTINGS = {
@@ -30,6 +31,11 @@ SETTINGS = {
     "evaluate_privacy.epochs": 8,
 }
 
+_NAN, _SPARE = (
+    {"minimax.learning_rate_anonymizer": 1e30},
+    {"method": "raw", "data.action.folder": "spare", "clip.test_clips": 2},
+)
+
 if "chaos" not in SPACES:
     SPACES.register("chaos")(
         Space(
@@ -40,9 +46,21 @@ if "chaos" not in SPACES:
                 {"minimax.distortion_budget": 0.1, "minimax.penalty_weight": 10.0},
                 {"minimax.distortion_budget": 0.2, "minimax.penalty_weight": 10.0},
                 {"minimax.penalty_weight": 0.0},
-                {"minimax.learning_rate_anonymizer": 1e30},
+                _NAN,
                 {"method": "raw", "data.action.folder": "corrupt"},
-                {"method": "raw", "data.action.folder": "spare", "clip.test_clips": 2},
+                _SPARE,
+            ),
+        )
+    )
+    SPACES.register("chaos_early")(
+        Space(
+            source="none",
+            question="Are trials that stop early recorded once, whatever dies?",
+            settings=(
+                RAW,
+                *grid({"minimax.distortion_budget": (0.0, 0.1, 0.4), "minimax.penalty_weight": (1.0, 10.0)}),
+                _NAN,
+                _SPARE,
             ),
         )
     )

@@ -16,6 +16,7 @@ from trainables.config import ConfigError, Runtime, parse_setting
 from trainables.data.generated import GeneratedSpec, ensure
 from trainables.data.items import DataError
 from trainables.data.trial_data import TrialData
+from trainables.methods import method_of
 from trainables.plan import plan_trial
 
 SPEC = GeneratedSpec(train_clips=36, test_clips=24, train_images=32, val_images=12, test_images=32, size=16, frames=12)
@@ -23,14 +24,18 @@ SPEC = GeneratedSpec(train_clips=36, test_clips=24, train_images=32, val_images=
 
 @dataclass(frozen=True)
 class Expected:
-    """How a trial ends: with `metrics`, or without any and for `reason`. `curves`: name -> step -> value."""
+    """How a trial ends: with `metrics`, or without any and for `reason`. `curves`: name -> step -> value. `stages`: their keys
+    by their roles, in order. `anonymizer`: the role of the one that trains the anonymizer; empty for a trial that cannot be
+    stopped early.
+    """
 
     key: str
     name: str
     reason: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
     curves: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
-    stages: tuple[str, ...] = ()
+    stages: Mapping[str, str] = field(default_factory=dict)
+    anonymizer: str = ""
 
 
 def make_data(where: Path) -> Path:
@@ -54,10 +59,10 @@ def a_video(folder: Path) -> Path:
     return folder / "UCF-101" / (folder / "ucfTrainTestlist" / "trainlist01.txt").read_text().split()[0]
 
 
-def planned(seeds: Sequence[int], settings: Mapping[str, Any]) -> list[StudyTrial]:
-    """The trials of the space, as `study/run.py` plans them with `settings`."""
+def planned(space: str, seeds: Sequence[int], settings: Mapping[str, Any]) -> list[StudyTrial]:
+    """The trials of a space of `chaos_space.py`, as `study/run.py` plans them with `settings`."""
     overrides = dict(parse_setting(f"{key}={value}") for key, value in settings.items())
-    return list(plan_study("chaos", "small", seeds, overrides).trials)
+    return list(plan_study(space, "small", seeds, overrides).trials)
 
 
 def run_reference(trials: Sequence[StudyTrial], data_root: Path, storage: Path) -> dict[str, Expected]:
@@ -75,7 +80,8 @@ def run_reference(trials: Sequence[StudyTrial], data_root: Path, storage: Path) 
             metrics = record.metrics
         except (ConfigError, DataError, ArithmeticError) as error:
             reason = str(error)
-        expected[plan.key] = Expected(plan.key, trial.name, reason, metrics, curves.points, tuple(keys.values()))
+        anonymizer = method_of(trial.config).anonymizer or ""
+        expected[plan.key] = Expected(plan.key, trial.name, reason, metrics, curves.points, keys, anonymizer)
     return expected
 
 

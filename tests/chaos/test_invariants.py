@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from invariants import Line, Run, Seen, violations
+from invariants import Decided, Line, Run, Seen, violations
 from reference import Expected
 
 CURVE = {0: 0.5, 1: 0.25}
@@ -32,7 +32,7 @@ def journal(*more: Line, **faults: dict[str, int]) -> Seen:
 
 def test_a_clean_study_violates_nothing() -> None:
     found = violations(EXPECTED, CLEAN)
-    assert len(found) == 10
+    assert len(found) == 13
     assert not any(found.values())
 
 
@@ -83,3 +83,66 @@ def test_what_a_fault_destroyed_may_be_computed_again(seen: Seen) -> None:
 def test_a_run_left_running_is_found_among_trials_too() -> None:
     found = violations(EXPECTED, replace(CLEAN, runs=(replace(GOOD, status="RUNNING"), BAD)))
     assert found["left RUNNING"] == ["B=0.1 RUNNING"]
+
+
+# A trial with two epochs before its anonymizer and four of it, stopped after two of them by one that was better.
+STAGES = {"reconstruct": "r", "minimax": "m", "evaluate_action": "e"}
+CURVES = {
+    "reconstruct/l1": {0: 0.5, 1: 0.25},
+    "minimax/loss": {0: 4.0, 1: 3.0, 2: 2.0, 3: 1.0},
+    "evaluate_action/loss": {0: 1.0},
+}
+WEAK = Expected("weak", "B=0.9", metrics={"top1": 0.5}, curves=CURVES, stages=STAGES, anonymizer="minimax")
+WHY = "stopped early at epoch 2 of 4: dominated by B=0.1 seed=0"
+STOP = Decided("group-of-4/2", "m", 2, 0.25, 0.5, True, WHY)
+BETTER = Decided("group-of-4/2", "s1", 2, 0.75, 0.25, False)
+SHOWN = {"reconstruct/l1": [(0, 0.5), (1, 0.25)], "minimax/loss": [(0, 4.0), (1, 3.0)]}
+STOPPED = Run("weak", "B=0.9", "KILLED", reason=WHY, points=SHOWN, early=True)
+BEFORE_STOP = (
+    *(Line("epoch", "r", 0), Line("epoch", "r", 1), Line("stage", "r")),
+    *(Line("epoch", "m", 0), Line("epoch", "m", 1), Line("epoch", "m", 1)),  # told again by whoever found it stopped
+)
+EARLY = Seen((STOPPED,), (OWN,), BEFORE_STOP, decided=(BETTER, STOP), before=((STOPPED,), len(BEFORE_STOP)))
+
+
+def with_early(**changes: object) -> Seen:
+    return replace(EARLY, runs=(replace(STOPPED, **changes),), before=None)  # type: ignore[arg-type]
+
+
+def test_a_trial_that_was_stopped_early_violates_nothing() -> None:
+    assert not any(violations({"weak": WEAK}, EARLY).values())
+
+
+@pytest.mark.parametrize(
+    ("seen", "invariant", "said"),
+    [
+        (with_early(early=False), "ended otherwise", "B=0.9: KILLED"),
+        (with_early(reason="interrupted"), "ended otherwise", "for 'interrupted', not 'stopped early"),
+        (with_early(status="RUNNING"), "ended otherwise", "B=0.9: RUNNING early"),
+        (with_early(points={**SHOWN, "minimax/loss": [(0, 4.0)]}), "points missing", "B=0.9: minimax/loss at 1"),
+        (with_early(points={"minimax/loss": SHOWN["minimax/loss"]}), "points missing", "B=0.9: reconstruct/l1 at 0"),
+        (replace(EARLY, decided=(STOP,)), "stopped early without cause", "m after 2 epochs: nobody"),
+        (replace(EARLY, decided=(replace(BETTER, rung="of another group"), STOP)), "stopped early without cause", "m after 2"),
+        (replace(EARLY, decided=(replace(STOP, anonymizer="twin"), STOP)), "stopped early without cause", "twin after 2"),
+        (replace(EARLY, decided=(replace(BETTER, leakage=0.6), STOP)), "stopped early without cause", "m after 2 epochs"),
+        *(
+            (replace(EARLY, journal=(*BEFORE_STOP, line), before=None), "computed or reported after a stop", f"m: {line.what}")
+            for line in (Line("epoch", "m", 2), Line("stage", "m"))
+        ),
+        *(
+            (with_early(points={**SHOWN, name: [point]}), "computed or reported after a stop", f"B=0.9: {name}")
+            for name, point in (("minimax/loss", (2, 2.0)), ("evaluate_action/loss", (0, 1.0)), ("top1", (0, 0.5)))
+        ),
+        (replace(EARLY, runs=(replace(STOPPED, points={}),)), "changed by a rerun", "B=0.9: KILLED, was KILLED"),
+        (replace(EARLY, before=((STOPPED,), 5)), "changed by a rerun", "m: epoch 1 was computed"),
+        (replace(EARLY, journal=(*BEFORE_STOP, Line("epoch", "m", 0)), before=None), "epochs computed again", "m: 1 epochs"),
+    ],
+)  # fmt: skip
+def test_a_violation_by_a_trial_that_was_stopped_early_is_found(seen: Seen, invariant: str, said: str) -> None:
+    found = violations({"weak": WEAK}, seen)
+    assert any(said in line for line in found[invariant]), found
+
+
+def test_a_trial_that_nobody_stopped_has_to_finish() -> None:
+    found = violations({"weak": WEAK}, replace(EARLY, decided=(BETTER,)))
+    assert found["ended otherwise"] == [f"B=0.9: KILLED early ['{WHY}']"]

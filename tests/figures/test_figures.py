@@ -15,7 +15,7 @@ from analysis.read.trials import PARAM
 from search_spaces.registry import load_spaces
 from tests.figures import declared
 from tests.figures.__main__ import MEASURED, Measured, begin, main, replaced
-from tests.figures.declared import FIGURES, markdown, of_json, of_sizes, printed
+from tests.figures.declared import FIGURES, from_table, markdown, of_json, of_sizes, printed
 from tests.support import ROOT
 from trainables.config import DATA_ROOT_VARIABLE
 
@@ -99,6 +99,7 @@ def test_tables_are_made_of_what_commands_leave(tmp_path: Path) -> None:
     assert printed(tmp_path, "log\n| a | b |\n|---|---|\n| 1 | 2 |\n\n| other |\n") == "| a | b |\n|---|---|\n| 1 | 2 |"
     with pytest.raises(ValueError, match="printed no table"):
         printed(tmp_path, "log\n")
+    assert from_table(tmp_path, "log\n| a |\n|---|\n| 1 |\n\nSaid.\n") == "| a |\n|---|\n| 1 |\n\nSaid."
     (tmp_path / "scale.json").write_text(json.dumps({"trials": 1000, "seconds": 322.4}))
     assert of_json("scale.json")(tmp_path, "") == "|  |  |\n| --- | --- |\n| trials | 1,000 |\n| seconds | 322 |"
     assert markdown(["a"], [["1"]]) == "| a |\n| --- |\n| 1 |"

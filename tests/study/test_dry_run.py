@@ -98,3 +98,16 @@ def test_every_anonymizer_comes_before_a_second_judge_of_one(
     seeds = _plan(tiny_config, *({**budget, "seed": seed} for seed in (0, 1) for budget in budgets))
     ordered = in_order(seeds.trials, [plan_trial(trial.config, data) for trial in seeds.trials])
     assert [trial.config.seed for trial, _ in ordered] == [0, 1, 0, 1]
+
+
+def test_the_price_of_a_study_with_early_stopping_is_an_upper_bound(
+    tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = _plan(tiny_config, dict(PENALTY))
+    said = []
+    for stop_early in (True, False):
+        study = study_of(plan, tiny_data, tmp_path, prices=Prices.of(["minimax=3.6"], None), stop_early=stop_early)
+        dry_run(study)
+        said.append(capsys.readouterr().out)
+    early, whole = said
+    assert early == whole + "  at most: every trial is priced to its end, and --stop-early ends some before it\n"

@@ -199,6 +199,12 @@ def run_epochs(
     return history
 
 
+def saved_history(work: Work, stage: str) -> list[dict[str, float]]:
+    """The metrics of the epochs that a stage has done, from its last checkpoint; none where there is no checkpoint."""
+    saved = _load(work, stage)
+    return [] if saved is None else saved["history"]
+
+
 def _load(work: Work, stage: str) -> dict[str, Any] | None:
     """The last checkpoint that can be read; None if there is none, and the stage starts over."""
     content = work.read()

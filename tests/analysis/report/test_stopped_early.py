@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from analysis.measure.settings import settings_table
-from analysis.measure.warnings import warnings_of
+from analysis.measure.warnings import missing_seeds, warnings_of
 from analysis.read.study import RecordedStudy
 from analysis.read.trials import EARLY
 from analysis.report import runs, stopped_early
@@ -46,6 +46,19 @@ def test_they_are_no_points_and_in_no_other_table(study: RecordedStudy) -> None:
     assert not any(REASON in row for row in listed)
     assert any("told to stop" in row for row in listed)
     assert any(text.startswith("1 trial failed, stopped or finished without") for text in warnings_of(study, table))
+
+
+def test_a_seed_that_was_stopped_early_is_not_missing(make_study: Callable[..., RecordedStudy]) -> None:
+    study = make_study(
+        [
+            *(FakeTrial("B=0.3", seed=seed, metrics=metrics(0.8, 0.4)) for seed in (0, 1, 2)),
+            FakeTrial("B=0.9", seed=0, metrics=metrics(0.7, 0.5)),
+            FakeTrial("B=0.9", seed=1, status="KILLED", reason=REASON, early=True),
+            FakeTrial("B=0.9", seed=2, status="KILLED", reason="told to stop"),
+            FakeTrial("B=0.6", seed=0, status="KILLED", reason=REASON, early=True),
+        ]
+    )
+    assert missing_seeds(study) == ["B=0.9: no result for seed 2", "B=0.6: no result for seeds 1, 2"]
 
 
 def test_without_them_there_is_no_section(make_study: Callable[..., RecordedStudy]) -> None:

@@ -130,3 +130,26 @@ def test_a_stopped_trial_s_stages_are_kept_and_it_is_not_computed_again(
     assert len(told) == 1
     assert not list(tmp_path.glob("stages/minimax/*/record.json"))
     assert not list(tmp_path.glob("stages/evaluate_*"))
+
+
+def test_whoever_finds_a_trial_stopped_records_the_epochs_before_it(
+    config: TrialConfig, tiny_data: Path, tmp_path: Path
+) -> None:
+    """The worker that trained it was lost between the decision and its record."""
+
+    class Listener(SilentReporter):
+        def __init__(self) -> None:
+            self.heard: list[tuple[str, int, int]] = []
+
+        def epoch(self, stage: str, history: list[object], epochs: int) -> None:  # type: ignore[override]
+            self.heard.append((stage, len(history), epochs))
+
+    runtime = Runtime(data_root=str(tiny_data), storage=str(tmp_path), device="cpu")
+    files = Files(tmp_path)
+    watch = Watch(RULES, files, lambda seen: RULES.keep(files, seen, "it", Decision(True, "by another")))
+    first, second = Listener(), Listener()
+    for listener in (first, second):
+        with pytest.raises(StoppedEarly, match="by another"):
+            run_trial(config, runtime, listener, watch=watch)
+    assert first.heard == [("minimax", 1, 2)]
+    assert second.heard == first.heard

@@ -1,0 +1,118 @@
+"""What strategies are charged, and what early stopping would have done to a grid, by trials that are small enough to follow."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from study.schedule.early import Rungs
+from tests.benchmarks.search import Found, Row, front, reached
+from tests.benchmarks.search_trials import Lab, Prices, Tried, replayed
+from trainables.config import TrialConfig, with_values
+from trainables.early import EarlyStopping, Place
+from trainables.store.files import Files
+
+PRICES = Prices({"reconstruct": 0.5, "minimax": 1.0, "evaluate": 2.0}, look=0.25)
+
+
+def trial(name: str, top1: float, leakage: float, at_rungs: tuple[tuple[float, float], ...] = ()) -> Tried:
+    """One that shares `reconstruct` (10 steps, 5 s), trains for 9 epochs (90 steps, 90 s; rungs 1 and 3), and is evaluated (5
+    steps, 10 s). At its rungs it reports `at_rungs`, or what it has in the end.
+    """
+    place = Place(f"m{name}", "g", 9)
+    figures = {"top1": top1, "leakage": leakage}
+    metrics = {**figures, **{f"validation_{key}": value for key, value in figures.items()}, "chance_top1": 0.0}
+    stages = {"r": ("reconstruct", 10), f"m{name}": ("minimax", 90), f"e{name}": ("evaluate", 5)}
+    reports = dict(zip(place.rungs, at_rungs or ((top1, leakage),) * 2, strict=True))
+    return Tried(TrialConfig(), metrics, stages, place, reports)
+
+
+GOOD, PRIVATE, BAD, WORSE = trial("g", 0.9, 0.5), trial("p", 0.5, 0.25), trial("b", 0.4, 0.6), trial("w", 0.3, 0.7)
+RAW = Tried(TrialConfig(), {"leakage": 1.0, "chance_top1": 0.0}, {})
+
+
+def test_each_stage_is_charged_once_and_a_stopped_trial_for_what_it_has_trained() -> None:
+    assert PRICES.of_trials([GOOD, BAD], watched=False) == [5 + 90 + 10, 5 + 2 * 100]
+    stopped = replace(BAD, metrics={}, stopped=3)
+    assert PRICES.of_trials([stopped, GOOD], watched=True) == [5 + 30 + 0.5, 5 + 30 + 0.5 + 100 + 0.5]
+    assert PRICES.of_trials([RAW], watched=True) == [0.0]
+    assert PRICES.of_stages([GOOD, BAD, GOOD], "minimax") == 180
+
+
+def test_prices_are_medians_and_what_a_report_takes_is_no_part_of_the_training(tmp_path: Path) -> None:
+    for key, seconds in (("a", 11.0), ("b", 21.0), ("c", 1001.0)):
+        for folder, name, content in (
+            (f"stages/minimax/{key}", "record.json", f'{{"seconds": {seconds}, "steps": 10}}'),
+            (f"reports/{key}", "1.json", '{"top1": 0.5, "leakage": 0.5, "seconds": 1.0}'),
+        ):
+            (tmp_path / folder).mkdir(parents=True)
+            (tmp_path / folder / name).write_text(content)
+    assert Prices.of(tmp_path) == Prices({"minimax": 2.0}, look=1.0)
+
+
+def test_one_worker_hears_trials_in_their_order() -> None:
+    """The first two go on; the third has two better ones before it, and the one that is better than all before it has none."""
+    done = replayed([GOOD, PRIVATE, BAD, WORSE], 1, PRICES)
+    assert [(one.place and one.place.anonymizer, one.stopped) for one in done] == [("mg", 0), ("mp", 0), ("mb", 1), ("mw", 1)]
+    assert [bool(one.metrics) for one in done] == [True, True, False, False]
+    assert [one.stopped for one in replayed([WORSE, BAD, PRIVATE, GOOD], 1, PRICES)] == [0, 0, 0, 0]
+
+
+def test_several_workers_hear_who_comes_to_a_rung_first() -> None:
+    """Two begin together and come to their first rung at 10.25 s; the second rung (30.5 s) is passed by both before another
+    begins, at 100.5 s. With four, all come to the first rung at once, in their order, and the last two are stopped there.
+    """
+    assert [one.stopped for one in replayed([WORSE, BAD, PRIVATE, GOOD], 2, PRICES)] == [0, 0, 0, 0]
+    done = replayed([GOOD, PRIVATE, BAD, WORSE], 4, PRICES)
+    assert [one.stopped for one in done] == [1, 1, 0, 0], "in the order in which they end"
+    late = trial("l", 0.4, 0.6, ((0.95, 0.4), (0.1, 0.9)))
+    assert [one.stopped for one in replayed([GOOD, PRIVATE, late], 3, PRICES)] == [3, 0, 0], "at its second rung"
+
+
+def test_a_front_is_chosen_by_validation_and_measured_by_test_figures() -> None:
+    lucky = replace(GOOD, metrics={**GOOD.metrics, "validation_top1": 0.4, "validation_leakage": 0.9})
+    assert reached([GOOD, PRIVATE, BAD], RAW) == pytest.approx(0.9 * 0.5 + 0.5 * 0.25)
+    assert reached([lucky, PRIVATE], RAW) == pytest.approx(0.5 * 0.75)
+    assert reached([replace(GOOD, metrics={}, stopped=1)], RAW) == 0.0
+    assert front([GOOD, PRIVATE, BAD]) == {"mg", "mp"}
+    assert front([lucky, PRIVATE]) == {"mp"}
+
+
+def test_the_table_compares_for_equal_seconds() -> None:
+    """A grid of 105 + 100 + 100 s; a strategy that has its only point after 105 s, when the grid has one of the same."""
+    stopped = [GOOD, PRIVATE, replace(BAD, metrics={}, stopped=1)]
+    rows = {
+        "raw": Row([[[RAW]]]),
+        "grid": Row([[[GOOD, PRIVATE, BAD]]]),
+        "grid, early stopping": Row([[stopped]], watched=True),
+        "other": Row([[[PRIVATE]]]),
+    }
+    found = Found(rows, PRICES)
+    cells = {
+        row[0]: row[1:] for row in ([cell.strip() for cell in line.split("|")[1:-1]] for line in found.table().splitlines())
+    }
+    assert cells["grid"][:3] == ["3", "3", "100"]
+    assert [float(cell.split()[0]) for cell in cells["grid"][3:5]] == [0.45, 0.575]
+    assert cells["grid, early stopping"][:3] == ["3", "2", f"{100 * (205 + 1 + 10.25) / 305:.0f}"]
+    assert float(cells["other"][4].split()[0]) == 0.375
+    assert cells["other"][5].startswith("\N{MINUS SIGN}0.075")
+    assert "0.00 are stopped" in found.of_early_stopping()
+    assert "100.0 (n = 1) % of the hypervolume" in found.of_early_stopping()
+
+
+def test_a_replay_stops_whom_a_run_stops(tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path) -> None:
+    """By three tiny trials, one after another: the first one destroys its clips and the third, which cannot have learned
+    anything, is stopped; then all are run to their end, and what they reported is replayed.
+    """
+    short = {"reconstruct.epochs": 0, "warm_up.epochs": 0, "minimax.epochs": 2, "evaluate_privacy.clips": False}
+    config = with_values(tiny_config, {**short, "evaluate_action.epochs": 1, "evaluate_privacy.epochs": 1})
+    configs = [with_values(config, {"minimax.learning_rate_anonymizer": rate}) for rate in (1.0, 1e-4, 1e-5)]
+    rungs, lab = Rungs(EarlyStopping("early"), Files(tmp_path / "decided")), Lab(tmp_path, tiny_data)
+    run = [lab.run(config, rungs.hear) for config in configs]
+    assert [one.stopped for one in run] == [0, 0, 1], [one.reports for one in run]
+    assert [bool(one.metrics) for one in run] == [True, True, False]
+    whole = [lab.run(config) for config in configs]
+    assert all(one.metrics for one in whole)
+    assert replayed(whole, 1, Prices.of(tmp_path)) == run
