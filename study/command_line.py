@@ -54,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_what(parser.add_argument_group("what is studied"))
     _add_which(parser.add_argument_group("which of its trials"))
     _add_instead(parser.add_argument_group("instead of running it"))
+    _add_orders(parser.add_argument_group("to one that runs, from another terminal (its --space, --profile and places)"))
     _add_where(parser.add_argument_group("where things are kept"))
     _add_machines(parser.add_argument_group("what a trial is given"))
     _add_search(parser.add_argument_group("a search"))
@@ -118,6 +119,19 @@ def _add_instead(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--list", action="store_true", help="show all spaces and profiles")
     group.add_argument("--status", action="store_true", help="how the studies in MLflow stand (with --space: this one's)")
     group.add_argument("--dry-run", action="store_true", help="show trials, what each varies, resources; start nothing")
+
+
+def _add_orders(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--skip",
+        action="append",
+        default=[],
+        metavar="LABEL[,LABEL]",
+        help="these settings or trials end, what they have done is saved, and the others go on; its next start takes them up",
+    )
+    group.add_argument(
+        "--next", action="append", default=[], metavar="LABEL[,LABEL]", help="those of these that wait start before all others"
+    )
 
 
 def _add_where(group: argparse._ArgumentGroup) -> None:

@@ -44,7 +44,8 @@ class Options(BaseModel):
     """The options of a study. `cluster_data_root` is the environment's, which generated data do without.
 
     `overrides` are dotted keys of TrialConfig with the values that `--set`, `--attacks` and `--at-size` give them;
-    `search_trials` is how many points a search tries. `only` and `first` name settings or trials, see `study.schedule.choice`.
+    `search_trials` is how many points a search tries. `only`, `first`, `skip` and `next` name settings or trials, see
+    `study.schedule.choice`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,6 +53,8 @@ class Options(BaseModel):
     show_list: bool = False
     show_status: bool = False
     dry_run: bool = False
+    skip: tuple[str, ...] = ()
+    next: tuple[str, ...] = ()
     fresh: bool = False
     only: tuple[str, ...] = ()
     first: tuple[str, ...] = ()
@@ -179,6 +182,8 @@ def read_options(arguments: Sequence[str] | None = None, prog: str = PROGRAM) ->
             show_list=given.list,
             show_status=given.status,
             dry_run=given.dry_run,
+            skip=tuple(given.skip),
+            next=tuple(given.next),
             fresh=given.fresh,
             only=tuple(given.only),
             first=tuple(given.first),

@@ -14,7 +14,7 @@ from analysis.terminal import show_error, show_table
 from search_spaces.profiles import PROFILES
 from search_spaces.registry import load_spaces
 from study.command_line import PROGRAM
-from study.options import read_options
+from study.options import Options, read_options
 from study.study import Study
 from trainables.config import ConfigError
 from trainables.data.items import DataError
@@ -26,12 +26,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = PROGRAM) -> int:
     """
     try:
         options = read_options(arguments, prog)
-        if options.show_list:
-            return list_spaces()
-        if options.show_status:
-            from study.records.status import show_status
-
-            return show_status(options)
+        if (instead := _instead(options)) is not None:
+            return instead
         study = Study(options)
         if options.dry_run:
             from study.dry_run import dry_run
@@ -47,6 +43,21 @@ def main(arguments: Sequence[str] | None = None, prog: str = PROGRAM) -> int:
     except KeyboardInterrupt:
         show_error(f"stopped; to continue: {same_command(arguments, prog)}")
         return 130
+
+
+def _instead(options: Options) -> int | None:
+    """Does what the options ask for instead of a study that is planned anew; None if they ask for nothing of the kind."""
+    if options.show_list:
+        return list_spaces()
+    if options.show_status:
+        from study.records.status import show_status
+
+        return show_status(options)
+    if options.skip or options.next:
+        from study.records.orders import give_orders
+
+        return give_orders(options)
+    return None
 
 
 def same_command(arguments: Sequence[str] | None, prog: str) -> str:

@@ -23,6 +23,7 @@ from study.options import Options
 from study.schedule.choice import named
 from study.schedule.costs import Costs, stored_stages
 from study.schedule.order import Queue, in_order, steps_of
+from study.schedule.orders import ordered_next
 from study.schedule.resources import Resources, Share
 from study.schedule.search import Proposals, check_objectives, points_of, with_options, worst
 from study.schedule.time_left import work_of
@@ -229,13 +230,13 @@ class Study:
                     used = (
                         f"{'GPU' if self.resources.gpus else 'CPU'} hours: {end.usage.busy:.2f} busy, {end.usage.idle:.2f} idle"
                     )
-                    early = f", {end.early} stopped early" if end.early else ""
-                    counts = f"{end.done} done, {end.failed} failed, {end.lost} lost{early}; {used}"
-                    print(counts + (f"; stopped: {', '.join(left)}" if left else ""))
+                    print(f"{end.counts}; {used}" + (f"; stopped: {', '.join(left)}" if left else ""))
                 self._report()
                 tracker.report(directory / "reports" / self.plan.experiment)
-                problems = end is not None and bool(end.failed or end.lost or end.interrupted)
-                tracker.end(KILLED if interrupted else FAILED if problems else FINISHED, reason if interrupted else "")
+                problems = end is not None and not end.all_done
+                broken = end is not None and bool(end.failed or end.lost)
+                status = FINISHED if not problems else FAILED if broken and not interrupted else KILLED
+                tracker.end(status, reason if interrupted else "")
                 return 1 if problems else 0
             problem = f"does not answer (the records of {unsent} trials wait in {self.places.stages_at}/unsent)"
         except Exception as error:  # a server, a database, a network: each has errors of its own
@@ -284,7 +285,8 @@ class Study:
             for job, (trial, staged), near in zip(jobs, todo, others, strict=True)
         ]
         steps = [steps_of(staged) for _, staged in todo]
-        queue = Queue(steps, self.stored, self.store.has, [str(share) for share in shares])
+        first = ordered_next(self.store.files, jobs)
+        queue = Queue(steps, self.stored, self.store.has, [str(share) for share in shares], first)
         works = [work_of(staged, self.costs, self.stored) for _, staged in todo]
         directory = self.places.driver_directory
         return TrialBatch(self.plan.experiment, jobs, shares, queue, directory, resources.max_concurrent, works, jobs[0].early)

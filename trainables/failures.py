@@ -57,16 +57,17 @@ def _on_sigterm(number: int, frame: FrameType | None) -> None:
 
 
 class Stop:
-    """Says whether a trial is to stop: its process got SIGTERM (`going`), or the file `marker` is in the storage.
+    """Says whether a trial is to stop: its process got SIGTERM (`going`), or the file `marker` is in the storage, or that of
+    `heed`, so that it is to be skipped (`skipped`).
 
-    A call costs nothing: a thread looks for the file every `every` seconds, by default 1 on a directory and 5 on an object
+    A call costs nothing: a thread looks for the files every `every` seconds, by default 1 on a directory and 5 on an object
     store, where each look is a request.
     """
 
     def __init__(self, files: Files, marker: str, every: float | None = None) -> None:
-        self._files, self._marker = files, marker
+        self._files, self._marker, self._skip = files, marker, ""
         self._every = every or (1.0 if files.directory is not None else 5.0)
-        self._asked, self._left = threading.Event(), threading.Event()
+        self._asked, self._skipped, self._left = threading.Event(), threading.Event(), threading.Event()
 
     def __enter__(self) -> Stop:
         if self._marker:
@@ -81,8 +82,18 @@ class Stop:
     def going(self) -> bool:
         return _told.is_set()
 
+    @property
+    def skipped(self) -> bool:
+        """Whether this trial alone is to stop, and the others go on."""
+        return self._skipped.is_set() and not self._asked.is_set()
+
+    def heed(self, marker: str) -> None:
+        """Looks for another file, which tells this trial alone to stop."""
+        self._skip = marker
+        self._look()
+
     def __call__(self) -> bool:
-        return self._asked.is_set() or _told.is_set()
+        return self._asked.is_set() or self._skipped.is_set() or _told.is_set()
 
     def _watch(self) -> None:
         while not self._left.wait(self._every) and not self._asked.is_set():
@@ -92,6 +103,8 @@ class Stop:
         with contextlib.suppress(Exception):  # a storage that is away does not ask to stop
             if self._files.exists(self._marker):
                 self._asked.set()
+            if self._skip and self._files.exists(self._skip):
+                self._skipped.set()
 
 
 class Attempts:

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 _LOGGERS = ("trainables", "study")
 _FIGURES = 3  # of an epoch, in a report
 _WARNINGS = 5  # between two reports, the last
-RUNNING, DONE, FAILED, STOPPED, EARLY = "running", "done", "failed", "stopped", "stopped early"
+RUNNING, DONE, FAILED, STOPPED, EARLY, SKIPPED = "running", "done", "failed", "stopped", "stopped early", "skipped"
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,11 @@ class TrialJob:
 Report = Callable[[TrialState], None]
 
 
+def skip_order(folder: str, key: str) -> str:
+    """The file in the storage that tells a trial to stop, and no other; `folder` is `Recorder.leases`."""
+    return f"{folder}/{key}.skip"
+
+
 def run_job(job: TrialJob, proposed: Mapping[str, Any], report: Report) -> None:
     """Runs a trial in this process, with the values that a search proposes (dotted keys), and reports how far it is.
 
@@ -134,7 +139,7 @@ def run_job(job: TrialJob, proposed: Mapping[str, Any], report: Report) -> None:
         except Stopped as error:
             if stop.going:
                 raise Lost("the worker was told to end") from error
-            end = TrialState(STOPPED)
+            end = TrialState(SKIPPED if stop.skipped else STOPPED)
         except (Lost, Superseded) as error:
             raise Lost(str(error)) from error
         except Exception as error:
@@ -196,6 +201,7 @@ def _run_alone(job: TrialJob, stop: Stop, report: Report) -> TrialState:
     files = Files(job.runtime.storage)
     folder, leases = job.recorder.leases, Leases(files)
     progress = _Progress(report)
+    stop.heed(skip_order(folder, job.key))
     while True:
         if stop():
             raise Stopped("stopped before it began")
@@ -228,7 +234,8 @@ def _run_recorded(job: TrialJob, lease: Lease, attempts: Attempts, progress: _Pr
         end = TrialState(DONE, objectives=record.metrics)
     except Stopped as error:
         attempts.got_on()
-        recording.interrupt(f"interrupted ({error}); run the same command to continue")
+        how = "skipped" if stop.skipped else "interrupted"
+        recording.interrupt(f"{how} ({error}); run the same command to continue")
         raise
     except StoppedEarly as error:
         end = TrialState(EARLY, reason=str(error))

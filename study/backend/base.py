@@ -71,7 +71,9 @@ class TrialBatch:
 
 @dataclass(frozen=True)
 class StudyEnd:
-    """How many trials of a batch ended how. `lost` are those whose worker died too often, `early` those that could not win."""
+    """How many trials of a batch ended how. `lost` are those whose worker died too often, `early` those that could not win,
+    `skipped` those that the user has told to end while the others went on.
+    """
 
     done: int = 0
     failed: int = 0
@@ -79,12 +81,25 @@ class StudyEnd:
     interrupted: bool = False
     usage: Usage = field(default_factory=Usage)
     early: int = 0
+    skipped: int = 0
+
+    @property
+    def all_done(self) -> bool:
+        """Whether each trial is done, or could not win."""
+        return not (self.failed or self.lost or self.skipped or self.interrupted)
+
+    @property
+    def counts(self) -> str:
+        """In words: `2 done, 1 failed, 0 lost`, and what else there is."""
+        said = f"{self.done} done, {self.failed} failed, {self.lost} lost"
+        more = ((self.early, "stopped early"), (self.skipped, "skipped"))
+        return said + "".join(f", {count} {what}" for count, what in more if count)
 
     def __add__(self, other: StudyEnd) -> StudyEnd:
         interrupted = self.interrupted or other.interrupted
         usage = self.usage + other.usage
         failed, lost, early = self.failed + other.failed, self.lost + other.lost, self.early + other.early
-        return StudyEnd(self.done + other.done, failed, lost, interrupted, usage, early)
+        return StudyEnd(self.done + other.done, failed, lost, interrupted, usage, early, self.skipped + other.skipped)
 
 
 class Backend(Protocol):

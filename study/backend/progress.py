@@ -18,7 +18,7 @@ from study.backend.preflight import NodeUnfit
 from study.schedule.time_left import TimeLeft
 from study.schedule.usage import Meter, Usage
 from trainables.failures import Lost
-from trainables.trial import DONE, EARLY, FAILED, RUNNING, STOPPED, TrialState
+from trainables.trial import DONE, EARLY, FAILED, RUNNING, SKIPPED, STOPPED, TrialState
 
 QUIET_SECONDS = 60.0  # at most between two lines
 MAX_WORKER_LOSSES = 1000  # of one trial; it gives up by itself when LOSSES of them come without an epoch in between
@@ -78,11 +78,11 @@ class StudyProgress(Callback):
             return
         for warning in state.warnings:
             self._print(f"{name} warns: {warning}")
-        if state.status in (DONE, FAILED, STOPPED, EARLY):
+        if state.status != RUNNING:
             self._meter.end(name, time.monotonic())
         else:
             self._meter.report(name, state.runs_for, state.waited, time.monotonic())
-        if state.status in (DONE, FAILED, EARLY):
+        if state.status in (DONE, FAILED, EARLY, SKIPPED):
             self.running.pop(name, None)
             self._ended[name] = state.status
             self._left.end(name, state.status == DONE)
@@ -116,8 +116,9 @@ class StudyProgress(Callback):
         states, now = list(self._ended.values()), time.monotonic()
         usage = self._meter.total(now)
         self._note(usage)
-        lost, early, interrupted = states.count("lost"), states.count(EARLY), len(states) < self._total
-        return StudyEnd(states.count(DONE), states.count(FAILED), lost, interrupted, usage, early)
+        lost, early, skipped = states.count("lost"), states.count(EARLY), states.count(SKIPPED)
+        interrupted = len(states) < self._total
+        return StudyEnd(states.count(DONE), states.count(FAILED), lost, interrupted, usage, early, skipped)
 
     def _view(self) -> View:
         now, ended = time.monotonic(), len(self._ended)
@@ -125,7 +126,7 @@ class StudyProgress(Callback):
             elapsed=now - self._start,
             left=self._left.seconds(self._at_once) if ended < self._total else None,
             ended=ended,
-            failed=sum(status not in (DONE, EARLY) for status in self._ended.values()),
+            failed=sum(status not in (DONE, EARLY, SKIPPED) for status in self._ended.values()),
             total=self._total,
             running={name: (state, now - self._since.get(name, now)) for name, state in self.running.items()},
         )

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
 
 from mlflow.entities import Experiment, Run, ViewType
-from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from study.backend.preflight import tracking_problems
 from study.environment import without_passwords
 from study.options import Options
+from study.records.orders import plan_of_run
 from study.records.outbox import RUNNING, Outbox, trials_folder
 from study.records.recording import FAILED, FINISHED
 from study.records.tracking import pages
@@ -103,8 +100,9 @@ def status_of(client: MlflowClient, tracking_uri: str, experiment: Experiment, f
     runs: list[Run] = list(pages(lambda **page: client.search_runs([identity], **page)))
     own = [run for run in runs if run.data.tags.get(schema.TAG_KIND) == schema.STUDY_RUN]
     by_key = {run.data.tags[schema.TAG_TRIAL_KEY]: run for run in runs if schema.TAG_TRIAL_KEY in run.data.tags}
-    names = _plan(client, own[0]) if own else None
-    if names is None:
+    plan = plan_of_run(client, own[0]) if own else None
+    names = {trial["key"]: trial["name"] for trial in plan or ()}
+    if plan is None:
         names = {key: str(run.info.run_name) for key, run in by_key.items()}
     trials = {key: run for key, run in by_key.items() if key in names}
     open_ = [key for key, run in trials.items() if run.info.status == RUNNING]
@@ -137,16 +135,6 @@ def status_of(client: MlflowClient, tracking_uri: str, experiment: Experiment, f
         {name: value for name, value in own[0].data.metrics.items() if "hours." in name} if own else {},
         todo * fmean(each) / max(1, len(running)) if each else None,
     )
-
-
-def _plan(client: MlflowClient, own: Run) -> dict[str, str] | None:
-    """Names of the planned trials by key."""
-    with tempfile.TemporaryDirectory() as directory:
-        try:
-            path = client.download_artifacts(own.info.run_id, schema.ARTIFACT_PLAN, directory)
-        except (MlflowException, OSError):
-            return None
-        return {trial["key"]: trial["name"] for trial in json.loads(Path(path).read_text())["trials"]}
 
 
 def _seen(files: Files) -> bool:

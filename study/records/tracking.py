@@ -25,6 +25,7 @@ from study.records.opening import only_run
 from study.records.outbox import RUNNING, Outbox, RunContent, trials_folder
 from study.records.recording import FAILED, FINISHED, KILLED, Sender
 from study.records.refusal import TRIES, refusal, trouble
+from study.schedule.orders import take_back
 from trainables import schema
 from trainables.config import ConfigError
 from trainables.one_line import reason
@@ -132,7 +133,10 @@ class StudyTracker:
         return [run for run in found if run.data.tags.get(schema.TAG_KIND) != schema.STUDY_RUN]
 
     def plan(self, trials: Sequence[Mapping[str, Any]]) -> None:
-        """Logs the `key`, `name`, `setting` and `seed` of every trial that the study plans."""
+        """Logs the `key`, `name`, `setting` and `seed` of every trial that the study plans; what another launch was told of
+        them while it ran counts no more.
+        """
+        take_back(self.files, self._trials, (str(trial["key"]) for trial in trials))
         content = {"trials": list(trials)}
         with within(upload_seconds(len(json.dumps(content)))):
             self._client.log_dict(self.run_id, content, schema.ARTIFACT_PLAN)

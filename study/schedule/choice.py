@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from typing import Protocol
 
-from search_spaces.plan import StudyTrial
 from trainables.config import ConfigError
 
 
-def named(trials: Sequence[StudyTrial], option: str, texts: Sequence[str]) -> frozenset[str]:
+class Named(Protocol):
+    """A trial with its name, and that of its setting."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def setting(self) -> str: ...
+
+
+def named(trials: Sequence[Named], option: str, texts: Sequence[str]) -> frozenset[str]:
     """The names of the trials that `texts` name: settings by their label, for all seeds, or single trials; several in one text
     are divided by commas. Raises ConfigError, with the nearest names, for one that none has; `option` is where it was given.
     """

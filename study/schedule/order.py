@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from search_spaces.plan import StudyTrial
@@ -62,8 +63,9 @@ class Queue:
     their GPUs would be idle, or need not be rented yet.
 
     `done`: keys of the stages that are stored; `stored(stage, key)` asks for one more, of those that running trials compute,
-    at most every `every` seconds. `shapes`: what resources each trial asks for; at most `pending` of a shape are given out
-    before one of them has started, so that those of another shape are not behind them.
+    at most every `every` seconds, and so does `first` for the numbers of the trials that are to start before others. `shapes`:
+    what resources each trial asks for; at most `pending` of a shape are given out before one of them has started, so that
+    those of another shape are not behind them.
     """
 
     def __init__(
@@ -72,10 +74,11 @@ class Queue:
         done: Iterable[str],
         stored: Callable[[str, str], bool],
         shapes: Sequence[str] | None = None,
+        first: Callable[[], Collection[int]] = tuple,
         pending: int = 64,
         every: float = 1.0,
     ) -> None:
-        self._trials, self._stored, self._every = trials, stored, every
+        self._trials, self._stored, self._first, self._every = trials, stored, first, every
         self._shapes = shapes or [""] * len(trials)
         self._most = pending
         self._left = list(range(len(trials)))
@@ -91,6 +94,9 @@ class Queue:
     def next(self) -> int | None:
         """The number of the trial to start now; None if each one left would only wait for a stage of a running one."""
         if time.monotonic() >= self._next_look:
+            with contextlib.suppress(Exception):  # a storage that is away orders nothing
+                first = self._first()
+                self._left.sort(key=lambda number: number not in first)
             self._look(self._running)
         busy = {step.key for step in self._all_ready(self._running)}
         waiting = Counter(self._shapes[number] for number in self._pending)

@@ -178,17 +178,18 @@ def flops(size: Size, folder: Path) -> dict[str, float]:
     found = {}
     with torch.device("meta"):
         clip = torch.empty(1, *shape)
-        anonymizer = build_anonymizer(config.anonymizer)
+        anonymizer = build_anonymizer(config.anonymizer.from_scratch)
         with torch.no_grad(), FlopCounterMode(display=False) as counted:
             anonymizer.clips(clip)
         found["f_A"] = counted.get_total_flops() / 1e9
         for table, names in tables.items():
             for name in names:
                 network: torch.nn.Module
+                judge = NetworkConfig(name=name).from_scratch
                 if table == "Table 5":
-                    network, seen = build_action_classifier(NetworkConfig(name=name), CLASSES, config.clip), clip
+                    network, seen = build_action_classifier(judge, CLASSES, config.clip), clip
                 else:
-                    network, seen = build_privacy_classifier(NetworkConfig(name=name), len(ATTRIBUTES)), clip.flatten(0, 1)
+                    network, seen = build_privacy_classifier(judge, len(ATTRIBUTES)), clip.flatten(0, 1)
                 with FlopCounterMode(display=False) as counted:
                     network(seen).mean().backward()
                 found[name] = counted.get_total_flops() / 1e9

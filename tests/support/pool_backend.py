@@ -12,7 +12,7 @@ from study.schedule.order import Queue
 from study.schedule.resources import Resources
 from study.schedule.usage import Usage
 from trainables.store.files import Files
-from trainables.trial import DONE, EARLY, FAILED, STOPPED, TrialJob, TrialState, run_job
+from trainables.trial import DONE, EARLY, FAILED, SKIPPED, STOPPED, TrialJob, TrialState, run_job
 
 
 class PoolBackend:
@@ -34,7 +34,8 @@ class PoolBackend:
                 batch.source.started(number)
                 running[self._pool.submit(last_state, batch.jobs[number])] = number
             if not running:
-                return StudyEnd(ended.count(DONE), ended.count(FAILED), interrupted=STOPPED in ended, early=ended.count(EARLY))
+                counts = {"early": ended.count(EARLY), "skipped": ended.count(SKIPPED)}
+                return StudyEnd(ended.count(DONE), ended.count(FAILED), interrupted=STOPPED in ended, **counts)
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 batch.source.ended(running.pop(future))
                 ended.append(future.result().status)

@@ -11,7 +11,7 @@ from ray.tune import Callback
 from study.backend import progress as progress_module
 from study.backend.progress import StudyProgress
 from study.schedule.usage import Usage
-from trainables.trial import DONE, FAILED, RUNNING, STOPPED
+from trainables.trial import DONE, FAILED, RUNNING, SKIPPED, STOPPED
 
 
 class TuneTrial:
@@ -29,8 +29,8 @@ class TuneTrial:
 
 def test_the_driver_counts_each_end() -> None:
     noted: list[Usage] = []
-    progress = StudyProgress(6, noted.append, "CPU")
-    trials = {name: TuneTrial(name) for name in ("done", "failed", "stopped", "lost", "again")}
+    progress = StudyProgress(7, noted.append, "CPU")
+    trials = {name: TuneTrial(name) for name in ("done", "failed", "stopped", "skipped", "lost", "again")}
     for each in trials.values():
         progress.on_trial_start(0, [], each)
 
@@ -42,10 +42,12 @@ def test_the_driver_counts_each_end() -> None:
     reports("done", DONE)
     reports("failed", FAILED)
     reports("stopped", STOPPED)
+    reports("skipped", SKIPPED)
     progress.on_trial_error(0, [], trials["lost"])
     progress.on_trial_recover(0, [], trials["again"])
     end = progress.end()
-    assert (end.done, end.failed, end.lost, end.interrupted) == (1, 1, 1, True)
+    assert (end.done, end.failed, end.lost, end.skipped, end.interrupted) == (1, 1, 1, 1, True)
+    assert end.counts == "1 done, 1 failed, 1 lost, 1 skipped"
     assert progress.running.keys() == {"again"}
     assert len(noted) == 1
     reports("again", DONE)

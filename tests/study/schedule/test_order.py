@@ -56,6 +56,21 @@ def test_one_shape_of_resources_is_not_behind_another() -> None:
     assert trials.next() == 1
 
 
+def test_what_is_ordered_next_comes_before_the_others() -> None:
+    ordered: set[int] = set()
+    trials = queue({"r"}, *(trial(name, "1") for name in "abcd"), first=lambda: ordered)
+    assert trials.next() == 0
+    ordered.add(3)
+    assert [trials.next() for _ in range(3)] == [3, 1, 2]
+
+
+def test_a_storage_that_is_away_orders_nothing() -> None:
+    def away() -> set[int]:
+        raise OSError("Stale file handle")
+
+    assert queue({"r"}, trial("a", "1"), first=away).next() == 0
+
+
 def test_the_longest_first_and_what_most_work_waits_for(tiny_config: TrialConfig, tiny_data: Path) -> None:
     settings = [
         {"method": "raw"},
