@@ -152,6 +152,11 @@ def _add_evidence(commands: Any) -> None:
     evidence.add_argument(
         "--data-root", metavar="DATA", help="where its data are: test too whether the anonymizer remembers its training clips"
     )
+    evidence.add_argument(
+        "--storage",
+        metavar="STORAGE",
+        help="of its study; with --data-root: the same of the action classifier that is stored there",
+    )
     _add_common(evidence)
 
 
@@ -310,7 +315,7 @@ def _compare(options: argparse.Namespace) -> None:
 def _evidence(options: argparse.Namespace) -> None:
     from analysis.read.store import AnalysisError
     from analysis.report.evidence.gather import read_evidence
-    from analysis.report.evidence.membership import remembers
+    from analysis.report.evidence.membership import classifier_remembers, remembers
     from analysis.report.evidence.output import write_evidence
     from search_spaces.plan import parse_side
     from trainables.config import ConfigError
@@ -321,10 +326,15 @@ def _evidence(options: argparse.Namespace) -> None:
             at_size = parse_side(options.at_size)
         except ConfigError as error:
             raise AnalysisError(str(error)) from None
+    if options.storage is not None and options.data_root is None:
+        raise AnalysisError("--storage: what the stored action classifier remembers is told from its data; add --data-root")
     evidence = read_evidence(options.trial, options.tracking_uri, at_size)
     if options.data_root is not None:
-        known = evidence.trial["run"], evidence.config, evidence.record
-        evidence = replace(evidence, membership=remembers(*known, options.data_root, options.tracking_uri))
+        known = evidence.trial["run"], evidence.config, evidence.record, options.data_root
+        evidence = replace(evidence, membership=remembers(*known, options.tracking_uri))
+        if options.storage is not None:
+            of_f_t = classifier_remembers(*known, options.storage, options.tracking_uri)
+            evidence = replace(evidence, classifier_membership=of_f_t)
     for line in evidence.short:
         print(line)
     print(f"evidence: {write_evidence(evidence, options.out)}")

@@ -35,6 +35,7 @@ SYMBOLS = {
     "anonymizer.dial": "by",
     "options.at": "at",
     "evaluate_at": "at size",
+    "attacks.epochs": "attack epochs",
     "minimax.learning_rate_anonymizer": "lr f_A",
     "minimax.learning_rate_action": "lr f_T",
     "minimax.learning_rate_privacy": "lr f_B",

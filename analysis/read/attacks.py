@@ -16,6 +16,8 @@ from mlflow import MlflowClient
 from analysis.read.store import AnalysisError
 from analysis.text import words
 from trainables import statistics
+from trainables.attacks import ATTACKS
+from trainables.attacks.shared.assets import Asset, checked
 from trainables.attacks.shared.people_at_risk import RISKS as RISK_POINTS
 from trainables.attacks.shared.people_at_risk import RiskPoint
 from trainables.schema import ARTIFACT_ATTACKS, ATTACK, FINAL_METRICS, STRONGEST
@@ -45,7 +47,8 @@ class AttackRecord:
     items. `effort`: what the attacker spent, by name; `curve`: (effort, leakage) in `effort_unit`; `converged`: whether it
     has flattened, None where nobody can tell; `items`: predictions by test
     item; `worst`: names of those read most surely; `pictures`: files fetched beside the record, of what `caption` says.
-    `people_at_risk`: how often one of N people is singled out or linked, by the video (anonymized, raw, blank).
+    `people_at_risk`: how often one of N people is singled out or linked, by the video (anonymized, raw, blank). `has`: what
+    its attacker had; None where that is not known.
     """
 
     name: str
@@ -72,6 +75,7 @@ class AttackRecord:
     caption: str = ""
     notes: tuple[str, ...] = ()
     people_at_risk: Mapping[str, tuple[RiskPoint, ...]] = field(default_factory=dict)
+    has: tuple[Asset, ...] | None = None
 
     @property
     def controls(self) -> tuple[Control, ...]:
@@ -175,10 +179,23 @@ def _read(path: Path) -> AttackRecord:
             caption=str(record.get("caption") or ""),
             notes=tuple(map(str, (*record.get("problems", ()), *record.get("notes", ())))),
             people_at_risk=_people_at_risk(record.get(RISK_POINTS, ())),
+            has=_has(record),
         )
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise AnalysisError(f"{ARTIFACT_ATTACKS}/{path.name} is no record of an attack ({reason[:200]})") from None
+
+
+def _has(record: Mapping[str, Any]) -> tuple[Asset, ...] | None:
+    """As recorded; of a record from before it was, as the attack declares it."""
+    if "has" in record:
+        return checked(record["has"])
+    return declared_assets(str(record["name"]))
+
+
+def declared_assets(name: str) -> tuple[Asset, ...] | None:
+    """What the attacker of the attack `name` has; None for an attack that is not known here."""
+    return checked(ATTACKS[name].has) if name in ATTACKS else None
 
 
 def _people_at_risk(points: Iterable[Mapping[str, Any]]) -> dict[str, tuple[RiskPoint, ...]]:

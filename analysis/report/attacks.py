@@ -12,11 +12,12 @@ from matplotlib.figure import Figure
 
 from analysis import text
 from analysis.measure.settings import of
-from analysis.read.attacks import WORST, attacker_words, invalid, names_of, strongest_of
+from analysis.read.attacks import WORST, attacker_words, declared_assets, invalid, names_of, strongest_of
 from analysis.read.study import RecordedStudy
 from analysis.read.trials import RAW
 from analysis.report.drawing import GREY, LABEL_LENGTH, MARKERS, PALETTE, PANEL, STYLE, canvas, distinct_part, legend_below
 from analysis.report.page import Section, Table, picture
+from trainables.attacks.shared.assets import ASSETS
 from trainables.schema import (
     ATTACK,
     ATTACK_CONVERGED,
@@ -45,7 +46,7 @@ def section(study: RecordedStudy, settings: pd.DataFrame) -> Section | None:
         " chance. Effort, controls, curves and frames of one anonymizer: python -m analysis evidence --trial RUN_ID --out DIR."
     )
     drawn = picture(_figure(trials, settings), "attacks", "Leakage by attack; the numbers are in the table below", _DRAWN)
-    shown = (table(trials, settings), controls_table(trials))
+    shown = (table(trials, settings), controls_table(trials), attackers_table(trials))
     return Section("What attackers learn", (what, *summary(trials, settings)), (drawn,), shown)
 
 
@@ -113,6 +114,17 @@ def controls_table(trials: pd.DataFrame) -> Table:
     )
     columns = ["attack", "on raw data %", "on blank frames %", "with exchanged labels %", "controls hold in trials"]
     return Table(caption, columns, rows)
+
+
+def attackers_table(trials: pd.DataFrame) -> Table:
+    """What the attacker of each attack had; a dash for an attack that is not known here."""
+    rows = []
+    for name in names_of(trials):
+        has = declared_assets(name)
+        words = text.DASH if has is None else text.listed(ASSETS[asset].name for asset in has)
+        rows.append([text.words(name), words])
+    caption = "What the attacker of each attack had. What it did not learn, one that has more may learn."
+    return Table(caption, ("attack", "its attacker had"), rows)
 
 
 def summary(trials: pd.DataFrame, settings: pd.DataFrame) -> list[str]:

@@ -31,6 +31,7 @@ ATTACKS.register("mean_colour")(
         "Who sees no more than the mean colour of each frame: what can be read of a person?",
         "inference",
         ATTRIBUTES_MEASURE,
+        ("runs", "labels"),
         attack_stage("mean_colour", run, ATTACK_TRAINING),
         standard=False,
     )

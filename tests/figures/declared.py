@@ -10,9 +10,11 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.measure.effort import EPOCHS, effort_curves
 from analysis.measure.fronts import fronts_compared
 from analysis.measure.plane import Plane
 from analysis.measure.settings import bounds, of, settings_table
+from analysis.read.artifacts import read_records
 from analysis.read.study import RecordedStudy, read_study
 from analysis.read.trials import PARAM, RAW
 from analysis.text import interval, metric_mean
@@ -180,6 +182,30 @@ def of_attacks(space: str) -> Callable[[Path, str], str]:
     return table
 
 
+def of_effort(storage: Path, _: str) -> str:
+    """A row for each attack: its leakage after each number of epochs, what the last step added, and whether it has stopped."""
+    study = read_study("effort", "generated", f"sqlite:///{storage / 'mlflow.db'}")
+    swept = study.trials[study.trials["method"] != RAW]
+    trial = swept.loc[swept[PARAM + EPOCHS].astype(float).idxmax()]
+    [record] = read_records(study, [trial.name])
+    curves = effort_curves(study, trial, record)
+    epochs = sorted({point.epochs for curve in curves for point in curve.points})
+    stopped = {True: "has stopped", False: "**still growing**", None: "not known"}
+    rows = []
+    for curve in curves:
+        found = {point.epochs: point for point in curve.points}
+        cells = [
+            _bounded(found[each].sure.value, found[each].sure.low, found[each].sure.high)
+            + ("" if found[each].valid else " INVALID")
+            if each in found
+            else ""
+            for each in epochs
+        ]
+        gained = interval(curve.gained, signed=True) if curve.gained else ""
+        rows.append([f"`{curve.attack}`", *cells, gained, stopped[curve.stopped]])
+    return markdown(["leakage % by", *(f"{each} epochs" for each in epochs), "the last step added", ""], rows)
+
+
 def of_json(file: str) -> Callable[[Path, str], str]:
     """A row for each entry of a flat JSON file."""
 
@@ -310,6 +336,7 @@ FIGURES = {
         ),
         Figure("size_of_use", "analysis/USING.md", (_study("size_of_use"),), 25, of_sizes("size_of_use")),
         Figure("attacks", "trainables/attacks/README.md", (_study("attacks"),), 30, of_attacks("attacks")),
+        Figure("effort", "trainables/attacks/README.md", (_study("effort"),), 30, of_effort),
         Figure(
             "search",
             _BENCHMARKS,

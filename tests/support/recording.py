@@ -20,6 +20,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tests.support.videos import write_video
+from trainables.attacks.adaptive import training as adaptive
 from trainables.attacks.inversion import training as inversion
 from trainables.config import ActionData, AnonymizerConfig, PrivacyData, Runtime, TrialConfig, with_values
 from trainables.data.items import Still, StillSplits, Video, VideoSplits
@@ -199,7 +200,8 @@ def recorded() -> Iterator[Log]:
     """Within it NUMBERED's data and networks are known by their names, and every network writes into the log."""
     log = Log()
     _LOGS.append(log)
-    decoder, inversion.Decoder = inversion.Decoder, _Restorer  # type: ignore[assignment, misc]
+    decoder = inversion.Decoder
+    inversion.Decoder = adaptive.Decoder = _Restorer  # type: ignore[assignment, misc]
     anonymized = StageContext.anonymized_view
 
     def anonymized_view(
@@ -216,7 +218,7 @@ def recorded() -> Iterator[Log]:
             yield log
     finally:
         _LOGS.pop()
-        inversion.Decoder = decoder  # type: ignore[misc]
+        inversion.Decoder = adaptive.Decoder = decoder  # type: ignore[misc]
         StageContext.anonymized_view = anonymized  # type: ignore[method-assign]
 
 
@@ -304,7 +306,7 @@ def _watcher(name: str, *_: object) -> Backbone:
 
 
 class _Restorer(nn.Module):
-    """In place of the decoder of inversion: marks what it has restored."""
+    """In place of the decoder of the attacks that restore: marks what it has restored."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,26 +32,33 @@ from trainables.config import (
 )
 from trainables.data import contents, trial_data
 from trainables.data.decoding.resizing import RESIZING
-from trainables.data.items import Still, StillSplits, Video, VideoSplits
+from trainables.data.items import VideoSplits
 from trainables.data.trial_data import TrialData
 from trainables.fields import key_values
 from trainables.methods import resolved
 from trainables.plan import Planner, plan_trial
 from trainables.stages import EVALUATE_ACTION, Stage
 
-FROM_SCRATCH = "attack_inversion attack_linkage attack_probe attack_raw_trained attack_retrained attack_reverse attack_temporal"
+FROM_SCRATCH = (
+    "attack_adaptive attack_inversion attack_linkage attack_probe attack_raw_trained attack_retrained attack_reverse"
+    " attack_temporal"
+)
+BY_PAIRS = "adaptive_restorer"  # it sees the clips that train the anonymizer, and none that are attacked
 BY_FEATURES = "attack_pretrained_neighbour attack_pretrained_probe"  # they read clips through the stage that leaves features
 BY_CLIPS = f"{FROM_SCRATCH} attack_pretrained_tuned pretrained_features"
 BY_FACES = "attack_face_found attack_face_recognised recognised_faces"  # at the videos' own size, whatever that of the trial is
 ATTACK_STAGES = f"{BY_CLIPS} {BY_FEATURES}"
-LEARNING_ATTACKS = "attack_inversion attack_linkage attack_pretrained_tuned attack_retrained attack_temporal"
+LEARNING_ATTACKS = (
+    f"{BY_PAIRS} attack_adaptive attack_inversion attack_linkage attack_pretrained_tuned attack_retrained attack_temporal"
+)
 METHOD_STAGES = "bdq dial minimax mass stprivacy tedspad vita"
 TRAINING = f"reconstruct warm_up {METHOD_STAGES}"
 ON_CLIPS = f"evaluate_action raw_action test_deployed evaluate_clip_privacy {ATTACK_STAGES}"  # of the anonymizer, as below
 ON_IMAGES = "evaluate_privacy test_privacy"
-ALL = f"{TRAINING} {ON_CLIPS} {ON_IMAGES}"
+ALL = f"{TRAINING} {BY_PAIRS} {ON_CLIPS} {ON_IMAGES}"
 OF_THE_ANONYMIZER = f"{ALL.replace('raw_action ', '').replace(BY_FEATURES, '')} recognised_faces"
 READERS = OF_THE_ANONYMIZER.replace(f"{TRAINING} ", "")  # of what an anonymizer made, by themselves
+OF_PEOPLE = READERS.replace(f"{BY_PAIRS} ", "").replace("attack_adaptive ", "")  # of a method that changes people only
 EVALUATORS = "evaluate_action raw_action evaluate_privacy evaluate_clip_privacy"
 OF_OTHERS = set(METHOD_STAGES.split()) - {"minimax"}  # stages of other methods than that of BASE
 OF_PENALTY = "minimax dial"  # the other methods have none
@@ -67,12 +73,15 @@ TABLE: dict[str, tuple[Any, str]] = {
     "selection": ("last", EVALUATORS),
     "refit": (True, f"{EVALUATORS} attack_probe"),
     "microbatch": (16, f"{TRAINING} {EVALUATORS} {LEARNING_ATTACKS}"),  # not of what only tests
-    "codec": ("h264_crf28", f"{ON_CLIPS} {ON_IMAGES} recognised_faces"),
-    "evaluate_at": (64, f"{ON_CLIPS} {ON_IMAGES} recognised_faces"),  # never of what trains the anonymizer, see test_at_size
+    "codec": ("h264_crf28", f"{BY_PAIRS} {ON_CLIPS} {ON_IMAGES} recognised_faces"),
+    "evaluate_at": (
+        64,
+        f"{BY_PAIRS} {ON_CLIPS} {ON_IMAGES} recognised_faces",
+    ),  # never of what trains the anonymizer, see test_at_size
     "accept_flaws": (True, ""),  # the data are the same, and the record says what is wrong with them
     "attacker": ("raw", "evaluate_privacy"),  # it sees another method
     "test_deployed": (False, ""),  # which stages there are
-    "data.action": (None, TRAINING),
+    "data.action": (None, f"{TRAINING} {BY_PAIRS}"),
     "data.privacy": (None, TRAINING),
     "data.evaluate_action": (None, "evaluate_action raw_action test_deployed attack_probe"),
     "data.evaluate_privacy": (None, ON_IMAGES),
@@ -81,8 +90,8 @@ TABLE: dict[str, tuple[Any, str]] = {
     "data.anonymized": ("elsewhere", ""),  # of given_videos alone: see test_given_videos
     "data.decoder": ("pyav", ""),  # pixels are the same
     "data.contents": ("whole", ""),  # the hash of small files, as these are, is the same
-    "clip.frames": (17, f"{TRAINING} {ON_CLIPS}"),
-    "clip.skip": (5, f"{TRAINING} {ON_CLIPS}"),
+    "clip.frames": (17, f"{TRAINING} {BY_PAIRS} {ON_CLIPS}"),
+    "clip.skip": (5, f"{TRAINING} {BY_PAIRS} {ON_CLIPS}"),
     "clip.size": (225, f"{ALL} recognised_faces"),
     "clip.decode_size": (281, ALL),
     "clip.test_clips": (3, ON_CLIPS),
@@ -108,10 +117,13 @@ TABLE: dict[str, tuple[Any, str]] = {
     "obfuscation": (None, ""),  # of methods that change people only, see below
     "attacks.names": (("probe",), "attacks"),
     "attacks.epochs": (501, LEARNING_ATTACKS),
-    "attacks.batch_size": (33, ATTACK_STAGES),
+    "attacks.batch_size": (33, f"{BY_PAIRS} {ATTACK_STAGES}"),
     "attacks.learning_rate": (5e-4, LEARNING_ATTACKS),
-    "attacks.frames": (5, f"{FROM_SCRATCH.replace('attack_probe ', '')} attack_pretrained_tuned"),  # the others see whole clips
-    "attacks.ensemble": (("resnet18",), "attack_inversion attack_raw_trained attack_retrained attack_reverse"),
+    "attacks.frames": (
+        5,
+        f"{BY_PAIRS} {FROM_SCRATCH.replace('attack_probe ', '')} attack_pretrained_tuned",
+    ),  # the others see whole clips
+    "attacks.ensemble": (("resnet18",), "attack_adaptive attack_inversion attack_raw_trained attack_retrained attack_reverse"),
     "attacks.encoder": ("other", "attack_linkage"),
     "attacks.weights": ("other", "attack_linkage attack_retrained"),  # the others read what the latter has trained
     "attacks.clip_network": (None, "attack_temporal"),
@@ -120,15 +132,15 @@ TABLE: dict[str, tuple[Any, str]] = {
     "attacks.pretrained_clips": (5, "pretrained_features"),
     "attacks.pretrained_frames": (4, "pretrained_features"),
     **{f"attacks.{name}": (None, "recognised_faces") for name in FACE_FIELDS},
-    "attacks.decoder_width": (65, "attack_inversion"),
+    "attacks.decoder_width": (65, f"{BY_PAIRS} attack_adaptive attack_inversion"),
     "attacks.people": ("group", "attack_face_recognised attack_linkage attack_pretrained_neighbour"),
     "attacks.permuted": (True, f"{ATTACK_STAGES.replace('pretrained_features ', '')} attack_face_recognised"),
     "departures.detached_penalty": (True, OF_PENALTY),
     "departures.scrambled_frames": (
         True,
-        f"{TRAINING} {ON_CLIPS} recognised_faces",
+        f"{TRAINING} {BY_PAIRS} {ON_CLIPS} recognised_faces",
     ),  # one frame has nothing to be scrambled with
-    "departures.bgr_clips": (True, f"{TRAINING} {ON_CLIPS} recognised_faces"),
+    "departures.bgr_clips": (True, f"{TRAINING} {BY_PAIRS} {ON_CLIPS} recognised_faces"),
     "departures.logit_threshold": (True, f"evaluate_clip_privacy {ON_IMAGES}"),
     "departures.drop_last": (True, ALL),
     "departures.float16": (True, f"{ALL} recognised_faces"),
@@ -347,8 +359,8 @@ def test_the_method_is_in_no_key_and_its_options_are_in_that_of_its_own_stage(fi
 @pytest.mark.parametrize(
     ("leaf", "other", "stages"),
     [
-        ("every", 2, f"detect {READERS}"),
-        ("margin", 0.5, READERS),
+        ("every", 2, f"detect {OF_PEOPLE}"),
+        ("margin", 0.5, OF_PEOPLE),
         ("score", 0.25, "detect"),
         ("detector", "other", "detect"),
         ("detector_weights", "other", "detect"),
@@ -371,7 +383,7 @@ def test_boxes_of_a_file_are_known_by_what_is_in_it(files: Files) -> None:
 
     one = own(boxes("one.csv", 0.5), files)
     assert differing(one, own(boxes("two.csv", 0.5), files)) == set(), "a path is in no key"
-    assert differing(one, own(boxes("three.csv", 0.6), files)) == set(READERS.split())
+    assert differing(one, own(boxes("three.csv", 0.6), files)) == set(OF_PEOPLE.split())
 
 
 def relabelled(splits: Any, split: str, **values: Any) -> Any:
@@ -391,7 +403,7 @@ def relabelled(splits: Any, split: str, **values: Any) -> Any:
         ("t", {"attributes": (1, 1)}, "test_privacy"),
         ("t", {"group": "another"}, "test_privacy"),
         ("t", {"frame": 7}, "test_privacy"),
-        ("", {"group": "another"}, TRAINING),
+        ("", {"group": "another"}, TABLE["data.action"][1]),
     ],
 )
 def test_one_item_changes_the_keys_of_the_stages_that_read_its_data_set(
@@ -431,18 +443,3 @@ def test_a_new_version_of_a_stage_computes_it_and_what_builds_on_it_again(
         *("attack_probe", "attack_probe.raw", "attack_probe.blank", "attack_probe.permuted"),
         "attacks",
     }
-
-
-def test_which_frames_of_a_file_an_item_is_are_in_the_fingerprint(tmp_path: Path) -> None:
-    file = tmp_path / "a.avi"
-    file.write_bytes(b"x")
-    spans = (None, (0.0, 1.0), (0.0, 2.0), (1.0, None))
-    clips = [VideoSplits("a", ("c",), (), (Video("a", file, 0, "g", None, span),), (), ()).fingerprint for span in spans]
-    frames = ((None, 0.5), (1, 0.5), (2, 0.5), (None, 0.2))
-    images = [
-        StillSplits("a", ("p",), (Still("a", file, (1.0,), "g", frame, None, moment),), (), ()).fingerprint
-        for frame, moment in frames
-    ]
-    assert (len(set(clips)), len(set(images))) == (4, 4)
-    names = [StillSplits("a", (name,), (Still("a", file, (1.0,), "g"),), (), ()).fingerprint for name in ("p", "q")]
-    assert names[0] != names[1], "the name of an attribute"

@@ -18,7 +18,7 @@ from trainables.attacks.shared.permutation import with_permuted_labels, with_per
 from trainables.config import ActionData
 from trainables.data.items import VideoSplits
 from trainables.methods import METHODS
-from trainables.stages import Stage, part_name
+from trainables.stages import Control, Stage, part_name
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +53,8 @@ def attacked(own: str) -> dict[str, set[str]]:
         "attack_retrained": both(learner, clips, own),
         "attack_temporal": learner("clip_attacker", clips, own),
         "attack_inversion": decoder | both(reader, clips, restored, "validation", "test"),
+        # one half of its classifiers learns from what was published, the other from what is restored
+        "attack_adaptive": decoder | both(learner, clips, own) | both(learner, clips, restored),
         "attack_probe": reader("f_T'", clips, own, "train", "validation", "test"),
         "attack_raw_trained": both(reader, clips, own, "validation", "test"),
         # its anonymized validation items tell whether anything was learned of them
@@ -95,6 +97,7 @@ def evaluated(view: str) -> dict[str, set[str]]:
     }
 
 
+PAIRS: dict[Control, str] = {"": "f_A", "raw": "raw"}  # that teach to restore: of any video, for all labels the same
 EXPECTED = {
     **{name: TRAINING[name] for name in ("reconstruct", "warm_up", "minimax")},
     **evaluated("f_A"),
@@ -104,6 +107,8 @@ EXPECTED = {
     **{part_name(name, "raw"): found for name, found in attacked("raw").items()},
     **{part_name(name, "blank"): found for name, found in attacked("blank").items() if name != "attack_reverse"},
     **{part_name(name, "permuted"): found for name, found in attacked("raw").items()},
+    **{part_name("adaptive_restorer", control): {f"decoder learns: action.train, {view}"} for control, view in PAIRS.items()},
+    "adaptive_restorer.blank": {"decoder learns: -.-, blank"},
     "attacks": set(),
 }
 # as the people of this seed are exchanged, nobody is there to be found in the four validation clips
@@ -389,13 +394,8 @@ VIEWS = {
     "bdq": TRAINED,
     "raw": "raw",
     "blank": "blank",
-    "downsample_2x": CHANGED,
-    "downsample_4x": CHANGED,
-    "downsample_to": CHANGED,
-    "mild_blur": CHANGED,
-    "blackening": CHANGED,
-    "weak_blur": CHANGED,
-    "strong_blur": CHANGED,
+    **dict.fromkeys(("downsample_2x", "downsample_4x", "downsample_to"), CHANGED),
+    **dict.fromkeys(("mild_blur", "blackening", "weak_blur", "strong_blur"), CHANGED),
 }
 # They show how frames differ, from which no number can be read.
 OVER_TIME = {"grey_difference", "small_difference", "blurred_difference", "moving_pixels"}

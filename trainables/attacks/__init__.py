@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 
-from trainables.config import TrialConfig
+from trainables.attacks.shared.assets import Asset, checked
+from trainables.config import ConfigError, TrialConfig
 from trainables.data.trial_data import TrialData
 from trainables.registry import Registry
 from trainables.stages import ANONYMIZER, ATTACKED, TEST_VIEW, Control, Stage, StagePart, part_name
@@ -46,6 +47,7 @@ class Attack:
 
     title, question, measure: for people who know no machine learning.
     risk: one of the three of the EU's opinion on anonymisation techniques (WP 216).
+    has: what its attacker has (`trainables.attacks.shared.assets`); whoever has more may learn more.
     stage: its code returns an outcome with an `AttackResult` (`trainables.attacks.shared.result`) as `state["evidence"]`.
     needs: data without which the attack is not tried.
     standard: it is cheap enough for every trial.
@@ -57,11 +59,18 @@ class Attack:
     question: str
     risk: Risk
     measure: str
+    has: tuple[Asset, ...]
     stage: Stage
     needs: Need | None = None
     standard: bool = True
     controls: tuple[Control, ...] = CONTROLS
     prepared: tuple[Stage, ...] = ()
+
+    def __post_init__(self) -> None:
+        try:
+            checked(self.has)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"attack {self.title!r}: has = {self.has!r}: {error}") from None
 
 
 ATTACKS: Registry[Attack] = Registry("attack")

@@ -9,6 +9,7 @@ import matplotlib
 from analysis import text
 from analysis.read.attacks import AttackRecord
 from analysis.report.drawing import GREY, PALETTE, STYLE, canvas, image_uri
+from trainables.attacks.shared.assets import ASSETS, lacking
 
 _CONVERGED = {
     True: " In the end more effort gained little.",
@@ -36,6 +37,15 @@ def verdict(attack: AttackRecord) -> str:
     if attack.low <= 0 <= attack.high:
         return f"The attacker {learned}: on these test items it cannot be told from guessing."
     return f"The attacker {learned}; from raw video the same attacker learned {learned_from_raw(attack)}."
+
+
+def attacker(attack: AttackRecord) -> str:
+    """What the attacker had and what it had not, in words."""
+    if attack.has is None:
+        return "What it had is not recorded."
+    lacks = text.listed(ASSETS[asset].name for asset in lacking(attack.has))
+    had = "; ".join(ASSETS[asset].had for asset in attack.has) or "has nothing but the anonymized video"
+    return f"It {had}.{f' It had none of: {lacks}.' if lacks else ''}"
 
 
 def effort(attack: AttackRecord) -> str:

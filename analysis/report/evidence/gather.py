@@ -18,6 +18,7 @@ from PIL import UnidentifiedImageError
 from analysis import text
 from analysis.deploy.select import row_of
 from analysis.measure.compare import Record, item_metrics, read_answers
+from analysis.measure.effort import EffortCurve, effort_curves
 from analysis.measure.groups import GroupFigure, group_figures, known_labels, predicted, too_few
 from analysis.measure.settings import PROTOCOL
 from analysis.read.artifacts import read_records
@@ -78,6 +79,7 @@ class TrialEvidence:
     people_with_few_items: Mapping[str, int]
     risks: Sequence[RiskFindings]
     people: Sequence[RiskCurve]
+    efforts: Sequence[EffortCurve]
     limits: Sequence[str]
     pictures: Sequence[Picture]
     pictures_note: str
@@ -86,6 +88,7 @@ class TrialEvidence:
     config: str
     record: Mapping[str, Any]
     membership: MembershipFinding | None = None  # where it was asked for
+    classifier_membership: MembershipFinding | None = None  # of f_T'
 
 
 def read_evidence(run_id: str, tracking_uri: str | None = None, at_size: int | None = None) -> TrialEvidence:
@@ -189,6 +192,7 @@ def _gathered(
         people_with_few_items=too_few(by_item),
         risks=risks(attacks, found),
         people=risk_curves(attacks),
+        efforts=effort_curves(study, trial, record),
         limits=limits(study, trial, attacks, intervals, alike),
         pictures=pictures,
         pictures_note=pictures_note,

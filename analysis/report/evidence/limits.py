@@ -14,6 +14,7 @@ from analysis.read.trials import GIVEN, PARAM
 from analysis.report.evidence.attack_words import learned_from_raw
 from analysis.report.evidence.findings import AttackerFinding
 from trainables.attacks import ATTACKS
+from trainables.attacks.shared.assets import ASSETS, lacking
 from trainables.schema import AP, CLIP
 from trainables.statistics import FEW_GROUPS, Interval
 
@@ -35,26 +36,30 @@ class RiskFindings:
 
 
 def risks(attacks: Sequence[AttackRecord], findings: Sequence[AttackerFinding]) -> list[RiskFindings]:
-    """The three risks in the order of WP216."""
+    """The three risks in the order of WP216, each with every test of this page that says something of it."""
     rows = []
     for name in RISKS:
         own = [attack for attack in attacks if attack.risk == name]
-        tested = ", ".join(attack.title for attack in own) or "no attack of its own"
-        results = [_result(attack) for attack in own]
-        if name == "inference":
-            unchecked = [each for each in findings if each.status == "unchecked"]
-            for each in unchecked:
-                learned = text.percent_interval(each.leakage, each.low, each.high)
-                results.append(f"{each.title}: {learned}, from raw video {each.raw_text}; no control was made")
-        linked = [attack for attack in attacks if attack.risk == "linkability"]
-        if name == "singling out" and linked and not own:
-            tested += "; finding the same person again bears on it, because it picks one person's clips out of those of many"
-            points = (point for attack in linked for curve in attack.people_at_risk.values() for point in curve)
-            if any(point.risk == name for point in points):
-                tested += ": how often somebody is singled out by it stands under One person among N"
-            results = [_result(attack) for attack in linked]
+        searches = [attack for attack in attacks if attack.risk == "linkability"] if name == "singling out" else []
+        unchecked = [each for each in findings if each.status == "unchecked"] if name == "inference" else []
+        titles = [*(attack.title for attack in (*own, *searches)), *(each.title for each in unchecked)]
+        tested = (", ".join(titles) or "nothing that was run here") + (_of_searches(searches) if searches else "")
+        results = [_result(attack) for attack in (*own, *searches)]
+        for each in unchecked:
+            learned = text.percent_interval(each.leakage, each.low, each.high)
+            results.append(f"{each.title}: {learned}, from raw video {each.raw_text}; no control was made")
         rows.append(RiskFindings(name, _RISK_WORDS[name], tested, results or ["Not tested."]))
     return rows
+
+
+def _of_searches(searches: Sequence[AttackRecord]) -> str:
+    """What searches for the same person say of singling somebody out."""
+    points = (point for attack in searches for curve in attack.people_at_risk.values() for point in curve)
+    if any(point.risk == "singling out" for point in points):
+        measured = "how often exactly one person is singled out stands under One person among N"
+    else:
+        measured = "how often exactly one person is singled out was not measured"
+    return f". Who finds the same person again picks the clips of that person out of those of many; {measured}"
 
 
 def _result(attack: AttackRecord) -> str:
@@ -76,6 +81,8 @@ def limits(
     missing = _not_tried(attacks)
     if missing:
         found.append(f"Attackers of this project that were not tried here: {'; '.join(missing)}.")
+    if attacks and (nobody := lacking(asset for attack in attacks for asset in attack.has or ())):
+        found.append(f"No attacker that was tried here had: {text.listed(ASSETS[asset].name for asset in nobody)}.")
     found += [
         "Attackers that nobody tried: people who know the persons and look at the frames themselves; attackers with far more"
         " video, time or newer programs; attackers who hold some of the raw videos; those who combine the video with other"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis import text
-from analysis.report.evidence import attack_words, groups, membership, people, sizes
+from analysis.report.evidence import attack_words, efforts, groups, membership, people, sizes
 from analysis.report.evidence.findings import UtilityFigure
 from analysis.report.evidence.gather import TrialEvidence
 from analysis.report.page import Table, cannot_write, render
@@ -75,6 +75,7 @@ def page(evidence: TrialEvidence) -> str:
         words=attack_words,
         for_whom=groups.sentences(evidence.groups, titles, evidence.people_with_few_items),
         people=people,
+        efforts=efforts,
         membership=membership,
         percent=lambda value: text.percent(value, unknown="not known"),
         interval=text.percent_interval,

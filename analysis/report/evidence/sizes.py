@@ -11,14 +11,13 @@ import pandas as pd
 
 from analysis import text
 from analysis.deploy.measured import MeasuredAt
+from analysis.measure.same_anonymizer import tests_of_the_same
 from analysis.measure.settings import bounds
-from analysis.read.artifacts import read_records
 from analysis.read.attacks import WORST
 from analysis.read.study import RecordedStudy
 from analysis.read.trials import PARAM
 from analysis.report.page import Table
 from search_spaces.plan import EVALUATE_AT
-from trainables.methods import METHODS
 from trainables.statistics import Interval
 
 SHOWN = {
@@ -28,7 +27,7 @@ SHOWN = {
     "top1": "the right action is recognised %",
 }
 # What may differ between two measurements of one anonymizer.
-_FREE = (PARAM + EVALUATE_AT, PARAM + "attacks.")
+_FREE = (EVALUATE_AT, "attacks.")
 
 
 @dataclass(frozen=True)
@@ -55,16 +54,12 @@ def measured_at(trial: pd.Series) -> MeasuredAt | None:
 def by_size(study: RecordedStudy, trial: pd.Series, record: Mapping[str, Any]) -> list[SizeFigures]:
     """The figures of a trial, and of those of its study that measured the same anonymizer at other sizes, the smallest first.
 
-    It is the same where all of the configuration is but the size of use and the attacks, and where one and the same stage has
-    trained it, as the records of both say (`record`: that of the trial). Of several records at one size the newest counts.
+    The size of use and the attacks may differ (`record`: that of the trial). Of several records at one size the newest counts.
     """
-    columns = [str(name) for name in study.trials if str(name).startswith(PARAM) and not str(name).startswith(_FREE)]
-    alike = study.trials[(study.trials[columns].astype(str) == trial[columns].astype(str)).all(axis=1)]
     found: dict[int, SizeFigures] = {}
-    others = alike.drop(index=trial.name).sort_values("started", ascending=False)
-    for other in (trial, *(row for _, row in others.iterrows())):
+    for other in tests_of_the_same(study, trial, record, _FREE):
         at = measured_at(other)
-        if at is None or at.clip_size in found or not _same_anonymizer(study, trial, record, other):
+        if at is None or at.clip_size in found:
             continue
         figures = {
             name: Interval(float(other[name]), *bounds(other, name), 0, 0) for name in SHOWN if pd.notna(other.get(name))
@@ -72,15 +67,6 @@ def by_size(study: RecordedStudy, trial: pd.Series, record: Mapping[str, Any]) -
         run, here = str(other.name), other.name == trial.name
         found[at.clip_size] = SizeFigures(text.frame_size(at.whole_frame), at.clip_size, run, here, figures)
     return [found[side] for side in sorted(found)]
-
-
-def _same_anonymizer(study: RecordedStudy, trial: pd.Series, record: Mapping[str, Any], other: pd.Series) -> bool:
-    method = METHODS[str(trial["method"])] if trial["method"] in METHODS else None
-    if trial.name == other.name or (method is not None and method.anonymizer is None):
-        return True
-    source = method.anonymizer if method else None
-    keys = [each.get("stage_keys", {}).get(source) for each in (record, *read_records(study, [other.name]))]
-    return len(keys) == 2 and keys[0] is not None and keys[0] == keys[1]
 
 
 def sentences(trial: pd.Series, sizes: Sequence[SizeFigures]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,19 +12,27 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from torch import nn
+from torch.nn import functional
 
+from analysis.deploy.anonymizers import read_stored
 from analysis.measure.membership import MembershipFigures
 from analysis.read.store import AnalysisError
 from analysis.read.study import RecordedStudy
 from analysis.report.evidence import membership
 from analysis.report.evidence.gather import read_evidence
-from analysis.report.evidence.membership import MembershipFinding, remembers, sentence
+from analysis.report.evidence.membership import MembershipFinding, classifier_remembers, remembers, sentence
 from analysis.report.evidence.output import data_of
 from analysis.report.evidence.output import page as page_of
 from tests.support.fake_studies import FakeTrial, metrics
 from trainables.config import TrialConfig
+from trainables.data.loader import Batch
+from trainables.data.trial_data import TrialData
+from trainables.evaluation.membership import _context, _overfitted, log_odds
+from trainables.models.action import build_action_classifier
 from trainables.models.anonymizers import build_anonymizer
 from trainables.statistics import Interval
+from trainables.store import Outcome, StageStore
 
 
 def figures(auc: float, low: float, high: float) -> MembershipFigures:
@@ -31,6 +40,59 @@ def figures(auc: float, low: float, high: float) -> MembershipFigures:
 
 
 CAUGHT, BLIND = figures(0.98, 0.8, 0.99), figures(0.52, 0.4, 0.6)
+
+
+def test_a_classifier_that_was_overfitted_is_caught_and_one_without_training_is_not(
+    stored: TrialConfig, tiny_data: Path, tmp_path: Path
+) -> None:
+    config, storage = yaml.safe_dump(stored.model_dump(mode="json")), str(tmp_path / "store")
+    record = {"stage_keys": {"evaluate_action": "k"}}
+    with pytest.raises(AnalysisError, match=r"the action classifier of run r \(stage evaluate_action k\) is not there; give"):
+        classifier_remembers("r", config, record, tiny_data, storage)
+    torch.manual_seed(2)
+    network = build_action_classifier(
+        stored.evaluate_action.classifier.from_scratch, len(TrialData(stored, tiny_data).action_evaluation.classes), stored.clip
+    )
+    StageStore(storage).write("evaluate_action", "k", Outcome({}, state={"classifier": network.state_dict()}), {}, {})
+    found = classifier_remembers("r", config, record, tiny_data, storage)
+    assert found.overfitted.auc.low > 0.6
+    assert found.untrained.auc.low < 0.5 < found.untrained.auc.high
+    assert found.own.auc.low < 0.5 < found.own.auc.high, "this one learned nothing, and has nothing to remember"
+    assert (found.own.members, found.own.others, found.overfitted.members) == (24, 24, 8)
+    others = record | {"fingerprints": {"action_evaluation": "1234"}}
+    with pytest.raises(AnalysisError, match=r"are others than those of run r \(fingerprint \w+, not 1234\)"):
+        classifier_remembers("r", config, others, tiny_data, storage)
+
+
+def test_a_classifier_that_learned_its_clips_by_heart_remembers_them(
+    stored: TrialConfig, tiny_data: Path, tmp_path: Path
+) -> None:
+    """f_T' after 60 steps on its own training clips, as they are, and on nothing else."""
+    config, storage = yaml.safe_dump(stored.model_dump(mode="json")), str(tmp_path / "store")
+    anonymizer = read_stored(tmp_path / "anonymizer.pt").anonymizer
+    with _context(stored, tiny_data, "cpu") as context:
+        clips = context.data.action_evaluation
+        torch.manual_seed(3)
+        fresh = build_action_classifier(stored.evaluate_action.classifier.from_scratch, len(clips.classes), stored.clip)
+
+        def shown(batch: Batch) -> torch.Tensor:
+            return context.anonymized_view(anonymizer, batch)[1]
+
+        def loss(network: nn.Module, anonymized: torch.Tensor, batch: Batch) -> torch.Tensor:
+            return functional.cross_entropy(network(anonymized), batch["label"])
+
+        network = _overfitted(context, fresh, clips.train, 60, shown, loss)
+    StageStore(storage).write("evaluate_action", "k", Outcome({}, state={"classifier": network.state_dict()}), {}, {})
+    found = classifier_remembers("r", config, {"stage_keys": {"evaluate_action": "k"}}, tiny_data, storage)
+    assert found.own.auc.low > 0.6
+
+
+def test_the_log_odds_of_the_right_action_by_hand() -> None:
+    """Of p = 0.8 they are log 4; a p that rounds to 1 still differs from one that is nearer to it."""
+    logits = torch.tensor([[0.8, 0.1, 0.1], [0.25, 0.25, 0.5]]).log()
+    assert log_odds(logits, torch.tensor([0, 2])).tolist() == pytest.approx([math.log(4.0), 0.0], abs=1e-6)
+    sure = log_odds(torch.tensor([[90.0, 0.0], [99.0, 0.0]]), torch.tensor([0, 0]))
+    assert sure.tolist() == [90.0, 99.0]
 
 
 @pytest.fixture
@@ -72,10 +134,15 @@ def test_the_page_and_its_data_have_it(make_study: Callable[..., RecordedStudy])
     study = make_study([FakeTrial("a", metrics=metrics(0.9, 0.3))])
     without = read_evidence(str(study.trials.index[0]), study.tracking_uri)
     assert "This was not tried. Whoever is given the anonymizer" in page_of(without)
-    found = replace(without, membership=MembershipFinding(figures(0.7, 0.6, 0.8), CAUGHT, BLIND))
+    of_f_t = MembershipFinding(figures(0.9, 0.85, 0.95), CAUGHT, BLIND)
+    found = replace(without, membership=MembershipFinding(figures(0.7, 0.6, 0.8), CAUGHT, BLIND), classifier_membership=of_f_t)
     page = " ".join(re.sub(r"<[^>]+>", " ", page_of(found)).replace("\N{NO-BREAK SPACE}", " ").split())
     assert "in 70.0 % (interval 60.0 % to 80.0 %) of all pairs, where guessing gives 50 %" in page
     assert "overfitted on purpose (must be caught) 98.0 (80.0 to 99.0) 25.0 24 24" in page
+    assert "the action classifier 90.0 (85.0 to 95.0) 25.0 24 24" in page
+    assert "has its action recognised more surely than another clip in 90.0 %" in page
+    assert "the clips that the action classifier was trained on can be told from other clips by it" in page
     data = json.loads(json.dumps(data_of(found), allow_nan=False))
+    assert data["classifier_membership"]["own"]["auc"]["value"] == 0.9
     assert data["membership"]["own"]["auc"]["value"] == 0.7
     assert data_of(without)["membership"] is None

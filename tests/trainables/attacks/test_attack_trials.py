@@ -113,12 +113,15 @@ def test_every_attack_records_its_figures_controls_effort_and_items(trials: Tria
         assert len({item["id"] for item in found["items"]}) == len(found["items"]) <= 24
         assert set(found["worst"]) <= {item["id"] for item in found["items"]}
         assert found["question"].endswith("?")
+        assert found["has"] == list(ATTACKS[name].has)
     assert len(attack_files(outcomes)["retrained"]["curve"]) == 2, "an epoch a point"
     assert attack_files(outcomes)["inversion"]["others"].keys() >= {"psnr", "ssim"}
     assert attack_files(outcomes)["linkage"]["others"].keys() >= {"rank1", "map", "eer"}
-    risks = attack_files(outcomes)["linkage"]["people_at_risk"]
-    assert {point["video"] for point in risks} == {"anonymized", "raw", "blank"}
-    assert all(point["value"] == pytest.approx(point["chance"], abs=1e-6) for point in risks if point["video"] == "blank")
+    for name in ("linkage", "pretrained_neighbour"):
+        risks = attack_files(outcomes)[name]["people_at_risk"]
+        assert {point["video"] for point in risks} == {"anonymized", "raw", "blank"}, name
+        blank = [point for point in risks if point["video"] == "blank"]
+        assert all(point["value"] == pytest.approx(point["chance"], abs=1e-6) for point in blank), name
     assert {"attacks/linkage.png", "attacks/inversion.png"} <= outcomes["attacks"].files.keys()
     assert 0.0 < record.metrics["attack_share"] < 1.0
 

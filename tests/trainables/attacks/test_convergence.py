@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from tests.support.stages import SilentReporter
 from trainables.attacks.probe import training, unseen
-from trainables.attacks.shared.result import RISE, Curve, flattened
+from trainables.attacks.shared.convergence import RISE, Curve, flattened
 from trainables.config import Runtime, TrialConfig, with_values
 from trainables.data.items import Video, VideoSplits
 from trainables.data.loader import Loader

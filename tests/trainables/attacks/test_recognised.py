@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import math
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +14,12 @@ import torch
 
 from tests.support.stages import stage_context
 from tests.support.videos import write_video
+from trainables.attacks.recognised import again
 from trainables.attacks.recognised.again import likeness
 from trainables.attacks.recognised.faces import as_delivered
 from trainables.attacks.recognised.found import exposure, shares
 from trainables.attacks.recognised.search import search_among
+from trainables.attacks.shared.searches import risks_of_searches
 from trainables.config import AnonymizerConfig, TrialConfig, with_values
 from trainables.data.coding import through_h264
 from trainables.data.items import Video, VideoSplits
@@ -27,6 +31,7 @@ from trainables.models.base import Anonymizer
 from trainables.models.obfuscation import obfuscate_clips
 from trainables.models.packaged import CENTERFACE, FACE_LANDMARKS, FACE_RECOGNISER
 from trainables.plan import plan_trial
+from trainables.store import Outcome
 
 _LACKING = [file.missing for file in (CENTERFACE, FACE_LANDMARKS) if file.find() is None]
 here = pytest.mark.skipif(bool(_LACKING) or importlib.util.find_spec("dlib") is None, reason="; ".join(_LACKING) or "no dlib")
@@ -64,6 +69,60 @@ def test_only_other_sources_are_searched() -> None:
     search = search_among([first], others, data, "attributes")
     assert search.candidates.tolist() == [[False, True, True]]
     assert search.same.tolist() == [[True, True, False]]
+
+
+def test_how_often_a_face_singles_out_and_links_by_hand() -> None:
+    """Each of four people has a face of his own in two clips: all are linked. Where two of them show none, nobody is known in
+    theirs: each is linked to one of four by lot.
+    """
+    people = [person for person in "abcd" for _ in range(2)]
+    clips = [Video(f"{person} {n}", Path("x"), 0, f"{person} {n % 2}", (1.0,)) for n, person in enumerate(people)]
+
+    def linked(without: str) -> dict[int, float]:
+        faces = np.array([np.full(4, math.nan) if who in without else np.eye(4)["abcd".index(who)] for who in people])
+        found = risks_of_searches(faces, faces, clips, people, seed=0)["people_at_risk"]
+        return {point["among"]: point["value"] for point in found if point["risk"] == "linkability" and point["clips"] == 1}
+
+    assert linked("") == {2: 1.0, 4: 1.0}
+    assert linked("cd")[4] == pytest.approx((1 + 1 + 1 / 4 + 1 / 4) / 4)
+    assert linked("abcd") == {2: pytest.approx(1 / 2), 4: pytest.approx(1 / 4)}
+
+
+@pytest.mark.parametrize("searched", ["anonymized", "ordinary"])
+def test_the_curves_are_of_what_is_published_against_what_is_known(searched: str) -> None:
+    """Test clips show everybody with another one's face. Who knows anonymized faces links all; who knows ordinary ones, because
+    validation clips are found among these, links nobody.
+    """
+    names = ("anna", "bert", "carl", "dora")
+
+    def clips(split: str) -> tuple[Video, ...]:
+        return tuple(
+            Video(f"{split} {who} {n}", Path("x"), 0, f"{split} {who} {n}", tuple(float(who == name) for name in names))
+            for who in names
+            for n in range(2)
+        )
+
+    data = VideoSplits("set", ("walk",), names, clips("train"), clips("validation"), clips("test"))
+    right = torch.eye(4, dtype=torch.float64).repeat_interleave(2, 0)
+    wrong, nothing = right.roll(2, 0), torch.full((8, 4), math.nan, dtype=torch.float64)
+    once = torch.where((torch.arange(8) % 2 == 0)[:, None], right, nothing)  # one of the two clips of each
+    shown = {"train": wrong, "validation": wrong} if searched == "anonymized" else {"train": nothing, "validation": once}
+
+    def faces(**found: torch.Tensor) -> Outcome:
+        return Outcome({}, state={split: {"items": torch.arange(8), "embeddings": rows} for split, rows in found.items()})
+
+    context: Any = SimpleNamespace(
+        config=SimpleNamespace(attacks=SimpleNamespace(people="attributes", permuted=False)),
+        data=SimpleNamespace(clips_with_attributes=data),
+        inputs={
+            "recognised_faces": faces(**shown, test=wrong),
+            "recognised_faces.raw": faces(train=right, validation=right, test=right),
+        },
+        seed=lambda purpose: 0,
+    )
+    points = again.run(context).state["people_at_risk"]
+    linked = {point["among"]: point["value"] for point in points if point["risk"] == "linkability" and point["clips"] == 1}
+    assert linked[4] == (1.0 if searched == "anonymized" else 0.0)
 
 
 def test_clips_too_small_for_a_face_are_not_searched_and_the_record_says_so(tiny_config: TrialConfig, tiny_data: Path) -> None:

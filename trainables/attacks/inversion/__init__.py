@@ -28,6 +28,7 @@ ATTACKS.register("inversion")(
         "inference",
         "mean average precision over the private attributes, averaged over the frames of a test item, of classifiers that were"
         " trained on raw frames, in what the decoder restores",
+        ("runs", "ordinary", "pairs", "pretrained"),
         attack_stage("inversion", _run, _FIELDS, (part_name(RETRAINED.name, "raw"),)),
         standard=False,
     )

@@ -25,6 +25,7 @@ ATTACKS.register("linkage")(
         "linkability",
         "share of test clips whose most similar other clip shows the same person (rank-1); the easier of two searches counts,"
         " among anonymized or among ordinary clips",
+        ("runs", "labels", "ordinary", "pairs", "pretrained"),
         attack_stage(
             "linkage",
             _run,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -14,11 +14,11 @@ from torch.nn import functional
 
 from trainables.attacks.linkage.pairs import PersonPairs
 from trainables.attacks.linkage.people import PersonSearch, numbered, people_of, search_of
+from trainables.attacks.shared.convergence import curve_of, flattened
 from trainables.attacks.shared.learning import attack_training, contact_sheet, effort
-from trainables.attacks.shared.people_at_risk import RISKS, PeopleClips, risk_points
 from trainables.attacks.shared.permutation import with_permuted_people
-from trainables.attacks.shared.result import AttackResult, curve_of, flattened, strongest_member
-from trainables.attacks.shared.searches import DIGITS, GALLERIES, leakage_of_searches
+from trainables.attacks.shared.result import AttackResult, strongest_member
+from trainables.attacks.shared.searches import DIGITS, GALLERIES, leakage_of_searches, risks_of_searches
 from trainables.config import ClipConfig, NetworkConfig
 from trainables.data.boxes import Boxes
 from trainables.data.items import Video
@@ -84,15 +84,14 @@ def run(context: StageContext) -> Outcome:
         curve=curve_of(history),
         converged=flattened(curve_of(history)),
     )
-    clips = PeopleClips(
-        known=embeddings[strongest_member(chosen_by)],
-        published=embeddings[0],
-        people=people_of(search.queries, splits, settings.people),
-        sources=[item.group for item in search.queries],
-        actions=[item.label for item in search.queries],
+    risks = risks_of_searches(
+        embeddings[strongest_member(chosen_by)],
+        embeddings[0],
+        search.queries,
+        people_of(search.queries, splits, settings.people),
+        context.seed("people at risk"),
     )
-    risks = [asdict(point) for point in risk_points(clips, context.seed("people at risk"))]
-    return Outcome({}, history, {"evidence": evidence.state(), RISKS: risks})
+    return Outcome({}, history, {"evidence": evidence.state(), **risks})
 
 
 def embed(network: PrivacyEncoder, clips: Tensor) -> Tensor:

@@ -99,6 +99,7 @@ ATTACKS.register("pretrained_probe")(
         "inference",
         "mean average precision over the private attributes of linear classifiers of ImageNet features, of which the mean and"
         " the deviation over the frames of a test item are looked at",
+        ("labels", "pretrained"),
         Stage("attack_pretrained_probe", _probe, _LABELS, (ATTACKED,), (FEATURES.name,), version=2),
         needs=Need(_WEIGHTS, _found),
         prepared=(FEATURES,),
@@ -111,6 +112,7 @@ ATTACKS.register("pretrained_summed")(
         " elsewhere: what can be read of a person?",
         "inference",
         "mean average precision over the private attributes of linear classifiers of ImageNet features of the sums",
+        ("method", "labels", "pretrained"),
         Stage("attack_pretrained_summed", _summed, _LABELS, (ATTACKED,), (SUMMED_FEATURES.name,)),
         needs=Need(f"{_WEIGHTS}, clips with attributes, and an anonymizer that sees time", _found_and_time_is_seen),
         prepared=(SUMMED_FEATURES,),
@@ -124,6 +126,7 @@ ATTACKS.register("pretrained_neighbour")(
         "linkability",
         "share of test clips whose most similar clip of another source shows the same person (rank-1), by ImageNet features"
         " without any training; the easier of two searches counts, among anonymized or among ordinary clips",
+        ("labels", "ordinary", "pretrained"),
         Stage(
             "attack_pretrained_neighbour",
             _neighbour,
@@ -143,6 +146,7 @@ ATTACKS.register("pretrained_tuned")(
         "Who goes on training a network that was trained on other pictures: what can be read of a person?",
         "inference",
         ATTRIBUTES_MEASURE,
+        ("runs", "labels", "pretrained"),
         attack_stage("pretrained_tuned", _tuned, (*ATTACK_TRAINING, *_NETWORK)),
         needs=Need(_WEIGHTS, _found),
         standard=False,

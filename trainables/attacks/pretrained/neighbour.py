@@ -11,7 +11,15 @@ from torch import Tensor
 from trainables.attacks.linkage.people import PersonSearch, across_sources, people_of, search_of
 from trainables.attacks.pretrained import FEATURES
 from trainables.attacks.shared.permutation import with_permuted_people
-from trainables.attacks.shared.searches import DIGITS, GALLERIES, leakage_of_searches, result_of_searches, strongest_search
+from trainables.attacks.shared.result import strongest_member
+from trainables.attacks.shared.searches import (
+    DIGITS,
+    GALLERIES,
+    leakage_of_searches,
+    result_of_searches,
+    risks_of_searches,
+    strongest_search,
+)
 from trainables.data.items import Video, VideoSplits
 from trainables.execution.context import StageContext
 from trainables.metrics import Retrieval, retrieve
@@ -44,7 +52,10 @@ def run(context: StageContext) -> Outcome:
         effort={"epochs": 0.0, "items": 0.0, "parameters": float(own["test"].shape[1])},
         notes=[f"{left} test clips have nobody to be found or nobody to be confused with, and are left out"] if left else [],
     )
-    return Outcome({}, [], {"evidence": evidence.state()})
+    who = people_of(search.queries, splits, people)
+    known, published = ((own, raw)[strongest_member(validated)]["test"].double().numpy(), own["test"].double().numpy())
+    risks = risks_of_searches(known, published, search.queries, who, context.seed("people at risk"))
+    return Outcome({}, [], {"evidence": evidence.state(), **risks})
 
 
 def _look(search: PersonSearch, splits: VideoSplits, split: str, own: Features, raw: Features) -> tuple[Retrieval, Retrieval]:

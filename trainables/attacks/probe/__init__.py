@@ -43,6 +43,7 @@ ATTACKS.register("probe")(
         "inference",
         "mean average precision over the private attributes of a linear classifier of the features of f_T', which learns from"
         " clips that f_T' was not trained on",
+        ("labels", "features"),
         attack_stage("probe", _run, _FIELDS, (EVALUATE_ACTION.name,), _DATA, trains=False, version=3),
         needs=Need("training or validation clips that f_T' was not trained on", _somebody_is_unseen),
     )

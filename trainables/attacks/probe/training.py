@@ -13,8 +13,8 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from trainables.attacks.probe import unseen
+from trainables.attacks.shared.convergence import Curve
 from trainables.attacks.shared.learning import attacked_data, attribute_result, leakages
-from trainables.attacks.shared.result import Curve
 from trainables.data.items import DataError
 from trainables.data.loader import EvaluationClips, Loader, Stills
 from trainables.data.validation import cut_validation

@@ -95,6 +95,7 @@ ATTACKS.register("face_found")(
         "Who runs a detector of faces that anybody can install: in how many frames is there a face?",
         "singling out",
         "share of the frames of a test clip in which a face is found, by a detector that nobody trained for it; chance is none",
+        ("pretrained",),
         Stage("attack_face_found", _found, (), (CLIPS,), (FACES.name,)),
         needs=Need(_NEEDS, _can_look),
         controls=("raw", "blank"),  # no labels are looked at
@@ -108,6 +109,7 @@ ATTACKS.register("face_recognised")(
         "linkability",
         "share of test clips whose most similar face in a clip of another source is that of the same person (rank-1); a clip"
         " without a face is a guess; the easier of two searches counts, among anonymized or among ordinary clips",
+        ("labels", "ordinary", "pretrained"),
         Stage(
             "attack_face_recognised",
             _again,

@@ -13,7 +13,15 @@ from trainables.attacks.linkage.people import people_of
 from trainables.attacks.recognised import FACES
 from trainables.attacks.recognised.search import search_among
 from trainables.attacks.shared.permutation import with_permuted_people
-from trainables.attacks.shared.searches import DIGITS, GALLERIES, leakage_of_searches, result_of_searches, strongest_search
+from trainables.attacks.shared.result import strongest_member
+from trainables.attacks.shared.searches import (
+    DIGITS,
+    GALLERIES,
+    leakage_of_searches,
+    result_of_searches,
+    risks_of_searches,
+    strongest_search,
+)
 from trainables.data.items import Video, VideoSplits
 from trainables.execution.context import StageContext
 from trainables.metrics import Retrieval, retrieve
@@ -41,7 +49,16 @@ def run(context: StageContext) -> Outcome:
         others |= {"rank1_with_a_face": float(best.hits[faces].mean()), "chance_with_a_face": float(best.chances[faces].mean())}
     members = [f"dlib, among {name} clips" for name in GALLERIES]
     evidence = result_of_searches(asked, people_of(asked, splits, people), found, validated, members, others)
-    return Outcome({}, [], {"evidence": evidence.state()})
+    clips = _items("test", splits, own)
+    known, published = ((own, raw)[strongest_member(validated)], own)
+    risks = risks_of_searches(
+        known["test"]["embeddings"].numpy(),
+        published["test"]["embeddings"].numpy(),
+        clips,
+        people_of(clips, splits, people),
+        context.seed("people at risk"),
+    )
+    return Outcome({}, [], {"evidence": evidence.state(), **risks})
 
 
 def _items(split: str, splits: VideoSplits, faces: Faces) -> list[Video]:

@@ -25,6 +25,7 @@ ATTACKS.register("retrained")(
         "Who knows how the frames are anonymized and trains on such frames: what can be read of a person?",
         "inference",
         ATTRIBUTES_MEASURE,
+        ("runs", "labels", "pretrained"),
         RETRAINED,
     )
 )

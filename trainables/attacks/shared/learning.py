@@ -9,8 +9,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from trainables.attacks.shared.convergence import Curve, curve_of, flattened
 from trainables.attacks.shared.permutation import with_permuted_labels
-from trainables.attacks.shared.result import AttackResult, Curve, curve_of, flattened
+from trainables.attacks.shared.result import AttackResult
 from trainables.config import ConfigError, NetworkConfig
 from trainables.data.loader import Batch
 from trainables.evaluation.learning import Cosine, LabelledData, Training, groups_of, labelled_data, learn, predict

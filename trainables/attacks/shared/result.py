@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from statistics import fmean, variance
 from typing import Any
 
 from torch import Tensor
 
-Curve = list[dict[str, float]]
-RISE = 0.02  # of leakage, in the last quarter of the effort, that does not count
+from trainables.attacks.shared.convergence import Curve
 
 
 @dataclass(frozen=True)
@@ -23,7 +21,7 @@ class AttackResult:
     attributes has `answers` (M, N, A), the predicted probabilities, and `labels` (N, A). A search for people has `answers`
     (M, N), the expected rank-1 of each query, `chances` (N,), and `sureness` (N,), by which items are ordered. `effort`:
     epochs, items and parameters. `curve`: leakage of validation items against the effort so far, in `effort_unit`.
-    `converged`: whether it has flattened (see `flattened`), or for an attack with a network of another one, whether that has.
+    `converged`: whether it has flattened (see `convergence`), or for an attack with a network of another one, whether that has.
     `details`: what else the record says of each test item, by name. `picture`: (H, W, 3) uint8; `caption` says of what.
     """
 
@@ -54,27 +52,3 @@ class AttackResult:
 def strongest_member(validated: Sequence[float]) -> int:
     """The number of the largest leakage on validation items, the first of equals; the first of all where none is known."""
     return max(range(len(validated)), key=lambda number: -math.inf if math.isnan(validated[number]) else validated[number])
-
-
-def flattened(curve: Curve) -> bool | None:
-    """Whether leakage has stopped rising with effort; None where the curve cannot tell.
-
-    It has unless its mean over the last quarter of the effort lies more than RISE above that over the quarter before, and by
-    more than twice the standard error of this difference, which is taken from the scatter of the points in each quarter.
-    None where one of the two quarters has no point.
-    """
-    whole = curve[-1]["effort"] if curve else 0.0
-    last = [point["leakage"] for point in curve if 0.75 * whole < point["effort"]]
-    before = [point["leakage"] for point in curve if 0.5 * whole < point["effort"] <= 0.75 * whole]
-    if not last or not before:
-        return None
-    rise = fmean(last) - fmean(before)
-    error = math.sqrt(sum(variance(values) / len(values) for values in (last, before) if len(values) > 1))
-    return rise <= max(RISE, 2.0 * error)
-
-
-def curve_of(history: Sequence[dict[str, float]]) -> Curve:
-    """The leakage after each epoch that measured it."""
-    return [
-        {"effort": float(epoch), "leakage": row["leakage"]} for epoch, row in enumerate(history, start=1) if "leakage" in row
-    ]

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from trainables.attacks.shared.people_at_risk import RISKS, PeopleClips, risk_points
 from trainables.attacks.shared.result import AttackResult, strongest_member
 from trainables.data.items import Video
 from trainables.metrics import Retrieval
@@ -27,6 +31,24 @@ def leakage_of_searches(found: Sequence[Retrieval] | None) -> list[float]:
 def strongest_search(found: Sequence[Retrieval], validated: Sequence[float]) -> Retrieval:
     """The search that reads most in validation clips."""
     return found[strongest_member(list(validated))]
+
+
+def risks_of_searches(
+    known: NDArray[np.float64], published: NDArray[np.float64], clips: Sequence[Video], people: Sequence[str], seed: int
+) -> dict[str, list[dict[str, Any]]]:
+    """The curves of singling out and linking people, as the state of a stage keeps them.
+
+    `known`, `published`: (N, D), embeddings of N test clips as the attacker has them of people by name, and as they were
+    published. `people`: (N,), whom each shows. A row of NaN is a clip in which the attacker finds nothing: it is like nobody.
+    """
+    found = PeopleClips(
+        known=np.nan_to_num(known),
+        published=np.nan_to_num(published),
+        people=people,
+        sources=[clip.group for clip in clips],
+        actions=[clip.label for clip in clips],
+    )
+    return {RISKS: [asdict(point) for point in risk_points(found, seed)]}
 
 
 def result_of_searches(

@@ -266,6 +266,7 @@ def _record(
         "question": attack.question,
         "risk": attack.risk,
         "measure": attack.measure,
+        "has": list(attack.has),
         "effort": {**result.effort, "seconds": round(seconds, 1)},
         "attacker": result.members[own.member],
         "attackers": result.members,

@@ -23,6 +23,7 @@ ATTACKS.register("temporal")(
         "Who looks at whole clips, at motion and not only at single frames: what can be read of a person?",
         "inference",
         "mean average precision over the private attributes of a classifier that sees a whole clip",
+        ("runs", "labels", "pretrained"),
         attack_stage("temporal", _run, (*ATTACK_TRAINING, "attacks.clip_network"), data=(CLIPS,)),
         needs=LABELLED_CLIPS,
         standard=False,

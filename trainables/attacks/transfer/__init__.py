@@ -33,6 +33,7 @@ ATTACKS.register("raw_trained")(
         "Who has only ever seen ordinary video, and knows nothing of the anonymizer: what can be read of a person?",
         "inference",
         ATTRIBUTES_MEASURE,
+        ("ordinary", "pretrained"),
         attack_stage("raw_trained", _raw_trained, _FIELDS, (part_name(RETRAINED.name, "raw"),), trains=False),
     )
 )
@@ -42,6 +43,7 @@ ATTACKS.register("reverse")(
         "Who has learned from labelled anonymized video: what can be read of people in ordinary video?",
         "inference",
         ATTRIBUTES_MEASURE,
+        ("runs", "labels", "pretrained"),
         attack_stage("reverse", _reverse, _FIELDS, (RETRAINED.name,), trains=False, version=3),
         # what networks that learned from blank frames make of raw ones is left over from their first weights: no control
         controls=("raw", "permuted"),
