@@ -4,7 +4,7 @@ from search_spaces.demo import FEW_EPOCHS
 from search_spaces.registry import RAW, SPACES, Space, Values
 
 _TIMES = (1, 2, 4, 8)
-_OF_RECIPE, _OF_CPUS = 100, 5  # epochs of f_B', which no attacker spends less than
+_OF_RECIPE, _OF_CPUS, _OF_GENERATED = 100, 30, 4  # epochs of f_B' in each profile, which no attacker spends less than
 
 
 def _swept(epochs: int) -> tuple[Values, ...]:
@@ -18,16 +18,16 @@ SPACES.register("effort")(
         question="Does what attackers read of one and the same anonymizer stop growing with the effort they spend?",
         settings=_swept(_OF_RECIPE),
         small_settings=_swept(_OF_CPUS),
-        small_defaults={"evaluate_privacy.epochs": _OF_CPUS},
+        generated_settings=_swept(_OF_GENERATED),
         generated_defaults={
             **FEW_EPOCHS,
-            "evaluate_privacy.epochs": _OF_CPUS,
+            "evaluate_privacy.epochs": _OF_GENERATED,
             # the small marks, as in the space `attacks`
             "data.clip_privacy.name": "ucf101",
             "data.clip_privacy.folder": "known",
             "data.clip_privacy.attributes": ("belted", "badge"),
         },
-        generated={"train_clips": 200, "test_clips": 120, "train_images": 200, "val_images": 60, "test_images": 120},
+        generated={"train_clips": 160, "test_clips": 120, "train_images": 160, "val_images": 60, "test_images": 120},
         attacks="retrained,inversion,linkage,adaptive",
     )
 )

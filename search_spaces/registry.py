@@ -79,9 +79,9 @@ class Space:
     """`settings`: dotted keys of TrialConfig and their values, one mapping a trial; every other field is the profile's.
 
     With several `protocols` every setting is a trial under each of them. `small_settings` takes the settings' place in the
-    profiles for CPUs where a value, such as a backbone, must be another one there. `defaults` changes what a profile sets,
-    `small_defaults` what `small` does, and `generated_defaults` what `generated` does, where `generated` holds the sizes of the
-    data (fields of `GeneratedSpec`).
+    profiles for CPUs where a value, such as a backbone, must be another one there, and `generated_settings` theirs in the
+    profile `generated`. `defaults` changes what a profile sets, `small_defaults` what `small` does, and `generated_defaults`
+    what `generated` does, where `generated` holds the sizes of the data (fields of `GeneratedSpec`).
     `table` is the paper's, if it makes one. `attacks`: those of its trials, unless the command line names others.
     """
 
@@ -89,6 +89,7 @@ class Space:
     question: str
     settings: tuple[Values, ...]
     small_settings: tuple[Values, ...] | None = None
+    generated_settings: tuple[Values, ...] | None = None
     defaults: Values = field(default_factory=dict)
     small_defaults: Values = field(default_factory=dict)
     generated_defaults: Values = field(default_factory=dict)
@@ -108,6 +109,8 @@ class Space:
         return {**self.defaults, **of_profile.get(profile, {})}
 
     def settings_for(self, profile: str) -> tuple[Values, ...]:
+        if profile == "generated" and self.generated_settings is not None:
+            return self.generated_settings
         return self.settings if profile == "paper" or self.small_settings is None else self.small_settings
 
 

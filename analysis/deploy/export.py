@@ -17,12 +17,12 @@ from analysis.deploy import dial, measured, proof
 from analysis.deploy.anonymizers import Stored, fetch_trial, read_stored
 from analysis.deploy.card import make_card, write_card
 from analysis.deploy.dial import Dial
-from analysis.deploy.frame_model import EXACT_SUMS
 from analysis.deploy.measured import Size
 from analysis.deploy.quantize import Pictures, drawn_pictures, frames_of, quantizations
 from analysis.deploy.whole import whole
 from analysis.read.store import AnalysisError
 from trainables.one_line import reason
+from trainables.onnx_frames import EXACT_SUMS
 
 if TYPE_CHECKING:
     import onnx

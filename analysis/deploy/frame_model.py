@@ -13,10 +13,7 @@ from analysis.deploy.dial import Dial
 from analysis.deploy.measured import MeasuredAt, Size
 from analysis.deploy.window import Before, Frames
 from analysis.read.store import AnalysisError
-from trainables.one_line import reason
-
-# A setting of onnxruntime: numbers of 8 bits are multiplied and added in float32.
-EXACT_SUMS = ("session.disable_quant_qdq", "1")
+from trainables.onnx_frames import frames_input, has_cuda, open_session
 
 
 class FrameModel(Protocol):
@@ -50,29 +47,22 @@ class OnnxModel:
     """
 
     def __init__(self, path: Path, device: str = "auto") -> None:
-        import onnxruntime
-
-        there = onnxruntime.get_available_providers()
-        if device == "cuda" and "CUDAExecutionProvider" not in there:
+        if device == "cuda" and not has_cuda():
             raise AnalysisError("--device cuda: this onnxruntime has no CUDA; install onnxruntime-gpu or give FILE.pt or a run")
-        on_gpu = device != "cpu" and "CUDAExecutionProvider" in there
+        on_gpu = device != "cpu" and has_cuda()
         self._path = path
         self.device = "cpu"
         self.kind = "ONNX"
         self._session = self._open(on_gpu)
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        shape = inputs[0].shape if len(inputs) == len(outputs) == 1 else []
-        if len(shape) not in (4, 5) or shape[-3] != 3:
+        taken = frames_input(self._session)
+        if taken is None:
             raise AnalysisError(f"{path}: no model of RGB frames (N, 3, H, W); make one with `python -m analysis export`")
-        height, width = shape[-2:]
-        self.size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
+        self.size, self._input = taken.size, taken.name
         self.digest = digest_of(path)
         carried: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
         self.measured_at = MeasuredAt.of_json(carried[measured.KEY]) if measured.KEY in carried else None
         self.dial = Dial.of_json(carried.get(dial.KEY, ""))
-        window = shape[1] if len(shape) == 5 else 1
-        self._before = Before(window, self.measured_at.skip if self.measured_at else 1)
-        self._input = inputs[0].name
+        self._before = Before(taken.window or 1, self.measured_at.skip if self.measured_at else 1)
         if on_gpu:
             self.device = self._session.get_providers()[0].removesuffix("ExecutionProvider").lower()
         self.missed: float | None = None
@@ -95,17 +85,10 @@ class OnnxModel:
         return found
 
     def _open(self, on_gpu: bool, quantized: bool = True) -> Any:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4  # a failure is raised; it need not be printed as well
-        if not quantized:
-            options.add_session_config_entry(*EXACT_SUMS)
-        providers = ["CUDAExecutionProvider"] if on_gpu else []
         try:
-            return onnxruntime.InferenceSession(str(self._path), options, providers=[*providers, "CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime has a class of its own for every status
-            raise AnalysisError(f"{self._path}: no ONNX model that can be loaded ({reason(error)})") from None
+            return open_session(self._path, on_gpu, quantized=quantized)
+        except ValueError as error:
+            raise AnalysisError(str(error)) from None
 
     def _prove(self, carried: str, on_gpu: bool) -> None:
         """Takes the first way of computing the model that gives the answer it carries."""

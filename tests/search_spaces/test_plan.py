@@ -96,6 +96,18 @@ def test_what_cannot_be_planned_is_one_clear_line(space: str, profile: str, over
         plan_study(space, profile, [0], overrides)
 
 
+@pytest.mark.parametrize("profile", list(PROFILES))
+def test_the_effort_of_attackers_is_swept_from_that_of_the_profile(profile: str) -> None:
+    """Once, twice, four and eight times as many epochs as f_B' learns; all else is one and the same."""
+    raw, *swept = plan_study("effort", profile, [0], {}).trials
+    least = swept[0].config.evaluate_privacy.epochs
+    assert raw.config.attack_epochs == least
+    assert [trial.config.attack_epochs for trial in swept] == [least, 2 * least, 4 * least, 8 * least]
+    usual = {"paper": 100, "small": 30, "generated": 4}
+    assert least == usual[profile]
+    assert len({trial.config.model_copy(update={"attacks": raw.config.attacks}).model_dump_json() for trial in swept}) == 1
+
+
 def test_trials_at_another_size_are_settings_of_their_own() -> None:
     """The last plan of a study makes records of equal names and other keys outdated: these must not do so to the others."""
     own, at = (plan_study("demo", "generated", [0], overrides) for overrides in ({}, {"evaluate_at": 64}))

@@ -16,6 +16,7 @@ from trainables.methods import method_of
 from trainables.models.axes import clips_of, frames_of, windows_of
 from trainables.models.base import ANONYMIZERS, Anonymizer
 from trainables.one_line import reason
+from trainables.onnx_frames import frames_input, has_cuda, open_session
 from trainables.schema import NOTE_GIVEN
 
 GIVEN = "given"
@@ -40,16 +41,13 @@ class GivenModel(Anonymizer):
             raise ConfigError("anonymizer.weights: the method given needs the file of a model; give FILE.onnx")
         self.file = config.weights
         self._session = _session(config.weights)
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        shape = inputs[0].shape if len(inputs) == len(outputs) == 1 else []
-        if len(shape) not in (4, 5) or shape[-3] != 3 or inputs[0].type != "tensor(float)":
-            seen = ", ".join(f"{one.name} {one.type} {one.shape}" for one in inputs)
+        taken = frames_input(self._session)
+        if taken is None or not taken.floats:
+            seen = ", ".join(f"{one.name} {one.type} {one.shape}" for one in self._session.get_inputs())
             raise ConfigError(
                 f"{self.file}: no model from float RGB frames (N, 3, H, W) to such frames; it takes {seen or 'nothing'}"
             )
-        self.window = int(shape[1]) if len(shape) == 5 else None
-        self.size = tuple(shape[-2:]) if all(isinstance(side, int) for side in shape[-2:]) else None
-        self._input, self._batch = inputs[0].name, shape[0] if isinstance(shape[0], int) else None
+        self.window, self.size, self._input, self._batch = taken.window, taken.size, taken.name, taken.batch
 
     @property
     def sees_time(self) -> bool:
@@ -122,16 +120,9 @@ def _in_order(clips: Tensor, length: int) -> Tensor:
 
 
 def _session(file: str) -> Any:
-    import onnxruntime
-
     if not Path(file).is_file():
         raise ConfigError(f"anonymizer.weights = {file!r}: no such file; give the ONNX file of a model of frames")
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # a failure is raised; it need not be printed as well
-    options.intra_op_num_threads = torch.get_num_threads()
-    there = onnxruntime.get_available_providers()
-    providers = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in there]
     try:
-        return onnxruntime.InferenceSession(file, options, providers=providers)
-    except Exception as error:  # onnxruntime has a class of its own for every status
-        raise ConfigError(f"{file}: no ONNX model that can be loaded ({reason(error)})") from None
+        return open_session(file, has_cuda(), torch.get_num_threads())
+    except ValueError as error:
+        raise ConfigError(str(error)) from None

@@ -58,6 +58,13 @@ def test_table_and_summary(make_study: Maker) -> None:
     ]
 
 
+def test_the_report_says_what_each_attacker_had(make_study: Maker) -> None:
+    records = [attack("retrained", 0.8), attack("of_a_plug_in", 0.7)]
+    rows = attacks.attackers_table(make_study([attacked("weak", 0.9, 0.2, records)]).trials).rows
+    known = "use of the anonymizer, labelled anonymized video, networks from elsewhere"
+    assert rows == [["of a plug in", "–"], ["retrained", known]]
+
+
 def test_one_seed_has_the_interval_over_videos(make_study: Maker) -> None:
     study = make_study(trials(seeds=1))
     rows = attacks.table(study.trials, settings_table(study.trials)).rows
