@@ -42,7 +42,8 @@ def test_the_page_and_its_data_have_the_curves(make_study: Maker, valid: bool) -
     study = make_study([FakeTrial("a", metrics=metrics(0.9, 0.3))])
     run_id = str(study.trials.index[0])
     record = attack("linkage", 0.9, "Finding the same person again", "linkability", people_at_risk=points())
-    log(study.tracking_uri, run_id, [record if valid else broken(record)])
+    older = attack("pretrained_neighbour", 0.8, "The most similar clip", "linkability")  # from before it had these curves
+    log(study.tracking_uri, run_id, [record if valid else broken(record), older])
     found = read_evidence(run_id, study.tracking_uri)
     page = words(page_of(found)).replace("\N{NO-BREAK SPACE}", " ")
     invalid = "" if valid else " (INVALID: a control of this attack missed its level)"
@@ -55,6 +56,8 @@ def test_the_page_and_its_data_have_the_curves(make_study: Maker, valid: bool) -
         "linkability, 1 clip of each, one of 10 (Finding the same person again) 60.0 (50.0 to 70.0) 99.0 (98.0 to 100.0)"
         in page
     )
+    assert "The most similar clip: not measured." in page
+    assert "Finding the same person again: not measured." not in page
     data = json.loads(json.dumps(data_of(found), allow_nan=False))
     curves = {(curve["risk"], curve["video"], curve["clips"]): curve for curve in data["people"]}
     assert set(curves) == {
