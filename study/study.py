@@ -174,7 +174,7 @@ class Study:
         others = f", {len(left) - len(todo)} left out" if len(todo) < len(left) else ""
         print(f"{self.plan.experiment}: {len(ordered)} trials, {before}, {len(todo)} to run{others}")
         print(f"data {self.data_root}\nstorage {self.places.stages_at}\nresults {self.places.driver_directory}")
-        print(f"MLflow {without_passwords(self.places.tracking_uri)}", flush=True)
+        print(f"MLflow {self.tracker.address}", flush=True)
         self.tracker.plan(
             [
                 {"key": staged.key, "name": trial.name, "setting": trial.setting, "seed": trial.config.seed}
@@ -328,6 +328,7 @@ class Study:
     def _job(self, trial: StudyTrial, share: Share) -> TrialJob:
         """The job of a trial, but for its name and key."""
         from study.records.recording import MlflowRecorder
+        from study.records.view import description_of
 
         recorder = MlflowRecorder(self.places.tracking_uri, self.tracker.experiment_id, self.plan.compared)
         tags = {
@@ -338,6 +339,7 @@ class Study:
             schema.TAG_METHOD: trial.config.method,
             schema.TAG_SETTING: trial.setting,
             schema.TAG_SEED: str(trial.config.seed),
+            schema.TAG_NOTE: description_of(trial),
         }
         return TrialJob(
             name="",

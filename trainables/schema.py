@@ -267,6 +267,7 @@ TAG_KIND, STUDY_RUN = (
     "kind",
     "study",
 )  # the parent run of a study; a trial's run has no such tag, and names its parent in MLflow's own
+TAG_NOTE = "mlflow.note.content"  # what MLflow's interface shows as the description
 TAG_VERSION = "project_version"  # of this project, when the run was last worked on
 TAG_CONFIG = "config"  # the whole configuration as JSON; what is compared lies in parameters as well, see `params_and_tags`
 TAG_EARLY = "stopped_early"  # "true" for a KILLED run whose trial could not win; empty for others

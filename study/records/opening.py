@@ -19,6 +19,7 @@ from study.backend.job import joins_cluster
 from study.environment import without_passwords
 from study.records.calls import CREATE_SECONDS, within
 from study.records.refusal import trouble
+from study.records.view import share_view
 from trainables import schema
 from trainables.config import ConfigError
 from trainables.one_line import reason
@@ -62,6 +63,7 @@ def open_study(plan: StudyPlan, tracking_uri: str, artifacts: str, fresh: bool =
         experiment = experiment or _created(client, plan, None if is_server else f"{artifacts}/{plan.experiment}")
         if not is_server:
             _settle_artifacts(client, tracking_uri, artifacts, experiment)
+        share_view(client, experiment.experiment_id, plan)
         return str(experiment.experiment_id)
     except ConfigError:
         raise

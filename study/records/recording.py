@@ -33,6 +33,7 @@ from study.records.opening import only_run
 from study.records.outbox import RUNNING, EpochMetrics, Outbox, RunContent, now, trials_folder
 from study.records.refusal import TRIES, Refused, first_line, refusal, trouble
 from trainables import schema
+from trainables.methods import is_heard
 from trainables.store.files import Files
 from trainables.store.leases import Lease, Superseded
 from trainables.trial import TrialJob
@@ -205,6 +206,8 @@ class TrialRecording:
 
     def __init__(self, recorder: MlflowRecorder, job: TrialJob, lease: Lease | None = None) -> None:
         params, whole = schema.params_and_tags(job.config, recorder.compared)
+        if whole:  # the parameters are for comparing, and need not be complete
+            params = {key: value for key, value in params.items() if is_heard(key, job.config)}
         self._content = RunContent(
             job.key, job.name, {**job.tags, **whole, schema.TAG_REASON: "", schema.TAG_EARLY: ""}, params
         )

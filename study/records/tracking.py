@@ -20,11 +20,13 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
+from study.environment import without_passwords
 from study.records.calls import upload_seconds, within
 from study.records.opening import only_run
 from study.records.outbox import RUNNING, Outbox, RunContent, trials_folder
 from study.records.recording import FAILED, FINISHED, KILLED, Sender
 from study.records.refusal import TRIES, refusal, trouble
+from study.records.view import view_of
 from study.schedule.orders import take_back
 from trainables import schema
 from trainables.config import ConfigError
@@ -126,6 +128,12 @@ class StudyTracker:
     def tags(self) -> dict[str, str]:
         """The tags of every trial's run: what makes MLflow show it below the study's own, and the version of this project."""
         return {MLFLOW_PARENT_RUN_ID: self.run_id, schema.TAG_VERSION: project_version()}
+
+    @property
+    def address(self) -> str:
+        """Where the records are, for the user: of a server, the page on which the study's settings stand side by side."""
+        where = without_passwords(self.tracking_uri)
+        return f"{where.rstrip('/')}{view_of(self.experiment_id)}" if where.startswith("http") else where
 
     def runs(self) -> list[Run]:
         """The runs of all trials, finished or not."""

@@ -118,6 +118,7 @@ class Method:
 
 
 METHODS: Registry[Method] = Registry("method")
+_OF_TRAINING = ("anonymizer", "action_classifier", "privacy_encoder", "reconstruct", "warm_up", "minimax")  # an anonymizer
 
 
 def sees_time(config: TrialConfig) -> bool:
@@ -133,6 +134,15 @@ OF_DIFFERENCES = ("bdq", "difference", "moving_pixels")  # anonymizers that show
 def method_of(config: TrialConfig) -> Method:
     """Raises ConfigError for an unknown name."""
     return METHODS[config.method]
+
+
+def is_heard(field: str, config: TrialConfig) -> bool:
+    """Whether a dotted field of `config` means anything to its method: raw video has no budget B and trains nothing."""
+    if field.partition(".")[0] not in _OF_TRAINING:
+        return True
+    method = method_of(config)
+    read = {name for stage in method.stages for name in stage.fields} | ({"anonymizer"} if method.given else set())
+    return any(field == name or field.startswith(f"{name}.") for name in read)
 
 
 def resolved(config: TrialConfig) -> TrialConfig:

@@ -13,7 +13,7 @@ from search_spaces.registry import label_of
 from trainables import methods
 from trainables.config import AnonymizerConfig, ClipConfig, ConfigError, NetworkConfig, TrialConfig, flatten, with_values
 from trainables.data.sampling import clip_indices, other_clip_indices
-from trainables.methods import METHODS, resolved
+from trainables.methods import METHODS, is_heard, resolved
 from trainables.models.action import build_action_classifier
 from trainables.models.anonymizers import build_anonymizer
 from trainables.models.base import anonymize_clips
@@ -211,3 +211,20 @@ def test_the_second_clip_of_a_video_starts_elsewhere() -> None:
     assert starts == set(range(6))
     assert other_clip_indices(4, clip, 0.0, 0.5) is None
     assert other_clip_indices(2, clip, 0.0, 0.5) is None
+
+
+@pytest.mark.parametrize(
+    ("method", "field", "heard"),
+    [
+        ("penalty", "minimax.distortion_budget", True),
+        ("penalty", "reconstruct.epochs", True),
+        ("raw", "minimax.distortion_budget", False),
+        ("raw", "anonymizer.name", False),
+        ("raw", "evaluate_action.epochs", True),
+        ("downsample_2x", "warm_up.epochs", False),
+        ("given", "anonymizer.weights", True),
+        ("given", "minimax.penalty_weight", False),
+    ],
+)
+def test_what_means_nothing_to_a_method_is_known(method: str, field: str, heard: bool) -> None:
+    assert is_heard(field, TrialConfig(method=method)) is heard
