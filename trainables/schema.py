@@ -222,6 +222,13 @@ declare(
         "",
         "per test clip, Eq. 4, in units of the pixel range whatever the penalty's norm",
     ),
+    Metric(
+        "flicker",
+        "temporal flicker",
+        "lower",
+        "",
+        "mean absolute difference of successive frames of anonymized test clips, in units of the pixel range; motion counts",
+    ),
     Metric("penalty_active", "penalty active", "neither", "%", "share of minimax steps in which rms > B"),
     Metric("seconds", "seconds", "lower", "s", "wall time of the trial's own stages, reused ones not counted"),
     Metric(
@@ -233,7 +240,16 @@ declare(
     ),
     # kept, not shown
     Metric("reconstruction_l1", "L1 of the reconstruction", "lower", "", "of training clips in the last epoch", shown=False),
+    Metric(
+        "leakage_without_video",
+        "leakage without the video",
+        "neither",
+        "%",
+        "of who predicts each attribute from the other attributes, on the items that are attacked",
+        shown=False,
+    ),
     Metric("validation_top1", "top-1 on validation clips", "higher", "%", "of f_T' in the epoch that counts", shown=False),
+    Metric("validation_flicker", "temporal flicker of validation clips", "lower", "", "of f_A's output", shown=False),
     Metric("best_epoch", "epoch that counts", "neither", "", "of f_T', from 0", shown=False),
     Metric(
         OUTPUT_BEYOND, "output beyond [0, 1]", "neither", "", "by how much f_A's output on test clips leaves it", shown=False

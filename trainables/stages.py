@@ -141,6 +141,12 @@ def _test_privacy(context: StageContext) -> Outcome:
     return test_on_others(context)
 
 
+def _without_video(context: StageContext) -> Outcome:
+    from trainables.evaluation.without_video import run
+
+    return run(context)
+
+
 def _evaluate_clip_privacy(context: StageContext) -> Outcome:
     from trainables.evaluation.privacy import run_on_clips
 
@@ -234,3 +240,5 @@ EVALUATE_CLIP_PRIVACY = Stage(
     evaluator=True,
     version=4,
 )
+# What the attributes of an item tell of one another: beside it an attack shows what the video adds. It comes with attacks.
+WITHOUT_VIDEO = Stage("without_video", _without_video, (), (ATTACKED,))

@@ -34,6 +34,7 @@ class Predicted:
 
     measure: the metric. sources: the source or person of each item. scores: of an accuracy or a rank-1 (N,), of a reader of
     attributes (N, A) probabilities. truths: the chance of each item (N,), or the labels (N, A); None for an accuracy.
+    attributes: the names of the A.
     """
 
     measure: str
@@ -41,6 +42,11 @@ class Predicted:
     sources: tuple[str, ...]
     scores: Array
     truths: Array | None = None
+    attributes: tuple[str, ...] = ()
+
+    @property
+    def reads_attributes(self) -> bool:
+        return self.truths is not None and self.scores.ndim == 2
 
     def among(self, places: NDArray[np.intp], columns: NDArray[np.intp], by_item: bool) -> ItemMetric:
         """The figure of the items at `places` alone, for a reader that of the attributes `columns`: accuracy, or leakage above
@@ -57,9 +63,9 @@ class Predicted:
 
     def told_in(self, *parts: NDArray[np.intp]) -> NDArray[np.intp]:
         """The attributes that have both values in each of these parts of the items."""
-        if self.truths is None or self.scores.ndim == 1:
+        if not self.reads_attributes:
             return np.arange(0)
-        has = [(self.truths[part] > 0).mean(axis=0) for part in parts]
+        has = [(np.asarray(self.truths)[part] > 0).mean(axis=0) for part in parts]
         return np.flatnonzero(np.all([(share > 0) & (share < 1) for share in has], axis=0))
 
 
@@ -103,8 +109,7 @@ class _Question:
         """Why the figure of one of the parts is not defined; empty where both are."""
         if not all(map(len, self.parts)):
             return "all test items whose value is known have the same"
-        reads = self.of.truths is not None and self.of.scores.ndim == 2
-        if reads and not len(self.of.told_in(*self.parts)):
+        if self.of.reads_attributes and not len(self.of.told_in(*self.parts)):
             return "no attribute has both values here and among the rest, so that average precision is not defined"
         return ""
 
@@ -115,7 +120,7 @@ class _Question:
             found = len(part) if self.by_item else len({self.of.sources[place] for place in part})
             if found < LEAST_GROUPS:
                 unit = "test items" if self.by_item else "sources or people"
-                return f"{found} {unit} on one side, and an interval takes {LEAST_GROUPS}"
+                return f"an interval takes {LEAST_GROUPS} {unit} on either side, and one side has {found}"
         return ""
 
     def intervals(self, confidence: float) -> tuple[Interval, Interval]:
@@ -192,10 +197,9 @@ def predicted(answers: Mapping[str, Record], attacks: Sequence[AttackRecord]) ->
         record = answers["evaluate_action"]
         found.append(Predicted(UTILITY, *_names(record), (np.asarray(record["rank"]) <= 1).astype(float)))
     for measure, stages in _READERS:
-        record = next((answers[stage] for stage in stages if stage in answers), {})
-        if record:
-            scores, truths = (np.asarray(record[name], dtype=float) for name in ("probabilities", "labels"))
-            found.append(Predicted(measure, *_names(record), scores, truths))
+        stage = next((stage for stage in stages if stage in answers), "")
+        if (each := predicted_by_stage(stage, answers, measure)) is not None:
+            found.append(each)
     sources = sources_of(answers)
     for attack in attacks:
         metric = item_metric(attack, sources) if attack.valid else None
@@ -203,8 +207,17 @@ def predicted(answers: Mapping[str, Record], attacks: Sequence[AttackRecord]) ->
             continue
         keys, other = (("answers", "labels"), None) if "labels" in attack.items[0] else (("score", "chance"), attack.chance)
         scores, truths = (np.array([item.get(key, other) for item in attack.items], dtype=float) for key in keys)
-        found.append(Predicted(ATTACK + attack.name, metric.items, metric.groups, scores, truths))
+        found.append(Predicted(ATTACK + attack.name, metric.items, metric.groups, scores, truths, attack.attributes))
     return found
+
+
+def predicted_by_stage(stage: str, answers: Mapping[str, Record], measure: str) -> Predicted | None:
+    """The attributes that a stage has predicted; None where nothing of it was kept."""
+    if stage not in answers:
+        return None
+    record = answers[stage]
+    scores, truths = (np.asarray(record[name], dtype=float) for name in ("probabilities", "labels"))
+    return Predicted(measure, *_names(record), scores, truths, tuple(map(str, record["attributes"])))
 
 
 def known_labels(answers: Mapping[str, Record], attacks: Sequence[AttackRecord]) -> dict[str, dict[str, int]]:

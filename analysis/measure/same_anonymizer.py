@@ -24,8 +24,7 @@ def tests_of_the_same(
     """
     left_out = tuple(PARAM + name for name in free)
     columns = [str(name) for name in study.trials if str(name).startswith(PARAM) and not str(name).startswith(left_out)]
-    alike = study.trials[(study.trials[columns].astype(str) == trial[columns].astype(str)).all(axis=1)]
-    others = alike.drop(index=trial.name).sort_values("started", ascending=False)
+    others = study.alike(trial, columns).drop(index=trial.name).sort_values("started", ascending=False)
     return [trial, *(row for _, row in others.iterrows() if _same_stage(study, trial, record, row))]
 
 

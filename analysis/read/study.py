@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -49,6 +49,11 @@ class RecordedStudy:
     def complete(self) -> pd.DataFrame:
         """The trials that carry both metrics of the front."""
         return self.trials.dropna(subset=list(FRONT_METRICS))
+
+    def alike(self, trial: pd.Series, columns: Sequence[str]) -> pd.DataFrame:
+        """The trials with the same values as `trial` in all of these columns; to have no value is the same as to have none."""
+        ours = self.trials[list(columns)].astype(str).fillna("")
+        return self.trials[(ours == trial[list(columns)].astype(str).fillna("")).all(axis=1)]
 
 
 def read_study(space: str, profile: str | None = None, tracking_uri: str | None = None) -> RecordedStudy:

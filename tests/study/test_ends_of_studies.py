@@ -73,8 +73,7 @@ def test_a_study_runs_whatever_is_not_finished(tmp_path: Path, monkeypatch: pyte
     plans = [SimpleNamespace(key=each.name, stages=()) for each in trials]
     planned: list[list[str]] = []
     tracker = SimpleNamespace(
-        address="",
-        send_unsent=lambda: 0, runs=lambda: runs, plan=lambda rows: planned.append([row["key"] for row in rows])
+        address="", send_unsent=lambda: 0, runs=lambda: runs, plan=lambda rows: planned.append([row["key"] for row in rows])
     )
     study = object.__new__(Study)
     study.__dict__ |= {"tracker": tracker, "trial_plans": plans, "stages": {}, "stored": set(), "store": None}

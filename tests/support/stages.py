@@ -19,6 +19,7 @@ from trainables.stages import (
     EVALUATE_PRIVACY,
     TEST_DEPLOYED,
     TEST_PRIVACY,
+    WITHOUT_VIDEO,
     Stage,
 )
 from trainables.store import Outcome, StageStore
@@ -43,10 +44,10 @@ class FakeBatches(list[Any]):
 
 def declared_stage(name: str) -> Stage | None:
     """The stage of this name, of a method, of an attack or of the evaluation; None if there is none."""
-    evaluation = (EVALUATE_ACTION, TEST_DEPLOYED, EVALUATE_PRIVACY, TEST_PRIVACY, EVALUATE_CLIP_PRIVACY, WEIGH_ATTACKS)
+    evaluation = (EVALUATE_ACTION, TEST_DEPLOYED, EVALUATE_PRIVACY, TEST_PRIVACY, EVALUATE_CLIP_PRIVACY)
     methods = (stage for method in METHODS for stage in METHODS[method].stages)
     attacks = (stage for attack in ATTACKS for stage in (ATTACKS[attack].stage, *ATTACKS[attack].prepared))
-    every = (*evaluation, *methods, *attacks)
+    every = (*evaluation, WITHOUT_VIDEO, WEIGH_ATTACKS, *methods, *attacks)
     return next((stage for stage in every if stage.name == name), None)
 
 

@@ -86,7 +86,7 @@ TABLE: dict[str, tuple[Any, str]] = {
     "data.evaluate_action": (None, "evaluate_action raw_action test_deployed attack_probe"),
     "data.evaluate_privacy": (None, ON_IMAGES),
     "data.test_privacy": (None, "test_privacy"),
-    "data.clip_privacy": (None, f"evaluate_clip_privacy {ATTACK_STAGES} {BY_FACES}"),
+    "data.clip_privacy": (None, f"evaluate_clip_privacy {ATTACK_STAGES} {BY_FACES} without_video"),
     "data.anonymized": ("elsewhere", ""),  # of given_videos alone: see test_given_videos
     "data.decoder": ("pyav", ""),  # pixels are the same
     "data.contents": ("whole", ""),  # the hash of small files, as these are, is the same

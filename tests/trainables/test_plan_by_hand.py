@@ -50,8 +50,17 @@ DECLARED: dict[str, tuple[str, str, bool, bool, tuple[str, ...], tuple[str, ...]
     "attack_pretrained_neighbour": ("", "", False, False, CLIPS, ("pretrained_features", "pretrained_features.raw")),
     "attack_pretrained_summed": ("", "", False, False, ("attacked",), ("pretrained_summed_features",)),
     "attack_pretrained_tuned": ("attacks", "", False, False, ("attacked",), ("anonymizer",)),
+    "attack_adaptive": (
+        "attacks",
+        "",
+        False,
+        False,
+        ("attacked",),
+        ("anonymizer", "attack_retrained", "attack_retrained.raw", "adaptive_restorer"),
+    ),
     "attack_face_found": ("", "", False, False, CLIPS, ("recognised_faces",)),
     "attack_face_recognised": ("", "", False, False, CLIPS, ("recognised_faces", "recognised_faces.raw")),
+    "without_video": ("", "", False, False, ("attacked",), ()),
     "attacks": ("", "", False, False, (), ()),
 }
 
@@ -135,7 +144,10 @@ ATTACKED = ("retrained", "raw_trained", "reverse", "probe")
 
 def test_the_plan_of_a_trial_with_attacks(files: Files) -> None:
     found = roles(planned(files, test_deployed=True, attacks__names=",".join(ATTACKED)))
-    assert found.keys() == {*PLANNED, "attacks"}
+    assert found.keys() == {*PLANNED, "without_video", "attacks"}
+    baseline = found["without_video"]
+    assert (baseline.attack, baseline.reported, baseline.control, dict(baseline.inputs)) == (False, True, "", {})
+    assert baseline.stage.data == CLIPS
     for role, (runs_with, reads) in PLANNED.items():
         stage = found[role]
         assert ((stage.config.method, stage.config.attacks.permuted), dict(stage.inputs)) == (runs_with, reads), role
@@ -151,7 +163,7 @@ def test_the_plan_of_a_trial_with_attacks(files: Files) -> None:
 def test_of_a_raw_trial_its_own_stages_are_the_positive_controls(files: Files) -> None:
     found = roles(planned(files, method="raw", attacks__names="retrained"))
     own = {"evaluate_action", "evaluate_privacy", "evaluate_clip_privacy", "raw_action", "attack_retrained", "attacks"}
-    assert found.keys() == own | {"attack_retrained.blank", "attack_retrained.permuted"}
+    assert found.keys() == own | {"without_video", "attack_retrained.blank", "attack_retrained.permuted"}
     assert found["attacks"].inputs["attack_retrained.raw"] == "attack_retrained"
     assert found["raw_action"].key == found["evaluate_action"].key, "it is planned for all that: what it finds is no figure"
 

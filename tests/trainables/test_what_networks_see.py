@@ -109,7 +109,7 @@ EXPECTED = {
     **{part_name(name, "permuted"): found for name, found in attacked("raw").items()},
     **{part_name("adaptive_restorer", control): {f"decoder learns: action.train, {view}"} for control, view in PAIRS.items()},
     "adaptive_restorer.blank": {"decoder learns: -.-, blank"},
-    "attacks": set(),
+    **{name: set() for name in ("without_video", "attacks")},
 }
 # as the people of this seed are exchanged, nobody is there to be found in the four validation clips
 EXPECTED["attack_linkage.permuted"] = EXPECTED["attack_linkage.permuted"] - {"embedder tested: clip_privacy.validation, raw"}
@@ -139,7 +139,7 @@ def test_each_network_is_given_these_items_in_this_view_and_mode(full: Ran, role
 def test_what_evaluators_see_was_made_by_the_trained_weights(full: Ran) -> None:
     start, trained = full.stamp("reconstruct"), full.stamp("minimax")
     assert len({0.3, start, trained}) == 3, "both stages have moved the only weight"
-    for role in EXPECTED.keys() - {"reconstruct", "warm_up", "minimax", "attacks"}:
+    for role in EXPECTED.keys() - {"reconstruct", "warm_up", "minimax", "without_video", "attacks"}:
         controls = role.endswith((".raw", ".blank", ".permuted")) or role == "raw_action"
         assert full.log.stamps(role) == (set() if controls else {trained}), role
     assert full.log.stamps("warm_up") == {start}

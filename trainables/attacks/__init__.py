@@ -18,7 +18,7 @@ from trainables.attacks.shared.assets import Asset, checked
 from trainables.config import ConfigError, TrialConfig
 from trainables.data.trial_data import TrialData
 from trainables.registry import Registry
-from trainables.stages import ANONYMIZER, ATTACKED, TEST_VIEW, Control, Stage, StagePart, part_name
+from trainables.stages import ANONYMIZER, ATTACKED, TEST_VIEW, WITHOUT_VIDEO, Control, Stage, StagePart, part_name
 
 if TYPE_CHECKING:
     from trainables.execution.context import StageContext
@@ -159,7 +159,8 @@ def attack_parts(
     weighed = {ATTACKS[name].stage.name for name in ATTACKS}
     results = tuple(role for role, part in parts.items() if part.stage.name in weighed)
     verdict = _weighing((*results, *evaluations))
-    return {**parts, verdict.name: StagePart(verdict, attack=True)}
+    baseline = StagePart(_on(data.attacked, WITHOUT_VIDEO))
+    return {**parts, baseline.stage.name: baseline, verdict.name: StagePart(verdict, attack=True)}
 
 
 for _module in pkgutil.iter_modules(__path__):

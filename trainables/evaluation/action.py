@@ -42,6 +42,9 @@ def run(context: StageContext) -> Outcome:
         classifier, anonymizer, _ = _trained(context.again(history, best.epoch + 1), both, best.epoch + 1, None)
     test = _predict(context, classifier, anonymizer, _test_loader(context, splits.test, config.clip), config.clip)
     right = test["probabilities"].argmax(axis=1) == test["labels"]
+    flickers = flicker_of("", test)
+    if 0 <= best.epoch < len(history) and (known := history[best.epoch].get("validation_flicker")) is not None:
+        flickers |= {"validation_flicker": known}
     sure = interval(mean([video.name for video in splits.test], [video.group for video in splits.test], right))
     metrics = {
         "top1": topk_accuracy(test["probabilities"], test["labels"], 1),
@@ -49,6 +52,7 @@ def run(context: StageContext) -> Outcome:
         "chance_top1": chance_top1(test["labels"]),
         "rms_distortion": float(test["rms"].mean()),
         "rms_relative": float(test["rms_relative"].mean()),
+        **flickers,
         "validation_top1": best.value,
         **ends("top1", sure.low, sure.high),
         "best_epoch": float(best.epoch),
@@ -108,10 +112,27 @@ def _trained(
         if best is None:
             return now.means()
         validated = _predict(context, classifier, anonymizer, validation, validation_clip(config.clip))
-        return now.means() | {"validation_top1": topk_accuracy(validated["probabilities"], validated["labels"], 1)}
+        top1 = topk_accuracy(validated["probabilities"], validated["labels"], 1)
+        return now.means() | {"validation_top1": top1, **flicker_of("validation_", validated)}
 
     history = run_epochs(context, {"classifier": classifier, "optimizer": optimizer}, epochs, epoch, best)
     return classifier, anonymizer, history
+
+
+def flicker_of(prefix: str, predicted: dict[str, np.ndarray]) -> dict[str, float]:
+    """The metric `flicker` of what `_predict` has found, which it takes away; nothing of clips of one frame."""
+    mean_of_all = float(predicted.pop("flicker").mean())
+    return {} if math.isnan(mean_of_all) else {f"{prefix}flicker": mean_of_all}
+
+
+def flicker(clips: Tensor) -> Tensor:
+    """The mean absolute difference of successive frames of each clip (B, T, C, H, W), as a video shows them: within [0, 1].
+
+    Returns (B,), in units of the pixel range; NaN for clips of one frame. Motion counts as well: it is to be read beside the
+    figure of raw clips, which the trial `raw` of the same study has. A still picture has 0.
+    """
+    shown = clips.float().clamp(0.0, 1.0)
+    return shown.diff(dim=1).abs().mean(dim=(1, 2, 3, 4))
 
 
 def test_deployed(context: StageContext) -> Outcome:
@@ -172,11 +193,12 @@ def _test_loader(context: StageContext, items: tuple[Video, ...], clip: ClipConf
 def _predict(
     context: StageContext, classifier: nn.Module, anonymizer: Anonymizer, loader: Loader, clip: ClipConfig
 ) -> dict[str, np.ndarray]:
-    """Per video: softmax averaged over its clips, label, and the mean RMS distortion of its clips in both norms; per clip: the
-    lowest and the highest value of its anonymized pixels.
+    """Per video: softmax averaged over its clips, label, and the means over its clips of the RMS distortion, in both norms, and
+    of the flicker; per clip: the lowest and the highest value of its anonymized pixels.
     """
     classifier.eval()
-    found: dict[str, list[Tensor]] = {"probabilities": [], "labels": [], "rms": [], "rms_relative": [], "low": [], "high": []}
+    names = ("probabilities", "labels", "rms", "rms_relative", "flicker", "low", "high")
+    found: dict[str, list[Tensor]] = {name: [] for name in names}
     for batch in context.evaluation_batches(loader):
         videos = len(batch["label"])
         view, anonymized = context.anonymized_view(anonymizer, batch, clips=clip.test_clips)
@@ -186,6 +208,7 @@ def _predict(
             "probabilities": logits.float().softmax(dim=1),
             "rms": rms_distortion(view, anonymized),
             "rms_relative": rms_distortion(view, anonymized, norm="relative"),
+            "flicker": flicker(anonymized),
         }
         pixels = anonymized.flatten(1).float()
         ends_of_clips = {"low": pixels.amin(dim=1), "high": pixels.amax(dim=1)}

@@ -187,10 +187,12 @@ def predict(
     loader: Loader,
     shown: Shown = show_anonymized,
     clips: int = 1,
+    each_frame: list[Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Probabilities (M, N, A) of the attributes, averaged over the frames and clips of an item, and the labels (N, A).
 
     network: (B, T, C, H, W) -> logits (M, B, T, A) of M members, in eval mode. Probabilities are rounded to DIGITS.
+    each_frame: to this list those of every frame are added, (M, B, clips, T, A) for each batch of B items.
     """
     predictions, labels = [], []
     for batch in context.evaluation_batches(loader):
@@ -198,7 +200,10 @@ def predict(
         seen = shown(raw, anonymized)
         with context.autocast():
             logits = network(filled(seen, loader.batch_size * clips))[:, : len(seen)]
-        probabilities = logits.float().sigmoid().mean(dim=2)
+        of_frames = logits.float().sigmoid()
+        if each_frame is not None:
+            each_frame.append(of_frames.unflatten(1, (-1, clips)).double().cpu().round(decimals=DIGITS))
+        probabilities = of_frames.mean(dim=2)
         predictions.append(probabilities.unflatten(1, (-1, clips)).mean(dim=2).double().cpu())
         labels.append(batch["attributes"].double().cpu())
     return torch.cat(predictions, dim=1).round(decimals=DIGITS), torch.cat(labels)

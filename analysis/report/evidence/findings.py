@@ -118,9 +118,9 @@ def in_short(
     utility: Sequence[UtilityFigure],
     alike: pd.DataFrame,
     sizes: Sequence[SizeFigures] = (),
-    for_whom: str = "",
+    further: Sequence[str] = (),
 ) -> list[str]:
-    """Sentences for a reader who reads no further. for_whom: that on groups of people."""
+    """Sentences for a reader who reads no further. further: those of sections of their own, empty ones left out."""
     sentences = where_they_hold(trial, sizes)
     sound = [finding for finding in findings if finding.status != "invalid"]
     if sound:
@@ -141,8 +141,7 @@ def in_short(
         of_raw = f", of raw video in {_mean_text(each.raw)}" if each.raw.n else ""
         guess = "" if math.isnan(each.chance) else f"; guessing gives {text.percent(each.chance)}"
         sentences.append(f"What people do is still recognised in {kept} of the test videos{of_raw}{guess}.")
-    if for_whom:
-        sentences.append(for_whom)
+    sentences += filter(None, further)
     trained = (
         f"The anonymizer of this page is one of {len(alike)} trainings of the same setting."
         if len(alike) > 1

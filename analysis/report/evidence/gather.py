@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -21,12 +22,13 @@ from analysis.measure.compare import Record, item_metrics, read_answers
 from analysis.measure.effort import EffortCurve, effort_curves
 from analysis.measure.groups import GroupFigure, group_figures, known_labels, predicted, too_few
 from analysis.measure.settings import PROTOCOL
+from analysis.measure.without_video import AddedByVideo, added_by_video
 from analysis.read.artifacts import read_records
 from analysis.read.attacks import AttackRecord, read_attacks, strongest_of
 from analysis.read.store import AnalysisError, open_store, shown_uri
 from analysis.read.study import RecordedStudy, read_study
 from analysis.read.trials import PARAM, RAW
-from analysis.report.evidence import groups
+from analysis.report.evidence import groups, without_video
 from analysis.report.evidence.findings import (
     AttackerFinding,
     UtilityFigure,
@@ -41,6 +43,7 @@ from analysis.report.evidence.membership import MembershipFinding
 from analysis.report.evidence.people import RiskCurve, risk_curves
 from analysis.report.evidence.provenance import anonymizer, commands, hashes
 from analysis.report.evidence.sizes import SizeFigures, by_size
+from analysis.report.evidence.time import ExposureOverTime, FlickerFigures, over_time
 from analysis.report.page import Encoding, Picture, embedded
 from trainables import statistics
 from trainables.one_line import reason
@@ -77,6 +80,10 @@ class TrialEvidence:
     seeds: Sequence[str]
     groups: Sequence[GroupFigure]
     people_with_few_items: Mapping[str, int]
+    strongest: str
+    added_by_video: Sequence[AddedByVideo]
+    time: Sequence[ExposureOverTime]
+    flicker: FlickerFigures
     risks: Sequence[RiskFindings]
     people: Sequence[RiskCurve]
     efforts: Sequence[EffortCurve]
@@ -169,7 +176,10 @@ def _gathered(
     found, sizes = findings(trial, raw, attacks, intervals), by_size(study, trial, record)
     useful = utility(trial, alike, raw, intervals)
     by_item = predicted(answers, attacks)
-    for_whom = group_figures(by_item, known_labels(answers, attacks), strongest_of(trial))
+    strongest, titles = strongest_of(trial), {attack.name: attack.title for attack in attacks}
+    for_whom = group_figures(by_item, known_labels(answers, attacks), strongest)
+    added = added_by_video(by_item, answers)
+    further = [without_video.sentence(added, strongest, titles), groups.in_short(for_whom)]
     pictures, pictures_note = _pictures(attacks, files.get(ARTIFACT_FRAMES))
     return TrialEvidence(
         trial={
@@ -181,7 +191,7 @@ def _gathered(
             "finished": f"{trial['started']:%Y-%m-%d}",
         },
         alarm=[*alarm(study, trial, attacks), *_of_enlarged_videos(record)],
-        short=in_short(study, trial, found, useful, alike, sizes, groups.in_short(for_whom)),
+        short=in_short(study, trial, found, useful, alike, sizes, further),
         sizes=sizes,
         findings=found,
         attacks=attacks,
@@ -190,6 +200,10 @@ def _gathered(
         seeds=other_trainings(alike),
         groups=for_whom,
         people_with_few_items=too_few(by_item),
+        strongest=strongest,
+        added_by_video=added,
+        time=over_time(attacks),
+        flicker=FlickerFigures(*(_mean_of(rows, "flicker") for rows in (study.trials.loc[[trial.name]], raw))),
         risks=risks(attacks, found),
         people=risk_curves(attacks),
         efforts=effort_curves(study, trial, record),
@@ -203,6 +217,10 @@ def _gathered(
     )
 
 
+def _mean_of(trials: pd.DataFrame, metric: str) -> float:
+    return float(trials[metric].mean()) if metric in trials and len(trials) else math.nan
+
+
 def _of_enlarged_videos(record: Mapping[str, Any]) -> list[str]:
     notes = [str(note) for note in record.get("notes", ())]
     return [f"{text.sentence(note)}." for note in notes if note.startswith(NOTE_ENLARGED)]
@@ -211,8 +229,8 @@ def _of_enlarged_videos(record: Mapping[str, Any]) -> list[str]:
 def _raw_of(study: RecordedStudy, trial: pd.Series) -> pd.DataFrame:
     """The raw trials that were measured by the same protocol with the same evaluators."""
     columns = [str(name) for name in study.trials if str(name).startswith(tuple(PARAM + part for part in PROTOCOL))]
-    same = (study.trials[columns].astype(str) == trial[columns].astype(str)).all(axis=1)
-    return study.trials[same & (study.trials["method"] == RAW)]
+    alike = study.alike(trial, columns)
+    return alike[alike["method"] == RAW]
 
 
 def _pictures(attacks: Sequence[AttackRecord], frames: Path | None) -> tuple[list[Picture], str]:

@@ -15,8 +15,8 @@ _MOST_NAMED, _MOST_ROWS = 5, 40
 _EVALUATORS = {"leakage": "a new classifier, on pictures", "clip_leakage": "a new classifier, on the videos"}
 _CAPTION = (
     "Each group beside all other test items, the largest differences first: the utility and the strongest attacker, and of the"
-    " other attackers the groups that are surely protected worse. Differences in points, with intervals that hold together for"
-    " all groups."
+    " other attackers the groups that are surely protected worse; of the two values of an attribute the one that is worse off."
+    " Differences in points, with intervals that hold together for all groups."
 )
 _COLUMNS = ("group", "of what", "the group % (95 % interval)", "all others %", "difference (together 95 %)", "test items")
 
@@ -42,7 +42,7 @@ def sentences(figures: Sequence[GroupFigure], titles: Mapping[str, str], too_few
     found = []
     for measure in dict.fromkeys(each.measure for each in sorted(figures, key=lambda each: not each.main)):
         own = [each for each in figures if each.measure == measure]
-        found += _of_measure(_measure_words(measure, titles), own)
+        found += _of_measure(measure_words(measure, titles), own)
     if few := max(too_few.values(), default=0):
         found.append(
             f"People or sources with fewer than {LEAST_GROUPS} test items each cannot be told from the others, and stand"
@@ -52,12 +52,14 @@ def sentences(figures: Sequence[GroupFigure], titles: Mapping[str, str], too_few
 
 
 def table(figures: Sequence[GroupFigure], titles: Mapping[str, str]) -> Table:
-    shown = [each for each in figures if (each.main or each.worse) and not math.isnan(each.difference.value)]
+    known = [each for each in figures if (each.main or each.worse) and not math.isnan(each.difference.value)]
+    # of the two values of an attribute the one that is worse off: the other row has the same with the signs changed
+    shown = [each for each in known if each.kind == "person" or _disadvantage(each) >= 0]
     shown.sort(key=lambda each: (each.measure != UTILITY, not each.main, each.measure, -_disadvantage(each)))
     rows = [
         [
             _name(each) + (" (surely worse)" if each.worse else ""),
-            _measure_words(each.measure, titles),
+            measure_words(each.measure, titles),
             text.interval(each.own),
             text.interval(each.rest),
             text.interval(each.difference, signed=True),
@@ -111,7 +113,8 @@ def _name(each: GroupFigure) -> str:
     return f"“{each.group}”"
 
 
-def _measure_words(measure: str, titles: Mapping[str, str]) -> str:
+def measure_words(measure: str, titles: Mapping[str, str]) -> str:
+    """What a figure is of. titles: of the attacks, by name."""
     if measure == UTILITY:
         return "the right action is recognised"
     title = titles.get(measure.removeprefix(ATTACK))

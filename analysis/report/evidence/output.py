@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis import text
-from analysis.report.evidence import attack_words, efforts, groups, membership, people, sizes
+from analysis.report.evidence import attack_words, efforts, groups, membership, people, sizes, time, without_video
 from analysis.report.evidence.findings import UtilityFigure
 from analysis.report.evidence.gather import TrialEvidence
 from analysis.report.page import Table, cannot_write, render
@@ -54,6 +54,8 @@ class _Tables:
     anonymizer: Table
     utility: Table
     groups: Table
+    without_video: Table
+    time: Table
     hashes: Table
 
 
@@ -70,10 +72,14 @@ def page(evidence: TrialEvidence) -> str:
                 "", _UTILITY, [_utility_row(each) for each in evidence.utility], "What the video is still good for", narrow=True
             ),
             groups.table(evidence.groups, titles),
+            without_video.table(evidence.added_by_video, evidence.strongest),
+            time.table(evidence.time),
             Table(_HASHES, (), evidence.hashes, label="Versions and hashes"),
         ),
         words=attack_words,
+        added=without_video.sentence(evidence.added_by_video, evidence.strongest, titles),
         for_whom=groups.sentences(evidence.groups, titles, evidence.people_with_few_items),
+        over_time=time.sentences(evidence.time, evidence.flicker),
         people=people,
         efforts=efforts,
         membership=membership,

@@ -129,7 +129,7 @@ def test_what_is_not_defined_is_said_and_not_counted() -> None:
     few = Predicted("top1", drawn.items[:80], drawn.people[:80], drawn.right(0.5).scores[:80])
     values = {item: int(number >= 40) for number, item in enumerate(few.items)}
     found = [each for each in group_figures([few], {"late": values}) if each.kind == "attribute"]
-    assert [each.lacking for each in found] == ["4 sources or people on one side, and an interval takes 5"] * 2
+    assert [each.lacking for each in found] == ["an interval takes 5 sources or people on either side, and one side has 4"] * 2
     assert math.isnan(found[0].difference.low)
     assert found[0].difference.value == pytest.approx(found[0].own.value - found[0].rest.value)
 

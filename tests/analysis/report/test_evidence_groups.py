@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 
 from analysis.read.study import RecordedStudy
 from analysis.report.evidence.gather import TrialEvidence, read_evidence
@@ -29,6 +30,7 @@ def evidence(make_study: Maker, utility_if_tall: float, valid: bool = True) -> T
     seen = 1 / (1 + np.exp(-(labels + random.normal(size=labels.shape))))
     read = {"items": ITEMS, "groups": GROUPS, "attributes": ["tall", "badge"]}
     read |= {"probabilities": seen.tolist(), "labels": labels.tolist()}
+    alone = {**read, "probabilities": np.full(labels.shape, 0.5).tolist()}  # attributes that tell nothing of one another
     rows = [
         {"id": item, "group": group, "score": float(hit), "chance": 0.1}
         for item, group, hit in zip(ITEMS, GROUPS, random.random(len(ITEMS)) < 0.3, strict=True)
@@ -43,7 +45,7 @@ def evidence(make_study: Maker, utility_if_tall: float, valid: bool = True) -> T
         study.tracking_uri,
         run_id,
         [search if valid else broken(search)],
-        {"evaluate_action": action, "evaluate_clip_privacy": read},
+        {"evaluate_action": action, "evaluate_clip_privacy": read, "without_video": alone},
     )
     return read_evidence(run_id, study.tracking_uri)
 
@@ -70,6 +72,24 @@ def test_whom_it_serves_worse_is_said_at_the_top_and_in_the_data(make_study: Mak
     assert rows["attack.linkage", "g03"]["own"]["items"] == CLIPS
 
 
+def test_what_the_video_adds_is_said_beside_who_has_not_seen_it(make_study: Maker) -> None:
+    found = evidence(make_study, 0.9)
+    page = words(found)
+    [mean, *each] = found.added_by_video
+    assert [one.attribute for one in each] == ["tall", "badge"]
+    assert mean.without.value == 0.0
+    assert mean.added.low > 0
+    said = r"learns 0\.0 % \(interval 0\.0 % to 0\.0 %\) of an attribute, beyond guessing; from the anonymized video"
+    said += (
+        r" \(a new classifier, on the videos\) \d\d\.\d % \(interval .{10,30}\) is learned\. .{10,60}: the video surely adds"
+    )
+    assert len(re.findall(said, page)) == 2, "at the top and in its own section"
+    assert "mean over all" in page
+    rows = json.loads(json.dumps(data_of(found), allow_nan=False))["added_by_video"]
+    assert {(row["measure"], row["attribute"]) for row in rows} == {("clip_leakage", name) for name in ("", "tall", "badge")}
+    assert rows[1]["precision"] > rows[1]["precision_without"]
+
+
 def test_without_a_difference_nobody_is_named_and_what_is_left_open_is_said(make_study: Maker) -> None:
     found = evidence(make_study, 0.9)
     page = words(found)
@@ -87,3 +107,19 @@ def test_without_predictions_by_item_it_is_not_known(make_study: Maker) -> None:
     page = words(read_evidence(str(study.trials.index[0]), study.tracking_uri))
     assert "Whether it works worse for some people than for others is not known" in page
     assert "Predictions by test item, by which groups are told, were not kept of this trial" in page
+    assert "What can be told without any video was not measured in this trial" in page
+
+
+def test_studies_whose_settings_have_different_options_have_evidence(make_study: Maker) -> None:
+    """A method with an option of its own: the other trials, raw among them, have no value of it, and are alike in that."""
+    study = make_study(
+        [
+            FakeTrial("8 pixels", "downsample_to", metrics=metrics(0.8, 0.2), values={"options.pixels": 8}),
+            FakeTrial("raw", "raw", metrics=metrics(0.9, 0.6)),
+            FakeTrial("a", metrics=metrics(0.85, 0.3)),
+        ]
+    )
+    assert study.trials["params.options.pixels"].isna().sum() == 2
+    for run_id in study.trials.index:
+        found = read_evidence(str(run_id), study.tracking_uri)
+        assert next(each.raw.mean for each in found.utility if each.raw.n) == pytest.approx(0.9)

@@ -115,6 +115,13 @@ def test_every_attack_records_its_figures_controls_effort_and_items(trials: Tria
         assert found["question"].endswith("?")
         assert found["has"] == list(ATTACKS[name].has)
     assert len(attack_files(outcomes)["retrained"]["curve"]) == 2, "an epoch a point"
+    for name in ("retrained", "inversion"):  # they read single frames
+        items = attack_files(outcomes)[name]["items"]
+        looked_at = {item["frames"] for item in items}
+        assert len(looked_at) == 1
+        assert all(0 <= item["longest_run"] <= item["frames"] for item in items)
+        assert attack_files(outcomes)[name]["others"].keys() >= {"frames_all_right", "clips_all_right", "all_right_by_guess"}
+    assert not any("longest_run" in item for item in attack_files(outcomes)["temporal"]["items"]), "it sees whole clips"
     assert attack_files(outcomes)["inversion"]["others"].keys() >= {"psnr", "ssim"}
     assert attack_files(outcomes)["linkage"]["others"].keys() >= {"rank1", "map", "eer"}
     for name in ("linkage", "pretrained_neighbour"):

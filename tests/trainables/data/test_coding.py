@@ -139,5 +139,5 @@ def test_every_network_of_the_evaluation_and_none_of_the_training_sees_what_is_d
             assert STAMP not in stamps, role
         else:
             assert stamps <= {STAMP}, role
-    own = {role for role in seen if role not in training and "." not in role} - {"raw_action", "attacks"}
+    own = {role for role in seen if role not in training and "." not in role} - {"raw_action", "without_video", "attacks"}
     assert {role for role, stamps in seen.items() if stamps == {STAMP}} == own

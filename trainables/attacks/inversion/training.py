@@ -75,7 +75,7 @@ def run(context: StageContext) -> Outcome:
 
     result, history = attack_attributes(context, data, anonymizer, decoder, losses, read, member_names(context))
     others, picture = _likeness(context, anonymizer, restore, data)
-    shown = {"others": others, "picture": picture, "caption": "raw, anonymized, restored"}
+    shown = {"others": {**result.others, **others}, "picture": picture, "caption": "raw, anonymized, restored"}
     return Outcome({}, history, {"evidence": {**result.state(), **shown}})
 
 

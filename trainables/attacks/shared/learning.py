@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from trainables.attacks.shared.convergence import Curve, curve_of, flattened
+from trainables.attacks.shared.exposure import exposed_shares, exposure
 from trainables.attacks.shared.permutation import with_permuted_labels
-from trainables.attacks.shared.result import AttackResult
+from trainables.attacks.shared.result import AttackResult, strongest_member
 from trainables.config import ConfigError, NetworkConfig
 from trainables.data.loader import Batch
 from trainables.evaluation.learning import Cosine, LabelledData, Training, groups_of, labelled_data, learn, predict
@@ -69,9 +70,20 @@ def attack_attributes(
     history = learn(context, network, data.train, losses, validate, training)
     network.eval()
     validated = leakages(*predict(context, anonymizer, logits, data.validation), groups_of(data.validation))
-    predicted = predict(context, anonymizer, logits, data.test, clips=data.clips)
+    frames: list[Tensor] = []
+    predicted = predict(context, anonymizer, logits, data.test, clips=data.clips, each_frame=frames)
     spent = effort(context, network, len(data.train.samples))
-    return attribute_result(data, dict(zip(members, validated, strict=True)), predicted, spent, curve_of(history)), history
+    result = attribute_result(data, dict(zip(members, validated, strict=True)), predicted, spent, curve_of(history))
+    return with_exposure(result, torch.cat(frames, dim=1), predicted[1]), history
+
+
+def with_exposure(result: AttackResult, frames: Tensor, labels: Tensor) -> AttackResult:
+    """The result with what the member that counts reads frame by frame, of (M, N, C, T, A); as it is where T is 1."""
+    of_member = frames[strongest_member(result.validated)]
+    if of_member.shape[2] == 1:
+        return result
+    others = {**result.others, **exposed_shares(of_member, labels)}
+    return replace(result, details=exposure(of_member, labels), others=others)
 
 
 class FrameClassifiers(nn.Module):

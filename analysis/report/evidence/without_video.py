@@ -1,0 +1,71 @@
+"""What a video adds to what is known of a person without it, in words and as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from analysis import text
+from analysis.measure.without_video import AddedByVideo
+from analysis.report.evidence.groups import measure_words
+from analysis.report.page import Table
+
+_CAPTION = (
+    "Private attributes read from the anonymized video, beside who sees no video and infers each attribute from all others of"
+    " the same test item. Learned beyond guessing; the difference is paired by test item. Each interval holds by itself."
+)
+_COLUMNS = (
+    "attribute",
+    "average precision %, from video",
+    "without it %",
+    "learned from video % (95 % interval)",
+    "without it % (95 % interval)",
+    "the video adds, points (95 % interval)",
+)
+
+
+def strongest(found: Sequence[AddedByVideo], measure: str) -> list[AddedByVideo]:
+    """The rows of `measure`, the strongest attacker; where it has none, of the one that reads most."""
+    means = [each for each in found if not each.attribute]
+    if not means:
+        return []
+    shown = measure if any(each.measure == measure for each in means) else max(means, key=_read).measure
+    return [each for each in found if each.measure == shown]
+
+
+def sentence(found: Sequence[AddedByVideo], measure: str, titles: Mapping[str, str]) -> str:
+    """What the strongest attacker learns beyond the baseline; empty where there is none."""
+    rows = strongest(found, measure)
+    if not rows:
+        return ""
+    mean, added = rows[0], rows[0].added
+    without, read, adds = (text.percent_interval(each.value, each.low, each.high) for each in (mean.without, mean.read, added))
+    by = measure_words(mean.measure, titles).removeprefix("learned by ")
+    if added.low > 0:
+        verdict = "the video surely adds something"
+    elif added.high < 0:
+        verdict = "who has the video alone surely learns less"
+    else:
+        verdict = "that the video adds anything is not shown"
+    return (
+        f"Who sees no video and knows all other private attributes of a person learns {without} of an attribute, beyond"
+        f" guessing; from the anonymized video ({by}) {read} is learned. The difference is {adds}: {verdict}."
+    )
+
+
+def table(found: Sequence[AddedByVideo], measure: str) -> Table:
+    rows = [
+        [
+            each.attribute or "mean over all",
+            text.number(100 * each.precision),
+            text.number(100 * each.precision_without),
+            text.interval(each.read),
+            text.interval(each.without),
+            text.interval(each.added, signed=True),
+        ]
+        for each in strongest(found, measure)
+    ]
+    return Table(_CAPTION, _COLUMNS, rows, narrow=True)
+
+
+def _read(each: AddedByVideo) -> float:
+    return each.read.value
