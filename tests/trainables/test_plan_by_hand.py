@@ -43,6 +43,10 @@ DECLARED: dict[str, tuple[str, str, bool, bool, tuple[str, ...], tuple[str, ...]
     "attack_temporal": ("attacks", "", False, False, CLIPS, ("anonymizer",)),
     "attack_linkage": ("attacks", "", False, False, CLIPS, ("anonymizer",)),
     "attack_inversion": ("attacks", "", False, False, ("attacked",), ("anonymizer", "attack_retrained.raw")),
+    "attack_adaptive": (
+        *("attacks", "", False, False, ("attacked",)),
+        ("anonymizer", "attack_retrained", "attack_retrained.raw", "adaptive_restorer"),
+    ),
     "attack_raw_trained": ("", "", False, False, ("attacked",), ("anonymizer", "attack_retrained.raw")),
     "attack_reverse": ("", "", False, False, ("attacked",), ("anonymizer", "attack_retrained")),
     "attack_probe": ("", "", False, False, ("attacked", "action_evaluation"), ("anonymizer", "evaluate_action")),

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 
-from analysis.measure.effort import EffortCurve, effort_curves
+from analysis.measure.effort import EffortCurve, _has_stopped, effort_curves
 from analysis.read.study import RecordedStudy
 from analysis.report.evidence.gather import read_evidence
 from analysis.report.evidence.output import data_of
 from analysis.report.evidence.output import page as page_of
 from tests.support.fake_attacks import VIDEOS, attack, broken, figures_of, log
 from tests.support.fake_studies import FakeTrial, metrics
+from trainables.statistics import Interval
 
 Maker = Callable[..., RecordedStudy]
 LEVELS = {5: 0.6, 10: 0.7, 20: 0.8, 40: 0.825}  # of right answers, where guessing gives half: 20, 40, 60, 65 % of leakage
@@ -85,18 +87,19 @@ def test_the_efforts_on_one_anonymizer_are_in_order_and_no_others_are_among_them
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "stopped"),
+    ("gained", "half", "stopped"),
     [
-        (0.8, 0.8, True),
-        (0.8, 0.7, True),  # it fell
-        (0.8, 0.825, True),  # by one clip: more than 2 points, and no more than twice the standard error
-        (0.5, 0.95, False),
+        (0.0, 0.1, True),
+        (-0.3, 0.1, True),  # it fell
+        (0.05, 0.1, True),  # more than 2 points, and no more than twice the standard error
+        (0.05, 0.04, False),
+        (0.019, 0.001, True),  # surely more, but no more than 2 points
+        (0.05, math.nan, False),  # how sure it is, is not known: that excuses no rise
+        (0.019, math.nan, True),
     ],
 )
-def test_leakage_has_stopped_growing_by_the_rule_of_the_house(
-    make_study: Maker, before: float, after: float, stopped: bool
-) -> None:
-    assert curve_of(swept(make_study, {5: before, 10: after})).stopped is stopped
+def test_leakage_has_stopped_growing_by_the_rule_of_the_house(gained: float, half: float, stopped: bool) -> None:
+    assert _has_stopped(Interval(gained, gained - half, gained + half, 40, 20)) is stopped
 
 
 def test_nobody_can_tell_where_a_control_was_missed_or_the_items_are_others(make_study: Maker) -> None:

@@ -118,7 +118,7 @@ def test_gradients_are_those_of_the_whole_batch(config: TrialConfig, tiny_data: 
     assert compared == {
         *("reconstruct", "warm_up", "minimax", *OTHER_METHODS, "evaluate_action", "raw_action"),
         *("evaluate_privacy", "evaluate_clip_privacy", "attack_retrained", "attack_temporal", "attack_inversion"),
-        "attack_linkage",
+        *("attack_linkage", "attack_adaptive", "adaptive_restorer"),
     }
 
 
