@@ -37,15 +37,24 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Watched:
-    """The figures of an anonymizer after `epoch` epochs, on validation data, as fractions: `top1` of the f_T that is trained
-    with it, and the `leakage` to a linear probe; NaN where the data tell nothing.
+class Figures:
+    """What an anonymizer is worth on validation data, as fractions: `top1` of the f_T that is trained with it on so many
+    `clips`, and the `leakage` to a linear probe on so many `items`; NaN where the data tell nothing.
     """
+
+    top1: float
+    leakage: float
+    clips: int
+    items: int
+
+
+@dataclass(frozen=True)
+class Watched:
+    """The figures of an anonymizer after `epoch` epochs."""
 
     place: Place
     epoch: int
-    top1: float
-    leakage: float
+    figures: Figures
 
 
 @dataclass(frozen=True)
@@ -79,7 +88,7 @@ class EarlyStopping:
 
     def keep(self, files: Files, watched: Watched, trial: str, decision: Decision) -> None:
         """Writes a decision, with the figures that it was made by; `trial` names the trial that reported them."""
-        content = {"trial": trial, "top1": watched.top1, "leakage": watched.leakage, **asdict(decision)}
+        content = {"trial": trial, **asdict(watched.figures), **asdict(decision)}
         files.replace(self.path(watched.place, watched.epoch), json.dumps(content).encode())
 
 
@@ -96,15 +105,13 @@ class Watch:
         for epoch in place.rungs:
             self._heed(self._rules.decision(self._files, place, epoch))
 
-    def after(self, place: Place, epoch: int, measure: Callable[[], tuple[float, float]]) -> None:
-        """At a rung without a decision reports what `measure` returns, top-1 and leakage. Raises StoppedEarly if the training
-        is to end.
-        """
+    def after(self, place: Place, epoch: int, measure: Callable[[], Figures]) -> None:
+        """At a rung without a decision reports what `measure` returns. Raises StoppedEarly if the training is to end."""
         if epoch not in place.rungs:
             return
         decision = self._rules.decision(self._files, place, epoch)
         if decision is None:
-            self._tell(Watched(place, epoch, *measure()))
+            self._tell(Watched(place, epoch, measure()))
             decision = self._rules.decision(self._files, place, epoch)
         self._heed(decision)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from trainables.attacks import attack_names, attack_parts
@@ -18,6 +18,7 @@ from trainables.methods.obfuscation import DETECT
 from trainables.plugins import plugin_digests
 from trainables.stages import (
     ANONYMIZER,
+    BEFORE,
     EVALUATE_ACTION,
     EVALUATE_CLIP_PRIVACY,
     EVALUATE_PRIVACY,
@@ -104,7 +105,7 @@ class TrialPlan:
     def anonymizer_key(self) -> str:
         """A key shared by trials that evaluate the same anonymizer."""
         source = method_of(self.config).anonymizer
-        return next((stage.key for stage in self.stages if stage.name == source), self.stages[0].key)
+        return next((stage.key for stage in self.stages if stage.role == source), self.stages[0].key)
 
 
 def neighbours(plans: Sequence[TrialPlan], most: int = 16) -> list[list[int]]:
@@ -158,6 +159,8 @@ class Planner:
         first: dict[str, str] = {}  # role by key
         same: dict[str, str] = {}  # roles of controls that are equal to another stage of the trial, and the role of that stage
         for role, part in parts.items():
+            if BEFORE in part.stage.inputs:
+                planned |= self._before(config, data)
             found = _inputs(part, parts, config, configs.of(part).config)
             inputs = {name: planned[same.get(other, other)] for name, other in found.items()}
             stage = self._planned(role, part, inputs, configs, data)
@@ -167,6 +170,27 @@ class Planner:
             else:
                 planned[role] = stage
         return TrialPlan(config, tuple(planned.values()))
+
+    def _before(self, config: TrialConfig, data: TrialData) -> dict[str, PlannedStage]:
+        """By role, the stages that train the networks from which those of a trial go on, and those from which they went on."""
+        continues = method_of(config).continues
+        assert continues is not None
+        earlier = self.plan(continues(config), data)
+        last = method_of(earlier.config).anonymizer
+
+        def here(role: str) -> str:
+            return BEFORE if role == last else f"{BEFORE}.{role}" if role.startswith(BEFORE) else role
+
+        found = [stage for stage in earlier.stages if stage.role == last or stage.role.startswith(BEFORE)]
+        return {
+            here(stage.role): replace(
+                stage,
+                role=here(stage.role),
+                inputs={name: here(role) for name, role in stage.inputs.items()},
+                reported=False,
+            )
+            for stage in found
+        }
 
     def _planned(
         self, role: str, part: StagePart, inputs: Mapping[str, PlannedStage], configs: _Configs, data: TrialData

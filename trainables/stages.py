@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from trainables.store import Outcome
 
 RAW_ACTION = "raw_action"  # as an input, and in records: the stage `evaluate_action` of the raw trial
+BEFORE = "before"  # as an input, and in records: the stage that trained the networks from which this one goes on
 ATTACKED = "attacked"  # as data of a stage: the clips where they carry labels, otherwise the images of the privacy set
 DATA = (  # the data sets of a trial: members of `trainables.data.trial_data.TrialData`
     "action",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from study.schedule.early import Rungs
-from trainables.early import EarlyStopping, Place, Watched
+from trainables.early import EarlyStopping, Figures, Place, Watched
 from trainables.one_line import reason
 from trainables.store.files import Files
 
@@ -43,4 +44,5 @@ def watched_of(result: Mapping[str, Any]) -> Watched | None:
     if f"{_WATCHED}epoch" not in result:
         return None
     place = Place(*(result[f"{_WATCHED}place/{name}"] for name in ("anonymizer", "group", "epochs")))
-    return Watched(place, *(result[f"{_WATCHED}{name}"] for name in ("epoch", "top1", "leakage")))
+    figures = Figures(*(result[f"{_WATCHED}figures/{field.name}"] for field in fields(Figures)))
+    return Watched(place, result[f"{_WATCHED}epoch"], figures)

@@ -2,8 +2,11 @@
 
 As MOASHA does (Schmucker et al., arXiv 2106.12639; syne-tune), a training that comes to a rung is compared with those that came
 there before, waits for none, and goes on if it is among the best `1 / REDUCTION` of them. Best is who is dominated by nobody,
-then who would be without those, and so on (non-dominated sorting); of a layer that is cut through, all go on. So nobody stops
-whom no other one surpasses in both utility and privacy, and equals are treated alike, in whichever order they come.
+then who would be without those, and so on (non-dominated sorting); of a layer that is cut through, all go on. Equals are
+treated alike, in whichever order they come.
+
+Other than there, one dominates another only where it is better in both utility and privacy, and in each by more than figures of
+so few items vary by chance: at the first look all are much alike, and an order by chance would stop most of a front.
 """
 
 from __future__ import annotations
@@ -11,29 +14,35 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
-from trainables.early import REDUCTION, Decision, EarlyStopping, Watched
+from trainables.early import REDUCTION, Decision, EarlyStopping, Figures, Watched
 from trainables.store.files import Files
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Standing:
-    """What was reported at a rung: by which `trial`, and the figures of `Watched`."""
+    """What was reported at a rung: by which `trial`, and its figures."""
 
     trial: str
-    top1: float
-    leakage: float
+    figures: Figures
 
     def dominates(self, other: Standing) -> bool:
-        """Whether it is nowhere worse than the other one, and somewhere better."""
-        better = (self.top1 - other.top1, other.leakage - self.leakage)
-        return min(better) >= 0 and max(better) > 0
+        """Whether it is better than the other one in both figures, and in each beyond chance."""
+        own, others = self.figures, other.figures
+        more_useful = own.top1 - others.top1 > chance(min(own.clips, others.clips))
+        return more_useful and others.leakage - own.leakage > chance(min(own.items, others.items))
 
     @property
     def counts(self) -> bool:
         """Whether both figures are numbers: others are compared with nobody."""
-        return not (math.isnan(self.top1) or math.isnan(self.leakage))
+        return not (math.isnan(self.figures.top1) or math.isnan(self.figures.leakage))
+
+
+def chance(items: int) -> float:
+    """The largest standard error that a share of so many items can have: that of one half."""
+    return 0.5 / math.sqrt(max(1, items))
 
 
 def layers(standings: Sequence[Standing]) -> list[list[Standing]]:
@@ -57,12 +66,12 @@ def decide(own: Standing, others: Sequence[Standing], epoch: int, epochs: int) -
     before = sum(map(len, sorted_[:number]))
     if not number or before * REDUCTION < count:
         return Decision(False)
-    best = max(
-        (other for other in sorted_[0] if other.dominates(own)), key=lambda other: (other.top1 - other.leakage, other.trial)
-    )
+    better = (other for other in sorted_[0] if other.dominates(own))
+    best = max(better, key=lambda other: (other.figures.top1 - other.figures.leakage, other.trial))
+    top1, leakage = ([100 * getattr(one.figures, name) for one in (best, own)] for name in ("top1", "leakage"))
     reason = (
-        f"stopped early at epoch {epoch} of {epochs}: dominated by {best.trial} (validation top-1 {100 * best.top1:.1f} %,"
-        f" leakage to a linear probe {100 * best.leakage:.1f} %; here {100 * own.top1:.1f} % and {100 * own.leakage:.1f} %)"
+        f"stopped early at epoch {epoch} of {epochs}: dominated by {best.trial} (validation top-1 {top1[0]:.1f} %,"
+        f" leakage to a linear probe {leakage[0]:.1f} %; here {top1[1]:.1f} % and {leakage[1]:.1f} %)"
     )
     return Decision(True, reason)
 
@@ -85,10 +94,11 @@ class Rungs:
         names = [name for name in self._files.names(folder) if name.endswith(".json") and not name.startswith(".")]
         kept = [json.loads(content) for content in self._files.read_all([f"{folder}/{name}" for name in names]).values()]
         others = [_standing(one) for one in kept]
-        decision = decide(Standing(trial, watched.top1, watched.leakage), others, epoch, place.epochs)
+        decision = decide(Standing(trial, watched.figures), others, epoch, place.epochs)
         rules.keep(self._files, watched, trial, decision)
         return decision
 
 
-def _standing(kept: Mapping[str, object]) -> Standing:
-    return Standing(str(kept["trial"]), float(str(kept["top1"])), float(str(kept["leakage"])))
+def _standing(kept: Mapping[str, Any]) -> Standing:
+    figures = Figures(**{field.name: kept[field.name] for field in fields(Figures)})
+    return Standing(str(kept["trial"]), figures)

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -20,7 +20,7 @@ from study.schedule.early import Rungs
 from tests.support.stages import SilentReporter
 from trainables.config import Runtime, TrialConfig
 from trainables.data.trial_data import TrialData
-from trainables.early import Decision, EarlyStopping, Place, Watch, Watched
+from trainables.early import Decision, EarlyStopping, Figures, Place, Watch, Watched
 from trainables.execution.watch import place_of
 from trainables.failures import StoppedEarly
 from trainables.pipeline import run_trial
@@ -28,7 +28,6 @@ from trainables.plan import plan_trial
 from trainables.store.artifacts import STAGES
 from trainables.store.files import Files
 
-Figures = tuple[float, float]  # top-1 and leakage at a rung
 Hear = Callable[[Watched, str], Decision]
 _REPORTS = "reports"
 
@@ -89,14 +88,13 @@ class _Reports(Watch):
         content = self._kept.read(_report(place.anonymizer, epoch))
         if content is None:
             return None
-        kept = json.loads(content)
-        return kept["top1"], kept["leakage"]
+        return Figures(**json.loads(content)["figures"])
 
     def begins(self, place: Place) -> None:
         for epoch in place.rungs:
             if (figures := self.known(place, epoch)) is None:
                 return
-            self._decide(Watched(place, epoch, *figures))
+            self._decide(Watched(place, epoch, figures))
 
     def after(self, place: Place, epoch: int, measure: Callable[[], Figures]) -> None:
         if epoch not in place.rungs:
@@ -105,9 +103,9 @@ class _Reports(Watch):
         if figures is None:
             start = time.monotonic()
             figures = measure()
-            content = {"top1": figures[0], "leakage": figures[1], "seconds": time.monotonic() - start}
+            content = {"figures": asdict(figures), "seconds": time.monotonic() - start}
             self._kept.replace(_report(place.anonymizer, epoch), json.dumps(content).encode())
-        self._decide(Watched(place, epoch, *figures))
+        self._decide(Watched(place, epoch, figures))
 
     def _decide(self, watched: Watched) -> None:
         self.last = watched.epoch
@@ -194,7 +192,7 @@ def replayed(trials: Sequence[Tried], workers: int, prices: Prices) -> list[Trie
             tried = trials[number]
             if tried.place is not None and tried.reports is not None and at < len(tried.place.rungs):
                 epoch = tried.place.rungs[at]
-                if not rungs.hear(Watched(tried.place, epoch, *tried.reports[epoch]), str(number)).stop:
+                if not rungs.hear(Watched(tried.place, epoch, tried.reports[epoch]), str(number)).stop:
                     put(number, at + 1, begun)
                     continue
                 tried = replace(tried, metrics={}, stopped=epoch)

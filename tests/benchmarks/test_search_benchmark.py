@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from study.schedule.early import Rungs
+from tests.benchmarks import search_trials
 from tests.benchmarks.search import Found, Row, front, reached
 from tests.benchmarks.search_trials import Lab, Prices, Tried, replayed
 from trainables.config import TrialConfig, with_values
-from trainables.early import EarlyStopping, Place
+from trainables.data.trial_data import TrialData
+from trainables.early import EarlyStopping, Figures, Place, Watch
+from trainables.execution.watch import place_of
+from trainables.plan import plan_trial
 from trainables.store.files import Files
 
 PRICES = Prices({"reconstruct": 0.5, "minimax": 1.0, "evaluate": 2.0}, look=0.25)
@@ -25,7 +31,7 @@ def trial(name: str, top1: float, leakage: float, at_rungs: tuple[tuple[float, f
     figures = {"top1": top1, "leakage": leakage}
     metrics = {**figures, **{f"validation_{key}": value for key, value in figures.items()}, "chance_top1": 0.0}
     stages = {"r": ("reconstruct", 10), f"m{name}": ("minimax", 90), f"e{name}": ("evaluate", 5)}
-    reports = dict(zip(place.rungs, at_rungs or ((top1, leakage),) * 2, strict=True))
+    reports = dict(zip(place.rungs, (Figures(*one, 10_000, 10_000) for one in at_rungs or ((top1, leakage),) * 2), strict=True))
     return Tried(TrialConfig(), metrics, stages, place, reports)
 
 
@@ -45,7 +51,7 @@ def test_prices_are_medians_and_what_a_report_takes_is_no_part_of_the_training(t
     for key, seconds in (("a", 11.0), ("b", 21.0), ("c", 1001.0)):
         for folder, name, content in (
             (f"stages/minimax/{key}", "record.json", f'{{"seconds": {seconds}, "steps": 10}}'),
-            (f"reports/{key}", "1.json", '{"top1": 0.5, "leakage": 0.5, "seconds": 1.0}'),
+            (f"reports/{key}", "1.json", '{"seconds": 1.0}'),
         ):
             (tmp_path / folder).mkdir(parents=True)
             (tmp_path / folder / name).write_text(content)
@@ -102,17 +108,38 @@ def test_the_table_compares_for_equal_seconds() -> None:
     assert "100.0 (n = 1) % of the hypervolume" in found.of_early_stopping()
 
 
-def test_a_replay_stops_whom_a_run_stops(tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path) -> None:
-    """By three tiny trials, one after another: the first one destroys its clips and the third, which cannot have learned
-    anything, is stopped; then all are run to their end, and what they reported is replayed.
+def test_a_replay_stops_whom_a_run_stops(
+    tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By six trials, one after another, whose training is left out: some are stopped, and go on from there when all are run to
+    their end; then what they have reported is replayed.
     """
-    short = {"reconstruct.epochs": 0, "warm_up.epochs": 0, "minimax.epochs": 2, "evaluate_privacy.clips": False}
-    config = with_values(tiny_config, {**short, "evaluate_action.epochs": 1, "evaluate_privacy.epochs": 1})
-    configs = [with_values(config, {"minimax.learning_rate_anonymizer": rate}) for rate in (1.0, 1e-4, 1e-5)]
+    measured: list[tuple[float, int]] = []
+
+    def run(config: TrialConfig, runtime: object, reporter: object, watch: Watch) -> tuple[SimpleNamespace, None]:
+        data, budget = TrialData(config, tiny_data), config.minimax.distortion_budget
+        [place] = [found for stage in plan_trial(config, data).stages if (found := place_of(stage, data)) is not None]
+        watch.begins(place)
+        for epoch in range(1, place.epochs):
+
+            def measure(epoch: int = epoch) -> Figures:
+                measured.append((budget, epoch))
+                rank = budget if epoch < 3 else 1 - budget  # who is ahead falls behind
+                return Figures(1 - rank, rank, 10_000, 10_000)
+
+            watch.after(place, epoch, measure)
+        return SimpleNamespace(metrics={"top1": budget}), None
+
+    monkeypatch.setattr(search_trials, "run_trial", run)
+    config = with_values(tiny_config, {"minimax.epochs": 9})
+    configs = [with_values(config, {"minimax.distortion_budget": budget}) for budget in (0.2, 0.1, 0.5, 0.15, 0.05, 0.4)]
     rungs, lab = Rungs(EarlyStopping("early"), Files(tmp_path / "decided")), Lab(tmp_path, tiny_data)
-    run = [lab.run(config, rungs.hear) for config in configs]
-    assert [one.stopped for one in run] == [0, 0, 1], [one.reports for one in run]
-    assert [bool(one.metrics) for one in run] == [True, True, False]
+    found = [lab.run(config, rungs.hear) for config in configs]
+    assert [one.stopped for one in found] == [0, 0, 1, 3, 3, 1]
     whole = [lab.run(config) for config in configs]
-    assert all(one.metrics for one in whole)
-    assert replayed(whole, 1, Prices.of(tmp_path)) == run
+    assert [one.metrics for one in whole] == [{"top1": config.minimax.distortion_budget} for config in configs]
+    assert len(measured) == len(set(measured)) == 12, "each once, at epochs 1 and 3"
+    again = replayed(whole, 1, Prices(defaultdict(lambda: 1.0), look=0.0))
+    assert [(one.config, one.stopped, one.metrics) for one in again] == [
+        (one.config, one.stopped, one.metrics) for one in found
+    ]

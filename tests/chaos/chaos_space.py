@@ -2,7 +2,8 @@
 
 Seven settings: four that share stages, one on a set of videos of its own (which a fault may damage), one whose loss becomes
 NaN and one with a corrupt video among its data. With --stop-early six budgets and weights take the place of three and of the
-corrupt video, so that some cannot win. Where CHAOS_JOURNAL names a file, every process that runs a trial appends a
+corrupt video, and what is measured of them while they are trained is set here: a larger budget or weight is worse in both
+figures, so that some cannot win. Where CHAOS_JOURNAL names a file, every process that runs a trial appends a
 line to it for each epoch it has computed and each stage it has stored.
 """
 
@@ -66,6 +67,19 @@ if "chaos" not in SPACES:
     )
 
 
+def _rank_by_budget() -> None:
+    """From now on in this process."""
+    from trainables.early import Figures
+    from trainables.execution.watch import Measure
+
+    def figures(self: Measure, *networks: Any) -> Figures:
+        loss = self.config.minimax
+        rank = loss.distortion_budget + loss.penalty_weight / 100
+        return Figures(1 - rank, rank, 10_000, 10_000)
+
+    Measure.__call__ = figures  # type: ignore[method-assign]
+
+
 def write(journal: str | Path, what: str, key: str, epoch: int = -1) -> None:
     ray = sys.modules.get("ray")  # not there in a run without it
     node = ray.get_runtime_context().get_node_id() if ray is not None and ray.is_initialized() else ""
@@ -111,3 +125,4 @@ def _keep_journal(path: str) -> None:
 
 if JOURNAL in os.environ:
     _keep_journal(os.environ[JOURNAL])
+    _rank_by_budget()

@@ -37,7 +37,7 @@ from trainables.data.trial_data import TrialData
 from trainables.fields import key_values
 from trainables.methods import resolved
 from trainables.plan import Planner, plan_trial
-from trainables.stages import EVALUATE_ACTION, Stage
+from trainables.stages import BEFORE, EVALUATE_ACTION, Stage
 
 FROM_SCRATCH = (
     "attack_adaptive attack_inversion attack_linkage attack_probe attack_raw_trained attack_retrained attack_reverse"
@@ -51,7 +51,7 @@ ATTACK_STAGES = f"{BY_CLIPS} {BY_FEATURES}"
 LEARNING_ATTACKS = (
     f"{BY_PAIRS} attack_adaptive attack_inversion attack_linkage attack_pretrained_tuned attack_retrained attack_temporal"
 )
-METHOD_STAGES = "bdq dial minimax mass stprivacy tedspad vita"
+METHOD_STAGES = "bdq continued dial minimax mass stprivacy tedspad vita"
 TRAINING = f"reconstruct warm_up {METHOD_STAGES}"
 ON_CLIPS = f"evaluate_action raw_action test_deployed evaluate_clip_privacy {ATTACK_STAGES}"  # of the anonymizer, as below
 ON_IMAGES = "evaluate_privacy test_privacy"
@@ -61,7 +61,7 @@ READERS = OF_THE_ANONYMIZER.replace(f"{TRAINING} ", "")  # of what an anonymizer
 OF_PEOPLE = READERS.replace(f"{BY_PAIRS} ", "").replace("attack_adaptive ", "")  # of a method that changes people only
 EVALUATORS = "evaluate_action raw_action evaluate_privacy evaluate_clip_privacy"
 OF_OTHERS = set(METHOD_STAGES.split()) - {"minimax"}  # stages of other methods than that of BASE
-OF_PENALTY = "minimax dial"  # the other methods have none
+OF_PENALTY = "minimax continued dial"  # the other methods have none
 
 _FACE_FILES = tuple(f"face_{network}_weights" for network in ("detector", "landmarks", "recogniser"))
 FACE_FIELDS = (*_FACE_FILES, "face_score", "recognised_frames", "recognised_clips")
@@ -150,7 +150,7 @@ FIXED = {
     "anonymizer.name": "bdq dial stprivacy",  # another one takes no dial
     "anonymizer.encoder_weights": "bdq stprivacy",
     "microbatch": "stprivacy",
-    "minimax.distortion_budget": "dial",  # its options say both
+    "minimax.distortion_budget": "continued dial",  # the options say both of a dial, and the path of the other
     "minimax.privacy_weight": "dial",
     "departures.scrambled_frames": "bdq dial",  # refused
 }
@@ -201,7 +201,8 @@ def _few_files_take_no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def own(config: TrialConfig, files: Files, planner: Planner | None = None) -> dict[str, dict[str, Any]]:
     """What the key of each stage depends on by itself, not through its inputs; by the role of the stage."""
-    stages = (planner or Planner()).plan(config, TrialData(config, files.root)).stages
+    planned = (planner or Planner()).plan(config, TrialData(config, files.root)).stages
+    stages = [stage for stage in planned if not stage.role.startswith(BEFORE)]  # those are of a trial of their own
     return {stage.role: {name: value for name, value in stage.depends_on.items() if name != "inputs"} for stage in stages}
 
 

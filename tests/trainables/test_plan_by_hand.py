@@ -28,6 +28,7 @@ DECLARED: dict[str, tuple[str, str, bool, bool, tuple[str, ...], tuple[str, ...]
     "warm_up": ("warm_up", "", False, True, TRAIN, ("reconstruct",)),
     "minimax": ("minimax", "", False, True, TRAIN, ("reconstruct", "warm_up")),
     "dial": ("minimax", "", False, True, TRAIN, ("reconstruct", "warm_up")),
+    "continued": ("minimax", "", False, True, TRAIN, ("before",)),
     "vita": ("minimax", "", False, False, TRAIN, ("reconstruct", "warm_up")),
     "mass": ("minimax", "", False, False, TRAIN, ("reconstruct", "warm_up")),
     "tedspad": ("minimax", "", False, False, TRAIN, ("reconstruct", "warm_up")),

@@ -174,11 +174,11 @@ def test_the_two_views_of_an_image_are_augmented_each_for_itself(numbered: Path,
     assert {view for each in views for _, view in each} == {"raw", "raw flipped"}
 
 
-def test_only_the_paper_s_method_and_its_dial_have_a_penalty() -> None:
+def test_only_the_paper_s_method_its_dial_and_its_continuation_have_a_penalty() -> None:
     trained = [name for name in METHODS if METHODS[name].anonymizer]
     configs = {name: with_values(TrialConfig(), {"method": name, **METHODS[name].recipe}) for name in trained}
     weights = {name: resolved(config).minimax.penalty_weight for name, config in configs.items()}
-    assert weights == {name: 1.0 if name in ("penalty", "dial") else 0.0 for name in weights}
+    assert weights == {name: 1.0 if name in ("penalty", "dial", "continued") else 0.0 for name in weights}
     assert len(weights) >= 8
 
 

@@ -73,12 +73,9 @@ PENALTY = {
 TRAINING = {
     "reconstruct": {"f_A learns: action.train, raw", "f_A learns: privacy.train, raw"},
     "warm_up": {"f_T learns: action.train, f_A", "f_B learns: privacy.train, f_A"},
-    "minimax": PENALTY,
-    "dial": PENALTY,
-    "tedspad": PENALTY,
+    **dict.fromkeys(("minimax", "dial", "continued", "tedspad", "stprivacy"), PENALTY),
     "vita": PENALTY | {"f_B frozen: action.train, f_A training"},  # the middle frames of clips as well
     "mass": PENALTY | {"f_T frozen: action.train, raw"},  # the reference of its InfoNCE
-    "stprivacy": PENALTY,
     "bdq": {  # f_A and f_T learn together, and f_B from the clips
         "f_A learns: action.train, raw",
         "f_T learns: action.train, f_A training",
@@ -384,6 +381,7 @@ TRAINED, CHANGED = "f_A", "changed"
 VIEWS = {
     "penalty": TRAINED,
     "dial": TRAINED,
+    "continued": TRAINED,
     "spact": TRAINED,
     "spact_published": TRAINED,
     "tedspad": TRAINED,
@@ -403,8 +401,10 @@ OVER_TIME = {"grey_difference", "small_difference", "blurred_difference", "movin
 JOINTLY = TRAINING["vita"] - {"f_T learns: action.train, f_A", "f_B frozen: privacy.train, f_A training"}
 JOINTLY |= {"f_T learns: action.train, f_A training", "f_T tested: action.validation, f_A"}
 OTHERWISE: dict[str, dict[str, set[str]]] = {"vita_published": {"vita": JOINTLY}, "bdq": {"reconstruct": set()}}
+OTHERWISE["continued"] = {"before": PENALTY}
 FEW = {"vita": {"options.retrain_steps": 1, "options.restart_every": 2, "options.action_steps": 2}}
 FEW["dial"] = {"anonymizer.name": "unetpp", "anonymizer.dial": "film"}
+FEW["continued"] = {"minimax.distortion_budget": 0.1}  # the second of its path
 FEW["vita_published"] = {**FEW["vita"], "options.architectures": "f_B,f_B"}
 
 

@@ -21,7 +21,7 @@ from trainables.data.items import Still, Video
 from trainables.data.loader import Batch, EvaluationClips, Loader, Stills
 from trainables.data.sampling import evenly
 from trainables.data.trial_data import TrialData
-from trainables.early import Place, Watch, group_of
+from trainables.early import Figures, Place, Watch, group_of
 from trainables.execution.context import StageContext, validation_clip
 from trainables.execution.loop import Stateful
 from trainables.methods import method_of
@@ -40,15 +40,16 @@ _ALPHAS = np.logspace(-2, 3, 6)
 
 def place_of(stage: PlannedStage, data: TrialData) -> Place | None:
     """Where the anonymizer that `stage` trains stands; None for a stage that trains none, or one that cannot be watched: a dial
-    is no single anonymizer, and one that changes people only needs their boxes.
+    is no single anonymizer, one that changes people only needs their boxes, and one that went on from another is not like those
+    that did not, and may be needed by the next.
 
     Compared are anonymizers of one method, seed, recipe of clips and data.
     """
     config = stage.config
     method = method_of(config)
-    if stage.control or stage.name != method.anonymizer or not stage.stage.trains or method.boxes:
+    if stage.control or stage.role != method.anonymizer or not stage.stage.trains or method.boxes:
         return None
-    if config.anonymizer.dial != "none":
+    if config.anonymizer.dial != "none" or method.continues is not None:
         return None
     attacked = getattr(data, data.attacked)
     content = [data.action.fingerprint, attacked.fingerprint]
@@ -79,32 +80,33 @@ class Measure:
         self._context, self.config, self._data = context, config, data
 
     @torch.no_grad()
-    def __call__(self, anonymizer: Anonymizer, action: nn.Module) -> tuple[float, float]:
+    def __call__(self, anonymizer: Anonymizer, action: nn.Module) -> Figures:
         with _as_it_was(self._context, anonymizer, action):
             anonymizer.eval()
             action.eval()
-            return self._top1(anonymizer, action), self._leakage(anonymizer)
+            (top1, clips), (leakage, items) = self._top1(anonymizer, action), self._leakage(anonymizer)
+            return Figures(top1, leakage, clips, items)
 
-    def _top1(self, anonymizer: Anonymizer, action: nn.Module) -> float:
+    def _top1(self, anonymizer: Anonymizer, action: nn.Module) -> tuple[float, int]:
         right, seen = 0, 0
         for batch, anonymized in self._anonymized(anonymizer, self._data.action.validation):
             with self._context.autocast():
                 logits = action(anonymized)
             right += int((logits.argmax(dim=1) == batch["label"]).sum())
             seen += len(anonymized)
-        return right / seen if seen else math.nan
+        return (right / seen if seen else math.nan), seen
 
-    def _leakage(self, anonymizer: Anonymizer) -> float:
+    def _leakage(self, anonymizer: Anonymizer) -> tuple[float, int]:
         splits = getattr(self._data, self._data.attacked)
         known, asked = (_some([item for item in items if item.attributes]) for items in (splits.train, splits.validation))
         if not known or not asked or not splits.attributes:
-            return math.nan
+            return math.nan, 0
         features = [
             torch.cat([probe_features(anonymized) for _, anonymized in self._anonymized(anonymizer, items)]).numpy()
             for items in (known, asked)
         ]
         labels = [np.array([item.attributes for item in items], dtype=float) for items in (known, asked)]
-        return probe_leakage(features, labels, [item.group for item in asked])
+        return probe_leakage(features, labels, [item.group for item in asked]), len(asked)
 
     def _anonymized(self, anonymizer: Anonymizer, items: Sequence[Video] | Sequence[Still]) -> Iterator[tuple[Batch, Tensor]]:
         """The items in the test view, anonymized, in batches: (B, T, C, H, W)."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Self
 
@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from trainables.config import ConfigError, Frozen, TrialConfig, VisibleOptions, is_field, value_of, with_values
 from trainables.registry import Registry
-from trainables.stages import ANONYMIZER, Stage
+from trainables.stages import ANONYMIZER, BEFORE, Stage
 
 Values = Mapping[str, Any]
 Weight = Annotated[float, Field(ge=0.0)]
@@ -72,6 +72,8 @@ class Method:
     undivided: why its batches cannot be computed in parts (`microbatch`); empty where they can.
     over_time: what it makes of a frame depends on other frames of the clip, whatever `anonymizer.window` says.
     clip_labels: it learns private attributes from the clips of the action set, which have to carry them.
+    continues: of a trial, the one from whose trained networks it goes on: what trains that one is planned as a part of it, and
+    a stage reads it as the input `before`. None: it starts from its own stages.
     approximate: in what it differs from what was published under its name, or what is chosen here where nothing was.
     """
 
@@ -89,6 +91,7 @@ class Method:
     undivided: str = ""
     over_time: bool = False
     clip_labels: bool = False
+    continues: Callable[[TrialConfig], TrialConfig] | None = None
     approximate: str = ""
 
     def __post_init__(self) -> None:
@@ -96,7 +99,7 @@ class Method:
             raise ConfigError(f"a method with options = {self.options!r}; give a subclass of MethodOptions")
         names = [stage.name for stage in self.stages]
         for number, stage in enumerate(self.stages):
-            before = names[:number]
+            before = [*names[:number], *([BEFORE] if self.continues is not None else [])]
             if unknown := [name for name in stage.inputs if name not in (*before, ANONYMIZER)]:
                 raise ConfigError(
                     f"a method whose stage {stage.name!r} reads {unknown[0]!r}, no stage before it; there are"

@@ -9,16 +9,20 @@ from pathlib import Path
 import pytest
 
 from study.backend.early import EarlyStoppingScheduler, watched_of
-from study.schedule.early import Rungs, Standing, decide, layers
-from trainables.early import Decision, EarlyStopping, Place, Watch, Watched
+from study.schedule.early import Rungs, Standing, chance, decide, layers
+from trainables.early import Decision, EarlyStopping, Figures, Place, Watch, Watched
 from trainables.failures import StoppedEarly
 from trainables.store.files import Files
 
 RULES = EarlyStopping("trials/x/early")
+BAD = Figures(0.2, 0.8, 40, 60)
 
 
-def standing(name: str, top1: float, leakage: float) -> Standing:
-    return Standing(name, top1, leakage)
+MANY = 1_000_000  # items, of which no figure varies by chance
+
+
+def standing(name: str, top1: float, leakage: float, clips: int = MANY, items: int = MANY) -> Standing:
+    return Standing(name, Figures(top1, leakage, clips, items))
 
 
 A, B = standing("A", 0.9, 0.5), standing("B", 0.5, 0.05)  # neither dominates the other
@@ -36,6 +40,19 @@ def test_nobody_stops_whom_no_other_one_surpasses_however_many_there_are() -> No
     front = [standing(str(step), step / 20, step / 20) for step in range(20)]
     for own in front:
         assert not decide(own, [one for one in front if one is not own] + [D] * 3, 2, 10).stop
+
+
+def test_who_is_better_by_chance_only_dominates_nobody() -> None:
+    """Of 25 clips a share varies by at most 10 points, of 100 items by 5; the smaller set of the two counts."""
+    assert chance(25) == 0.1
+    assert chance(100) == 0.05
+    own = standing("own", 0.5, 0.5, clips=25, items=100)
+    for top1, leakage, dominates in ((0.61, 0.44, True), (0.59, 0.44, False), (0.61, 0.46, False), (0.9, 0.5, False)):
+        assert standing("other", top1, leakage, clips=25, items=100).dominates(own) == dominates, (top1, leakage)
+    assert standing("other", 0.61, 0.44, clips=16, items=100).dominates(own) is False
+    assert not own.dominates(own)
+    alike = [standing(str(number), 0.5 + number / 100, 0.5 - number / 100, clips=25, items=25) for number in range(9)]
+    assert [decide(one, [other for other in alike if other is not one], 1, 6).stop for one in alike] == [False] * 9
 
 
 def test_with_fewer_than_three_at_a_rung_nobody_stops() -> None:
@@ -85,7 +102,7 @@ def test_rungs(epochs: int, rungs: tuple[int, ...]) -> None:
 
 
 def heard(files: Files, name: str, top1: float, leakage: float, group: str = "g") -> Decision:
-    return Rungs(RULES, files).hear(Watched(Place(name, group, 9), 3, top1, leakage), f"trial {name}")
+    return Rungs(RULES, files).hear(Watched(Place(name, group, 9), 3, Figures(top1, leakage, MANY, MANY)), f"trial {name}")
 
 
 def test_what_was_decided_stays_decided(tmp_path: Path) -> None:
@@ -117,8 +134,8 @@ def test_a_training_that_was_stopped_does_not_begin_again_under_the_same_rules(t
     watch.begins(place)
     watch.after(place, 2, lambda: pytest.fail("no rung"))
     with pytest.raises(StoppedEarly, match="stopped early at epoch 3 of 9"):
-        watch.after(place, 3, lambda: (0.2, 0.8))
-    assert told == [Watched(place, 3, 0.2, 0.8)]
+        watch.after(place, 3, lambda: BAD)
+    assert told == [Watched(place, 3, BAD)]
     with pytest.raises(StoppedEarly, match="stopped early at epoch 3 of 9"):
         watch.begins(place)
     with pytest.raises(StoppedEarly):
@@ -127,7 +144,7 @@ def test_a_training_that_was_stopped_does_not_begin_again_under_the_same_rules(t
 
 
 def test_who_hears_nothing_goes_on(tmp_path: Path) -> None:
-    Watch(RULES, Files(tmp_path), lambda watched: None).after(Place("x", "g", 9), 3, lambda: (0.0, 1.0))
+    Watch(RULES, Files(tmp_path), lambda watched: None).after(Place("x", "g", 9), 3, lambda: BAD)
 
 
 def test_the_scheduler_decides_and_stops_no_worker(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -135,9 +152,11 @@ def test_the_scheduler_decides_and_stops_no_worker(tmp_path: Path, capsys: pytes
 
     def flat(name: str, top1: float, leakage: float) -> dict[str, object]:
         place = {"watched/place/anonymizer": name, "watched/place/group": "g", "watched/place/epochs": 9}
-        return {"status": "running", **place, "watched/epoch": 3, "watched/top1": top1, "watched/leakage": leakage}
+        figures = {"top1": top1, "leakage": leakage, "clips": 40, "items": 60}
+        named = {f"watched/figures/{key}": value for key, value in figures.items()}
+        return {"status": "running", **place, "watched/epoch": 3, **named}
 
-    assert watched_of(flat("x", 0.5, 0.25)) == Watched(Place("x", "g", 9), 3, 0.5, 0.25)
+    assert watched_of(flat("x", 0.5, 0.25)) == Watched(Place("x", "g", 9), 3, Figures(0.5, 0.25, 40, 60))
     assert watched_of({"status": "running", "watched": None}) is None
     for name, top1 in (("a", 0.9), ("b", 0.8), ("c", 0.1)):
         assert scheduler.on_trial_result(None, f"trial {name}", flat(name, top1, 1 - top1)) == "CONTINUE"

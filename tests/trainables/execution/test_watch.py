@@ -66,8 +66,11 @@ def test_a_training_that_is_watched_or_stopped_early_has_the_same_numbers(
         assert same(minimax.run(replace(context, watch=then, work=work)), whole)
     [seen] = told
     assert (seen.place, seen.epoch) == (Place("key", "group", 2), 1)
-    assert 0.0 <= seen.top1 <= 1.0
-    assert 0.0 <= seen.leakage <= 1.0
+    assert 0.0 <= seen.figures.top1 <= 1.0
+    assert 0.0 <= seen.figures.leakage <= 1.0
+    data = TrialData(config, tiny_data)
+    assert seen.figures.clips == len(data.action.validation) > 0
+    assert seen.figures.items == len(getattr(data, data.attacked).validation) > 0
 
 
 def test_where_an_anonymizer_stands(tiny_config: TrialConfig, tiny_data: Path) -> None:
