@@ -154,6 +154,9 @@ class Planner:
         config = resolved(config)
         _require_clip_labels(config, data)
         parts = {stage.name: StagePart(stage) for stage in _training_stages(config)} | _evaluation_parts(config, data)
+        return TrialPlan(config, tuple(self._stages(config, data, parts).values()))
+
+    def _stages(self, config: TrialConfig, data: TrialData, parts: Mapping[str, StagePart]) -> dict[str, PlannedStage]:
         configs = _Configs(config)
         planned: dict[str, PlannedStage] = {}
         first: dict[str, str] = {}  # role by key
@@ -169,19 +172,20 @@ class Planner:
                 same[role] = twin
             else:
                 planned[role] = stage
-        return TrialPlan(config, tuple(planned.values()))
+        return planned
 
     def _before(self, config: TrialConfig, data: TrialData) -> dict[str, PlannedStage]:
         """By role, the stages that train the networks from which those of a trial go on, and those from which they went on."""
         continues = method_of(config).continues
         assert continues is not None
-        earlier = self.plan(continues(config), data)
-        last = method_of(earlier.config).anonymizer
+        earlier = resolved(continues(config))
+        parts = {stage.name: StagePart(stage) for stage in method_of(earlier).training}
+        last = method_of(earlier).anonymizer
 
         def here(role: str) -> str:
             return BEFORE if role == last else f"{BEFORE}.{role}" if role.startswith(BEFORE) else role
 
-        found = [stage for stage in earlier.stages if stage.role == last or stage.role.startswith(BEFORE)]
+        found = self._stages(earlier, data, parts).values()
         return {
             here(stage.role): replace(
                 stage,
@@ -190,6 +194,7 @@ class Planner:
                 reported=False,
             )
             for stage in found
+            if stage.role == last or stage.role.startswith(BEFORE)
         }
 
     def _planned(

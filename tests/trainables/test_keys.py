@@ -230,8 +230,8 @@ def other_value(leaf: str, value: Any) -> Any:
 
 
 def method_config(config: TrialConfig, method: str) -> TrialConfig:
-    dial = {"anonymizer.dial": "film"} if method == "dial" else {}
-    return resolved(with_values(config, {"method": method, **dial}))
+    more = {"dial": {"anonymizer.dial": "film"}, "continued": {"options.step": 0.3}}.get(method, {})  # the second of its path
+    return resolved(with_values(config, {"method": method, **more}))
 
 
 LEAVES = [leaf for leaf in flatten(BASE) if leaf not in ("method", *TOGETHER)]
