@@ -261,7 +261,7 @@ def test_those_who_learn_nothing_are_those_that_others_have_trained(full: Ran) -
 # Labels ---------------------------------------------------------------------------------------------------------------
 
 LEARNED_IN = {name: f"attack_{name}" for name in TRIED} | dict.fromkeys(
-    ("raw_trained", "reverse", "inversion"), "attack_retrained"
+    ("raw_trained", "reverse", "inversion", "adaptive"), "attack_retrained"
 )
 
 
