@@ -19,14 +19,7 @@ SPACES.register("effort")(
         settings=_swept(_OF_RECIPE),
         small_settings=_swept(_OF_CPUS),
         generated_settings=_swept(_OF_GENERATED),
-        generated_defaults={
-            **FEW_EPOCHS,
-            "evaluate_privacy.epochs": _OF_GENERATED,
-            # the small marks, as in the space `attacks`
-            "data.clip_privacy.name": "ucf101",
-            "data.clip_privacy.folder": "known",
-            "data.clip_privacy.attributes": ("belted", "badge"),
-        },
+        generated_defaults={**FEW_EPOCHS, "evaluate_privacy.epochs": _OF_GENERATED},
         generated={"train_clips": 160, "test_clips": 120, "train_images": 160, "val_images": 60, "test_images": 120},
         attacks="retrained,inversion,linkage,adaptive",
     )
