@@ -27,7 +27,7 @@ ASSETS: Mapping[Asset, AssetWords] = {
     "runs": AssetWords("use of the anonymizer", "can put any video through the anonymizer, as often as it wants"),
     "weights": AssetWords(
         "the anonymizer itself",
-        "has the anonymizer with all its inner numbers (weights), and can compute what it was given from what it made",
+        "has the anonymizer with all its inner numbers (weights), and can try to compute backwards what it was given",
     ),
     "labels": AssetWords("labelled anonymized video", "has anonymized video of people, and knows who or what they are"),
     "ordinary": AssetWords("labelled ordinary video", "has ordinary video of people, and knows who or what they are"),
