@@ -102,7 +102,11 @@ class Setting:
                 tried.append(self.lab.run(self.config(values), hear))
                 return tried[-1].metrics if not tried[-1].stopped else worst(search, tried[-1].config)
 
-            points = [Point(values, tuple(run(values)[name] for name in search.objectives)) for values in starts]
+            first = [run(values) for values in starts]
+            points = [
+                Point(values, tuple(found[name] for name in search.objectives))
+                for values, found in zip(starts, first, strict=True)
+            ]
             proposing = optimiser(with_options(search, sampler, None), points, self.seed)
             while len(tried) < count if stop_early is None else not stop_early(tried):
                 name = str(len(tried))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from search_spaces.registry import Search
 from study.schedule.early import Rungs
-from tests.benchmarks import search_trials
-from tests.benchmarks.search import Found, Row, front, reached
+from study.schedule.search import Point
+from tests.benchmarks import search, search_trials
+from tests.benchmarks.search import LAMBDA, B, Found, Row, Setting, front, reached
 from tests.benchmarks.search_trials import Lab, Prices, Tried, replayed
 from trainables.config import TrialConfig, with_values
 from trainables.data.trial_data import TrialData
@@ -84,6 +87,38 @@ def test_a_front_is_chosen_by_validation_and_measured_by_test_figures() -> None:
     assert reached([replace(GOOD, metrics={}, stopped=1)], RAW) == 0.0
     assert front([GOOD, PRIVATE, BAD]) == {"mg", "mp"}
     assert front([lucky, PRIVATE]) == {"mp"}
+
+
+def test_a_search_tries_the_points_of_its_space_once_and_then_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a sampler that proposes what nobody has tried: who is as good as the other is not the point."""
+    told: list[Mapping[str, float]] = []
+
+    class Proposing:
+        def __init__(self, search: Search, points: Sequence[Point], seed: int) -> None:
+            assert [point.objectives for point in points] == [(0.5, 0.25)] * 6
+
+        def suggest(self, name: str) -> dict[str, float]:
+            return {B: int(name) / 8, LAMBDA: 2.0}
+
+        def on_trial_complete(self, name: str, result: Mapping[str, float]) -> None:
+            told.append(result)
+
+    ran: list[TrialConfig] = []
+    monkeypatch.setattr(search, "optimiser", Proposing)
+    found = Setting(tmp_path, 0)
+    metrics = {"validation_top1": 0.5, "validation_leakage": 0.25}
+
+    def run(config: TrialConfig, hear: object) -> Tried:
+        ran.append(config)
+        return Tried(config, metrics, {})
+
+    found.__dict__["lab"] = SimpleNamespace(run=run)
+    tried = found.searched("tpe", 8, None)
+    assert [one.config for one in tried] == ran
+    points = [(config.minimax.distortion_budget, config.minimax.penalty_weight) for config in ran]
+    assert sorted(points[:6]) == [(budget, weight) for budget in (0.0, 0.1, 0.3) for weight in (1.0, 10.0)]
+    assert points[6:] == [(0.75, 2.0), (0.875, 2.0)]
+    assert told == [metrics] * 2
 
 
 def test_the_table_compares_for_equal_seconds() -> None:
