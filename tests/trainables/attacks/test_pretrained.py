@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ import torch
 
 from tests.support.stages import stage_context
 from trainables.attacks.linkage.people import across_sources, search_of
-from trainables.attacks.pretrained import FEATURES, probe, utility
+from trainables.attacks.pretrained import FEATURES, neighbour, probe, utility
 from trainables.attacks.pretrained.features import run as features
 from trainables.attacks.pretrained.features import summed
 from trainables.attacks.shared.result import AttackResult
@@ -23,6 +25,7 @@ from trainables.models import packaged
 from trainables.models.anonymizers import build_anonymizer
 from trainables.models.privacy import build_privacy_classifier
 from trainables.plan import plan_trial
+from trainables.stages import part_name
 from trainables.store import Outcome
 
 PEOPLE = ("anna", "bert")
@@ -44,6 +47,29 @@ def test_a_clip_of_the_same_source_is_no_candidate() -> None:
     assert search.candidates.tolist() == [[False, True, True]]
     kept = across_sources(search_of(data, data.test, "group"), data, "group")
     assert np.array_equal(kept.candidates, search_of(data, data.test, "group").candidates)
+
+
+def test_the_curves_are_of_published_features_against_those_of_the_search_that_counts() -> None:
+    """Everybody is published with the features of another: who knows published clips links all of them to one another."""
+    names = ("anna", "bert", "carl", "dora")
+
+    def clips(split: str) -> tuple[Video, ...]:
+        return tuple(
+            Video(f"{split}{number}", Path("x"), 0, f"{split}{number}", tuple(float(number // 2 == who) for who in range(4)))
+            for number in range(8)
+        )
+
+    data = VideoSplits("set", ("walk",), names, clips("train"), clips("validation"), clips("test"))
+    raw = dict.fromkeys(("train", "validation", "test"), torch.eye(4).repeat_interleave(2, 0))
+    published = {split: rows.roll(2, 0) for split, rows in raw.items()}
+    context: Any = SimpleNamespace(
+        config=SimpleNamespace(attacks=SimpleNamespace(people="attributes", permuted=False)),
+        data=SimpleNamespace(clips_with_attributes=data),
+        inputs={FEATURES.name: Outcome({}, state=published), part_name(FEATURES.name, "raw"): Outcome({}, state=raw)},
+        seed=lambda purpose: 0,
+    )
+    points = neighbour.run(context).state["people_at_risk"]
+    assert {point["value"] for point in points if point["risk"] == "linkability"} == {1.0}
 
 
 @pytest.fixture
