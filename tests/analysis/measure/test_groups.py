@@ -75,7 +75,8 @@ def test_a_person_whom_the_anonymizer_fails_is_found() -> None:
     hers = drawn.who == 7
     found = figures(drawn.right(np.where(hers, 0.0, 0.9)), drawn.found(np.where(hers, 1.0, 0.15)), of=drawn)
     assert worse(found) == [("top1", "g07"), ("attack.linkage", "g07")]
-    assert found["top1", "g07"].own.items == CLIPS
+    figure = found["top1", "g07"]
+    assert (figure.own.items, figure.rest.items) == (CLIPS, (PEOPLE - 1) * CLIPS), "beside the others, not beside all"
 
 
 def test_without_a_bias_few_of_many_runs_name_anybody() -> None:
