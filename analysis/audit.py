@@ -5,10 +5,12 @@ The study is run by its own command, in a process of its own; this package reads
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,11 +53,28 @@ class Audit:
 
 
 def run_study(arguments: Sequence[str]) -> int:
-    """Runs `study/run.py` with these arguments, and returns its exit code."""
+    """Runs `study/run.py` with these arguments, and returns its exit code. Signals that end this process go to the study, whose
+    trials then save.
+    """
     found = importlib.util.find_spec("study.run")
     if found is None or found.origin is None:
         raise AnalysisError("the package `study`, which runs trials, is not installed here")
-    return subprocess.run([sys.executable, found.origin, *arguments], check=False).returncode
+    # in a process group of its own: Ctrl-C would reach it twice, and a second one does not wait for trials to save
+    with subprocess.Popen([sys.executable, found.origin, *arguments], process_group=0) as study, _handed_on_to(study):
+        return study.wait()
+
+
+@contextlib.contextmanager
+def _handed_on_to(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    for number, had in before.items():
+        if had != signal.SIG_IGN:  # as SIGHUP is by `nohup`
+            signal.signal(number, lambda number, frame: process.send_signal(number))
+    try:
+        yield
+    finally:
+        for number, had in before.items():
+            signal.signal(number, had)
 
 
 def audit(asked: Audit, run: Callable[[Sequence[str]], int] = run_study) -> int:

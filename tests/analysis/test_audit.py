@@ -1,13 +1,18 @@
 """`audit`: a model from elsewhere gets a study of its own, and the page of that."""
 
+import os
 import shutil
+import signal
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from analysis.__main__ import main
-from analysis.audit import Audit, audit, data_settings, study_arguments
+from analysis.audit import Audit, audit, data_settings, run_study, study_arguments
 from analysis.read.store import AnalysisError
 from search_spaces.plan import plan_study
 from study.options import read_options
@@ -105,3 +110,41 @@ def test_bad_input_is_one_line_before_anything_runs(tmp_path: Path, capsys: pyte
         assert not (tmp_path / "out").exists()
     with pytest.raises(AnalysisError):
         study_arguments(Audit(model, model, profile="generated"))
+
+
+STUDY = """
+import signal, sys, time
+from pathlib import Path
+from types import SimpleNamespace
+
+def save(number, frame):
+    Path(sys.argv[1], "saved").touch()
+    sys.exit(7)
+
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, save)
+Path(sys.argv[1], "runs").touch()
+while True:
+    time.sleep(0.05)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_who_ends_an_audit_ends_its_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> None:
+    script = tmp_path / "run.py"
+    script.write_text(STUDY)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: SimpleNamespace(origin=str(script)))
+    before = signal.signal(number, signal.default_int_handler)
+
+    def end() -> None:
+        while not (tmp_path / "runs").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), number)
+
+    try:
+        threading.Thread(target=end).start()
+        assert run_study([str(tmp_path)]) == 7
+        assert signal.getsignal(number) is signal.default_int_handler
+    finally:
+        signal.signal(number, before)
+    assert (tmp_path / "saved").exists()
