@@ -17,6 +17,8 @@ from trainables.schema import TAG_EARLY, TAG_REASON
 
 # What is measured is measured, and then replaced: networks as small as these have no sure order.
 SPACE = """
+from dataclasses import replace
+
 from search_spaces.registry import SPACES, Space, grid
 from trainables.execution import watch
 
@@ -25,9 +27,10 @@ if "stops_early" not in SPACES:
     measured = watch.Measure.__call__
 
     def planted(self, anonymizer, action):
-        top1, leakage = measured(self, anonymizer, action)
-        assert 0 <= top1 <= 1 and 0 <= leakage <= 1
-        return (0.25, 0.75) if self.config.minimax.distortion_budget == 0.9 else (0.75, 0.25)
+        found = measured(self, anonymizer, action)
+        assert 0 <= found.top1 <= 1 and 0 <= found.leakage <= 1
+        top1 = 0.25 if self.config.minimax.distortion_budget == 0.9 else 0.75
+        return replace(found, top1=top1, leakage=1.0 - top1)
 
     watch.Measure.__call__ = planted
 """

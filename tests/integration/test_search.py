@@ -65,5 +65,6 @@ def test_a_search_goes_on_where_it_stopped(
     assert "search with random: 5 points, 4 done before" in capsys.readouterr().out
     assert len(runs) == 6
     assert {run.info.run_id: run.info.end_time for run in runs if run.info.run_id in before} == before
-    points = {(run.data.params["minimax.temperature"], run.data.params["minimax.distortion_budget"]) for run in runs}
+    penalty = [run for run in runs if run.data.params["method"] == "penalty"]
+    points = {(run.data.params["minimax.temperature"], run.data.params["minimax.distortion_budget"]) for run in penalty}
     assert len(points) >= 2 + 3  # two budgets at the default temperature, and three of the search's own

@@ -10,6 +10,7 @@ import pytest
 
 from study.backend.base import StudyEnd
 from study.options import Options
+from study.records.view import description_of
 from study.schedule.usage import Usage
 from study.study import Study
 from trainables.config import ConfigError
@@ -22,7 +23,9 @@ TAGS = {"study": "of mine"}
 def study_of(space: str, data: Path, storage: Path, **options: Any) -> Study:
     values = {"space": space, "profile": "small", "data_root": str(data), "storage": str(storage), "cpus_per_trial": 1.0}
     made = Study(Options(**{**values, **options}))
-    made.__dict__["tracker"] = SimpleNamespace(tags=TAGS, experiment_id="7", stop="halt", usage={}, runs=lambda: RUNS)
+    made.__dict__["tracker"] = SimpleNamespace(
+        tags=TAGS, experiment_id="7", stop="halt", usage={}, runs=lambda: RUNS, address=""
+    )
     return made
 
 
@@ -44,6 +47,7 @@ def test_every_trial_goes_to_a_worker_under_its_own_name(tiny_data: Path, tmp_pa
             "method": trial.config.method,
             "setting": trial.setting,
             "seed": str(trial.config.seed),
+            "mlflow.note.content": description_of(trial),
         }
         assert (job.runtime.data_root, job.runtime.storage, job.runtime.device) == (str(tiny_data), str(tmp_path / "s"), "cpu")
         recorder: Any = job.recorder

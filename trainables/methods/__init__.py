@@ -140,8 +140,10 @@ def method_of(config: TrialConfig) -> Method:
 
 
 def is_heard(field: str, config: TrialConfig) -> bool:
-    """Whether a dotted field of `config` means anything to its method: raw video has no budget B and trains nothing."""
-    if field.partition(".")[0] not in _OF_TRAINING:
+    """Whether a dotted field of `config` means anything to its method: raw video has no budget B and trains nothing. All may
+    where the method is not known, as that of a plug-in which is not loaded yet.
+    """
+    if field.partition(".")[0] not in _OF_TRAINING or config.method not in METHODS:
         return True
     method = method_of(config)
     read = {name for stage in method.stages for name in stage.fields} | ({"anonymizer"} if method.given else set())

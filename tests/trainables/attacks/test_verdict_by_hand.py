@@ -188,8 +188,14 @@ def test_the_curve_of_an_attack_is_that_of_its_strongest_member(monkeypatch: pyt
         return rows
 
     predictions = torch.stack([answers(0.2), answers(1.0)])
+
+    def predict(*_: Any, each_frame: list[torch.Tensor] | None = None, **__: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        if each_frame is not None:
+            each_frame.append(predictions[:, :, None])  # one frame a clip
+        return predictions, LABELS
+
     monkeypatch.setattr(learning, "learn", learn)
-    monkeypatch.setattr(learning, "predict", lambda *_, **__: (predictions, LABELS))
+    monkeypatch.setattr(learning, "predict", predict)
     monkeypatch.setattr(learning, "attack_training", lambda context: None)
     monkeypatch.setattr(learning, "effort", lambda *_: {})
     monkeypatch.setattr(learning, "groups_of", lambda loader: [str(number) for number in range(ITEMS)])

@@ -224,6 +224,7 @@ def test_the_second_clip_of_a_video_starts_elsewhere() -> None:
         ("downsample_2x", "warm_up.epochs", False),
         ("given", "anonymizer.weights", True),
         ("given", "minimax.penalty_weight", False),
+        ("of a plug-in that is not loaded", "minimax.penalty_weight", True),
     ],
 )
 def test_what_means_nothing_to_a_method_is_known(method: str, field: str, heard: bool) -> None:
