@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from search_spaces.registry import SPACES
+from search_spaces.registry import SPACES, load_spaces
 from tests.support import ROOT
 from trainables import plugins, schema
 from trainables.attacks import ATTACKS
@@ -34,6 +34,7 @@ REGISTRIES: tuple[Registry[Any], ...] = (
 @contextlib.contextmanager
 def loaded(*paths: Path) -> Iterator[None]:
     """Loads plug-ins, and forgets afterwards what they registered: other tests list methods and metrics."""
+    load_spaces()  # imported later, the project's own would be forgotten with the others, for good
     tables: list[dict[str, Any]] = [registry._entries for registry in REGISTRIES]
     tables += [schema.FINAL_METRICS, schema._UNSHOWN, plugins._loaded, plugins._helpers, sys.modules]
     kept = [(table, dict(table)) for table in tables]
