@@ -277,11 +277,15 @@ class Study:
 
     def _batch(self, todo: Sequence[PlannedTrial], resources: Resources) -> TrialBatch:
         """The trials of `todo`, each with the others whose evaluators can be trained in one pass with its own."""
+        from study.records.view import description_of
+
         shares = [resources.of(trial.config) for trial, _ in todo]
         jobs = [self._job(trial, share) for (trial, _), share in zip(todo, shares, strict=True)]
-        others = neighbours([staged for _, staged in todo])
+        others = [tuple(jobs[other].config for other in near) for near in neighbours([staged for _, staged in todo])]
         jobs = [
-            replace(job, key=staged.key, name=trial.name, neighbours=tuple(jobs[other].config for other in near))
+            replace(
+                job, key=staged.key, name=trial.name, tags={**job.tags, schema.TAG_NOTE: description_of(trial)}, neighbours=near
+            )
             for job, (trial, staged), near in zip(jobs, todo, others, strict=True)
         ]
         steps = [steps_of(staged) for _, staged in todo]
@@ -326,9 +330,8 @@ class Study:
         return Proposals(self.plan.search, tuple(points), max(0, self.plan.search.trials - done), seed)
 
     def _job(self, trial: StudyTrial, share: Share) -> TrialJob:
-        """The job of a trial, but for its name and key."""
+        """The job of a trial, but for its name and key: also the template of a search's, so that no note is about it."""
         from study.records.recording import MlflowRecorder
-        from study.records.view import description_of
 
         recorder = MlflowRecorder(self.places.tracking_uri, self.tracker.experiment_id, self.plan.compared)
         tags = {
@@ -339,7 +342,6 @@ class Study:
             schema.TAG_METHOD: trial.config.method,
             schema.TAG_SETTING: trial.setting,
             schema.TAG_SEED: str(trial.config.seed),
-            schema.TAG_NOTE: description_of(trial),
         }
         return TrialJob(
             name="",

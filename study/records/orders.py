@@ -54,17 +54,18 @@ def give_orders(options: Options) -> int:
     leases = Leases(files)
     done = {trial.key for trial in trials if trial.status == FINISHED}
     running = {trial.key for trial in trials if trial.status == RUNNING and leases.holder(folder, trial.key)}
-    skip, first = (
-        [trial for trial in trials if trial.name in named(trials, option, labels)]
-        for option, labels in (("--skip", options.skip), ("--next", options.next))
-    )
-    for trial in skip:
+    to_skip, to_start = named(trials, "--skip", options.skip), named(trials, "--next", options.next)
+    for trial in trials:
+        if trial.name not in to_skip:
+            continue
         if trial.key in done:
             print(f"{trial.name}: is done")
             continue
         files.replace(skip_order(folder, trial.key), b"")
         print(f"{trial.name}: {'saves and ends at its next step' if trial.key in running else 'is not computed'}")
-    for trial in first:
+    for trial in trials:
+        if trial.name not in to_start:
+            continue
         if trial.key in done | running:
             print(f"{trial.name}: {'is done' if trial.key in done else 'runs'}")
             continue
