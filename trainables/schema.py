@@ -6,6 +6,7 @@ import json
 import math
 import re
 import string
+from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -286,6 +287,7 @@ TAG_KIND, STUDY_RUN = (
 TAG_NOTE = "mlflow.note.content"  # what MLflow's interface shows as the description
 TAG_VERSION = "project_version"  # of this project, when the run was last worked on
 TAG_CONFIG = "config"  # the whole configuration as JSON; what is compared lies in parameters as well, see `params_and_tags`
+TAG_FIGURES = "figures."  # and a number from 0: final figures that are no metrics of the run, see `metrics_and_tags`
 TAG_EARLY = "stopped_early"  # "true" for a KILLED run whose trial could not win; empty for others
 TAG_STAGE_KEYS = "stage_keys"  # "stage=key stage=key ...": what the trial has in the stage store, from its first stage on
 
@@ -362,6 +364,37 @@ def config_of_tag(text: str) -> dict[str, str]:
     """Returns the values of TAG_CONFIG in the form of MLflow parameters: text by dotted key. Raises ValueError for no JSON."""
     flat: dict[str, Any] = flatten(json.loads(text))
     return {key: str(tuple(value) if isinstance(value, list) else value) for key, value in flat.items()}
+
+
+def metrics_and_tags(final: Mapping[str, float]) -> tuple[dict[str, float], dict[str, str]]:
+    """Returns the MLflow metrics, by key, and the tags that record the final figures of a trial.
+
+    Metrics are what people compare in MLflow's interface, the figures that reports show and the leakage of each attack. The
+    other figures, several times as many (ends of intervals, controls, attributes, validation), lie as JSON in tags, which
+    MLflow returns with the runs.
+    """
+    metrics, others = {}, {}
+    for name, value in final.items():
+        (metrics if name in FINAL_METRICS or name.startswith(ATTACK) else others)[key_of(name)] = float(value)
+    parts: list[dict[str, float]] = [{}]
+    length = 0
+    for key, value in others.items():
+        size = len(json.dumps({key: value}))
+        if length + size > _TAG_LENGTH:
+            parts.append({})
+            length = 0
+        parts[-1][key] = value
+        length += size
+    return metrics, {f"{TAG_FIGURES}{number}": json.dumps(part) for number, part in enumerate(parts) if part}
+
+
+def figures_of(metrics: dict[str, float], tags: Mapping[str, str]) -> Mapping[str, float]:
+    """The metrics of an MLflow run and the figures in its tags, by key: the inverse of `metrics_and_tags`. No figure is read.
+
+    Raises ValueError where a tag is no JSON.
+    """
+    parts = [json.loads(text) for name, text in tags.items() if name.startswith(TAG_FIGURES)]
+    return ChainMap(*parts, metrics)
 
 
 def experiment_name(space: str, profile: str) -> str:

@@ -16,11 +16,13 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.dbmodels.models import SqlLatestMetric, SqlParam, SqlRun, SqlTag
 from sqlalchemy import Engine, create_engine, select
 
-from analysis.read.store import PAGE, is_database
+from analysis.read.store import PAGE, AnalysisError, is_database
 from trainables.schema import (
     ARTIFACT_PLAN,
     CPU_HOURS,
     GPU_HOURS,
+    TAG_FIGURES,
+    figures_of,
     is_read,
     name_of,
 )
@@ -84,7 +86,7 @@ def _searched_runs(client: MlflowClient, experiment_id: str) -> Runs:
     def table(rows: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
         return pd.DataFrame.from_dict(dict(rows), orient="index")
 
-    return Runs(table(info), table(tags), table(params), table(finals), _curves_among(names))
+    return _with_figures(Runs(table(info), table(tags), table(params), table(finals), _curves_among(names)))
 
 
 def _queried_runs(engine: Engine, experiment_id: str) -> Runs:
@@ -109,7 +111,24 @@ def _queried_runs(engine: Engine, experiment_id: str) -> Runs:
         finals = [name for name in known if is_read(name)]
         metrics = wide(SqlLatestMetric, SqlLatestMetric.key.in_(finals), SqlLatestMetric.is_nan.is_(False))
         metrics = metrics.rename(columns=name_of)
-        return Runs(info, wide(SqlTag), wide(SqlParam), metrics, _curves_among(known))
+        return _with_figures(Runs(info, wide(SqlTag), wide(SqlParam), metrics, _curves_among(known)))
+
+
+def _with_figures(runs: Runs) -> Runs:
+    """The runs with the figures that lie in their tags among the metrics. Raises AnalysisError for a tag that is no JSON."""
+    held = [name for name in runs.tags if str(name).startswith(TAG_FIGURES)]
+    figures: dict[str, dict[str, float]] = {}
+    for run_id, tags in runs.tags[held].to_dict("index").items():
+        try:
+            found = figures_of({}, {name: value for name, value in tags.items() if isinstance(value, str)})
+        except ValueError:
+            name = runs.info.loc[run_id, "name"]
+            raise AnalysisError(
+                f"run {run_id} ({name}): a tag {TAG_FIGURES}* is no JSON; delete the run and run its study again"
+            ) from None
+        figures[str(run_id)] = {name_of(key): value for key, value in found.items() if is_read(key)}
+    metrics = pd.DataFrame.from_dict(figures, orient="index").reindex(runs.info.index).combine_first(runs.metrics)
+    return Runs(runs.info, runs.tags.drop(columns=held), runs.params, metrics, runs.curve_names)
 
 
 def _curves_among(names: Iterable[str]) -> tuple[str, ...]:

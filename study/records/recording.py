@@ -130,7 +130,11 @@ class Sender:
                     self._log_file(path, file)
                     self._files.add(path)
             if content.final:
-                final = [Metric(schema.key_of(name), float(value), content.ended, 0) for name, value in content.final.items()]
+                metrics, figures = schema.metrics_and_tags(content.final)
+                # the metrics last: a run that has them is complete
+                if figures:
+                    self._client.log_batch(self._run_id, tags=[RunTag(name, text) for name, text in figures.items()])
+                final = [Metric(key, value, content.ended, 0) for key, value in metrics.items()]
                 self._client.log_batch(self._run_id, metrics=final)
                 self._final = True
         if content.status != RUNNING:

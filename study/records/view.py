@@ -46,8 +46,9 @@ def description_of(trial: StudyTrial) -> str:
     method = trial.config.method
     return (
         f"**{trial.setting}**, seed {trial.config.seed}: method `{method}` ({method_of(trial.config).source}).\n\n"
-        "Metrics without a `/` are final figures of test data; `validation_*` are those by which settings are chosen."
-        " `record.json` has every figure and what it was made of, `frames.png` raw frames above anonymized ones."
+        "Metrics without a `/` are final figures of test data, those with one are curves by epoch. `record.json` has every"
+        " figure, also those of validation data by which settings are chosen, and `frames.png` raw frames above anonymized"
+        " ones."
     )
 
 

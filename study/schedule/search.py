@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from search_spaces.registry import Search
 from trainables.attacks import attack_names
 from trainables.config import ConfigError, TrialConfig, value_of
-from trainables.schema import UNTESTED, VALIDATION, config_of, is_early
+from trainables.schema import UNTESTED, VALIDATION, config_of, figures_of, is_early
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -139,7 +139,7 @@ def points_of(
     """
     points, fixed = [], {key: value_of(varied, key) for key in search.further}
     for run in runs:
-        params, metrics = config_of(run.data.params, run.data.tags), run.data.metrics
+        params, metrics = config_of(run.data.params, run.data.tags), figures_of(run.data.metrics, run.data.tags)
         if params.get("method") != "penalty" or params.get("seed") != str(varied.seed) or run.info.status == "FAILED":
             continue
         elsewhere = any(params.get(key, str(value)) != str(value) for key, value in fixed.items())

@@ -22,6 +22,7 @@ from tests.support.ports import free_ports
 from tests.support.stages import SilentReporter
 from trainables.config import Runtime, parse_setting
 from trainables.pipeline import run_trial
+from trainables.schema import figures_of
 
 SETTINGS = {
     "clip.size": 16,
@@ -157,7 +158,8 @@ def test_a_job_that_was_stopped_goes_on_in_either_form(head: Head, tiny_data: Pa
     for method, metrics in undisturbed(tiny_data, tmp_path / "undisturbed").items():
         assert found[method].info.status == "FINISHED"
         compared = {name: value for name, value in metrics.items() if "seconds" not in name}
-        assert {name: found[method].data.metrics[name] for name in compared} == compared
+        figures = figures_of(found[method].data.metrics, found[method].data.tags)
+        assert {name: figures[name] for name in compared} == compared
 
 
 def undisturbed(data: Path, storage: Path) -> dict[str, dict[str, float]]:

@@ -32,6 +32,7 @@ from trainables.schema import (
     TAG_KIND,
     VALIDATION,
     experiment_name,
+    metrics_and_tags,
     params_and_tags,
 )
 
@@ -174,7 +175,8 @@ def write_study(
             **({TAG_EARLY: "true" if trial.status == "KILLED" else ""} if trial.early else {}),
         }
         params, whole = params_and_tags(config, trial.values)
-        points = [Metric(name, value, started, 0) for name, value in (trial.metrics or {}).items()]
+        listed, figures = metrics_and_tags(trial.metrics or {})
+        points = [Metric(name, value, started, 0) for name, value in listed.items()]
         if trial.curves:
             for step in range(6):
                 shape = {"loss_anonymizer": 2 - step * 0.2, "loss_action": math.exp(-step), "loss_privacy": 3 - step * 0.1}
@@ -185,7 +187,7 @@ def write_study(
             run,
             metrics=points,
             params=[Param(name, value) for name, value in params.items()],
-            tags=[RunTag(name, value) for name, value in {**tags, **whole}.items()],
+            tags=[RunTag(name, value) for name, value in {**tags, **whole, **figures}.items()],
         )
         files = {"frames.png": trial.frames, "record.json": trial.record and trial.record.encode()}
         for name, content in files.items():

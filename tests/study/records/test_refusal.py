@@ -90,7 +90,7 @@ def test_a_refused_record_fails_once_and_does_not_hold_up_the_others(
     study: StudyTracker, caplog: pytest.LogCaptureFixture
 ) -> None:
     outbox = Outbox(study.files, study.tracking_uri, study.experiment_id)
-    outbox.put(whole("a", {"x" * 300: 0.5}))  # longer than a key may be
+    outbox.put(whole("a", {"attack." + "x" * 300: 0.5}))  # longer than a key may be
     outbox.put(whole("b", {"top1": 0.5}))
     assert study.send_unsent() == 0
     assert list(outbox.keys()) == []
