@@ -373,7 +373,8 @@ def metrics_and_tags(final: Mapping[str, float]) -> tuple[dict[str, float], dict
     other figures, several times as many (ends of intervals, controls, attributes, validation), lie as JSON in tags, which
     MLflow returns with the runs.
     """
-    metrics, others = {}, {}
+    metrics: dict[str, float] = {}
+    others: dict[str, float] = {}
     for name, value in final.items():
         (metrics if name in FINAL_METRICS or name.startswith(ATTACK) else others)[key_of(name)] = float(value)
     parts: list[dict[str, float]] = [{}]

@@ -116,15 +116,14 @@ def _queried_runs(engine: Engine, experiment_id: str) -> Runs:
 
 def _with_figures(runs: Runs) -> Runs:
     """The runs with the figures that lie in their tags among the metrics. Raises AnalysisError for a tag that is no JSON."""
-    held = [name for name in runs.tags if str(name).startswith(TAG_FIGURES)]
+    held = [str(name) for name in runs.tags if str(name).startswith(TAG_FIGURES)]
     figures: dict[str, dict[str, float]] = {}
-    for run_id, tags in runs.tags[held].to_dict("index").items():
+    for run_id, *tags in runs.tags[held].itertuples(name=None):
         try:
-            found = figures_of({}, {name: value for name, value in tags.items() if isinstance(value, str)})
+            found = figures_of({}, {name: text for name, text in zip(held, tags, strict=True) if isinstance(text, str)})
         except ValueError:
-            name = runs.info.loc[run_id, "name"]
             raise AnalysisError(
-                f"run {run_id} ({name}): a tag {TAG_FIGURES}* is no JSON; delete the run and run its study again"
+                f"run {run_id}: a tag {TAG_FIGURES}* is no JSON; delete the run and run its study again"
             ) from None
         figures[str(run_id)] = {name_of(key): value for key, value in found.items() if is_read(key)}
     metrics = pd.DataFrame.from_dict(figures, orient="index").reindex(runs.info.index).combine_first(runs.metrics)
