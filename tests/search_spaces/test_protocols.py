@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -12,68 +11,22 @@ import pytest
 from search_spaces.plan import StudyPlan, plan_study
 from search_spaces.registry import load_spaces
 from study.study import plan_stages
-from tests.support import SHARED
+from tests.support.official import ANNOTATIONS, make_official
 from trainables.config import ConfigError
 from trainables.data.items import DataError
-from trainables.data.readers.vispr import ATTRIBUTE_SETS
 from trainables.plan import TrialPlan
 
-ANNOTATIONS = SHARED / "annotations"
-SPLITS = ANNOTATIONS / "official_splits" / "data"
 pytestmark = pytest.mark.skipif(not ANNOTATIONS.is_dir(), reason=f"the official annotation files are not at {ANNOTATIONS}")
 
 TABLES = [name for name in load_spaces() if name.startswith("table")]
 EVERY = 4  # of the listed videos, one in so many is on this disk
 
 
-def _put(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        path.write_text(str(path.relative_to(path.parents[2])))
-
-
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small part of every data set: real lists and labels cut down to the placeholder videos that are there."""
     root = tmp_path_factory.mktemp("data")
-    (root / "ucfTrainTestlist").mkdir()
-    for name in ("trainlist01.txt", "testlist01.txt"):
-        kept = (SPLITS / "ucf101_splits" / name).read_text().splitlines()[::EVERY]
-        (root / "ucfTrainTestlist" / name).write_text("\n".join(kept) + "\n")
-        for line in kept:
-            _put(root / "UCF-101" / line.split()[0])
-    (root / "ucfTrainTestlist" / "classInd.txt").write_text((SPLITS / "ucf101_splits" / "classInd.txt").read_text())
-    annotated = {
-        f"{path.stem}/{name}"
-        for path in (ANNOTATIONS / "pa_hmdb51" / "PrivacyAttributes").glob("*.json")
-        for name in json.loads(path.read_text())
-    }
-    (root / "testTrainMulti_7030_splits").mkdir()
-    for path in (SPLITS / "hmdb51_splits").glob("*_test_split1.txt"):
-        label = path.name.removesuffix("_test_split1.txt")
-        lines = path.read_text().splitlines()
-        kept = [line for n, line in enumerate(lines) if n % EVERY == 0 or f"{label}/{line.split()[0]}" in annotated]
-        (root / "testTrainMulti_7030_splits" / path.name).write_text("\n".join(kept) + "\n")
-        for line in kept:
-            _put(root / "HMDB51" / label / line.split()[0])
-    (root / "PrivacyAttributes").symlink_to(ANNOTATIONS / "pa_hmdb51" / "PrivacyAttributes")
-    for name in annotated:
-        _put(root / "HMDB51" / name)
-    for name in ("ucf101", "hmdb51"):
-        label = f"{name}_privacy_attribute_label.pickle"
-        (root / label).symlink_to(ANNOTATIONS / "vp_annotations" / "annotations" / label)
-    attributes = [*ATTRIBUTE_SETS["vispr1"], *ATTRIBUTE_SETS["vispr2"]]
-    for split in ("train2017", "val2017", "test2017"):
-        kept = (ANNOTATIONS / "vispr_lists" / f"{split}.txt").read_text().splitlines()[:60]
-        (root / "VISPR").mkdir(exist_ok=True)
-        (root / "VISPR" / f"{split}.txt").write_text("\n".join(kept) + "\n")
-        for number, line in enumerate(kept):
-            image = f"images/{split}/{Path(line).stem}.jpg"
-            _put(root / "VISPR" / image)
-            labels = {"image_path": image, "labels": [attributes[number % len(attributes)]]}
-            path = root / "VISPR" / line
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(labels))
+    make_official(root, EVERY, images=60)
     return root
 
 
