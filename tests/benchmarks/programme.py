@@ -120,11 +120,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         found = lab.costs(spaces, "none")
         attacked = sum(cost.further for cost in lab.costs(spaces, "standard")) / 3600
     print(table(found, options.price))
+    print(f"\nHours of an {expected.gpu.name} at {expected.share:g} of its peak, one seed, without attacks; with the standard")
     print(
-        f"\nHours of an {expected.gpu.name} at {expected.share:g} of its peak, one seed, without attacks; with the standard ones"
+        f"ones all in one storage take {attacked:,.0f}. Loading, passes over validation and test data, and finding people for"
     )
-    print(f"all in one storage take {attacked:,.0f}. Loading, passes over validation and test data, and finding people for the")
-    print("obfuscations are not in it.")
+    print("the obfuscations are not in it.")
 
 
 if __name__ == "__main__":

@@ -345,6 +345,7 @@ FIGURES = {
             from_table,
             {"analysis/pictures/search.png": "search.png"},
         ),
+        Figure("programme", "study/RUNNING.md", ("-m tests.benchmarks.programme",), 20, from_table),
         Figure("bench", _BENCHMARKS, (f"-m tests.benchmarks.speed --out {STORAGE}/bench.json",), 8, printed),
         Figure("gpu", _BENCHMARKS, ("-m tests.benchmarks.gpu --table",), 1, printed),
         Figure(
