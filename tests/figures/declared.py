@@ -93,9 +93,10 @@ _READERS = {
 _PEOPLE_PLANE = Plane("top1", "clip_leakage")
 
 
-def of_people(space: str, fronts: bool = True) -> Callable[[Path, str], str]:
+def of_people(space: str, fronts: bool = True, also: Sequence[str] = ()) -> Callable[[Path, str], str]:
     """A row for each setting of a study on given data: the mean over seeds, and the interval over groups of test items, of the
-    action and of all who look for the person; below, with `fronts`, what trained and untrained settings cover of the plane.
+    action and of all who look for the person, and the mean of the metrics `also`; below, with `fronts`, what trained and
+    untrained settings cover of the plane.
     """
 
     def table(storage: Path, _: str) -> str:
@@ -107,10 +108,12 @@ def of_people(space: str, fronts: bool = True) -> Callable[[Path, str], str]:
                 str(row["label"]).partition(" (attacks.names")[0],
                 str(row["n"]),
                 *(_bounded(row[name], *bounds(row, name)) for name in shown),
+                *(metric_mean(name, of(row, name), count=False) for name in also),
             ]
             for _, row in settings.iterrows()
         ]
-        found = markdown(["setting", "seeds", *(f"{title} %" for title in shown.values())], rows)
+        further = [heading(name, settings) for name in also]
+        found = markdown(["setting", "seeds", *(f"{title} %" for title in shown.values()), *further], rows)
         methods = [name for name in study.trials["method"].unique() if name != RAW]
         trained = [name for name in methods if METHODS[name].anonymizer is not None]
         untrained = [name for name in methods if name not in trained]
@@ -326,6 +329,14 @@ FIGURES = {
             (_study("methods"),),
             30,
             of_study("methods", ("top1", "cmap", "leakage", "clip_leakage", "rms_distortion")),
+        ),
+        Figure(
+            "penalty_space",
+            "trainables/methods/README.md",
+            (_people("penalty_space", "--attacks", "none"),),
+            35,
+            of_people("penalty_space", False, ("rms_distortion",)),
+            needs=DATA_ROOT_VARIABLE,
         ),
         Figure(
             "dial",
