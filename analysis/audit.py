@@ -5,17 +5,16 @@ The study is run by its own command, in a process of its own; this package reads
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.read.store import AnalysisError
 from analysis.read.trials import GIVEN
+from trainables.signals import heeding
 
 _DATABASE = "mlflow.db"
 
@@ -60,21 +59,11 @@ def run_study(arguments: Sequence[str]) -> int:
     if found is None or found.origin is None:
         raise AnalysisError("the package `study`, which runs trials, is not installed here")
     # in a process group of its own: Ctrl-C would reach it twice, and a second one does not wait for trials to save
-    with subprocess.Popen([sys.executable, found.origin, *arguments], process_group=0) as study, _handed_on_to(study):
+    with (
+        subprocess.Popen([sys.executable, found.origin, *arguments], process_group=0) as study,
+        heeding(lambda number, frame: study.send_signal(number)),
+    ):
         return study.wait()
-
-
-@contextlib.contextmanager
-def _handed_on_to(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    for number, had in before.items():
-        if had != signal.SIG_IGN:  # as SIGHUP is by `nohup`
-            signal.signal(number, lambda number, frame: process.send_signal(number))
-    try:
-        yield
-    finally:
-        for number, had in before.items():
-            signal.signal(number, had)
 
 
 def audit(asked: Audit, run: Callable[[Sequence[str]], int] = run_study) -> int:

@@ -16,7 +16,6 @@ from search_spaces.registry import load_spaces
 from study.backend.base import Backend, Demands, StudyEnd, TrialBatch
 from study.backend.job import joins_cluster, require_cluster
 from study.backend.preflight import tracking_problems
-from study.backend.signals import heeding, interrupt
 from study.environment import without_passwords
 from study.mlflow_versions import schema_problem, version_note
 from study.options import Options
@@ -36,6 +35,7 @@ from trainables.data.verify import files_read, require_readable
 from trainables.early import EarlyStopping
 from trainables.methods import missing_weights
 from trainables.plan import PlannedStage, Planner, TrialPlan, neighbours
+from trainables.signals import heeding, interrupt
 from trainables.store import StageStore
 from trainables.trial import TrialJob
 

@@ -267,7 +267,10 @@ def tracking_problems(tracking_uri: str) -> list[str]:
 
     database = tracking_uri.removeprefix("sqlite:///")
     if database != tracking_uri and not Path(database).is_file():
-        return [f"MLflow {tracking_uri}: the file is not there; give --tracking-uri a server that all nodes reach"]
+        return [
+            f"MLflow {tracking_uri}: the file is not there; give the --storage or --tracking-uri that a study"
+            " has its records in, on a cluster a server that all nodes reach"
+        ]
     try:
         MlflowClient(tracking_uri).search_experiments(max_results=1)
     except Exception as error:  # a server, a database, a driver: each has errors of its own

@@ -27,7 +27,6 @@ from study.backend.job import RAY_ADDRESS_HELP, has_uploaded_code, joins_cluster
 from study.backend.packing import kinds_of_gpus, measuring, packed
 from study.backend.preflight import Needs, needs_of, preflight, preflight_here, require_here
 from study.backend.progress import MAX_WORKER_LOSSES, StudyProgress
-from study.backend.signals import heeding, leave_terminal
 from study.environment import Environment
 from study.schedule.order import Queue
 from study.schedule.resources import Resources, Share
@@ -36,6 +35,7 @@ from study.schedule.usage import Usage
 from trainables.config import ConfigError
 from trainables.failures import heed_sigterm
 from trainables.one_line import reason
+from trainables.signals import heeding, leave_terminal
 from trainables.store.files import Files
 from trainables.trial import Report, TrialJob, TrialState, run_job
 

@@ -1,4 +1,4 @@
-"""The signals that ask a study to end: SIGTERM, SIGINT (Ctrl-C) and SIGHUP (its terminal is gone, as when ssh is lost)."""
+"""The signals that ask a process to end: SIGTERM, SIGINT (Ctrl-C) and SIGHUP (its terminal is gone, as when ssh is lost)."""
 
 from __future__ import annotations
 

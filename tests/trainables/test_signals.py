@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from study.backend.signals import heeding, interrupt
 from tests.support import ROOT
+from trainables.signals import heeding, interrupt
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
@@ -38,7 +38,7 @@ def test_what_is_ignored_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_lost_terminal_does_not_fail_what_is_printed_to_it(tmp_path: Path) -> None:
     script = f"""
 import signal, sys
-from study.backend.signals import heeding, interrupt
+from trainables.signals import heeding, interrupt
 try:
     with heeding(interrupt):
         print("ready", flush=True)
