@@ -227,6 +227,7 @@ def read_runs(tracking_uri: str, points: bool = True) -> tuple[list[Run], list[R
         for run in client.search_runs([experiment.experiment_id], max_results=1000):
             key = run.data.tags.get(schema.TAG_TRIAL_KEY, "")
             curves = {name: list(_points(client, run.info.run_id, name)) for name in run.data.metrics if points}
+            curves |= {name: [(0, value)] for name, value in schema.figures_of({}, run.data.tags).items() if points}
             reason = run.data.tags.get(schema.TAG_REASON, "")
             found = Run(key, run.info.run_name or run.info.run_id, run.info.status, reason, curves, schema.is_early(run))
             (runs if key else others).append(found)
