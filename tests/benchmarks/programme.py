@@ -122,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(
         f"\nHours of an {expected.gpu.name} at {expected.share:g} of its peak, one seed, without attacks. Loading, passes over"
     )
-    print("validation and test data, and finding people for the obfuscations are not in it.")
+    print("over validation and test data, and finding people for the obfuscations are not in it.")
 
 
 if __name__ == "__main__":
