@@ -10,7 +10,6 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -314,7 +313,7 @@ def _compare(options: argparse.Namespace) -> None:
 
 def _evidence(options: argparse.Namespace) -> None:
     from analysis.read.store import AnalysisError
-    from analysis.report.evidence.gather import read_evidence
+    from analysis.report.evidence.gather import read_evidence, with_membership
     from analysis.report.evidence.membership import classifier_remembers, remembers
     from analysis.report.evidence.output import write_evidence
     from search_spaces.plan import parse_side
@@ -331,11 +330,9 @@ def _evidence(options: argparse.Namespace) -> None:
     evidence = read_evidence(options.trial, options.tracking_uri, at_size)
     if options.data_root is not None:
         known = evidence.trial["run"], evidence.config, evidence.record, options.data_root
-        evidence = replace(evidence, membership=remembers(*known, options.tracking_uri))
-        if options.storage is not None:
-            of_f_t = classifier_remembers(*known, options.storage, options.tracking_uri)
-            evidence = replace(evidence, classifier_membership=of_f_t)
-    for line in evidence.short:
+        of_f_t = None if options.storage is None else classifier_remembers(*known, options.storage, options.tracking_uri)
+        evidence = with_membership(evidence, remembers(*known, options.tracking_uri), of_f_t)
+    for line in evidence.lines:
         print(line)
     print(f"evidence: {write_evidence(evidence, options.out)}")
 

@@ -80,7 +80,7 @@ def audit(asked: Audit, run: Callable[[Sequence[str]], int] = run_study) -> int:
     if code := run(arguments):
         return code
     evidence = read_evidence(audited_run(asked), asked.tracking_uri)
-    for line in (*evidence.alarm, *evidence.short):
+    for line in (*evidence.alarm, *evidence.lines):
         print(line)
     print(f"evidence: {write_evidence(evidence, asked.out)}")
     return 0

@@ -59,9 +59,10 @@ def make_card(
     from analysis.report.evidence.output import data_of
 
     try:
-        evidence, missing = data_of(read_evidence(run_id, tracking_uri)), ""
+        found, missing = read_evidence(run_id, tracking_uri), ""
     except AnalysisError as error:
-        evidence, missing = {}, str(error)
+        found, missing = None, str(error)
+    evidence = data_of(found) if found else {}
     record = evidence.get("record", {})
     attacks = [{name: attack[name] for name in _OF_ATTACK} for attack in evidence.get("attacks", ())]
     return {
@@ -72,7 +73,7 @@ def make_card(
         "trial": evidence.get("trial") or {"run": run_id, "seed": "", "study": ""},
         "missing": missing,
         "alarm": evidence.get("alarm", []),
-        "short": evidence.get("short", []),
+        "short": found.lines if found else [],
         "utility": evidence.get("utility", []),
         "attackers": evidence.get("findings", []),
         "attacks": attacks,
@@ -81,7 +82,7 @@ def make_card(
         "stage_keys": record.get("stage_keys", {}),
         "devices": record.get("devices", {}),
         "config": yaml.safe_load(evidence.get("config", "")) or {},
-        "limits": evidence.get("limits", []),
+        "limits": found.all_limits if found else [],
         "versions": {**versions(_PACKAGES), **{f"trial: {name}": each for name, each in record.get("versions", {}).items()}},
         "legal": _LEGAL,
     }

@@ -1,8 +1,9 @@
-"""One attack in words: its result, effort and further figures, and its curve as a picture."""
+"""One attack in words: its attacker, effort and further figures, and its curve as a picture."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import matplotlib
 
@@ -10,6 +11,7 @@ from analysis import text
 from analysis.read.attacks import AttackRecord
 from analysis.report.drawing import GREY, PALETTE, STYLE, canvas, image_uri
 from trainables.attacks.shared.assets import ASSETS, lacking
+from trainables.schema import AP, AP_CHANCE
 
 _CONVERGED = {
     True: " In the end more effort gained little.",
@@ -19,9 +21,10 @@ _CONVERGED = {
 
 _OTHERS = {
     "rank1": "the most similar clip shows the same person in {:.1%} of searches",
-    "map": "clips of the same person come first to {:.1%} (mean average precision)",
     "eer": "{:.1%} error where false matches and missed ones are equally frequent (guessing 50 %)",
-    "macro_f1": "F1 score {:.2f}, mean over attributes",
+    "top1": "the right one of all named in {:.1%} of test items",
+    "frames_with_a_face": "{:.1%} of frames with a face",
+    "clips_with_a_face": "{:.1%} of test clips with a face in some frame",
     "frames_all_right": "{:.1%} of frames in which every attribute is read rightly",
     "clips_all_right": "{:.1%} of test clips with such a frame",
     "all_right_by_guess": "{:.1%} of test clips of which a guesser would say as much in every frame",
@@ -30,16 +33,6 @@ _OTHERS = {
     "psnr_anonymized": "likeness of anonymized to raw frames {:.1f} dB (PSNR)",
     "ssim_anonymized": "structural likeness of anonymized to raw frames {:.2f} (SSIM)",
 }
-
-
-def verdict(attack: AttackRecord) -> str:
-    """The result of the attack in a sentence."""
-    if not attack.valid:
-        return "These figures are INVALID: a control missed its level. They say nothing about the anonymizer."
-    learned = f"learned {text.percent_interval(attack.leakage, attack.low, attack.high)} of what can be learned beyond guessing"
-    if attack.low <= 0 <= attack.high:
-        return f"The attacker {learned}: on these test items it cannot be told from guessing."
-    return f"The attacker {learned}; from raw video the same attacker learned {learned_from_raw(attack)}."
 
 
 def attacker(attack: AttackRecord) -> str:
@@ -65,22 +58,33 @@ def effort(attack: AttackRecord) -> str:
 
 
 def others(attack: AttackRecord) -> list[str]:
-    """Further figures of an attack in words; the average precision of an attribute stands beside its chance level."""
+    """Further figures of an attack in words, those that have words; all others are in evidence.json alone."""
     found = []
     for name, value in attack.others.items():
         base, _, where = name.rpartition("_")
-        if name.startswith("ap_chance.") or f"{name}_ordinary" in attack.others:
+        if f"{name}_ordinary" in attack.others:
             continue
-        if name.startswith("ap."):
-            chance = attack.others.get(f"ap_chance.{name[3:]}", math.nan)
-            found.append(f"{name[3:]} {_percent(value)} (guessing {_percent(chance)})")
-        elif name in _OTHERS:
+        if name in _OTHERS:
             found.append(_OTHERS[name].format(value))
         elif where in ("ordinary", "anonymized") and base in _OTHERS:
             found.append(f"among {where} clips: {_OTHERS[base].format(value)}")
-        else:
-            found.append(f"{text.words(name)} {value:.3g}")
     return found
+
+
+def precisions(attack: AttackRecord) -> dict[str, tuple[float, float]]:
+    """By attribute the average precision of an attack and that of a guesser."""
+    return {
+        name.removeprefix(AP): (value, attack.others.get(AP_CHANCE + name.removeprefix(AP), math.nan))
+        for name, value in attack.others.items()
+        if name.startswith(AP)
+    }
+
+
+def of_attributes(read: Mapping[str, tuple[float, float]]) -> str:
+    """Average precisions of attributes, each beside that of a guesser, in words."""
+    return "; ".join(
+        f"{text.words(name)} {_percent(value)} (guessing {_percent(guess)})" for name, (value, guess) in read.items()
+    )
 
 
 def curve(attack: AttackRecord) -> str:
@@ -97,11 +101,6 @@ def curve(attack: AttackRecord) -> str:
             xlabel=f"effort ({attack.effort_unit})", ylabel="learned beyond guessing %", ylim=(min(-5, 110 * min(leakage)), 105)
         )
         return image_uri(figure)
-
-
-def learned_from_raw(attack: AttackRecord) -> str:
-    """What the same attack learned from raw video, with its interval."""
-    return text.percent_interval(attack.positive.leakage, attack.positive.low, attack.positive.high)
 
 
 def _percent(value: float) -> str:

@@ -19,12 +19,10 @@ _STOPPED = {
 
 
 def sentence(curves: Sequence[EffortCurve], attack: AttackRecord) -> str:
-    """What is known of other efforts of an attack; empty for one that trains nothing."""
-    if not attack.effort.get("epochs"):
-        return ""
+    """What is known of other efforts of an attack; empty where it was tried with one only."""
     curve = _of(curves, attack)
     if curve is None:
-        return "Not swept: the attacker was tried with this one effort only, whether far more of it learns more is not known."
+        return ""
     told = "; ".join(
         f"{text.percent_interval(point.sure.value, point.sure.low, point.sure.high)} with {point.epochs} passes"
         f"{'' if point.valid else ' (INVALID: a control missed its level)'}"
@@ -37,6 +35,11 @@ def sentence(curves: Sequence[EffortCurve], attack: AttackRecord) -> str:
         else f" The last step of effort added {text.percent_interval(gained.value, gained.low, gained.high)}."
     )
     return f"Swept: it learned {told}.{step} {_STOPPED[curve.stopped]}"
+
+
+def not_swept(curves: Sequence[EffortCurve], attacks: Sequence[AttackRecord]) -> list[AttackRecord]:
+    """The attacks that train and were tried with one effort only."""
+    return [attack for attack in attacks if attack.effort.get("epochs") and _of(curves, attack) is None]
 
 
 def picture(curves: Sequence[EffortCurve], attack: AttackRecord) -> str:

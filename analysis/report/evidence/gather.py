@@ -7,7 +7,7 @@ import math
 import shlex
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,26 +24,31 @@ from analysis.measure.groups import GroupFigure, group_figures, known_labels, pr
 from analysis.measure.settings import PROTOCOL
 from analysis.measure.without_video import AddedByVideo, added_by_video
 from analysis.read.artifacts import read_records
-from analysis.read.attacks import AttackRecord, read_attacks, strongest_of
+from analysis.read.attacks import WORST, AttackRecord, read_attacks, strongest_of
 from analysis.read.store import AnalysisError, open_store, shown_uri
 from analysis.read.study import RecordedStudy, read_study
 from analysis.read.trials import PARAM, RAW
-from analysis.report.evidence import groups, without_video
+from analysis.report.evidence import groups, membership, short, untested, who, without_video
+from analysis.report.evidence.classifiers import FreshClassifier, fresh_classifiers
+from analysis.report.evidence.efforts import not_swept
 from analysis.report.evidence.findings import (
     AttackerFinding,
     UtilityFigure,
     alarm,
     findings,
-    in_short,
     other_trainings,
     utility,
+    utility_made,
 )
 from analysis.report.evidence.limits import RiskFindings, limits, risks
 from analysis.report.evidence.membership import MembershipFinding
 from analysis.report.evidence.people import RiskCurve, risk_curves
-from analysis.report.evidence.provenance import anonymizer, commands, hashes
+from analysis.report.evidence.provenance import anonymizer, commands, hashes, penalty, study_command
+from analysis.report.evidence.short import LinkedLine, ShortAnswer
 from analysis.report.evidence.sizes import SizeFigures, by_size
 from analysis.report.evidence.time import ExposureOverTime, FlickerFigures, over_time
+from analysis.report.evidence.untested import NotMeasured, Untried
+from analysis.report.evidence.verdict import Verdict, verdict
 from analysis.report.page import Encoding, Picture, embedded
 from trainables import statistics
 from trainables.one_line import reason
@@ -69,14 +74,18 @@ class TrialEvidence:
     `alarm` holds what a reader must know before anything else; it is empty where all is in order.
     """
 
+    about: str
+    verdict: Verdict
     trial: Mapping[str, str]
     alarm: Sequence[str]
-    short: Sequence[str]
+    short: Sequence[ShortAnswer]
     sizes: Sequence[SizeFigures]
     findings: Sequence[AttackerFinding]
     attacks: Sequence[AttackRecord]
+    classifiers: Sequence[FreshClassifier]
     anonymizer: Sequence[tuple[str, str]]
     utility: Sequence[UtilityFigure]
+    utility_made: str
     seeds: Sequence[str]
     groups: Sequence[GroupFigure]
     people_with_few_items: Mapping[str, int]
@@ -87,6 +96,9 @@ class TrialEvidence:
     risks: Sequence[RiskFindings]
     people: Sequence[RiskCurve]
     efforts: Sequence[EffortCurve]
+    untried: Sequence[Untried]
+    untried_command: str
+    not_measured: Sequence[NotMeasured]
     limits: Sequence[str]
     pictures: Sequence[Picture]
     pictures_note: str
@@ -96,6 +108,18 @@ class TrialEvidence:
     record: Mapping[str, Any]
     membership: MembershipFinding | None = None  # where it was asked for
     classifier_membership: MembershipFinding | None = None  # of f_T'
+
+    @property
+    def lines(self) -> list[str]:
+        """The first screen as lines of text."""
+        verdict = f"{self.verdict.word}. {self.verdict.because}"
+        return [self.about, verdict, *(line.text for answer in self.short for line in answer.lines), short.LEGAL]
+
+    @property
+    def all_limits(self) -> list[str]:
+        """What was not tested, and what no test shows, as lines of text."""
+        not_tried = [f"Not tried: {each.title}. {each.question}" for each in self.untried]
+        return [*not_tried, *(f"Not measured: {each.what}." for each in self.not_measured), *self.limits]
 
 
 def read_evidence(run_id: str, tracking_uri: str | None = None, at_size: int | None = None) -> TrialEvidence:
@@ -174,14 +198,33 @@ def _gathered(
         if name in trial and abs((sure := statistics.interval(metric)).value - trial[name]) < _EQUAL
     }
     found, sizes = findings(trial, raw, attacks, intervals), by_size(study, trial, record)
-    useful = utility(trial, alike, raw, intervals)
-    by_item = predicted(answers, attacks)
-    strongest, titles = strongest_of(trial), {attack.name: attack.title for attack in attacks}
+    classifiers, useful = fresh_classifiers(trial), utility(trial, alike, raw, intervals)
+    by_item, curves = predicted(answers, attacks), risk_curves(attacks)
+    strongest, titles = strongest_of(trial), {each.by: each.title for each in found}
     for_whom = group_figures(by_item, known_labels(answers, attacks), strongest)
-    added = added_by_video(by_item, answers)
-    further = [without_video.sentence(added, strongest, titles), groups.in_short(for_whom)]
+    added, times, efforts = added_by_video(by_item, answers), over_time(attacks), effort_curves(study, trial, record)
     pictures, pictures_note = _pictures(attacks, files.get(ARTIFACT_FRAMES))
+    attributes = sorted(
+        {*(a for each in attacks for a in each.attributes), *(a for each in classifiers for a in each.attributes)}
+    )
+    names = {attack.name for attack in attacks}
+    not_tried = untested.untried(attacks)
+    measured = {
+        untested.ADDED: bool(added),
+        untested.TIME: bool(times),
+        untested.GROUPS: bool(for_whom),
+        untested.FRAMES: bool(pictures),
+        untested.PEOPLE: bool(curves),
+    }
+    missing = untested.not_measured(study, trial, attacks, measured, not_swept(efforts, attacks))
+    named, one_each = who.best_named(curves, by_item), any(map(who.one_of_several, by_item))
+    further = [
+        LinkedLine(without_video.sentence(added, strongest, titles), "added"),
+        LinkedLine(groups.in_short(for_whom, one_each), "whom"),
+    ]
     return TrialEvidence(
+        about=short.about(study, trial),
+        verdict=verdict(found, trial["method"] == RAW),
         trial={
             "run": str(trial.name),
             "name": str(trial["label"]),
@@ -190,31 +233,57 @@ def _gathered(
             "store": shown_uri(study.tracking_uri),
             "finished": f"{trial['started']:%Y-%m-%d}",
         },
-        alarm=[*alarm(study, trial, attacks), *_of_enlarged_videos(record)],
-        short=in_short(study, trial, found, useful, alike, sizes, further),
+        alarm=[*alarm(trial, attacks), *_of_enlarged_videos(record)],
+        short=[
+            short.asked(found, attacks, attributes, one_each),
+            short.how(found, penalty(trial)),
+            short.found(
+                found, LinkedLine(who.sentence(named, titles), short.section_of(named.by)) if named else None, useful, further
+            ),
+            short.how_sure(trial, alike, attacks, intervals, sizes),
+            short.not_tried(not_tried, missing),
+        ],
         sizes=sizes,
         findings=found,
         attacks=attacks,
+        classifiers=classifiers,
         anonymizer=anonymizer(study, trial, record),
         utility=useful,
+        utility_made=utility_made(trial),
         seeds=other_trainings(alike),
         groups=for_whom,
         people_with_few_items=too_few(by_item),
         strongest=strongest,
         added_by_video=added,
-        time=over_time(attacks),
+        time=times,
         flicker=FlickerFigures(*(_mean_of(rows, "flicker") for rows in (study.trials.loc[[trial.name]], raw))),
         risks=risks(attacks, found),
-        people=risk_curves(attacks),
-        efforts=effort_curves(study, trial, record),
-        limits=limits(study, trial, attacks, intervals, alike),
+        people=curves,
+        efforts=efforts,
+        untried=not_tried,
+        untried_command=study_command(study, trial, [each.name for each in not_tried]) if not_tried else "",
+        not_measured=missing,
+        limits=limits(study, trial, attacks, [each for name, each in intervals.items() if name != WORST], attributes),
         pictures=pictures,
         pictures_note=pictures_note,
         hashes=hashes(trial, record, files.get(ARTIFACT_ANONYMIZER)),
-        commands=commands(study, trial, attacks),
+        commands=commands(study, trial, names),
         config=files[ARTIFACT_CONFIG].read_text(encoding="utf-8") if ARTIFACT_CONFIG in files else "",
         record=record,
     )
+
+
+def with_membership(
+    evidence: TrialEvidence, own: MembershipFinding, of_classifier: MembershipFinding | None = None
+) -> TrialEvidence:
+    """The evidence, with what the anonymizer, and the action classifier where it was asked, remember of their training."""
+    known = [untested.MEMBERSHIP] + ([untested.CLASSIFIER_MEMBERSHIP] if of_classifier else [])
+    missing = [each for each in evidence.not_measured if each.what not in known]
+    told = [membership.sentence(own)] + ([membership.sentence(of_classifier, membership.CLASSIFIER)] if of_classifier else [])
+    *before, found, sure, _ = evidence.short
+    found = replace(found, lines=[*found.lines, *(LinkedLine(each, "membership") for each in told)])
+    answers = [*before, found, sure, short.not_tried(evidence.untried, missing)]
+    return replace(evidence, membership=own, classifier_membership=of_classifier, not_measured=missing, short=answers)
 
 
 def _mean_of(trials: pd.DataFrame, metric: str) -> float:

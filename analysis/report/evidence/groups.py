@@ -7,12 +7,17 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from analysis import text
 from analysis.measure.groups import UTILITY, GroupFigure
+from analysis.report.evidence.short import LinkedLine, section_of
 from analysis.report.page import Table
 from trainables.schema import ATTACK
 from trainables.statistics import LEAST_GROUPS
 
 _MOST_NAMED, _MOST_ROWS = 5, 40
-_EVALUATORS = {"leakage": "a new classifier, on pictures", "clip_leakage": "a new classifier, on the videos"}
+_NOBODY_ALONE = f"No single person was compared: nobody has the {LEAST_GROUPS} test items that it takes."
+_EVALUATORS = {
+    "leakage": "a freshly trained classifier, on pictures",
+    "clip_leakage": "a freshly trained classifier, on the videos",
+}
 _CAPTION = (
     "Each group beside all other test items, the largest differences first: the utility and the strongest attacker, and of the"
     " other attackers the groups that are surely protected worse; of the two values of an attribute the one that is worse off."
@@ -21,32 +26,42 @@ _CAPTION = (
 _COLUMNS = ("group", "of what", "the group % (95 % interval)", "all others %", "difference (together 95 %)", "test items")
 
 
-def in_short(figures: Sequence[GroupFigure]) -> str:
-    """One sentence for the top of the page."""
+def in_short(figures: Sequence[GroupFigure], attributes_are_people: bool = False) -> str:
+    """One or two sentences for the top of the page; nothing where no predictions by test item were kept."""
+    if not figures:
+        return ""
     compared = {each.group for each in figures if not each.lacking}
     if not compared:
         return "Whether it works worse for some people than for others is not known: no group has enough test items."
+    by_person = attributes_are_people or any(each.kind == "person" and not each.lacking for each in figures)
+    alone = "" if by_person else f" {_NOBODY_ALONE}"
     served, hidden = _named(figures)
     if not (served or hidden):
-        return f"Of {text.counted(len(compared), 'group')} compared, none is surely served or protected worse than the others."
+        return (
+            f"Of {text.counted(len(compared), 'group')} compared, none is surely served or protected worse than the others;"
+            f" {_unseen(figures)}.{alone}"
+        )
     parts = [
         f"{words}: {text.listed(dict.fromkeys(_name(each) for each in named), _MOST_NAMED)}"
         for words, named in (("served worse", served), ("protected worse", hidden))
         if named
     ]
-    return f"Of {text.counted(len(compared), 'group')} compared, some are surely worse off than the others; {'; '.join(parts)}."
+    return (
+        f"Of {text.counted(len(compared), 'group')} compared, some are surely worse off than the others;"
+        f" {'; '.join(parts)}.{alone}"
+    )
 
 
-def sentences(figures: Sequence[GroupFigure], titles: Mapping[str, str], too_few: Mapping[str, int]) -> list[str]:
+def sentences(figures: Sequence[GroupFigure], titles: Mapping[str, str], too_few: Mapping[str, int]) -> list[LinkedLine]:
     """What is known of each measure, the utility and the strongest attacker first. titles: of the attacks, by name."""
     found = []
     for measure in dict.fromkeys(each.measure for each in sorted(figures, key=lambda each: not each.main)):
         own = [each for each in figures if each.measure == measure]
-        found += _of_measure(measure_words(measure, titles), own)
+        at = "utility" if measure == UTILITY else section_of(measure.removeprefix(ATTACK))
+        found.append(LinkedLine(_of_measure(measure_words(measure, titles), own), at))
     if few := max(too_few.values(), default=0):
         found.append(
-            f"People or sources with fewer than {LEAST_GROUPS} test items each cannot be told from the others, and stand"
-            f" in no line here: {few} of them."
+            LinkedLine(f"People or sources that are not compared, as each has fewer than {LEAST_GROUPS} test items: {few}.")
         )
     return found
 
@@ -71,12 +86,12 @@ def table(figures: Sequence[GroupFigure], titles: Mapping[str, str]) -> Table:
     return Table(_CAPTION + more, _COLUMNS, rows[:_MOST_ROWS], narrow=True)
 
 
-def _of_measure(what: str, figures: Sequence[GroupFigure]) -> list[str]:
+def _of_measure(what: str, figures: Sequence[GroupFigure]) -> str:
     known = [each for each in figures if not each.lacking]
     undefined = [each for each in figures if each.lacking]
     reasons = text.listed(dict.fromkeys(each.lacking for each in undefined), 3)
     if not known:
-        return [f"{text.sentence(what)}: no group can be told from the others ({reasons})."]
+        return f"{text.sentence(what)}: no group can be told from the others ({reasons})."
     worst = max(known, key=_disadvantage)
     named = [each for each in known if each.worse]
     if named:
@@ -84,14 +99,19 @@ def _of_measure(what: str, figures: Sequence[GroupFigure]) -> list[str]:
         more = f"; and {len(named) - _MOST_NAMED} more, in evidence.json" if len(named) > _MOST_NAMED else ""
         found = f"{text.sentence(what)}: surely worse than the others are {listed}{more}."
     else:
-        open_to = max(-each.difference.low if each.measure == UTILITY else each.difference.high for each in known)
         found = (
-            f"{text.sentence(what)}: no group is surely worse than the others. Worst on these test items is {_beside(worst)}."
-            f" What the test items leave open is up to {text.number(100 * open_to, 0)} points, for some group."
+            f"{text.sentence(what)}: no group is surely worse than the others; {_unseen(known)}. Worst on these test items is"
+            f" {_beside(worst)}."
         )
     if undefined:
         found += f" Not compared: {text.listed(map(_name, undefined), _MOST_NAMED)} ({reasons})."
-    return [found]
+    return found
+
+
+def _unseen(figures: Iterable[GroupFigure]) -> str:
+    """How much is left open: half the widest interval of a difference, in points."""
+    half = max((each.difference.high - each.difference.low) / 2 for each in figures if not each.lacking)
+    return f"a difference of up to {text.number(100 * half, 0)} points would not have been seen"
 
 
 def _beside(each: GroupFigure) -> str:
@@ -110,7 +130,7 @@ def _disadvantage(each: GroupFigure) -> float:
 
 
 def _name(each: GroupFigure) -> str:
-    return f"“{each.group}”"
+    return f"“{text.words(each.group) if each.kind == 'attribute' else each.group}”"
 
 
 def measure_words(measure: str, titles: Mapping[str, str]) -> str:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from analysis import text
-from analysis.read.attacks import RISKS, WORST, AttackRecord
+from analysis.read.attacks import RISKS, AttackRecord
 from analysis.read.study import RecordedStudy
-from analysis.read.trials import GIVEN, PARAM
-from analysis.report.evidence.attack_words import learned_from_raw
-from analysis.report.evidence.findings import AttackerFinding
-from trainables.attacks import ATTACKS
+from analysis.read.trials import GIVEN
+from analysis.report.evidence.findings import AttackerFinding, in_words
+from analysis.report.evidence.short import LinkedLine, data_sets, section_of
 from trainables.attacks.shared.assets import ASSETS, lacking
-from trainables.schema import AP, CLIP
-from trainables.statistics import FEW_GROUPS, Interval
+from trainables.statistics import Interval
 
 _RISK_WORDS = {
     "singling out": "Can somebody pick one person out of all the people in the videos?",
@@ -27,28 +25,26 @@ _RISK_WORDS = {
 
 @dataclass(frozen=True)
 class RiskFindings:
-    """One of the three risks of WP216 and the results of the attacks that bear on it."""
+    """One of the three risks of WP216 and the results of the attacks that bear on it; `note` on what they say of it."""
 
     name: str
     question: str
-    tested: str
-    results: Sequence[str]
+    results: Sequence[LinkedLine]
+    note: str = ""
 
 
 def risks(attacks: Sequence[AttackRecord], findings: Sequence[AttackerFinding]) -> list[RiskFindings]:
     """The three risks in the order of WP216, each with every test of this page that says something of it."""
+    bears = {
+        attack.name: ("singling out", "linkability") if attack.risk == "linkability" else (attack.risk,) for attack in attacks
+    }
     rows = []
     for name in RISKS:
-        own = [attack for attack in attacks if attack.risk == name]
+        own = [each for each in findings if name in bears.get(each.by, ("inference",))]
         searches = [attack for attack in attacks if attack.risk == "linkability"] if name == "singling out" else []
-        unchecked = [each for each in findings if each.status == "unchecked"] if name == "inference" else []
-        titles = [*(attack.title for attack in (*own, *searches)), *(each.title for each in unchecked)]
-        tested = (", ".join(titles) or "nothing that was run here") + (_of_searches(searches) if searches else "")
-        results = [_result(attack) for attack in (*own, *searches)]
-        for each in unchecked:
-            learned = text.percent_interval(each.leakage, each.low, each.high)
-            results.append(f"{each.title}: {learned}, from raw video {each.raw_text}; no control was made")
-        rows.append(RiskFindings(name, _RISK_WORDS[name], tested, results or ["Not tested."]))
+        results = [LinkedLine(in_words(each), section_of(each.by)) for each in own]
+        note = _of_searches(searches) if searches else ""
+        rows.append(RiskFindings(name, _RISK_WORDS[name], results or [LinkedLine("Not tested.", "limits")], note))
     return rows
 
 
@@ -59,82 +55,40 @@ def _of_searches(searches: Sequence[AttackRecord]) -> str:
         measured = "how often exactly one person is singled out stands under One person among N"
     else:
         measured = "how often exactly one person is singled out was not measured"
-    return f". Who finds the same person again picks the clips of that person out of those of many; {measured}"
-
-
-def _result(attack: AttackRecord) -> str:
-    if not attack.valid:
-        return f"{attack.title}: INVALID, a control missed its level"
-    learned = text.percent_interval(attack.leakage, attack.low, attack.high)
-    return f"{attack.title}: {learned}, from raw video {learned_from_raw(attack)}"
+    return f"Who finds the same person again picks the clips of that person out of those of many; {measured}."
 
 
 def limits(
     study: RecordedStudy,
     trial: pd.Series,
     attacks: Sequence[AttackRecord],
-    intervals: Mapping[str, Interval],
-    alike: pd.DataFrame,
+    intervals: Sequence[Interval],
+    attributes: Sequence[str],
 ) -> list[str]:
-    """What the tests do not show, a paragraph each."""
+    """What no test of the page shows, a sentence or two each. intervals: of its figures. attributes: that were looked for."""
     found = []
-    missing = _not_tried(attacks)
-    if missing:
-        found.append(f"Attackers of this project that were not tried here: {'; '.join(missing)}.")
     if attacks and (nobody := lacking(asset for attack in attacks for asset in attack.has or ())):
         found.append(f"No attacker that was tried here had: {text.listed(ASSETS[asset].name for asset in nobody)}.")
     found += [
-        "Attackers that nobody tried: people who know the persons and look at the frames themselves; attackers with far more"
-        " video, time or newer programs; attackers who hold some of the raw videos; those who combine the video with other"
-        " sources (place, time, sound, who was on duty). A tested attacker that fails does not show that all fail.",
+        "Nobody tried: people who know the persons and look at the frames themselves; attackers with far more video, time or"
+        " newer programs; attackers who hold some of the raw videos; those who combine the video with other sources (place,"
+        " time, sound, who was on duty). A tested attacker that fails does not show that all fail.",
         "The figures are averages over many clips. Some people may be recognised far more easily than the average says.",
     ]
-    rising = [attack.title for attack in attacks if attack.converged is False]
-    if rising:
-        found.append(f"Still learning when stopped, so that more effort would probably learn more: {', '.join(rising)}.")
-    sizes = {(found.items, found.groups) for name, found in intervals.items() if name != WORST}
-    if sizes:
-        items, groups = max(sizes)
-        few = " So few that the intervals are too narrow." if min(groups for _, groups in sizes) < FEW_GROUPS else ""
-        found.append(f"The tests rest on at most {items} test items from {groups} sources.{few}")
-        if any(items == groups for items, groups in sizes):
-            found.append(
-                "In some tests no two items have the same recorded source, and each counts as independent: if several were cut"
-                " from one recording all the same, those intervals are too narrow."
-            )
-    read = sorted({name for attack in attacks for name in attack.attributes} or {n for n in _attributes(trial)})
-    if read:
-        found.append(f"Private attributes that were looked for: {', '.join(read)}. Any other was not.")
-    sets = dict.fromkeys(str(trial[name]) for name in map(str, trial.index) if _names_data(name) and pd.notna(trial[name]))
+    if any(each.items == each.groups for each in intervals):
+        found.append(
+            "In some tests no two items have the same recorded source, and each counts as independent: if several were cut from"
+            " one recording all the same, those intervals are too narrow."
+        )
+    if attributes:
+        found.append(f"Private attributes that were looked for: {text.listed(map(text.words, attributes))}. Any other was not.")
     who = "Attackers were trained" if trial["method"] in GIVEN else "Trained"
+    drawn = " (drawn by a computer)" if study.profile == "generated" else ""
     found.append(
-        f"{who} and tested on {', '.join(name for name in sets if name != 'None') or 'its own data sets'}"
-        f"{' (drawn by a computer)' if study.profile == 'generated' else ''} only. It says nothing about other cameras, places,"
-        " people, clothing, lighting, resolutions, or longer videos."
+        f"{who} and tested on {text.listed(data_sets(trial)) or 'its own data sets'}{drawn} only. It says nothing about other"
+        " cameras, places, people, clothing, lighting, resolutions, or longer videos."
     )
-    found.append(
-        f"Intervals say what other test items of the same kind would give. {_trainings(len(alike))}"
-        " Sound and file metadata were not part of the tests; `analysis anonymize` drops both unless told otherwise."
-    )
+    if trial["method"] in GIVEN:
+        found.append("Whether it remembers the people it was trained on cannot be tested: who they were is not known here.")
+    found.append("Sound and file metadata were not part of the tests; `analysis anonymize` drops both unless told otherwise.")
     return found
-
-
-def _trainings(count: int) -> str:
-    if count == 1:
-        return "They do not say what another training would give; there was only one."
-    return f"What another training would give is told by the {count} trainings of this setting."
-
-
-def _names_data(column: str) -> bool:
-    return column.startswith(PARAM + "data.") and column.endswith(".name")
-
-
-def _attributes(trial: pd.Series) -> list[str]:
-    return [
-        str(name).partition(AP)[2] for name in trial.index if str(name).startswith((AP, CLIP + AP)) and pd.notna(trial[name])
-    ]
-
-
-def _not_tried(attacks: Sequence[AttackRecord]) -> list[str]:
-    tried = {attack.name for attack in attacks}
-    return [f"{ATTACKS[name].title} ({ATTACKS[name].question})" for name in ATTACKS if name not in tried]

@@ -4,35 +4,39 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from analysis import text
-from analysis.report.evidence import attack_words, efforts, groups, membership, people, sizes, time, without_video
-from analysis.report.evidence.findings import UtilityFigure
+from analysis.report.evidence import attack_words, efforts, groups, membership, people, short, sizes, time, without_video
+from analysis.report.evidence.classifiers import NO_CONTROL
+from analysis.report.evidence.findings import UtilityFigure, reads
 from analysis.report.evidence.gather import TrialEvidence
+from analysis.report.evidence.verdict import RULE
 from analysis.report.page import Table, cannot_write, render
 from trainables.schema import ARTIFACT_CONFIG
 
 _PAGE, _DATA = "evidence.html", "evidence.json"
+_SCHEMA = Path(__file__).with_name("evidence.schema.json")
 _HASHES = "Versions and hashes. Equal fingerprints are equal data, equal stage keys equal computations."
 _SIZES = (
     "The same anonymizer where it works on frames of each size: what is learned beyond guessing, and what people do, with the"
     " 95 % interval over test items."
 )
+_ALL_TRAININGS = "all trainings of this setting %"
 _UTILITY = (
     "share of test videos with",
     "anonymized % (95 % interval over test videos)",
-    "all trainings of this setting %",
-    "raw %",
+    _ALL_TRAININGS,
+    "raw",
     "guessing %",
 )
 
 
 def write_evidence(evidence: TrialEvidence, out: str | Path) -> Path:
-    """Writes evidence.html, evidence.json and, where it is known, config.yaml into `out`; returns the path of the page.
+    """Writes evidence.html, evidence.json with its schema and, where it is known, config.yaml into `out`; returns the page.
 
     Raises AnalysisError when `out` cannot be written.
     """
@@ -41,6 +45,7 @@ def write_evidence(evidence: TrialEvidence, out: str | Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _PAGE).write_text(page(evidence), encoding="utf-8")
         (folder / _DATA).write_text(json.dumps(data_of(evidence), indent=1, ensure_ascii=False), encoding="utf-8")
+        (folder / _SCHEMA.name).write_bytes(_SCHEMA.read_bytes())
         if evidence.config:
             (folder / ARTIFACT_CONFIG).write_text(evidence.config, encoding="utf-8")
     except OSError as error:
@@ -61,23 +66,26 @@ class _Tables:
 
 def page(evidence: TrialEvidence) -> str:
     """The page as HTML."""
-    titles = {attack.name: attack.title for attack in evidence.attacks}
+    titles = {each.by: each.title for each in evidence.findings}
+
     return render(
         "evidence",
         page=evidence,
         tables=_Tables(
             sizes.table(_SIZES, evidence.sizes),
             Table("", (), evidence.anonymizer, label="The anonymizer"),
-            Table(
-                "", _UTILITY, [_utility_row(each) for each in evidence.utility], "What the video is still good for", narrow=True
-            ),
+            _utility(evidence.utility),
             groups.table(evidence.groups, titles),
             without_video.table(evidence.added_by_video, evidence.strongest),
             time.table(evidence.time),
             Table(_HASHES, (), evidence.hashes, label="Versions and hashes"),
         ),
         words=attack_words,
-        added=without_video.sentence(evidence.added_by_video, evidence.strongest, titles),
+        rule=RULE,
+        no_control=NO_CONTROL,
+        legal=short.LEGAL,
+        reads={each.by: text.sentence(reads(each)) for each in evidence.findings},
+        section_of=short.section_of,
         for_whom=groups.sentences(evidence.groups, titles, evidence.people_with_few_items),
         over_time=time.sentences(evidence.time, evidence.flicker),
         people=people,
@@ -89,9 +97,21 @@ def page(evidence: TrialEvidence) -> str:
     )
 
 
-def _utility_row(each: UtilityFigure) -> list[str]:
-    shown = (text.interval(each.interval), text.mean(each.seeds), text.mean(each.raw), text.number(100 * each.chance))
-    return [each.name, *shown]
+def _utility(figures: Sequence[UtilityFigure]) -> Table:
+    """The mean of all trainings has a column only where there are more than the one of the page."""
+    several = any(each.seeds.n > 1 for each in figures)
+    columns = [column for column in _UTILITY if several or column != _ALL_TRAININGS]
+    rows = [
+        [
+            each.name,
+            text.interval(each.interval),
+            *([text.mean(each.seeds)] if several else []),
+            each.raw_text,
+            text.number(100 * each.chance),
+        ]
+        for each in figures
+    ]
+    return Table("", columns, rows, "What the video is still good for", narrow=True)
 
 
 def data_of(evidence: TrialEvidence) -> dict[str, Any]:
@@ -101,9 +121,14 @@ def data_of(evidence: TrialEvidence) -> dict[str, Any]:
     for attack in found["attacks"]:
         attack["pictures"] = [Path(path).name for path in attack["pictures"]]
         del attack["people_at_risk"]  # they are in `people`
-    found["legal"] = "This is a record of tests. It claims no compliance with any law."
-    cleaned: dict[str, Any] = _as_json(found)
+    cleaned: dict[str, Any] = _as_json({"$schema": _SCHEMA.name, "evidence": 1, **found, "rule": RULE, "legal": short.LEGAL})
     return cleaned
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of evidence.json."""
+    found: dict[str, Any] = json.loads(_SCHEMA.read_text(encoding="utf-8"))
+    return found
 
 
 def _place(value: float) -> float:

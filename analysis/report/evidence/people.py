@@ -10,6 +10,7 @@ import matplotlib
 from analysis import text
 from analysis.read.attacks import AttackRecord
 from analysis.report.drawing import GREY, PALETTE, STYLE, canvas, image_uri, legend_below
+from analysis.report.evidence.short import LinkedLine, section_of
 from analysis.report.page import Picture, Table
 from trainables.attacks.shared.people_at_risk import Risk, RiskPoint
 
@@ -20,12 +21,13 @@ _CLIPS = {"anonymized": PALETTE[0], "raw": PALETTE[1], "blank": GREY}
 
 @dataclass(frozen=True)
 class RiskCurve:
-    """How often one of N people is singled out or linked (`risk`) by an attack (`attack`, in words), against N.
+    """How often one of N people is singled out or linked (`risk`) by an attack (`attack` in words, `by` its name), against N.
 
     `video`: anonymized, raw or blank. `clips`: of each person. `valid`: whether the controls of the attack held.
     """
 
     attack: str
+    by: str
     valid: bool
     risk: Risk
     video: str
@@ -38,6 +40,7 @@ def risk_curves(attacks: Sequence[AttackRecord]) -> list[RiskCurve]:
     return [
         RiskCurve(
             attack.title,
+            attack.name,
             attack.valid,
             risk,
             video,
@@ -51,7 +54,7 @@ def risk_curves(attacks: Sequence[AttackRecord]) -> list[RiskCurve]:
     ]
 
 
-def sentences(curves: Sequence[RiskCurve]) -> list[str]:
+def sentences(curves: Sequence[RiskCurve]) -> list[LinkedLine]:
     """What each curve of anonymized video says where most people are compared, beside guessing and raw video."""
     found = []
     for curve in curves:
@@ -61,11 +64,12 @@ def sentences(curves: Sequence[RiskCurve]) -> list[str]:
         done = "singles out exactly one" if curve.risk == "singling out" else "links the right one"
         raw = [each for other in _beside(curve, curves, "raw") for each in other.points if each.among == point.among]
         invalid = "" if curve.valid else " (INVALID: a control of this attack missed its level)"
-        found.append(
+        told = (
             f"{curve.attack}{invalid}: with {text.counted(curve.clips, 'anonymized clip')} of each it {done} of {point.among}"
             f" people in {_shown(point)}; without any knowledge {text.percent(point.chance)}"
             f"{''.join(f'; from raw video {_shown(each)}' for each in raw)}."
         )
+        found.append(LinkedLine(told, section_of(curve.by)))
     return found
 
 

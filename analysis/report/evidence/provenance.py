@@ -6,14 +6,14 @@ import hashlib
 import math
 import platform
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from analysis.read.attacks import AttackRecord
+from analysis import text
 from analysis.read.study import RecordedStudy
 from analysis.read.trials import PARAM, RAW
 from search_spaces.plan import EVALUATE_AT
@@ -25,8 +25,7 @@ _PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "mlflow")
 
 _PLAIN_WORDS = {
     "penalty": "A network that redraws every frame. It was trained against two others: one that recognises what people do,"
-    " which it has to serve, and one that tells people and places apart, which it has to blind. A penalty keeps it from"
-    " changing the picture by more than a budget.",
+    " which it has to serve, and one that tells people and places apart, which it has to blind.",
     "spact": "A network that redraws every frame, trained to serve a network that recognises what people do and to blind one"
     " that tells pictures apart.",
     "tedspad": "A network that redraws every frame, trained as SPACT is, with an extra demand that moments of one video stay"
@@ -74,16 +73,8 @@ def anonymizer(study: RecordedStudy, trial: pd.Series, record: Mapping[str, Any]
     ]
     source = _source(method)
     found.append(("Method", f"{method}{source}"))
-    budget, weight = (trial.get(PARAM + f"minimax.{name}") for name in ("distortion_budget", "penalty_weight"))
-    if method == "penalty" and budget is not None and weight is not None:
-        held = (
-            "the penalty is off: no budget was held"
-            if float(weight) == 0
-            else f"the penalty beyond it weighs {float(weight):g}"
-        )
-        found.append(
-            ("How much it may change", f"budget B = {float(budget):g} of the range from black to white; {held} (lambda)")
-        )
+    if held := penalty(trial):
+        found.append(("How much it may change", held))
     if not pd.isna(trial.get("rms_distortion", math.nan)):
         found.append(
             (
@@ -105,6 +96,20 @@ def anonymizer(study: RecordedStudy, trial: pd.Series, record: Mapping[str, Any]
         elsewhere = f"; trained at {trained} x {trained}" if str(at) != str(trained) else ""
         found.append(("Tested at", f"{at} x {at} pixels{elsewhere}"))
     return found
+
+
+def penalty(trial: pd.Series) -> str:
+    """How far an anonymizer was free to change the picture, in a sentence; empty for methods without the penalty."""
+    budget, weight = (trial.get(PARAM + f"minimax.{name}") for name in ("distortion_budget", "penalty_weight"))
+    if trial["method"] != "penalty" or budget is None or weight is None:
+        return ""
+    if float(weight) == 0:
+        return "The penalty was off (lambda = 0): in training nothing kept the anonymizer from changing the picture at will."
+    return (
+        f"In training a change of the picture by up to {text.percent(float(budget))} of the range from black to white cost the"
+        f" anonymizer nothing (budget B = {float(budget):g}); what went beyond was punished with the weight lambda ="
+        f" {float(weight):g}."
+    )
 
 
 def _given(record: Mapping[str, Any]) -> list[str]:
@@ -150,18 +155,28 @@ def _versions() -> str:
     return ", ".join(found) + " (the trial itself may have run with others)"
 
 
-def commands(study: RecordedStudy, trial: pd.Series, attacks: Sequence[AttackRecord]) -> list[str]:
-    """The commands that run the setting, the trial and this page again."""
-    names = ",".join(sorted(attack.name for attack in attacks))
-    data = [] if study.profile == "generated" else ["--data-root", "DATA"]
+def study_command(study: RecordedStudy, trial: pd.Series, attacks: Iterable[str], *options: str) -> str:
+    """The command that runs the setting of a trial within its study with these attacks."""
+    names = ",".join(sorted(attacks))
     attacked = ["--attacks", names] if names else []
     whole = ["python", "study/run.py", "--space", study.space, "--profile", study.profile, "--seeds", f"{trial['seed']},"]
     side, spaces = _size_of_use(trial), load_spaces()
     varies = study.space in spaces and any(EVALUATE_AT in values for values in spaces[study.space].settings)
     at_size = ["--at-size", str(side)] if side is not None and not varies else []
-    commands = [
-        [*whole, *at_size, *data, *attacked],
-        ["python", "-m", "trainables", "--config", ARTIFACT_CONFIG, *data, "--out", "trial"],
-        ["python", "-m", "analysis", "evidence", "--trial", str(trial.name), "--tracking-uri", "URI", "--out", "evidence"],
-    ]
-    return [shlex.join(command) for command in commands]
+    return shlex.join([*whole, *at_size, *_data(study), *attacked, *options])
+
+
+def page_command(trial: pd.Series, *options: str) -> str:
+    """The command that writes the page of a trial."""
+    page = ["python", "-m", "analysis", "evidence", "--trial", str(trial.name), "--tracking-uri", "URI", *options]
+    return shlex.join([*page, "--out", "evidence"])
+
+
+def commands(study: RecordedStudy, trial: pd.Series, attacks: Iterable[str]) -> list[str]:
+    """The commands that run the setting, the trial and its page again. attacks: the names of those that were run."""
+    alone = ["python", "-m", "trainables", "--config", ARTIFACT_CONFIG, *_data(study), "--out", "trial"]
+    return [study_command(study, trial, attacks), shlex.join(alone), page_command(trial)]
+
+
+def _data(study: RecordedStudy) -> list[str]:
+    return [] if study.profile == "generated" else ["--data-root", "DATA"]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from analysis import text
 from analysis.read.attacks import AttackRecord
+from analysis.report.evidence.short import LinkedLine, section_of
 from analysis.report.page import Table
 
 _WORST = 5  # clips of each attack in the table
@@ -60,7 +61,7 @@ def over_time(attacks: Sequence[AttackRecord]) -> list[ExposureOverTime]:
     return [_of(attack) for attack in attacks if attack.valid and any("longest_run" in item for item in attack.items)]
 
 
-def sentences(found: Sequence[ExposureOverTime], flicker: FlickerFigures) -> list[str]:
+def sentences(found: Sequence[ExposureOverTime], flicker: FlickerFigures) -> list[LinkedLine]:
     lines = []
     for each in found:
         of = f" of {each.frames} looked at in a row" if each.frames else ""
@@ -71,13 +72,15 @@ def sentences(found: Sequence[ExposureOverTime], flicker: FlickerFigures) -> lis
         if each.exposed:
             worst = each.worst[0]
             longest = f" The longest run is {text.counted(worst.longest_run, 'frame')}{of}, in {worst.clip}."
-        lines.append(f"{each.title}: in {each.exposed} of {text.counted(each.clips, 'test clip')} {each.what}.{longest}{guess}")
+        told = f"{each.title}: in {each.exposed} of {text.counted(each.clips, 'test clip')} {each.what}.{longest}{guess}"
+        lines.append(LinkedLine(told, section_of(each.attack)))
     if not math.isnan(flicker.anonymized):
         raw = "" if math.isnan(flicker.raw) else f"; in raw video by {flicker.raw:.4f}"
-        lines.append(
+        told = (
             f"Flicker: successive frames of the anonymized video differ by {flicker.anonymized:.4f} of the range from black to"
             f" white, on average{raw}. What moves counts as well."
         )
+        lines.append(LinkedLine(told))
     return lines
 
 

@@ -38,24 +38,27 @@ def sentence(found: Sequence[AddedByVideo], measure: str, titles: Mapping[str, s
     if not rows:
         return ""
     mean, added = rows[0], rows[0].added
-    without, read, adds = (text.percent_interval(each.value, each.low, each.high) for each in (mean.without, mean.read, added))
-    by = measure_words(mean.measure, titles).removeprefix("learned by ")
     if added.low > 0:
-        verdict = "the video surely adds something"
+        verdict = "Surely"
     elif added.high < 0:
-        verdict = "who has the video alone surely learns less"
+        verdict = "Who has the video alone surely reads less"
     else:
-        verdict = "that the video adds anything is not shown"
+        verdict = "That is not shown"
+    without, read, adds, least, most = (
+        text.number(100 * value, 0) for value in (mean.without.value, mean.read.value, added.value, added.low, added.high)
+    )
+    by = measure_words(mean.measure, titles).removeprefix("learned by ")
     return (
-        f"Who sees no video and knows all other private attributes of a person learns {without} of an attribute, beyond"
-        f" guessing; from the anonymized video ({by}) {read} is learned. The difference is {adds}: {verdict}."
+        f"Does the video add anything to what is known without it? {verdict}: who sees no video and infers each private"
+        f" attribute from all others of a person reads {without}; from the anonymized video {read} is read ({by}). The"
+        f" difference is {adds} (interval {least} to {most})."
     )
 
 
 def table(found: Sequence[AddedByVideo], measure: str) -> Table:
     rows = [
         [
-            each.attribute or "mean over all",
+            text.words(each.attribute) or "mean over all",
             text.number(100 * each.precision),
             text.number(100 * each.precision_without),
             text.interval(each.read),

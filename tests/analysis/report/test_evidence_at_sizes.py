@@ -13,7 +13,8 @@ from analysis.measure.settings import settings_table
 from analysis.read.store import AnalysisError
 from analysis.read.study import RecordedStudy
 from analysis.report.evidence.gather import read_evidence
-from analysis.report.evidence.output import data_of, page
+from analysis.report.evidence.output import page
+from tests.support.evidence_page import data
 from tests.support.fake_studies import FakeTrial, metrics, stored
 from trainables.schema import NOTE_ENLARGED
 
@@ -60,14 +61,20 @@ def test_the_first_lines_say_at_which_sizes_the_figures_hold(study: RecordedStud
         read_evidence(run_of(study, label), study.tracking_uri) for label in ("B=0.1", "B=0.1 at size=448", "B=0.2 at size=448")
     )
     holds = "All figures of this page were measured with frames of {0}x{0} pixels (of each the middle {1}x{1}), one in 4 frames"
-    for evidence, size in ((own, (280, 224)), (at, (560, 448)), (alone, (560, 448))):
-        assert evidence.short[0].startswith(holds.format(*size) + ", and hold for no other size")
-    assert own.short[1] == "The same anonymizer was measured on frames of 560x560 pixels too: all sizes are below."
-    assert at.short[1:3] == [
-        "The anonymizer works at that size here, and was trained on 224x224 pixels.",
-        "The same anonymizer was measured on frames of 280x280 pixels too: all sizes are below.",
-    ]
-    assert alone.short[2] == "It was measured at no other size."
+    for evidence, (frame, side), rest in (
+        (own, (280, 224), "The same anonymizer was measured on frames of 560x560 pixels too: all sizes are below."),
+        (
+            at,
+            (560, 448),
+            "The anonymizer works at that size here, and was trained on 224x224 pixels. The same anonymizer was measured on"
+            " frames of 280x280 pixels too: all sizes are below.",
+        ),
+        (alone, (560, 448), "It was measured at no other size."),
+    ):
+        assert evidence.about.endswith(f", at {side} x {side} pixels. Evidence for these, and for no others.")
+        (line,) = (line for line in evidence.lines if line.startswith(holds.format(frame, side)))
+        assert ", and hold for no other size" in line
+        assert line.endswith(rest)
     assert "Evaluated at 448 pixels, and the videos of x have 240 x 240: enlarged they show nobody more." in at.alarm
     assert not [alarm for alarm in own.alarm if "enlarged" in alarm or "another note" in alarm]
     assert dict(at.anonymizer)["Tested at"] == "448 x 448 pixels; trained at 224 x 224"
@@ -84,14 +91,14 @@ def test_the_table_has_the_same_anonymizer_at_each_size_and_no_other(study: Reco
     assert [each.figures["leakage"].value for each in own.sizes] == [0.25, 0.75]
     shown = page(own)
     first, table = (
-        shown.index("All figures of this page"),
+        shown.index("All figures of this page were"),
         shown.index("The same anonymizer where it works on frames of each size"),
     )
-    assert first < table < shown.index("How much each attacker learns")
+    assert first < table < shown.index("How much each attacker reads")
     assert "the strongest attacker" not in shown[table : shown.index("How much each")], "nobody attacked it"
     for cell in ("280x280 (this page)", "25.0 (21.0 to 29.0)", "560x560", "75.0 (71.0 to 79.0)"):
         assert cell in shown[table:]
-    assert data_of(own)["sizes"][1]["figures"]["leakage"]["high"] == pytest.approx(0.79)
+    assert data(own)["sizes"][1]["figures"]["leakage"]["high"] == pytest.approx(0.79)
     raw = read_evidence(run_of(study, "raw"), study.tracking_uri)
     assert [each.side for each in raw.sizes] == [224, 448], "nothing was trained"
     alone = read_evidence(run_of(study, "B=0.2 at size=448"), study.tracking_uri)

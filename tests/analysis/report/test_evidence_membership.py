@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,10 +17,9 @@ from analysis.measure.membership import MembershipFigures
 from analysis.read.store import AnalysisError
 from analysis.read.study import RecordedStudy
 from analysis.report.evidence import membership
-from analysis.report.evidence.gather import read_evidence
+from analysis.report.evidence.gather import read_evidence, with_membership
 from analysis.report.evidence.membership import MembershipFinding, classifier_remembers, remembers, sentence
-from analysis.report.evidence.output import data_of
-from analysis.report.evidence.output import page as page_of
+from tests.support.evidence_page import data, words
 from tests.support.fake_studies import FakeTrial, metrics
 from trainables.config import TrialConfig
 from trainables.data.loader import Batch
@@ -133,16 +129,21 @@ def test_figures_count_only_beside_controls_that_hold() -> None:
 def test_the_page_and_its_data_have_it(make_study: Callable[..., RecordedStudy]) -> None:
     study = make_study([FakeTrial("a", metrics=metrics(0.9, 0.3))])
     without = read_evidence(str(study.trials.index[0]), study.tracking_uri)
-    assert "This was not tried. Whoever is given the anonymizer" in page_of(without)
+    remembers_whom = "Whether the anonymizer, in the hands of others, tells whose videos it was trained on"
+    command = f"python -m analysis evidence --trial {without.trial['run']} --tracking-uri URI --data-root DATA --out evidence"
+    assert f"{remembers_whom}. {command}" in words(without)
+    assert f"{remembers_whom}." in without.lines
     of_f_t = MembershipFinding(figures(0.9, 0.85, 0.95), CAUGHT, BLIND)
-    found = replace(without, membership=MembershipFinding(figures(0.7, 0.6, 0.8), CAUGHT, BLIND), classifier_membership=of_f_t)
-    page = " ".join(re.sub(r"<[^>]+>", " ", page_of(found)).replace("\N{NO-BREAK SPACE}", " ").split())
+    found = with_membership(without, MembershipFinding(figures(0.7, 0.6, 0.8), CAUGHT, BLIND), of_f_t)
+    page = words(found)
+    assert remembers_whom not in page
+    assert not [line for line in found.lines if line.startswith(remembers_whom)]
     assert "in 70.0 % (interval 60.0 % to 80.0 %) of all pairs, where guessing gives 50 %" in page
     assert "overfitted on purpose (must be caught) 98.0 (80.0 to 99.0) 25.0 24 24" in page
     assert "the action classifier 90.0 (85.0 to 95.0) 25.0 24 24" in page
     assert "has its action recognised more surely than another clip in 90.0 %" in page
     assert "the clips that the action classifier was trained on can be told from other clips by it" in page
-    data = json.loads(json.dumps(data_of(found), allow_nan=False))
-    assert data["classifier_membership"]["own"]["auc"]["value"] == 0.9
-    assert data["membership"]["own"]["auc"]["value"] == 0.7
-    assert data_of(without)["membership"] is None
+    read = data(found)
+    assert read["classifier_membership"]["own"]["auc"]["value"] == 0.9
+    assert read["membership"]["own"]["auc"]["value"] == 0.7
+    assert data(without)["membership"] is None
