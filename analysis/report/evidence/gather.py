@@ -43,7 +43,7 @@ from analysis.report.evidence.findings import (
 from analysis.report.evidence.limits import RiskFindings, limits, risks
 from analysis.report.evidence.membership import MembershipFinding
 from analysis.report.evidence.people import RiskCurve, risk_curves
-from analysis.report.evidence.provenance import anonymizer, commands, hashes, penalty, study_command
+from analysis.report.evidence.provenance import anonymizer, commands, hashes, penalty, study_command, title_of
 from analysis.report.evidence.short import LinkedLine, ShortAnswer
 from analysis.report.evidence.sizes import SizeFigures, by_size
 from analysis.report.evidence.time import ExposureOverTime, FlickerFigures, over_time
@@ -227,7 +227,7 @@ def _gathered(
         verdict=verdict(found, trial["method"] == RAW),
         trial={
             "run": str(trial.name),
-            "name": str(trial["label"]),
+            "name": title_of(trial),
             "seed": str(trial["seed"]),
             "study": study.name,
             "store": shown_uri(study.tracking_uri),

@@ -15,7 +15,7 @@ import pandas as pd
 
 from analysis import text
 from analysis.read.study import RecordedStudy
-from analysis.read.trials import PARAM, RAW
+from analysis.read.trials import GIVEN, PARAM, RAW
 from search_spaces.plan import EVALUATE_AT
 from search_spaces.registry import load_spaces
 from trainables.methods import METHODS
@@ -110,6 +110,15 @@ def penalty(trial: pd.Series) -> str:
         f" anonymizer nothing (budget B = {float(budget):g}); what went beyond was punished with the weight lambda ="
         f" {float(weight):g}."
     )
+
+
+def title_of(trial: pd.Series) -> str:
+    """What the page calls the anonymizer: its setting, or the name of the file or folder of one from elsewhere."""
+    if trial["method"] in GIVEN:
+        for field in ("anonymizer.weights", "data.anonymized"):
+            if (path := str(trial.get(PARAM + field))) not in ("None", "nan"):
+                return Path(path).name
+    return str(trial["label"])
 
 
 def _given(record: Mapping[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ import pytest
 
 from analysis.measure.groups import Predicted
 from analysis.report.evidence.findings import AttackerFinding, in_words, utility
+from analysis.report.evidence.provenance import title_of
 from analysis.report.evidence.verdict import HARDLY, IN_PART, NONE, NOTHING, verdict
 from analysis.report.evidence.who import best_named, sentence
 
@@ -86,3 +87,15 @@ def test_who_is_named_right_by_a_reader_of_people() -> None:
 def test_five_best_guesses_of_few_classes_tell_nothing(guess: float, shown: int) -> None:
     trial = pd.Series({"top1": 0.5, "top5": 0.9, "chance_top1": guess})
     assert len(utility(trial, pd.DataFrame([trial]), pd.DataFrame([trial]), {})) == shown
+
+
+@pytest.mark.parametrize(
+    ("values", "title"),
+    [
+        ({"method": "penalty", "label": "B=0.1"}, "B=0.1"),
+        ({"method": "given", "label": "given", "params.anonymizer.weights": "/models/blur.onnx"}, "blur.onnx"),
+        ({"method": "given_videos", "label": "given_videos", "params.data.anonymized": "/data/defaced"}, "defaced"),
+    ],
+)
+def test_an_anonymizer_from_elsewhere_is_called_by_its_file(values: dict[str, str], title: str) -> None:
+    assert title_of(pd.Series(values)) == title
