@@ -164,10 +164,9 @@ def _add_audit(commands: Any) -> None:
     given = audit.add_mutually_exclusive_group(required=True)
     given.add_argument("--model", type=Path, metavar="FILE.onnx", help="a model of float RGB frames (N, 3, H, W) in [0, 1]")
     given.add_argument("--videos", type=Path, metavar="DIR", help="or anonymized videos, named as their originals")
-    audit.add_argument(
-        "--data-root", "--originals", type=Path, metavar="DIR", help="original videos with labels of actions and of people"
-    )
-    audit.add_argument("--data", metavar="NAME", help="the reader of its layout, e.g. clips, folders; default: found out")
+    names = ("--data-root", "--data", "--originals")
+    audit.add_argument(*names, type=Path, metavar="DIR", help="original videos with labels of actions and of people")
+    audit.add_argument("--layout", metavar="NAME", help="its reader, e.g. clips, folders; default: found out")
     audit.add_argument("--out", required=True, type=Path, metavar="DIR", help="for the page and the records of the study")
     audit.add_argument("--storage", metavar="DIR|URI", help="for the stages; audits on the same data share those of raw video")
     audit.add_argument("--profile", default="small", help="small (the default), paper, or generated: on data that are drawn")
@@ -345,7 +344,7 @@ def _audit(options: argparse.Namespace) -> int:
         model=options.model,
         videos=options.videos,
         data_root=options.data_root,
-        data=options.data,
+        layout=options.layout,
         storage=options.storage,
         profile=options.profile,
         attacks=options.attacks,

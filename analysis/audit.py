@@ -25,7 +25,7 @@ class Audit:
 
     out: the folder of the page and of the study's records. model: an ONNX file of frames. videos: in its place, a folder with a
     video for each of the data root, of the same relative name, the same frames and the same size. data_root: the data, with
-    labels of actions and people (None: generated data). data: the reader of its layout; None: found out. storage: that of the
+    labels of actions and people (None: generated data). layout: its reader; None: found out. storage: that of the
     stages, of which several audits on the same data share those of raw video (None: in `out`). profile, attacks, seeds,
     settings, plugins: as of a study.
     """
@@ -34,7 +34,7 @@ class Audit:
     model: Path | None = None
     videos: Path | None = None
     data_root: Path | None = None
-    data: str | None = None
+    layout: str | None = None
     storage: str | None = None
     profile: str = "small"
     attacks: str = "standard"
@@ -98,7 +98,7 @@ def study_arguments(asked: Audit) -> list[str]:
     found += ["--storage", asked.storage or str(asked.out.absolute() / "stages"), "--tracking-uri", asked.tracking_uri]
     if asked.data_root is not None:
         found += ["--data-root", str(asked.data_root.absolute())]
-        settings += data_settings(asked.data_root, asked.data, images=asked.videos is None)
+        settings += data_settings(asked.data_root, asked.layout, images=asked.videos is None)
     for setting in (*settings, *asked.settings):
         found += ["--set", setting]
     for plugin in asked.plugins:
@@ -124,25 +124,25 @@ def _given(asked: Audit) -> list[str]:
     return [f"data.anonymized={asked.videos.absolute()}"]
 
 
-def data_settings(root: Path, data: str | None, images: bool = True) -> list[str]:
+def data_settings(root: Path, layout: str | None, images: bool = True) -> list[str]:
     """The data sets of a trial. Without images of its own, and where `images` is not set, the frames of the clips are those.
 
     Raises AnalysisError for a folder that is not there, or of no layout that is known by its files.
     """
     if not root.is_dir():
         raise AnalysisError(f"--data-root {root}: no such directory")
-    if data is None:
+    if layout is None:
         known = {"clips": root / "clips.csv", "folders": root / "videos", "ucf101": root / "UCF-101"}
-        data = next((name for name, path in known.items() if path.exists()), None)
-    if data is None:
+        layout = next((name for name, path in known.items() if path.exists()), None)
+    if layout is None:
         raise AnalysisError(
-            f"--data-root {root}: neither clips.csv nor videos nor UCF-101 in it; give --data NAME, or make clips.csv with"
+            f"--data-root {root}: neither clips.csv nor videos nor UCF-101 in it; give --layout NAME, or make clips.csv with"
             f" python -m trainables.data init {root}"
         )
     own = {"folders": ("images", "folders"), "ucf101": ("VISPR", "vispr")}
-    folder, privacy = own.get(data, ("", ""))
+    folder, privacy = own.get(layout, ("", ""))
     there = images and folder and (root / folder).is_dir()
-    return [f"data.action.name={data}", f"data.privacy.name={privacy if there else 'frames_of_clips'}"]
+    return [f"data.action.name={layout}", f"data.privacy.name={privacy if there else 'frames_of_clips'}"]
 
 
 def audited_run(asked: Audit) -> str:
