@@ -76,7 +76,9 @@ class Lab:
         """Of a step. One on obfuscated data, whose boxes need values, costs what it costs on raw data, which comes first."""
         if (step := self.estimates.step(stage, data)) is None:
             return self._known.get(title(stage), 0.0)
-        return self._known.setdefault(title(stage), self._expected.seconds(step.trace.flops))
+        seconds = self._expected.seconds(step.trace.flops)
+        self._known.setdefault(title(stage), seconds)
+        return seconds
 
 
 def table(found: Sequence[Cost], price: float) -> str:
@@ -122,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(
         f"\nHours of an {expected.gpu.name} at {expected.share:g} of its peak, one seed, without attacks. Loading, passes over"
     )
-    print("over validation and test data, and finding people for the obfuscations are not in it.")
+    print(" over validation and test data, and finding people for the obfuscations are not in it.")
 
 
 if __name__ == "__main__":
