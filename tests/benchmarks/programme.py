@@ -121,10 +121,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         lab = Lab(options.data_root or Path(folder), expected)
         found = lab.costs(spaces)
     print(table(found, options.price))
-    print(
-        f"\nHours of an {expected.gpu.name} at {expected.share:g} of its peak, one seed, without attacks. Loading, passes over"
-    )
-    print(" over validation and test data, and finding people for the obfuscations are not in it.")
+    gpu = f"an {expected.gpu.name} at {expected.share:g} of its peak"
+    print(f"\nHours of {gpu}, one seed, without attacks. Loading, passes over validation and test data, and finding people")
+    print("for the obfuscations are not in it.")
 
 
 if __name__ == "__main__":
