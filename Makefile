@@ -66,7 +66,7 @@ coverage: env
 	OMP_NUM_THREADS=1 $(PYTHON) -m tests.benchmarks.coverage --out coverage.md
 
 test: env
-	$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTHON) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: env
 	$(VENV)/bin/ruff format --check .
