@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from analysis.deploy.command import add_anonymize
 from trainables.versions import project_version
 
 PROGRAM = "python -m analysis"
@@ -101,7 +102,7 @@ def add_commands(commands: Any) -> None:
     _add_audit(commands)
     _add_export(commands)
     _add_verify(commands)
-    _add_anonymize(commands)
+    _add_common(add_anonymize(commands))
 
 
 def _add_select(commands: Any) -> None:
@@ -203,30 +204,6 @@ def _add_verify(commands: Any) -> None:
     verify.add_argument(
         "--plugin", action="append", default=[], metavar="FILE.py", help="what you added: methods, networks, data sets"
     )
-
-
-def _add_anonymize(commands: Any) -> None:
-    make = commands.add_parser("anonymize", help="anonymize a video, a folder of videos, or a camera")
-    make.add_argument("input", help="video file, folder (all videos in it), or address such as rtsp://HOST/PATH or /dev/video0")
-    make.add_argument("output", type=Path, help="video file, or folder; a folder is taken up where it was left")
-    make.add_argument("--model", required=True, help="FILE.onnx, FILE.pt, models:/NAME/VERSION or the id of a trial's run")
-    make.add_argument(
-        "--size",
-        metavar="HxW|native",
-        help="let the network work at this size, or at the video's own; default: that at which the model was measured, the only"
-        " one that its figures hold for",
-    )
-    make.add_argument(
-        "--dial", type=float, metavar="AT", help="of a model of the method `dial`: where it is to stand, from 0 to 1"
-    )
-    make.add_argument("--batch", type=int, default=8, help="frames at a time (8)")
-    make.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    make.add_argument("--side-by-side", action="store_true", help="the raw frames at the left of the anonymized ones")
-    make.add_argument("--keep-audio", action="store_true", help="copy the sound; a voice may tell who speaks")
-    make.add_argument("--codec", help="encoder of PyAV, e.g. ffv1 (lossless); default libx264, or mpeg4 where it is not there")
-    make.add_argument("--seconds", type=float, help="stop after so much video; a camera otherwise goes on until Ctrl-C")
-    make.add_argument("--overwrite", action="store_true")
-    _add_common(make)
 
 
 def _add_common(command: argparse.ArgumentParser) -> None:
@@ -373,34 +350,9 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _anonymize(options: argparse.Namespace) -> int:
-    from analysis.deploy.anonymize import anonymize, ended_by_signals
-    from analysis.deploy.load import load_model
-    from analysis.deploy.measured import parse_size
-    from analysis.deploy.video import VideoOptions
-    from analysis.read.store import AnalysisError
+    from analysis.deploy.command import run
 
-    if options.batch < 1:
-        raise AnalysisError(f"--batch {options.batch}: give at least 1")
-    native = options.size == "native"
-    size = parse_size(options.size) if options.size and not native else None
-    model = load_model(options.model, options.tracking_uri, options.device, options.dial)
-    if model.size and (native or (size and model.size != size)):
-        raise AnalysisError(f"--size {options.size}: this model takes {model.size[0]}x{model.size[1]} only; leave --size out")
-    chosen = VideoOptions(
-        size="native" if native else size,
-        batch=options.batch,
-        side_by_side=options.side_by_side,
-        keep_audio=options.keep_audio,
-        overwrite=options.overwrite,
-        codec=options.codec,
-        seconds=options.seconds,
-    )
-    try:
-        with ended_by_signals():
-            return anonymize(options.input, options.output, model, chosen)
-    except KeyboardInterrupt:
-        print("stopped: nothing of the video in work was written, those finished before it are kept", file=sys.stderr)
-        return 130
+    return run(options)
 
 
 def _load_plugins(options: argparse.Namespace) -> None:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from trainables import cluster
+from trainables.cluster import ADDRESS_VARIABLE
 from trainables.config import DATA_ROOT_VARIABLE, STORAGE_VARIABLE
 
 TRACKING_URI_VARIABLE, NODES_COME_LATER_VARIABLE = "MLFLOW_TRACKING_URI", "ANONYMIZATION_NODES_COME_LATER"
 
-# Ray and MLflow read these when they are imported or at a call; a value that the user has set wins.
+# Ray Tune and MLflow read these when they are imported or at a call; a value that the user has set wins.
 DEFAULTS = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_OVERRIDE_JOB_RUNTIME_ENV": "1",  # `ray job submit --runtime-env-json` may name a PYTHONPATH, which this one contains
-    "RAY_worker_niceness": "0",  # by default every other process of the machine goes first
     "RAY_AIR_NEW_OUTPUT": "0",  # `StudyProgress` prints
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # `Halt` lets the trials save
     "TUNE_FORCE_TRIAL_CLEANUP_S": "10",
@@ -37,8 +34,7 @@ DEFAULTS = {
 class Environment(BaseSettings):
     """What the environment says, as it is now. An empty variable counts as one that is not set.
 
-    The first four stand in for options of the command line. Ray sets the other two for a submitted job: the address of its
-    cluster, and, as JSON, what it was submitted with.
+    The first four stand in for options of the command line. Ray sets the address of its cluster for a submitted job.
     """
 
     model_config = SettingsConfigDict(frozen=True, case_sensitive=True, env_ignore_empty=True, extra="ignore")
@@ -47,8 +43,7 @@ class Environment(BaseSettings):
     storage: str | None = Field(default=None, validation_alias=STORAGE_VARIABLE)
     tracking_uri: str | None = Field(default=None, validation_alias=TRACKING_URI_VARIABLE)
     nodes_come_later: str = Field(default="", validation_alias=NODES_COME_LATER_VARIABLE)
-    ray_address: str | None = Field(default=None, validation_alias="RAY_ADDRESS")
-    ray_job: dict[str, Any] = Field(default={}, validation_alias="RAY_JOB_CONFIG_JSON_ENV_VAR")
+    ray_address: str | None = Field(default=None, validation_alias=ADDRESS_VARIABLE)
 
     @property
     def joins_cluster(self) -> bool:
@@ -62,7 +57,7 @@ def without_passwords(text: str) -> str:
 
 
 def set_defaults() -> None:
-    """Sets DEFAULTS. A Ray of this machine alone does without a token, which would be written to the home directory."""
-    alone = {} if Environment().joins_cluster else {"RAY_AUTH_MODE": "disabled"}
-    for name, value in (DEFAULTS | alone).items():
+    """Sets DEFAULTS, and those of Ray that every command which uses it has."""
+    cluster.set_defaults(Environment().joins_cluster)
+    for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis import text
-from analysis.deploy.one_video import Say, anonymize_video, check_output
+from analysis.deploy.one_video import ALONE, Say, WorkContext, anonymize_video, check_output
 from analysis.deploy.record import Record
-from analysis.deploy.video import VideoOptions
+from analysis.deploy.video import VideoOptions, VideoResult
+from analysis.deploy.video_input import PIPE
 from analysis.deploy.video_output import KEPT_SUFFIXES
 from analysis.read.store import AnalysisError
 
@@ -28,7 +30,41 @@ SUFFIXES = frozenset(_NAMES.split())
 _MOST_NAMED = 20  # files that were left out
 
 
-def anonymize_folder(folder: Path, output: Path, model: FrameModel, options: VideoOptions, say: Say) -> int:
+@dataclass(frozen=True)
+class Job:
+    """A video of a folder and its output. title: which one of how many it is, for people."""
+
+    source: Path
+    target: Path
+    title: str
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of a video of a folder. error: a line that names it, empty where all is right. kept: a file that is there was
+    left as it is, whether or not it is right. frames: how many were anonymized.
+    """
+
+    error: str = ""
+    kept: bool = False
+    frames: int = 0
+
+    @property
+    def made(self) -> bool:
+        """Whether there is a new output, whole or not."""
+        return self.frames > 0
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is neither a new output nor an old one."""
+        return not self.made and not self.kept
+
+
+# Works on all videos, in whatever order, prints what is said of each, and yields what became of each, once.
+Work = Callable[[Sequence[Job]], Generator[Done]]
+
+
+def anonymize_folder(folder: Path, output: Path, work: Work, say: Say) -> int:
     """Anonymizes the videos in `folder` and below into `output`; returns 0, or 1 where a video failed or has black frames.
 
     A video that is there is left as it is where its record says that the same would be made, and made anew where anything
@@ -36,7 +72,7 @@ def anonymize_folder(folder: Path, output: Path, model: FrameModel, options: Vid
 
     Raises AnalysisError for a folder without videos and for an output that is no other folder.
     """
-    if output.is_file() or (output.exists() and output.samefile(folder)):
+    if str(output) == PIPE or output.is_file() or (output.exists() and output.samefile(folder)):
         raise AnalysisError(f"{output}: for a folder of videos give another folder")
     files = sorted(_files(folder, output.absolute(), say))
     videos = [path for path in files if is_video(path)]
@@ -44,30 +80,48 @@ def anonymize_folder(folder: Path, output: Path, model: FrameModel, options: Vid
     if not videos:
         raise AnalysisError(f"{folder}: no videos in it ({len(others)} other files)")
     output.mkdir(parents=True, exist_ok=True)
-    made_with, done, skipped, bad = options.made_with(model), 0, 0, 0
-    for number, (path, name) in enumerate(output_names(videos, folder).items(), 1):
-        target, how = output / name, options
-        try:
-            if _there(target) and not options.overwrite:
-                if (fine := _kept(target, path, made_with, say)) is not None:
-                    skipped, bad = skipped + 1, bad + (not fine)
-                    continue
-                how = replace(options, overwrite=True)
-            say(f"[{number}/{len(videos)}] {path}")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            check_output(str(path), target, how)
-            result = anonymize_video(str(path), target, model, how, say)
-            done, bad = done + 1, bad + (not result.whole)
-        except (AnalysisError, OSError) as error:
-            say(f"error: {error}")
-            bad += 1
+    names = enumerate(output_names(videos, folder).items(), 1)
+    jobs = [Job(path, output / name, f"[{number}/{len(videos)}] {path}") for number, (path, name) in names]
+    with closing(work(jobs)) as found:
+        ends = list(found)
     if others:
         say(f"left out, by their names no videos: {text.listed(others, _MOST_NAMED)}")
+    wrong = [end.error for end in ends if end.error]
+    for error in wrong:
+        say(f"with an error: {error}")
     say(
-        f"{output}: {done} of {len(videos)} videos anonymized, {skipped} skipped as already there, {bad} with errors;"
+        f"{output}: {sum(end.made for end in ends)} of {len(videos)} videos anonymized,"
+        f" {sum(end.kept for end in ends)} skipped as already there, {len(wrong)} with errors;"
         f" {len(others)} files that are no videos were left out"
     )
-    return 1 if bad else 0
+    return 1 if wrong else 0
+
+
+def one_after_another(model: FrameModel, options: VideoOptions, say: Say) -> Work:
+    """The work on this machine, in this process."""
+
+    def work(jobs: Sequence[Job]) -> Generator[Done]:
+        for job in jobs:
+            yield anonymize_one(job, model, options, say)
+
+    return work
+
+
+def anonymize_one(job: Job, model: FrameModel, options: VideoOptions, say: Say, context: WorkContext = ALONE) -> Done:
+    """Anonymizes a video of a folder, unless that is done already."""
+    try:
+        if _there(job.target) and not options.overwrite:
+            if (done := _kept(job.target, job.source, options.made_with(model), say)) is not None:
+                return done
+            options = replace(options, overwrite=True)
+        say(job.title)
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+        check_output(str(job.source), job.target, options)
+        result = anonymize_video(str(job.source), job.target, model, options, say, context)
+        return Done(_wrong(job, result), frames=result.frames)
+    except (AnalysisError, OSError) as error:
+        say(f"error: {error}")
+        return Done(str(error))
 
 
 def is_video(path: Path) -> bool:
@@ -78,14 +132,15 @@ def is_video(path: Path) -> bool:
 def output_names(videos: list[Path], folder: Path) -> dict[Path, Path]:
     """The name of each output: that of the video, with .mp4 appended for containers that take no H.264, once more where another
     video has that name, so that names stay different."""
-    kept = {path.relative_to(folder) for path in videos if path.suffix.lower() in KEPT_SUFFIXES}
+    taken = {path.relative_to(folder) for path in videos if path.suffix.lower() in KEPT_SUFFIXES}
     found: dict[Path, Path] = {}
     for path in videos:
         name = path.relative_to(folder)
-        if name not in kept:
+        if name not in taken:
             name = name.with_name(f"{name.name}.mp4")
-            while name in kept or name in found.values():
+            while name in taken:
                 name = name.with_name(f"{name.name}.mp4")
+            taken.add(name)
         found[path] = name
     return found
 
@@ -114,19 +169,27 @@ def _there(target: Path) -> bool:
         raise AnalysisError(f"{target}: cannot be made ({error.strerror})") from None
 
 
-def _kept(target: Path, source: Path, made_with: dict[str, Any], say: Say) -> bool | None:
-    """Whether an existing output is left as it is and is all right; None where it is to be made anew. Says why."""
+def _wrong(job: Job, result: VideoResult) -> str:
+    """What is wrong with a new output, in a line; empty where nothing is."""
+    if result.black:
+        return f"{job.target}: {result.black} of {result.frames} frames are black"
+    return f"{job.source} {result.cut}" if result.cut else ""
+
+
+def _kept(target: Path, source: Path, made_with: dict[str, Any], say: Say) -> Done | None:
+    """How an existing output that is left as it is turned out; None where it is to be made anew. Says why."""
     record = Record.read(target)
     if record is None or record.output_bytes != target.stat().st_size:
         how = "not made by this command" if record is None else "not the file that its record names"
-        say(f"error: {target} is there, {how}; --overwrite makes it anew")
-        return False
+        error = f"{target} is there, {how}; --overwrite makes it anew"
+        say(f"error: {error}")
+        return Done(error, kept=True)
     if different := record.differences(source, made_with):
         say(f"made anew: {target}, {text.listed(different)}")
         return None
     if record.black or record.cut:
         what = f"{record.black} of its {record.found.get('frames')} frames are black" if record.black else record.cut
         say(f"skipped: {target}, finished earlier, but {what}")
-        return False
+        return Done(f"{target}, finished earlier: {what}", kept=True)
     say(f"skipped: {target}, finished earlier")
-    return True
+    return Done(kept=True)

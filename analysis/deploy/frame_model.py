@@ -43,14 +43,14 @@ class OnnxModel:
 
     Where it carries a test frame, this machine's answer is compared: a GPU that is off gives way to the CPU, products of 8 bits
     that are off to float32; `missed` is how far it is off, None where there is no test frame. Raises AnalysisError where all
-    that is off, and for what is no anonymizer of frames.
+    that is off, and for what is no anonymizer of frames. threads: on the CPU, 0 for as many as there are cores.
     """
 
-    def __init__(self, path: Path, device: str = "auto") -> None:
+    def __init__(self, path: Path, device: str = "auto", threads: int = 0) -> None:
         if device == "cuda" and not has_cuda():
             raise AnalysisError("--device cuda: this onnxruntime has no CUDA; install onnxruntime-gpu or give FILE.pt or a run")
         on_gpu = device != "cpu" and has_cuda()
-        self._path = path
+        self._path, self._threads = path, threads
         self.device = "cpu"
         self.kind = "ONNX"
         self._session = self._open(on_gpu)
@@ -86,7 +86,7 @@ class OnnxModel:
 
     def _open(self, on_gpu: bool, quantized: bool = True) -> Any:
         try:
-            return open_session(self._path, on_gpu, quantized=quantized)
+            return open_session(self._path, on_gpu, self._threads, quantized)
         except ValueError as error:
             raise AnalysisError(str(error)) from None
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from analysis.deploy.frame_model import FrameModel, OnnxModel
@@ -23,7 +25,37 @@ def load_model(source: str, tracking_uri: str | None = None, device: str = "auto
     dial: where it is to stand, from 0 to 1, in place of where it was exported. Raises AnalysisError, one line, for what is not
     there, cannot be read, is no anonymizer of frames, or has no dial to turn.
     """
-    model = _loaded(source, tracking_uri, device)
+    with model_file(source, tracking_uri) as path:
+        return turned(open_model(path, device), dial, source)
+
+
+@contextmanager
+def model_file(source: str, tracking_uri: str | None = None) -> Iterator[Path]:
+    """The file of a model by what a user names it with; one that had to be fetched is gone afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(source)
+        if source.startswith("models:/"):
+            path = _registered(source, tracking_uri, folder)
+        if not path.exists() and _RUN_ID.fullmatch(source):
+            from analysis.deploy.anonymizers import fetch_trial
+
+            path = fetch_trial(source, tracking_uri, folder)
+        if not path.is_file():
+            raise AnalysisError(f"no model {source}: give FILE.onnx, FILE.pt, models:/NAME/VERSION or the id of a run")
+        yield path
+
+
+def open_model(path: Path, device: str = "auto", threads: int = 0) -> FrameModel:
+    """The model in a file. threads: of onnxruntime, 0 for as many as there are cores."""
+    if is_torch_file(path):
+        from analysis.deploy.anonymizers import TorchModel
+
+        return TorchModel(path, device)
+    return OnnxModel(path, device, threads)
+
+
+def turned(model: FrameModel, dial: float | None, source: str) -> FrameModel:
+    """The model with its dial at `dial`; where it is, if None. Raises AnalysisError for one without a dial."""
     if dial is not None:
         if model.dial is None:
             raise AnalysisError(f"--dial {dial:g}: {source} has no dial; train one with the method `dial`, or leave --dial out")
@@ -31,24 +63,10 @@ def load_model(source: str, tracking_uri: str | None = None, device: str = "auto
     return model
 
 
-def _loaded(source: str, tracking_uri: str | None, device: str) -> FrameModel:
-    with tempfile.TemporaryDirectory() as folder:
-        if source.startswith("models:/"):
-            return OnnxModel(_registered(source, tracking_uri, folder), device)
-        path = Path(source)
-        if not path.exists() and _RUN_ID.fullmatch(source):
-            from analysis.deploy.anonymizers import fetch_trial
-
-            path = fetch_trial(source, tracking_uri, folder)
-        if not path.is_file():
-            raise AnalysisError(f"no model {source}: give FILE.onnx, FILE.pt, models:/NAME/VERSION or the id of a run")
-        with path.open("rb") as opened:
-            torch_file = opened.read(len(_ZIP)) == _ZIP or path.suffix.lower() in (".pt", ".pth")
-        if torch_file:
-            from analysis.deploy.anonymizers import TorchModel
-
-            return TorchModel(path, device)
-        return OnnxModel(path, device)
+def is_torch_file(path: Path) -> bool:
+    """Whether PyTorch is to read it, not onnxruntime."""
+    with path.open("rb") as opened:
+        return opened.read(len(_ZIP)) == _ZIP or path.suffix.lower() in (".pt", ".pth")
 
 
 def _registered(source: str, tracking_uri: str | None, folder: str) -> Path:

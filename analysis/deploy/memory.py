@@ -17,9 +17,8 @@ def bytes_taken(run: Callable[[], object]) -> int:
     return max(0, _peak() - before)
 
 
-def fitting(batch: int, one: int, free: int | None = None) -> int:
-    """As many frames of `one` byte each as fit, at most `batch`; one at least. free: bytes, of this machine if not given."""
-    free = free_bytes() if free is None else free
+def fitting(batch: int, one: int, free: int) -> int:
+    """As many frames of `one` byte each as fit into `free` bytes, at most `batch`; one at least."""
     return max(1, min(batch, int(_SHARE * free / one))) if one > 0 and free > 0 else batch
 
 

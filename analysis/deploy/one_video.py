@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,8 @@ from analysis.deploy.colour import RgbFrame
 from analysis.deploy.record import Origin, Record
 from analysis.deploy.told import lines_of, outcome
 from analysis.deploy.video import VideoOptions, VideoResult
-from analysis.deploy.video_input import Shot, VideoInput, is_live
-from analysis.deploy.video_output import VideoOutput
+from analysis.deploy.video_input import PIPE, Shot, VideoInput, is_live
+from analysis.deploy.video_output import PipeOutput, VideoOutput
 from analysis.read.store import AnalysisError
 from trainables.one_line import reason
 
@@ -36,7 +37,22 @@ Say = Callable[[str], None]
 Made = tuple[Shot, RgbFrame | None]  # a frame with what the network made of it
 
 
-def anonymize_video(source: str, output: Path, model: FrameModel, options: VideoOptions, say: Say = print) -> VideoResult:
+@dataclass(frozen=True)
+class WorkContext:
+    """Where a video is worked on. token: of the names of what is unfinished, a new one if empty. beside: how many videos the
+    machine works on at once, which share its memory.
+    """
+
+    token: str = ""
+    beside: int = 1
+
+
+ALONE = WorkContext()
+
+
+def anonymize_video(
+    source: str, output: Path, model: FrameModel, options: VideoOptions, say: Say = print, context: WorkContext = ALONE
+) -> VideoResult:
     """Anonymizes one video to `output`, which gets its name when all of it is written and was found to be what it should be (a
     live source: when it ends or is interrupted). Its record is written just before that.
 
@@ -44,19 +60,28 @@ def anonymize_video(source: str, output: Path, model: FrameModel, options: Video
     """
     started = time.monotonic()
     size = options.work_size(model)
-    with VideoInput(source, options.keep_audio, size, options.side_by_side) as video:
+    whole = options.side_by_side or bool(options.leave)
+    with VideoInput(source, options.keep_audio, size, whole, options.start or 0.0) as video:
+        for name, boxes in (("--black", options.black), ("--leave", options.leave)):
+            for box in boxes:
+                box.require_inside(name, source, (video.height, video.width))
         came_from = Origin.of(source, video.live)
         model.begin()
-        batch = _fitting_batch(model, video, size, options)
+        batch = _fitting_batch(model, video, size, options, context.beside)
         model.begin()  # the frame that was tried is none of the video
         width = video.width * (2 if options.side_by_side else 1)
-        with VideoOutput(output, video, width, video.height, options.codec) as written:
+        piped = str(output) == PIPE
+        with (PipeOutput if piped else VideoOutput)(
+            output, video, width, video.height, options.codec, context.token
+        ) as written:
             result = _run(video, written, model, options, batch)
             result.cut = video.cut
             written.complete()
             found = outcome(result, video, model, options)
-            Record(came_from, options.made_with(model), written.bytes, found).write(output)
-            written.finish(options.overwrite)
+            if not piped:
+                written.make_way(options.overwrite)
+                Record(came_from, options.made_with(model), written.bytes, found).write(output, context.token)
+                written.finish()
         result.seconds = time.monotonic() - started
         for line in lines_of(result, video, written, model, options):
             say(line)
@@ -72,7 +97,10 @@ def _run(video: VideoInput, written: VideoOutput, model: FrameModel, options: Vi
                 if not isinstance(item, Shot):
                     behind.put(item)
                     continue
-                if options.seconds is not None and float(item.time * video.time_base) >= options.seconds:
+                time = item.time * video.time_base
+                if options.seconds is not None and float(time) >= options.seconds:
+                    break
+                if options.end is not None and float(time + video.left_out_before) >= options.end:
                     break
                 result.video_seconds = (item.time + item.duration) * video.time_base
                 waiting.append(item)
@@ -104,7 +132,7 @@ class _Writer:
     """Writes frames and sound to the output."""
 
     def __init__(self, written: VideoOutput, options: VideoOptions, result: VideoResult) -> None:
-        self._written, self._both, self._result = written, options.side_by_side, result
+        self._written, self._options, self._result = written, options, result
 
     def __call__(self, item: Made | Packet) -> None:
         if not isinstance(item, tuple):
@@ -122,11 +150,22 @@ class _Writer:
         """The picture that is written for a frame: black, in both halves, where there is no anonymized picture."""
         if picture is None:
             return np.zeros((self._written.height, self._written.width, 3), np.uint8)
-        if not self._both:
+        options = self._options
+        if not (options.side_by_side or options.leave or options.black):
             return picture
+        made = self._written.resized(picture, self._written.width // (2 if options.side_by_side else 1))
         raw = shot.whole
-        assert raw is not None
-        return np.concatenate([raw, self._written.resized(picture, raw.shape[1])], axis=1)
+        for box in options.leave:
+            assert raw is not None
+            box.of(made)[:] = box.of(raw)
+        shown = [made]
+        if options.side_by_side:
+            assert raw is not None
+            shown = [raw.copy(), made]
+        for one in shown:
+            for box in options.black:
+                box.of(one)[:] = 0
+        return np.concatenate(shown, axis=1)
 
 
 def _attempt(pictures: Sequence[RgbFrame], model: FrameModel, result: VideoResult) -> list[Any]:
@@ -166,7 +205,9 @@ def _levels(planes: np.ndarray) -> RgbFrame:
     return found
 
 
-def _fitting_batch(model: FrameModel, video: VideoInput, size: tuple[int, int] | None, options: VideoOptions) -> int:
+def _fitting_batch(
+    model: FrameModel, video: VideoInput, size: tuple[int, int] | None, options: VideoOptions, beside: int
+) -> int:
     """Tries the model on one frame before anything is written; returns how many frames at a time memory holds.
 
     Raises AnalysisError if the model fails.
@@ -178,7 +219,7 @@ def _fitting_batch(model: FrameModel, video: VideoInput, size: tuple[int, int] |
     except Exception as error:
         why = reason(error, 160, kind=True)
         raise AnalysisError(f"{video.source}: the model fails at {height}x{width} ({why})") from None
-    return memory.fitting(options.batch, taken)
+    return memory.fitting(options.batch, taken, memory.free_bytes() // beside)
 
 
 def check_output(source: str, output: Path, options: VideoOptions) -> None:
@@ -186,6 +227,13 @@ def check_output(source: str, output: Path, options: VideoOptions) -> None:
     file = Path(source.removeprefix("file://"))
     if options.seconds is not None and not (options.seconds > 0 and math.isfinite(options.seconds)):
         raise AnalysisError(f"--seconds {options.seconds:g}: give more than 0, or leave it out for the whole video")
+    start = options.start or 0.0
+    if not (start >= 0 and math.isfinite(start)):
+        raise AnalysisError(f"--from {start:g}: give a second of the video, 0 or more")
+    if options.end is not None and not options.end > start:
+        raise AnalysisError(f"--to {options.end:g}: give a second after --from")
+    if str(output) == PIPE:
+        return
     try:
         if not is_live(source) and output.exists() and file.exists() and output.samefile(file):
             raise AnalysisError(f"{output} is the input itself; give another output")

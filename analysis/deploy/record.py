@@ -61,7 +61,7 @@ class Record:
     def cut(self) -> str:
         return str(self.found.get("cut", ""))
 
-    def write(self, output: Path) -> None:
+    def write(self, output: Path, token: str = "") -> None:
         """Raises AnalysisError where it cannot be written; it is never half written."""
         path = path_of(output)
         content = {
@@ -70,7 +70,7 @@ class Record:
             "output_bytes": self.output_bytes,
             **self.found,
         }
-        with whole(path) as beside:
+        with whole(path, token) as beside:
             beside.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     @staticmethod

@@ -40,7 +40,10 @@ def outcome(result: VideoResult, video: VideoInput, model: FrameModel, options: 
         "worked_at": text.frame_size(size),
         "measured_at": at.words() if at else "not known",
         "dial": model.dial.words() if model.dial else None,
-        "figures_hold": at is not None and size == at.whole_frame and (model.dial is None or model.dial.holds),
+        "figures_hold": at is not None
+        and size == at.whole_frame
+        and not options.leave
+        and (model.dial is None or model.dial.holds),
         "frames": result.frames,
         "black": result.black,
         "cut": result.cut,
@@ -70,6 +73,10 @@ def notes(video: VideoInput, options: VideoOptions) -> list[str]:
         found.append(f"its times start again {text.counted(video.restarts, 'time')}: the parts follow one another")
     if options.side_by_side:
         found.append("the left half shows the RAW frames")
+    if options.leave:
+        found.append(f"left RAW: {text.listed(options.leave)}")
+    if options.black:
+        found.append(f"always black: {text.listed(options.black)}")
     return found
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from analysis import text
+from analysis.deploy.colour import RgbFrame
 from analysis.deploy.flicker import Flicker
 from analysis.deploy.measured import Size
+from analysis.read.store import AnalysisError
 
 if TYPE_CHECKING:
     from analysis.deploy.frame_model import FrameModel
@@ -18,12 +20,47 @@ _RECIPE = 2  # raised when the same options give another output
 
 
 @dataclass(frozen=True)
+class Box:
+    """A part of the upright picture, in its pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+    @staticmethod
+    def of_text(option: str, given: str) -> Box:
+        """Of `LEFT,TOP,WIDTH,HEIGHT`. Raises AnalysisError for anything else, which names the option."""
+        try:
+            left, top, width, height = map(int, given.split(","))
+        except ValueError:
+            left = top = width = height = -1
+        if min(left, top) < 0 or min(width, height) < 1:
+            raise AnalysisError(f"{option} {given}: give LEFT,TOP,WIDTH,HEIGHT in pixels, e.g. 0,0,64,48")
+        return Box(left, top, width, height)
+
+    def __str__(self) -> str:
+        return f"{self.left},{self.top},{self.width},{self.height}"
+
+    def of(self, picture: RgbFrame) -> RgbFrame:
+        """The part of a picture (H, W, 3), not a copy."""
+        return picture[self.top : self.top + self.height, self.left : self.left + self.width]
+
+    def require_inside(self, option: str, video: str, size: Size) -> None:
+        """Raises AnalysisError where it reaches out of a video of this (height, width)."""
+        if self.top + self.height > size[0] or self.left + self.width > size[1]:
+            raise AnalysisError(f"{video}: {option} {self} reaches out of its pictures of {text.frame_size(size)} (HxW)")
+
+
+@dataclass(frozen=True)
 class VideoOptions:
     """How a video is anonymized.
 
     `size`: the (height, width) the network works at, `native` for the video's own, None for that at which the anonymizer was
     measured (the video's own where that is not known). `batch`: frames at a time, fewer where memory does not hold them.
-    `codec`: an encoder of PyAV, None for H.264 where it is there. `seconds`: where to stop, None for the end of the video.
+    `codec`: an encoder of PyAV, None for H.264 where it is there. `start`, `end`: the seconds of the input to begin and to end
+    at, None for its own. `seconds`: how long the output is at most, None for any length. `black`, `leave`: parts of the picture
+    that are always black, and that stay RAW.
     """
 
     size: Size | Literal["native"] | None = None
@@ -32,7 +69,11 @@ class VideoOptions:
     keep_audio: bool = False
     overwrite: bool = False
     codec: str | None = None
+    start: float | None = None
+    end: float | None = None
     seconds: float | None = None
+    black: tuple[Box, ...] = ()
+    leave: tuple[Box, ...] = ()
 
     def work_size(self, model: FrameModel) -> Size | None:
         """The size of the frames that the network gets; None for the video's own."""
@@ -53,7 +94,11 @@ class VideoOptions:
             "side_by_side": self.side_by_side,
             "keep_audio": self.keep_audio,
             "codec": self.codec or "auto",
+            "start": self.start,
+            "end": self.end,
             "seconds": self.seconds,
+            "black": text.listed(self.black) or None,
+            "left_raw": text.listed(self.leave) or None,
             "recipe": _RECIPE,
         }
 

@@ -25,6 +25,7 @@ from trainables.data.decoding.index import asf_bytes, pictures_of
 from trainables.data.decoding.orientation import UPRIGHT
 from trainables.one_line import reason
 
+PIPE = "-"  # standard input, or output
 _MOST_HELD = 16  # frames, of a file without decoding times; H.264 reorders no more
 _TIMEOUT = 10.0  # seconds without an answer from a camera
 _LASTING = ("matroska", "asf", "flv")  # containers of which the header says how many seconds they last
@@ -45,16 +46,27 @@ class Shot:
 
 
 class VideoInput:
-    """A video file, or a live source (an address with `://`, /dev/video0), open for reading.
+    """A video file, or a live source (an address with `://`, /dev/video0, or `-` for standard input), open for reading.
 
     `width`, `height` are those of the upright video. `rate` is frames/s, `frames` how many are to be expected, 0 if that is not
-    known. size: (height, width) of the pictures, None for the video's own. audio: the packets of the first sound track come
-    too. whole: pictures come at the video's own size as well. Raises AnalysisError when it cannot be opened or shows nothing.
+    known. `left_out_before`: the second of the input that is time 0.
+
+    size: (height, width) of the pictures, None for the video's own. audio: the packets of the first sound track come too.
+    whole: pictures come at the video's own size as well. start: seconds that are left out at the beginning.
+
+    Raises AnalysisError when it cannot be opened or shows nothing.
     """
 
-    def __init__(self, source: str, audio: bool = False, size: tuple[int, int] | None = None, whole: bool = False) -> None:
+    def __init__(
+        self,
+        source: str,
+        audio: bool = False,
+        size: tuple[int, int] | None = None,
+        whole: bool = False,
+        start: float = 0.0,
+    ) -> None:
         self.source, self.live = source, is_live(source)
-        self._whole = whole
+        self._whole, self._start = whole, start
         self.container = _open(source, self.live)
         found = pictures_of(self.container)
         if found is None:
@@ -82,6 +94,7 @@ class VideoInput:
         self.cut = ""
         self.restarts = 0
         self._origin: int | None = None
+        self.left_out_before = Fraction(0)
         self._shots = self._read()
         self._waiting: list[Shot | av.Packet] = []
         self._look()
@@ -151,22 +164,30 @@ class VideoInput:
             if isinstance(item, Shot) and item.picture is not None:
                 return
         self.close()
+        if self._start and self.left_out_before:
+            raise AnalysisError(f"{self.source}: no frame after {self._start:g} s; give an earlier --from")
         raise AnalysisError(f"{self.source}: not one frame can be decoded; not a readable video")
 
     def _read(self) -> Any:
         """The shots from time 0 on, each as long as it is to the next one, and the sound moved with them."""
         held: Shot | None = None
+        first: int | None = None  # the time of the first one in the file
         sound: list[av.Packet] = []  # what comes before the first frame
         for item in self._unmoved():
             if not isinstance(item, Shot):
                 if self._origin is None:
                     sound.append(item)
-                else:
-                    yield self._moved(item)
+                elif self._heard(moved := self._moved(item)):
+                    yield moved
                 continue
             if self._origin is None:
+                first = item.time if first is None else first
+                self.left_out_before = (item.time - first) * self.time_base
+                if item.time < first + round(Fraction(self._start) / self.time_base):
+                    sound.clear()
+                    continue
                 self._origin = item.time
-                yield from map(self._moved, sound)
+                yield from filter(self._heard, map(self._moved, sound))
                 sound.clear()
             shot = replace(item, time=item.time - self._origin)
             if held is not None:
@@ -174,6 +195,10 @@ class VideoInput:
             held = shot
         if held is not None:
             yield held
+
+    def _heard(self, moved: av.Packet) -> bool:
+        """Whether sound belongs to what is shown; from the beginning on all of it does."""
+        return not self._start or moved.pts is None or moved.pts >= 0
 
     def _moved(self, packet: av.Packet) -> av.Packet:
         shift = round((self._origin or 0) * self.time_base / Fraction(packet.time_base))
@@ -184,7 +209,7 @@ class VideoInput:
     def _unmoved(self) -> Iterator[Any]:
         order = _FrameOrder(self)
         last, ends = None, _Ends()
-        leaps = self.live or self._format in _LEAPING
+        leaps = (self.live and self.source != PIPE) or self._format in _LEAPING
         lines: dict[int, Timeline] = {}
         every = self._format.startswith(_LASTING) or self.audio is not None
         packets = self.container.demux() if every else self.container.demux(self.stream)
@@ -279,6 +304,7 @@ class _FrameOrder:
         self._durations: dict[int, int] = {}
         self._started = False
         self._next: int | None = None
+        self._shift: int | None = None
         self._least: int | None = None
         self._count = 0
         self.given, self.hidden, self.places = 0, 0, 0  # frames shown; outside the edit list; decoding times
@@ -336,20 +362,26 @@ class _FrameOrder:
         return self._placed(time, self._video.shot(0, 0, None))
 
     def _placed(self, time: int | None, shot: Shot) -> Shot:
-        """The shot at its time, later than the one before, as encoders require; without a time, when the one before ends."""
-        if time is None:
-            time = self._next if self._next is not None else 0
-        elif self._least is not None:
-            time = max(time, self._least)
-        duration = self._durations.pop(time, self._video.period)
-        self._least, self._next = time + 1, time + duration
+        """The shot at its time, later than the one before, as encoders require; without a time, when the one before ends.
+
+        Where the first ones have no time, as may be over RTSP, all others follow them.
+        """
+        begun = self._next if self._next is not None else 0
+        duration = self._video.period
+        place = begun
+        if time is not None:
+            duration = self._durations.pop(time, duration)
+            if self._shift is None:
+                self._shift = begun - time if self._next is not None else 0
+            place = time + self._shift if self._least is None else max(time + self._shift, self._least)
+        self._least, self._next = place + 1, place + duration
         self.given += 1
-        return replace(shot, time=time, duration=duration)
+        return replace(shot, time=place, duration=duration)
 
 
 def is_live(source: str) -> bool:
-    """Whether this is an address or a camera, not a file."""
-    return ("://" in source and not source.startswith("file://")) or source.startswith("/dev/video")
+    """Whether this is an address, a camera or standard input, not a file."""
+    return source == PIPE or ("://" in source and not source.startswith("file://")) or source.startswith("/dev/video")
 
 
 def _bytes_of(source: str) -> int:
@@ -363,6 +395,8 @@ def _open(source: str, live: bool) -> Any:
     if not live and (not Path(name).is_file() or Path(name).stat().st_size == 0):
         raise AnalysisError(f"{source}: {'empty' if Path(name).is_file() else 'no such'} video file")
     try:
+        if source == PIPE:
+            return av.open("pipe:0")
         return av.open(name, format=form, options=options, timeout=_TIMEOUT if live else None)
     except (av.FFmpegError, OSError, ValueError) as error:
         raise AnalysisError(f"{source}: not a readable video ({reason(error, 160)})") from None

@@ -35,7 +35,9 @@ class VideoOutput:
     say where and when a video was made). Raises AnalysisError for a codec or container that does not take it.
     """
 
-    def __init__(self, path: Path, source: VideoInput, width: int, height: int, codec: str | None = None) -> None:
+    def __init__(
+        self, path: Path, source: VideoInput, width: int, height: int, codec: str | None = None, token: str = ""
+    ) -> None:
         self.path, self.width, self.height, self._source = path, width, height, source
         self.codec = codec or (PREFERRED if PREFERRED in av.codecs_available else FALLBACK)
         self._reformat = VideoReformatter().reformat
@@ -44,7 +46,7 @@ class VideoOutput:
         self._end = 0
         self.frames = 0
         self._container: Any = None
-        self._temporary = name_beside(path.absolute())
+        self._temporary = name_beside(path.absolute(), token)
         try:
             self._open()
         except (*_Error, KeyError) as error:
@@ -55,7 +57,7 @@ class VideoOutput:
             raise
 
     def _open(self) -> None:
-        self._container = av.open(str(self._temporary), "w")
+        self._container = self._made()
         self._avi = avi = self._container.format.name == "avi"
         source = self._source
         self.time_base = 1 / source.rate if avi else source.time_base
@@ -76,6 +78,9 @@ class VideoOutput:
             context.color_trc = ColorTrc.BT709 if hd else ColorTrc.SMPTE170M
         self._sound = None if source.audio is None else self._container.add_stream_from_template(source.audio)
         self._container.start_encoding()
+
+    def _made(self) -> Any:
+        return av.open(str(self._temporary), "w")
 
     def write(self, shot: Shot, picture: RgbFrame) -> None:
         """One frame of any size, resized to that of the video, at the time and of the duration of `shot`."""
@@ -130,6 +135,9 @@ class VideoOutput:
             raise self._failed(error) from None
         finally:
             self._container = None
+        self._compare()
+
+    def _compare(self) -> None:
         period = 1 / self._source.rate
         span, lasts = (float((end - self._times[0]) * self.time_base) for end in (self._times[-1], self._end))
         found = _written(self._temporary, str(self.path))
@@ -144,10 +152,19 @@ class VideoOutput:
         if wrong:
             raise AnalysisError(f"{self.path}: what was written is not what was given ({'; '.join(wrong)}); nothing was kept")
 
-    def finish(self, overwrite: bool) -> None:
-        """Gives the completed file its name. Raises AnalysisError if somebody else has taken it meanwhile."""
+    def make_way(self, overwrite: bool) -> None:
+        """Removes what has the name, before a record says that it is another file: so who is killed after that leaves a
+        record without a video, which is made anew. Raises AnalysisError if somebody else has taken the name meanwhile.
+        """
         if self.path.exists() and not overwrite:
             raise AnalysisError(f"{self.path} has come to be there meanwhile; give --overwrite")
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise self._failed(error) from None
+
+    def finish(self) -> None:
+        """Gives the completed file its name."""
         try:
             os.replace(self._temporary, self.path)
         except OSError as error:
@@ -179,6 +196,16 @@ class VideoOutput:
 
     def _failed(self, error: BaseException) -> AnalysisError:
         return AnalysisError(f"{self.path}: cannot be written on ({reason(error, 160)}); nothing of it was kept")
+
+
+class PipeOutput(VideoOutput):
+    """A video that goes to standard output while it is made, as Matroska: nobody can open it again to compare it."""
+
+    def _made(self) -> Any:
+        return av.open("pipe:1", "w", format="matroska")
+
+    def _compare(self) -> None:
+        pass
 
 
 class _Written:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import os
-import socket
 from pathlib import Path
 
 from study.environment import Environment
-from trainables.config import ConfigError
-
-RAY_ADDRESS_HELP = "give HOST:6379, or auto for a Ray on this machine, or unset it: the study then starts one of its own"
-_ANSWER_SECONDS = 5.0
+from trainables.cluster import ADDRESS_VARIABLE, has_uploaded_code, require_answer
 
 
 def joins_cluster() -> bool:
@@ -20,39 +16,13 @@ def joins_cluster() -> bool:
 
 def require_cluster() -> None:
     """Raises ConfigError if RAY_ADDRESS is no address of a cluster, or nothing answers there within seconds."""
-    address = Environment().ray_address or ""
-    if not joins_cluster() or address == "auto":
-        return  # Ray itself says at once that there is none to be found
-    if "://" in address:
-        what = (
-            "the client's, which cannot run a study" if address.startswith("ray:") else "the dashboard's, for `ray job submit`"
-        )
-        raise ConfigError(f"RAY_ADDRESS={address}: that address is {what}; {RAY_ADDRESS_HELP}")
-    if problem := _unreached(address):
-        raise ConfigError(f"RAY_ADDRESS={address}: no Ray answers there ({problem}); {RAY_ADDRESS_HELP}")
+    if joins_cluster():
+        require_answer(Environment().ray_address or "", as_given())
 
 
-def running_here() -> str:
-    """The address of a Ray that was started on this machine with `ray start`, if it answers; or an empty string."""
-    from ray._private.utils import read_ray_address
-
-    address = read_ray_address() or ""
-    return "" if not address or _unreached(address) else address
-
-
-def _unreached(address: str) -> str:
-    """Why nothing can be reached at HOST:PORT; empty if something answers."""
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host, int(port)), timeout=_ANSWER_SECONDS).close()
-    except (OSError, ValueError, OverflowError) as error:
-        return str(error)
-    return ""
-
-
-def has_uploaded_code() -> bool:
-    """Whether this is a job submitted with `--working-dir`: a copy of the code came with it, and goes with it."""
-    return "working_dir" in Environment().ray_job.get("runtime_env", {})
+def as_given() -> str:
+    """How the user has named the cluster, for messages."""
+    return f"{ADDRESS_VARIABLE}={Environment().ray_address}"
 
 
 def results_directory() -> Path:

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import signal
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
-from ray._private import services
 from ray.tune import Callback, Stopper
 from ray.tune.search import Searcher
 from ray.tune.trainable.function_trainable import wrap_function
 
 from study.backend.base import Demands, StudyEnd, TrialBatch
 from study.backend.early import EarlyStoppingScheduler
-from study.backend.job import RAY_ADDRESS_HELP, has_uploaded_code, joins_cluster, running_here
+from study.backend.job import as_given, joins_cluster
 from study.backend.packing import kinds_of_gpus, measuring, packed
 from study.backend.preflight import Needs, needs_of, preflight, preflight_here, require_here
 from study.backend.progress import MAX_WORKER_LOSSES, StudyProgress
@@ -32,17 +28,15 @@ from study.schedule.order import Queue
 from study.schedule.resources import Resources, Share
 from study.schedule.search import Proposals, optimiser
 from study.schedule.usage import Usage
+from trainables.cluster import join_or_start
 from trainables.config import ConfigError
 from trainables.failures import heed_sigterm
-from trainables.one_line import reason
 from trainables.signals import heeding, leave_terminal
 from trainables.store.files import Files
 from trainables.trial import Report, TrialJob, TrialState, run_job
 
-ROOT = Path(__file__).resolve().parents[2]
 _NUMBER = "number"  # of a job, in Tune's config of a trial
 HALT_SECONDS = 20.0  # for running trials to save when the study is to stop
-START_SECONDS, START_TRIES = 120.0, 3  # for a Ray of this machine to come up
 _GRACE_SECONDS = 10.0  # until Tune has seen that they have
 
 RunJob = Callable[[TrialJob, Mapping[str, Any], Report], None]
@@ -64,7 +58,7 @@ class RayBackend:
         Returns the resources matched to the nodes. Raises ConfigError if a node cannot run the study, or none could hold a
         trial.
         """
-        _init_ray()
+        join_or_start(Environment().ray_address if joins_cluster() else None, as_given())
         try:
             resources, needs = _checked(demands)
             if demands.pack:
@@ -111,83 +105,6 @@ class RayBackend:
                 super().setup(config)
 
         return Worker
-
-
-def runtime_env() -> dict[str, Any]:
-    """What workers get of this process: its checkout, and the user's own modules after it. Uploaded code is there already."""
-    if has_uploaded_code():
-        return {}
-    own = [str(Path(path).absolute()) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    return {"env_vars": {"PYTHONPATH": os.pathsep.join(dict.fromkeys([str(ROOT), *own]))}}
-
-
-def _init_ray() -> None:
-    if joins_cluster():
-        try:
-            ray.init(runtime_env=runtime_env(), log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise ConfigError(
-                f"RAY_ADDRESS={Environment().ray_address}: no Ray to join ({reason(error)}); {RAY_ADDRESS_HELP}"
-            ) from None
-        print(f"Ray: joins the one at {ray.get_runtime_context().gcs_address}", flush=True)
-        return
-    for left in reversed(range(START_TRIES)):
-        started: list[subprocess.Popen[bytes]] = []
-        try:
-            with _apart(started):
-                ray.init(
-                    address="local",
-                    runtime_env=runtime_env(),
-                    include_dashboard=False,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    _node_ip_address="127.0.0.1",
-                )
-            break
-        except Exception as error:  # Ray has no class for it
-            for process in started:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-            ray.shutdown()
-            if left:
-                continue
-            raise ConfigError(
-                f"Ray does not start on this machine ({reason(error)}); if it is only busy, run the command again"
-            ) from None
-    another = f"; another one runs at {found}, which RAY_ADDRESS=auto joins" if (found := running_here()) else ""
-    print(f"Ray: one of its own on this machine{another}", flush=True)
-
-
-@contextlib.contextmanager
-def _apart(started: list[subprocess.Popen[bytes]]) -> Iterator[None]:
-    """Each process of Ray that is started inside is in a process group of its own and added to `started`, and the node is
-    waited for up to START_SECONDS, unless one of them fails.
-
-    A signal to the group of the study (`timeout`, a shell that ends its jobs) then reaches the study alone, which lets its
-    trials save; Ray's processes would be gone first. Ray itself waits 30 s for its node, which a busy machine exceeds, and its
-    processes give each other less, so that one may end.
-    """
-    popen, get_node = services.ConsolePopen, services.get_node
-
-    def popen_apart(*given: Any, **named: Any) -> subprocess.Popen[bytes]:
-        started.append(popen(*given, process_group=0, **named))
-        return started[-1]
-
-    def get_node_patiently(*given: Any) -> Any:
-        end = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                return get_node(*given)
-            except RuntimeError as error:  # it is not there yet
-                if any(process.poll() for process in started) or time.monotonic() > end:
-                    raise OSError("the machine is too busy, or a process of Ray ended while it started") from error
-                time.sleep(0.2)
-
-    vars(services).update(ConsolePopen=popen_apart, get_node=get_node_patiently)
-    try:
-        yield
-    finally:
-        vars(services).update(ConsolePopen=popen, get_node=get_node)
 
 
 def _checked(demands: Demands) -> tuple[Resources, Needs]:

@@ -14,6 +14,7 @@ from study.environment import DEFAULTS, without_passwords
 from study.options import Options, Places, read_options
 from study.schedule.resources import ResourceOverride, Resources, Share
 from tests.support import ROOT
+from trainables import cluster
 from trainables.config import ConfigError
 
 
@@ -106,9 +107,9 @@ def test_options_are_typed_and_frozen() -> None:
 def test_what_ray_and_mlflow_read_does_not_depend_on_who_is_imported_first(modules: str) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "RAY", "TUNE"))}
     environment |= {"MLFLOW_HTTP_REQUEST_TIMEOUT": "99", "PYTHONPATH": str(ROOT)}
-    code = f"import os, {modules}; print({{name: os.environ.get(name) for name in {[*DEFAULTS, 'RAY_AUTH_MODE']}}})"
+    wanted = {**cluster.DEFAULTS, **DEFAULTS, "MLFLOW_HTTP_REQUEST_TIMEOUT": "99", "RAY_AUTH_MODE": "disabled"}
+    code = f"import os, {modules}; print({{name: os.environ.get(name) for name in {[*wanted]}}})"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment).stdout
-    wanted = DEFAULTS | {"MLFLOW_HTTP_REQUEST_TIMEOUT": "99", "RAY_AUTH_MODE": "disabled"}
     assert said.strip() == str(wanted), "and what the user has set wins"
 
 

@@ -36,6 +36,7 @@ def test_folder_is_taken_up_again(tmp_path: Path) -> None:
     assert "3 of 4 videos anonymized, 0 skipped as already there, 1 with errors; 1 files that are no videos" in output[-1], (
         said(output)
     )
+    assert output[-2].startswith(f"with an error: {folder / 'broken.mp4'}: not a readable video")
     assert [facts_of(target / name)[0] for name in ("a.mkv", "deep/b.avi", "a.ts.mp4")] == [5, 6, 30]
     (folder / "broken.mp4").unlink()
     (target / "deep" / "b.avi").unlink()

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from analysis.deploy import memory, record
-from analysis.deploy.anonymize import anonymize, ended_by_signals
+from analysis.deploy.anonymize import anonymize
 from analysis.deploy.folder import is_video, output_names
-from analysis.deploy.one_video import anonymize_video
+from analysis.deploy.one_video import WorkContext, anonymize_video
 from analysis.deploy.record import Record
 from analysis.deploy.video import VideoOptions
 from analysis.deploy.video_output import VideoOutput
@@ -151,6 +151,27 @@ def test_an_input_that_was_replaced_is_made_anew(tmp_path: Path) -> None:
     assert (target / "a.mkv").read_bytes() == b"somebody else's"
 
 
+def test_who_is_killed_just_before_the_name_is_given_can_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The record of what is made anew is there by then, and the old output must not pass for another one's."""
+    folder, target = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    write_video(folder / "a.mkv", moving_noise(9, 24, 32))
+    assert anonymize(str(folder), target, Inverse(), VideoOptions(codec="ffv1"), lambda line: None) == 0
+
+    def killed(self: VideoOutput) -> None:
+        raise KeyboardInterrupt
+
+    again = VideoOptions(codec="ffv1", size=(16, 16))
+    with monkeypatch.context() as patched:
+        patched.setattr(VideoOutput, "finish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            anonymize(str(folder), target, Inverse(), again, lambda line: None)
+    said: list[str] = []
+    assert anonymize(str(folder), target, Inverse(), again, said.append) == 0
+    assert "1 of 1 videos anonymized" in said[-1]
+    assert names_in(target) == ["a.mkv", "a.mkv.json"]
+
+
 def test_no_output_takes_the_name_of_another(tmp_path: Path) -> None:
     names = ["a.ts", "a.ts.mp4", "a.ts.mp4.mp4", "b.webm", "deep/a.ts"]
     found = output_names([tmp_path / name for name in names], tmp_path)
@@ -200,7 +221,8 @@ def test_memory_that_a_call_takes_is_measured() -> None:
     assert 0.8 * size < memory.bytes_taken(lambda: np.ones(size, np.uint8)) < 3 * size
 
 
-def test_a_large_frame_makes_the_batch_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("beside", "batch"), [(1, 3), (2, 1)])
+def test_a_large_frame_makes_the_batch_small(beside: int, batch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "bytes_taken", lambda run: (run(), 2**20)[1])
     monkeypatch.setattr(memory, "free_bytes", lambda: 6 * 2**20)
     shapes: list[int] = []
@@ -212,17 +234,9 @@ def test_a_large_frame_makes_the_batch_small(tmp_path: Path, monkeypatch: pytest
 
     said: list[str] = []
     source = write_video(tmp_path / "in.mkv", moving_noise(9, 24, 32))
-    anonymize_video(str(source), tmp_path / "out.mkv", Counting(), VideoOptions(), said.append)
-    assert shapes == [1, 3, 3, 3]
-    assert "3 frames at a time, as memory allows" in "\n".join(said)
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_is_an_interrupt(number: int) -> None:
-    before = signal.getsignal(number)
-    with pytest.raises(KeyboardInterrupt), ended_by_signals():
-        signal.raise_signal(number)
-    assert signal.getsignal(number) == before
+    anonymize_video(str(source), tmp_path / "out.mkv", Counting(), VideoOptions(), said.append, WorkContext(beside=beside))
+    assert shapes == [1, *[batch] * (9 // batch)]
+    assert f"{batch} frames at a time, as memory allows" in "\n".join(said)
 
 
 def test_a_signal_leaves_nothing_half_written(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from analysis.deploy import one_video, video_input
 from analysis.deploy.anonymize import anonymize
 from analysis.deploy.beside import Behind
-from analysis.deploy.folder import anonymize_folder
 from analysis.deploy.one_video import anonymize_video
 from analysis.deploy.video import VideoOptions, VideoResult
 from analysis.deploy.video_input import Shot, VideoInput
@@ -134,10 +133,8 @@ def test_black_frames_are_an_error_of_a_file_and_of_a_folder(tmp_path: Path) -> 
     assert "1 of 6 frames are black" in "\n".join(said)
     assert anonymize(str(source), tmp_path / "fine.mkv", Inverse(), VideoOptions(codec="ffv1"), said.append) == 0
     for name, model, code in (("bad", Inverse(nan_at=(2,)), 1), ("good", Inverse(), 0)):
-        assert anonymize_folder(folder, tmp_path / name, model, VideoOptions(codec="ffv1"), said.append) == code
-        assert anonymize_folder(folder, tmp_path / name, model, VideoOptions(codec="ffv1"), said.append) == code, (
-            "left as it is"
-        )
+        assert anonymize(str(folder), tmp_path / name, model, VideoOptions(codec="ffv1"), said.append) == code
+        assert anonymize(str(folder), tmp_path / name, model, VideoOptions(codec="ffv1"), said.append) == code, "left as it is"
 
 
 def test_nothing_is_left_of_a_file_that_is_broken_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
