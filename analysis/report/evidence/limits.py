@@ -85,7 +85,7 @@ def limits(
     who = "Attackers were trained" if trial["method"] in GIVEN else "Trained"
     drawn = " (drawn by a computer)" if study.profile == "generated" else ""
     found.append(
-        f"{who} and tested on {text.listed(data_sets(trial)) or 'its own data sets'}{drawn} only. It says nothing about other"
+        f"{who} and tested on data {text.listed(data_sets(trial)) or 'of its own'}{drawn} only. It says nothing about other"
         " cameras, places, people, clothing, lighting, resolutions, or longer videos."
     )
     if trial["method"] in GIVEN:

@@ -55,13 +55,14 @@ def about(study: RecordedStudy, trial: pd.Series) -> str:
             f"Drawn figures at {size}: no evidence for a camera. A computer has drawn all videos; the numbers show that the"
             " tests work, and say nothing about people."
         )
-    return f"Data: {text.listed(data_sets(trial)) or 'not recorded'}, at {size}. Evidence for these, and for no others."
+    return f"Data {text.listed(data_sets(trial)) or 'of a set that is not recorded'}, at {size}. Evidence for these, and for no others."
 
 
 def data_sets(trial: pd.Series) -> list[str]:
-    """The data sets of a trial by name."""
+    """The data sets of a trial, by their layouts: what lies in the layout of UCF101 need not be UCF101."""
     names = [str(name) for name in trial.index if str(name).startswith(PARAM + "data.") and str(name).endswith(".name")]
-    return list(dict.fromkeys(str(trial[name]) for name in names if pd.notna(trial[name]) and trial[name] != "None"))
+    found = dict.fromkeys(str(trial[name]) for name in names if pd.notna(trial[name]))
+    return [f"in the layout {name}" for name in found if name not in ("None", "frames_of_clips")]
 
 
 def asked(

@@ -12,6 +12,7 @@ import pytest
 from analysis.measure.groups import Predicted
 from analysis.report.evidence.findings import AttackerFinding, in_words, utility
 from analysis.report.evidence.provenance import title_of
+from analysis.report.evidence.short import data_sets
 from analysis.report.evidence.verdict import HARDLY, IN_PART, NONE, NOTHING, verdict
 from analysis.report.evidence.who import best_named, sentence
 
@@ -99,3 +100,8 @@ def test_five_best_guesses_of_few_classes_tell_nothing(guess: float, shown: int)
 )
 def test_an_anonymizer_from_elsewhere_is_called_by_its_file(values: dict[str, str], title: str) -> None:
     assert title_of(pd.Series(values)) == title
+
+
+def test_data_are_called_by_their_layout_for_what_lies_there_may_be_anything() -> None:
+    names = {"params.data.action.name": "ucf101", "params.data.privacy.name": "frames_of_clips", "params.data.action.split": 1}
+    assert data_sets(pd.Series(names)) == ["in the layout ucf101"]
