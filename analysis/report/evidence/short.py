@@ -55,7 +55,8 @@ def about(study: RecordedStudy, trial: pd.Series) -> str:
             f"Drawn figures at {size}: no evidence for a camera. A computer has drawn all videos; the numbers show that the"
             " tests work, and say nothing about people."
         )
-    return f"Data {text.listed(data_sets(trial)) or 'of a set that is not recorded'}, at {size}. Evidence for these, and for no others."
+    data = text.listed(data_sets(trial)) or "of a set that is not recorded"
+    return f"Data {data}, at {size}. Evidence for these, and for no others."
 
 
 def data_sets(trial: pd.Series) -> list[str]:
