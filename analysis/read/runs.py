@@ -127,6 +127,7 @@ def _with_figures(runs: Runs) -> Runs:
             ) from None
         figures[str(run_id)] = {name_of(key): value for key, value in found.items() if is_read(key)}
     metrics = pd.DataFrame.from_dict(figures, orient="index").reindex(runs.info.index).combine_first(runs.metrics)
+    metrics = metrics.copy()  # in one piece: combined column by column, it is slow and warned of
     return Runs(runs.info, runs.tags.drop(columns=held), runs.params, metrics, runs.curve_names)
 
 

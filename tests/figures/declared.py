@@ -102,7 +102,11 @@ def of_people(space: str, fronts: bool = True, also: Sequence[str] = ()) -> Call
     def table(storage: Path, _: str) -> str:
         study = read_study(space, "small", f"sqlite:///{storage / 'mlflow.db'}")
         settings = settings_table(study.trials, _PEOPLE_PLANE)
-        shown = {name: title for name, title in {"top1": "action, f_T'", **_READERS}.items() if name in settings}
+        shown = {
+            name: title
+            for name, title in {"top1": "action, f_T'", **_READERS}.items()
+            if name in settings and settings[name].notna().any()
+        }
         rows = [
             [
                 str(row["label"]).partition(" (attacks.names")[0],
