@@ -302,7 +302,7 @@ FIGURES = {
             "codec",
             "trainables/evaluation/README.md",
             (_people("codec", "--attacks", "none"),),
-            30,
+            8,
             of_people("codec", False),
             needs=DATA_ROOT_VARIABLE,
         ),
