@@ -79,7 +79,7 @@ def test_the_page_is_that_of_the_given_model(tmp_path: Path, empty_store: Path, 
     page = (tmp_path / "out" / "evidence.html").read_text()
     assert "model.onnx, SHA-256 12ab" in page
     assert "Trained on videos" not in page
-    assert "Attackers were trained and tested on ucf101" in page
+    assert "Attackers were trained and tested on data in the layout ucf101" in page
 
 
 def test_a_study_that_did_not_finish_gives_its_exit_code_and_no_page(tmp_path: Path) -> None:
