@@ -338,7 +338,7 @@ FIGURES = {
             "penalty_space",
             "trainables/methods/README.md",
             (_people("penalty_space", "--attacks", "none"),),
-            35,
+            10,
             of_people("penalty_space", False, ("rms_distortion",)),
             needs=DATA_ROOT_VARIABLE,
         ),
