@@ -47,8 +47,8 @@ class Environment(BaseSettings):
 
     @property
     def joins_cluster(self) -> bool:
-        """Whether RAY_ADDRESS names a Ray that runs already; `local` asks for one of the study's own, as no address does."""
-        return self.ray_address not in (None, "local")
+        """Whether RAY_ADDRESS names a Ray that runs already."""
+        return cluster.names_cluster(self.ray_address)
 
 
 def without_passwords(text: str) -> str:

@@ -49,8 +49,8 @@ TINY = {
 }
 
 
-# Files that take longest come first: one that starts last leaves a core with nothing to do. Those with a Ray of their own wait
-# a lot and are many processes, so that others come between them, for three workers on two cores. For `--dist loadfile` with
+# Files that take longest come first: one that starts last leaves a core with nothing to do. Those with a Ray of their own
+# are many processes, so that others come between them, for three workers on two cores. For `--dist loadfile` with
 # `--no-loadscope-reorder`, which hands files out in the order of the tests, one ahead where a file has less than three.
 LONGEST = (
     *("integration/test_study.py", "chaos/test_chaos.py", "analysis/deploy/test_export.py"),
@@ -64,7 +64,7 @@ LONGEST = (
     *("integration/test_search.py", "analysis/deploy/test_dial.py", "trainables/attacks/test_attack_trials.py"),
     *("integration/test_packing_on_ray.py", "trainables/store/test_sharing.py", "trainables/test_choices.py"),
     *("integration/test_plugins.py", "analysis/deploy/test_archive.py", "trainables/data/test_inputs.py"),
-    *("benchmarks/test_speed_benchmark.py", "analysis/deploy/test_window.py"),
+    *("integration/test_early_stopping.py", "benchmarks/test_speed_benchmark.py", "analysis/deploy/test_window.py"),
     *("integration/test_preflight.py", "trainables/methods/test_obfuscation.py", "trainables/test_statistics.py"),
     *("integration/test_process_group.py", "trainables/test_settings_are_heard.py", "search_spaces/test_protocols.py"),
     *("trainables/data/test_readers_official.py", "study/test_run.py", "mutants/test_listed.py"),

@@ -38,6 +38,11 @@ def set_defaults(joins: bool) -> None:
         os.environ.setdefault(name, value)
 
 
+def names_cluster(address: str | None) -> bool:
+    """Whether an address names a Ray that runs already; `local` asks for one of the command's own, as no address does."""
+    return address not in (None, "", "local")
+
+
 def require_answer(address: str, given: str) -> None:
     """Raises ConfigError if this is no address of a cluster, or nothing answers there within seconds.
 

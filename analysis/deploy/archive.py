@@ -30,7 +30,7 @@ from analysis.deploy.record import path_of
 from analysis.deploy.video import VideoOptions
 from analysis.deploy.whole import name_beside, new_token
 from analysis.read.store import AnalysisError
-from trainables.cluster import ADDRESS_VARIABLE, has_uploaded_code, join_or_start, require_answer, set_defaults
+from trainables.cluster import ADDRESS_VARIABLE, has_uploaded_code, join_or_start, names_cluster, require_answer, set_defaults
 from trainables.config import ConfigError
 from trainables.one_line import reason
 from trainables.onnx_frames import has_cuda
@@ -102,8 +102,9 @@ def on_ray(output: Path, model: ModelFile, options: VideoOptions, address: str, 
                 needs = _needs(model)
                 where = [node["Resources"] for node in ray.nodes() if node["Alive"]]
                 has = [f"{sum(node.get(name, 0) for node in where):g} {name}s" for name in ("CPU", "GPU")]
-                say(f"Ray: {text.counted(len(where), 'node')}, {' and '.join(has)}; a video takes {_words(needs)}")
-                device = model.device if "num_gpus" in needs else "cpu"
+                takes = " and ".join(f"{count} {name}" for name, count in needs.items())
+                say(f"Ray: {text.counted(len(where), 'node')}, {' and '.join(has)}; a video takes {takes}")
+                device = model.device if "GPU" in needs else "cpu"
                 given = _Shared(ModelFile(copy, device, model.dial), options, loaded_plugins())
                 tasks, progress = _Tasks(needs, given, say), _Progress(len(jobs))
                 try:
@@ -119,9 +120,9 @@ def on_ray(output: Path, model: ModelFile, options: VideoOptions, address: str, 
 
 
 def _join(address: str) -> None:
-    named = address or os.environ.get(ADDRESS_VARIABLE) or "local"
+    named = address or os.environ.get(ADDRESS_VARIABLE, "")
     given = f"--ray {address}" if address else f"{ADDRESS_VARIABLE}={named}"
-    joins = named != "local"
+    joins = names_cluster(named)
     set_defaults(joins)
     try:
         if joins:
@@ -161,16 +162,12 @@ def _copied(output: Path, model: ModelFile) -> Iterator[Path]:
 
 
 def _needs(model: ModelFile) -> dict[str, int]:
-    """What a task asks of Ray: a GPU where there are some and what computes the model can use one."""
+    """Ray's resources that a task takes: a GPU where there are some and what computes the model can use one."""
     import ray
 
     able = is_torch_file(model.file) or has_cuda()
     there = able and ray.cluster_resources().get("GPU", 0) >= 1
-    return {"num_cpus": 1} | ({"num_gpus": 1} if model.device == "cuda" or (model.device == "auto" and there) else {})
-
-
-def _words(needs: dict[str, int]) -> str:
-    return " and ".join(f"{count} {name.removeprefix('num_')[:-1].upper()}" for name, count in needs.items())
+    return {"CPU": 1} | ({"GPU": 1} if model.device == "cuda" or (model.device == "auto" and there) else {})
 
 
 class _Tasks:
@@ -184,8 +181,8 @@ class _Tasks:
         import ray
 
         remote: Any = ray.remote
-        self._task = remote(**needs, max_retries=0)(_anonymize)
-        self._needs = {name.removeprefix("num_")[:-1].upper(): count for name, count in needs.items()}
+        self._task = remote(num_cpus=needs["CPU"], num_gpus=needs.get("GPU", 0), max_retries=0)(_anonymize)
+        self._needs = needs
         self._shared, self._say = ray.put(shared), say
         self._running: dict[str, tuple[_Try, Any]] = {}
         self._ended: SimpleQueue[tuple[_Try, Future[_Report]]] = SimpleQueue()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -117,17 +118,18 @@ def _queried_runs(engine: Engine, experiment_id: str) -> Runs:
 def _with_figures(runs: Runs) -> Runs:
     """The runs with the figures that lie in their tags among the metrics. Raises AnalysisError for a tag that is no JSON."""
     held = [str(name) for name in runs.tags if str(name).startswith(TAG_FIGURES)]
-    figures: dict[str, dict[str, float]] = {}
-    for run_id, *tags in runs.tags[held].itertuples(name=None):
+    columns: dict[str, list[float]] = defaultdict(lambda: [math.nan] * len(runs.tags))
+    for place, (run_id, *tags) in enumerate(runs.tags[held].itertuples(name=None)):
         try:
             found = figures_of({}, {name: text for name, text in zip(held, tags, strict=True) if isinstance(text, str)})
         except ValueError:
             raise AnalysisError(
                 f"run {run_id}: a tag {TAG_FIGURES}* is no JSON; delete the run and run its study again"
             ) from None
-        figures[str(run_id)] = {name_of(key): value for key, value in found.items() if is_read(key)}
-    metrics = pd.DataFrame.from_dict(figures, orient="index").reindex(runs.info.index).combine_first(runs.metrics)
-    metrics = metrics.copy()  # in one piece: combined column by column, it is slow and warned of
+        for key, value in found.items():
+            columns[key][place] = value
+    figures = pd.DataFrame({name_of(key): values for key, values in columns.items() if is_read(key)}, index=runs.tags.index)
+    metrics = figures.combine_first(runs.metrics).copy()  # in one piece: combined column by column, it is slow and warned of
     return Runs(runs.info, runs.tags.drop(columns=held), runs.params, metrics, runs.curve_names)
 
 

@@ -139,15 +139,15 @@ def points_of(
     """
     points, fixed = [], {key: value_of(varied, key) for key in search.further}
     for run in runs:
-        params, metrics = config_of(run.data.params, run.data.tags), figures_of(run.data.metrics, run.data.tags)
+        params = config_of(run.data.params, run.data.tags)
         if params.get("method") != "penalty" or params.get("seed") != str(varied.seed) or run.info.status == "FAILED":
             continue
         elsewhere = any(params.get(key, str(value)) != str(value) for key, value in fixed.items())
         if elsewhere or not all(key in params for key in search.axes):
             continue
-        if if_early is not None and is_early(run):
-            metrics = if_early
-        done = (run.info.status == "FINISHED" or metrics is if_early) and all(name in metrics for name in search.objectives)
+        stopped = if_early if is_early(run) else None
+        metrics = figures_of(run.data.metrics, run.data.tags) if stopped is None else stopped
+        done = (run.info.status == "FINISHED" or stopped is not None) and all(name in metrics for name in search.objectives)
         objectives = tuple(metrics[name] for name in search.objectives) if done else None
         controls = metrics[CONTROLS] if done and CONTROLS in metrics else None
         points.append(Point({key: float(params[key]) for key in search.axes}, objectives, controls))

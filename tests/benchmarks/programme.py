@@ -51,7 +51,7 @@ class Lab:
     """Prices the stages of spaces on the data in `data_root`, each kind of step traced once."""
 
     def __init__(self, data_root: Path, expected: Expected) -> None:
-        self._data_root, self._expected, self.estimates = data_root, expected, Estimates()
+        self._data_root, self._expected, self._estimates = data_root, expected, Estimates()
         self._known: dict[str, float] = {}  # seconds of a step, by what it costs most by
 
     def costs(self, spaces: Sequence[str]) -> list[Cost]:
@@ -74,7 +74,7 @@ class Lab:
 
     def _seconds(self, stage: PlannedStage, data: TrialData) -> float:
         """Of a step. One on obfuscated data, whose boxes need values, costs what it costs on raw data, which comes first."""
-        if (step := self.estimates.step(stage, data)) is None:
+        if (step := self._estimates.step(stage, data)) is None:
             return self._known.get(title(stage), 0.0)
         seconds = self._expected.seconds(step.trace.flops)
         self._known.setdefault(title(stage), seconds)

@@ -197,6 +197,7 @@ def _gathered(
         for name, metric in item_metrics(answers, attacks).items()
         if name in trial and abs((sure := statistics.interval(metric)).value - trial[name]) < _EQUAL
     }
+    of_figures = [each for name, each in intervals.items() if name != WORST]
     found, sizes = findings(trial, raw, attacks, intervals), by_size(study, trial, record)
     classifiers, useful = fresh_classifiers(trial), utility(trial, alike, raw, intervals)
     by_item, curves = predicted(answers, attacks), risk_curves(attacks)
@@ -240,7 +241,7 @@ def _gathered(
             short.found(
                 found, LinkedLine(who.sentence(named, titles), short.section_of(named.by)) if named else None, useful, further
             ),
-            short.how_sure(trial, alike, attacks, intervals, sizes),
+            short.how_sure(trial, alike, attacks, of_figures, sizes),
             short.not_tried(not_tried, missing),
         ],
         sizes=sizes,
@@ -263,7 +264,7 @@ def _gathered(
         untried=not_tried,
         untried_command=study_command(study, trial, [each.name for each in not_tried]) if not_tried else "",
         not_measured=missing,
-        limits=limits(study, trial, attacks, [each for name, each in intervals.items() if name != WORST], attributes),
+        limits=limits(study, trial, attacks, of_figures, attributes),
         pictures=pictures,
         pictures_note=pictures_note,
         hashes=hashes(trial, record, files.get(ARTIFACT_ANONYMIZER)),

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from analysis import text
 from analysis.measure.groups import UTILITY, GroupFigure
+from analysis.report.evidence.findings import EVALUATORS
 from analysis.report.evidence.short import LinkedLine, section_of
 from analysis.report.page import Table
 from trainables.schema import ATTACK
@@ -14,10 +15,6 @@ from trainables.statistics import LEAST_GROUPS
 
 _MOST_NAMED, _MOST_ROWS = 5, 40
 _NOBODY_ALONE = f"No single person was compared: nobody has the {LEAST_GROUPS} test items that it takes."
-_EVALUATORS = {
-    "leakage": "a freshly trained classifier, on pictures",
-    "clip_leakage": "a freshly trained classifier, on the videos",
-}
 _CAPTION = (
     "Each group beside all other test items, the largest differences first: the utility and the strongest attacker, and of the"
     " other attackers the groups that are surely protected worse; of the two values of an attribute the one that is worse off."
@@ -137,5 +134,6 @@ def measure_words(measure: str, titles: Mapping[str, str]) -> str:
     """What a figure is of. titles: of the attacks, by name."""
     if measure == UTILITY:
         return "the right action is recognised"
-    title = titles.get(measure.removeprefix(ATTACK))
-    return f"learned by {_EVALUATORS.get(measure, title or measure)}"
+    if title := EVALUATORS.get(measure):
+        return f"learned by {title[:1].lower()}{title[1:]}"
+    return f"learned by {titles.get(measure.removeprefix(ATTACK), measure)}"

@@ -67,7 +67,6 @@ class _Tables:
 def page(evidence: TrialEvidence) -> str:
     """The page as HTML."""
     titles = {each.by: each.title for each in evidence.findings}
-
     return render(
         "evidence",
         page=evidence,

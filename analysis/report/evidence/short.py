@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from analysis import text
-from analysis.read.attacks import WORST, AttackRecord
+from analysis.read.attacks import AttackRecord
 from analysis.read.study import RecordedStudy
 from analysis.read.trials import GIVEN, PARAM
 from analysis.report.evidence.findings import AttackerFinding, UtilityFigure, in_words
@@ -119,11 +119,12 @@ def how_sure(
     trial: pd.Series,
     alike: pd.DataFrame,
     attacks: Sequence[AttackRecord],
-    intervals: Mapping[str, Interval],
+    intervals: Sequence[Interval],
     sizes: Sequence[SizeFigures],
 ) -> ShortAnswer:
+    """alike: all trainings of the setting. intervals: of the figures of the page."""
     lines = []
-    counted = {(each.items, each.groups) for name, each in intervals.items() if name != WORST}
+    counted = {(each.items, each.groups) for each in intervals}
     if counted:
         items, groups = max(counted)
         few = " So few that the intervals are too narrow." if min(groups for _, groups in counted) < FEW_GROUPS else ""
