@@ -253,7 +253,7 @@ def test_a_video_takes_a_gpu_where_it_can_use_one(
     file.write_bytes(b"a model")
     monkeypatch.setattr(archive, "has_cuda", lambda: cuda)
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 96.0, "GPU": float(gpus)})
-    assert archive._needs(ModelFile(file, device)) == {"num_cpus": 1} | ({"num_gpus": 1} if asked else {})
+    assert archive._needs(ModelFile(file, device)) == {"CPU": 1} | ({"GPU": 1} if asked else {})
 
 
 def test_the_time_left_is_that_of_files_that_were_not_there_already() -> None:

@@ -216,8 +216,13 @@ def test_a_batch_takes_half_of_the_free_memory_at_most(one: int, free: int, batc
     assert memory.fitting(8, one, free) == batch
 
 
-def test_memory_that_a_call_takes_is_measured() -> None:
+@pytest.mark.parametrize("forgets", [True, False])
+def test_memory_that_a_call_takes_is_measured(forgets: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After more has been held before, and also where the kernel does not let that be forgotten."""
+    if not forgets:
+        monkeypatch.setattr(memory, "_forget_peak", lambda: False)
     size = 2**26
+    np.ones(4 * size, np.uint8)
     assert 0.8 * size < memory.bytes_taken(lambda: np.ones(size, np.uint8)) < 3 * size
 
 
