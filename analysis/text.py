@@ -93,6 +93,14 @@ def over_items(metric: str, ends: tuple[float, float], *, space: str = NO_BREAK)
     return f", {low} to {high}{unit(metric, space)} over test items"
 
 
+def in_brackets(metric: str, ends: tuple[float, float]) -> str:
+    """` [45.3, 65.9]`: the same interval behind a figure of one seed, without its unit; nothing where it is not known."""
+    if math.isnan(ends[0]):
+        return ""
+    scale = 100 if FINAL_METRICS[metric].percent else 1
+    return f" [{', '.join(number(scale * end, digits(metric)) for end in ends)}]"
+
+
 def metric_mean_with_n(metric: str, value: MeanOverSeeds, *, space: str = NO_BREAK) -> str:
     """`92.1 ± 1.3 % (n = 3)`: the mean of a final metric with its unit and the number of seeds."""
     return f"{metric_mean(metric, value, count=False)}{unit(metric, space)} (n = {value.n})"

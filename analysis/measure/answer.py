@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from analysis.measure.plane import Plane
@@ -9,7 +11,7 @@ from analysis.measure.settings import DEFAULT, bounds, of
 from analysis.measure.unanswered import CANNOT, HELP, reasons, unanswered
 from analysis.measure.validation import not_validated
 from analysis.read.trials import RAW
-from analysis.text import metric_mean, metric_mean_with_n, over_items, sentence
+from analysis.text import in_brackets, metric_mean, n_range, sentence, unit
 from trainables.schema import FINAL_METRICS
 
 NEAR_RAW = 0.05  # utility this close to raw counts as kept, in the answer
@@ -71,7 +73,8 @@ def answer(settings: pd.DataFrame, plane: Plane = DEFAULT) -> tuple[str, str]:
     if not best["baseline"] or changed.n == 0 or moved_by.n == 0:
         return (
             f"{best['label']} reaches {_said(plane.utility, best)} with {_said(plane.privacy, best)}.",
-            "What that costs and gains is not known: there is no raw trial measured the same way to compare it with.",
+            "What that costs and gains is not known: there is no raw trial measured the same way to compare it with."
+            + _how_sure([utility_left.n, leaked.n]),
         )
     raw = settings.loc[best["baseline"]]
     on_validation, on_test = (_near(best.to_frame().T, settings, plane, m).all() for m in (plane.choosing[1], plane.utility))
@@ -91,7 +94,8 @@ def answer(settings: pd.DataFrame, plane: Plane = DEFAULT) -> tuple[str, str]:
         f"{sentence(privacy.label)} {moved} from {_measured(plane.privacy, raw)}"
         f" to {_measured(plane.privacy, best)} ({_difference(plane.privacy, best)})."
     )
-    return first, second
+    counts = [of(row, name).n for row in (best, raw) for name in plane.names]
+    return first, second + _how_sure(counts)
 
 
 def _why_none(settings: pd.DataFrame, plane: Plane) -> str:
@@ -111,9 +115,10 @@ def _said(metric: str, row: pd.Series) -> str:
 
 
 def _measured(metric: str, row: pd.Series) -> str:
-    """The mean over seeds with its interval or, with one seed, the interval over test items."""
+    """The mean over seeds with half of its interval or, with one seed, the interval over test items in brackets."""
     value = of(row, metric)
-    return metric_mean_with_n(metric, value) + (over_items(metric, bounds(row, metric)) if value.n == 1 else "")
+    over = in_brackets(metric, bounds(row, metric)) if value.n == 1 else ""
+    return f"{metric_mean(metric, value, count=False)}{over}{unit(metric)}"
 
 
 def _difference(metric: str, row: pd.Series) -> str:
@@ -121,6 +126,16 @@ def _difference(metric: str, row: pd.Series) -> str:
     points = " points" if FINAL_METRICS[metric].percent else ""
     amount = f"change {metric_mean(metric, value, signed=True, count=False)}{points}"
     if value.n == 1:
-        return f"{amount}, n = 1: no interval over seeds, it may be chance"
+        return amount
     how = ", paired by seed" if paired else ", Welch's interval"
     return amount + how + ("; the interval includes no change" if abs(value.mean) <= value.half_width else "")
+
+
+def _how_sure(counts: Sequence[int]) -> str:
+    """What the figures before it are means of: said once, behind all of them."""
+    seeds = n_range(counts)
+    if max(counts) > 1:
+        return f" Means over {seeds} seeds with 95 % intervals" + (
+            "; in brackets over test items." if min(counts) == 1 else "."
+        )
+    return " One seed: in brackets the 95 % intervals over test items; a change may be chance, as another training may differ."

@@ -55,11 +55,11 @@ def table(settings: pd.DataFrame, plane: Plane) -> Table:
         ]
         rows.append(cells)
     caption = (
-        "Settings, by their figures of test data: mean over seeds ± half of the 95 % t interval; n finished trials. With n = 1"
-        " the 95 % interval over the test items of that seed, where it was recorded: what other items would give, not what"
-        " another training would. Changes against the raw setting measured the same way, in points, paired by seed where both"
-        " have two seeds in common (paired t), else with Welch's interval and marked so. cMAP stands beside what a random"
-        f" scorer gets. Front: chosen on {plane.chosen_on} data."
+        "Settings, by their figures of test data: mean over seeds ± half of the 95 % t interval; n finished trials. With n = 1,"
+        " in brackets, the 95 % interval over the test items of that seed, where it was recorded: what other items would give,"
+        " not what another training would. Changes against the raw setting measured the same way, in points, paired by seed"
+        " where both have two seeds in common (paired t), else with Welch's interval and marked so. cMAP stands beside what a"
+        f" random scorer gets. Front: chosen on {plane.chosen_on} data."
         " Dominated: in how many resamples of the seeds (drawn with replacement, alike for all settings) another setting is"
         " no worse in both metrics of the front and better in one; few seeds make it too sure."
         " n = 1: no confidence, of a setting with one seed, or one that only such a setting beats."
@@ -89,12 +89,10 @@ _TITLES = {"top1": "top-1", "leakage": "leakage", "clip_leakage": "leakage on cl
 
 
 def _brief(row: pd.Series, metric: str) -> str:
-    value, ends = of(row, metric), bounds(row, metric)
-    mean = text.metric_mean(metric, value, count=False)
-    if value.n != 1 or math.isnan(ends[0]):
-        return mean
-    scale = 100 if FINAL_METRICS[metric].percent else 1
-    return f"{mean} [{', '.join(text.number(scale * end, text.digits(metric)) for end in ends)}]"
+    value = of(row, metric)
+    return text.metric_mean(metric, value, count=False) + (
+        text.in_brackets(metric, bounds(row, metric)) if value.n == 1 else ""
+    )
 
 
 def _against_raw(row: pd.Series, metric: str) -> str:
@@ -106,9 +104,9 @@ def _against_raw(row: pd.Series, metric: str) -> str:
 
 
 def _measured(row: pd.Series, metric: str) -> str:
-    value = of(row, metric)
-    over = text.over_items(metric, bounds(row, metric)) if value.n == 1 else ""
-    return f"{text.metric_mean(metric, value, count=False)} (n = 1{over})" if over else text.metric_mean(metric, value)
+    """Like `_brief`, with the seeds counted where nothing else tells that it is one."""
+    brief = _brief(row, metric)
+    return brief if brief.endswith("]") else text.metric_mean(metric, of(row, metric))
 
 
 def _place(row: pd.Series, *, answered: bool) -> str:

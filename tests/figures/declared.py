@@ -272,10 +272,16 @@ FIGURES = {
                 _study("demo", "--tracking-uri", f"sqlite:///{STORAGE}/demo.db"),
                 f"-m analysis report {_DEMO}",
                 f"-m analysis figures --figure frames {_DEMO}",
+                f"-m tests.figures.screens {_DEMO}",
             ),
-            6,
+            7,
             of_study("demo", ("top1", *_LEAKAGE), "demo.db"),
-            {"analysis/pictures/front.png": "demo/front.png", "analysis/pictures/frames.png": "demo/frames_demo.generated.png"},
+            {
+                "analysis/pictures/front.png": "demo/front.png",
+                "analysis/pictures/frames.png": "demo/frames_demo.generated.png",
+                "analysis/pictures/mlflow.png": "demo/mlflow.png",
+                "analysis/pictures/report.png": "demo/report.png",
+            },
         ),
         Figure(
             "identity",

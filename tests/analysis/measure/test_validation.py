@@ -151,9 +151,10 @@ def test_the_answer_the_front_and_the_knee_are_the_same_whatever_the_test_figure
 def test_the_answer_reports_test_figures_and_those_show_which_settings_of_the_front_are_beaten(study: RecordedStudy) -> None:
     settings = settings_table(study.trials)
     first, second = answer(settings)
-    assert first.startswith("b keeps top-1 accuracy 90.0 ± 0.0\N{NO-BREAK SPACE}% (n = 3), where raw video has 94.0")
+    assert first.startswith("b keeps top-1 accuracy 90.0 ± 0.0\N{NO-BREAK SPACE}%, where raw video has 94.0")
     assert "change −4.0 ± 0.0 points, paired by seed" in first
     assert "to 35.0 ± 0.0" in second
+    assert second.endswith(" Means over 3 seeds with 95 % intervals.")
     assert settings["beaten"].to_dict() == {"raw": True, "a": True, "b": True, "c": True, "d": False}
     assert "4 of 5 settings on the front, chosen on validation data; on test data 4 of 5 settings dominated" in front_text(
         settings
