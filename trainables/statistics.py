@@ -75,6 +75,9 @@ class Interval:
         return f"the figure rests on a single one of {self.groups} sources or people"
 
 
+UNKNOWN = Interval(math.nan, math.nan, math.nan, 0, 0)
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Two trials on the test items that both predicted. `difference` is first minus second, item by item.
@@ -127,6 +130,27 @@ def apart(first: Interval, second: Interval) -> Interval:
     low = difference - math.hypot(first.value - first.low, second.high - second.value)
     high = difference + math.hypot(first.high - first.value, second.value - second.low)
     return Interval(difference, low, high, first.items + second.items, min(first.groups, second.groups))
+
+
+def share(part: Interval, whole: Interval) -> Interval:
+    """The part over the whole, which is surely above 0, of two values with their own intervals; a whole that has none is taken
+    as exact.
+
+    The ends are the shares r at which those of `part - r * whole` by `apart` are 0 (Donner and Zou, Statistical Methods in
+    Medical Research 21, 2012). It is too wide where both are of the same items, which rise and fall together.
+    """
+    items, groups = whole.items + part.items, min(whole.groups, part.groups)
+    if math.isnan(whole.low):
+        return Interval(part.value / whole.value, part.low / whole.value, part.high / whole.value, items, groups)
+    product = part.value * whole.value
+    # the square of the value less that of its distance to the end
+    below, above = (end * (2 * part.value - end) for end in (part.low, part.high))
+    smallest, largest = (end * (2 * whole.value - end) for end in (whole.low, whole.high))
+    nearest = largest if part.low >= 0 else smallest
+    root = math.sqrt(product**2 - nearest * below)
+    low = below / (product + root) if below else 0.0
+    high = (product + math.sqrt(product**2 - smallest * above)) / smallest
+    return Interval(part.value / whole.value, low, high, items, groups)
 
 
 def each_of(questions: int, confidence: float = CONFIDENCE) -> float:

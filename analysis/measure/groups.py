@@ -19,13 +19,12 @@ from analysis.measure.compare import Record, sources_of
 from analysis.read.attacks import AttackRecord, item_metric
 from trainables import statistics
 from trainables.schema import ATTACK
-from trainables.statistics import LEAST_GROUPS, Interval, ItemMetric, apart, each_of, interval
+from trainables.statistics import LEAST_GROUPS, UNKNOWN, Interval, ItemMetric, apart, each_of, interval
 
 Array = NDArray[np.float64]
 Labels = Mapping[str, Mapping[str, int]]  # attribute -> test item -> 0 or 1
 UTILITY = "top1"
 _READERS = (("leakage", ("test_privacy", "evaluate_privacy")), ("clip_leakage", ("evaluate_clip_privacy",)))
-_UNKNOWN = Interval(math.nan, math.nan, math.nan, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -168,7 +167,7 @@ def too_few(predictions: Sequence[Predicted]) -> dict[str, int]:
 
 def _figures(question: _Question, confidence: float, main: bool) -> Iterator[GroupFigure]:
     measure, kind, lacking = question.of.measure, question.kind, question.undefined or question.lacking
-    first, second, difference = _UNKNOWN, _UNKNOWN, _UNKNOWN
+    first, second, difference = UNKNOWN, UNKNOWN, UNKNOWN
     if not question.undefined:
         first, second = question.intervals(statistics.CONFIDENCE)
         value = first.value - second.value

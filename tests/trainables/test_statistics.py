@@ -10,7 +10,7 @@ from sklearn.metrics import average_precision_score
 
 from trainables import statistics
 from trainables.metrics import leakage_of
-from trainables.statistics import LEAST_GROUPS, ItemMetric, average_precision, compare, interval, seeds_needed
+from trainables.statistics import LEAST_GROUPS, Interval, ItemMetric, average_precision, compare, interval, seeds_needed
 
 Array = np.ndarray
 
@@ -288,3 +288,42 @@ def test_seeds_needed_where_nothing_can_be_said() -> None:
     assert seeds_needed([0.1, -0.1]) is None
     assert seeds_needed([0.0001, 0.2, -0.2]) is None
     assert seeds_needed([0.1, 0.1, math.nan]) == 2
+
+
+# A share of what was measured elsewhere.
+
+
+def around(value: float, half: float) -> Interval:
+    return Interval(value, value - half, value + half, 0, 0)
+
+
+def test_a_share_has_fieller_s_interval_where_both_intervals_are_symmetric() -> None:
+    """Its ends are the roots r of `(a - r b)^2 = h_a^2 + r^2 h_b^2`."""
+    found = statistics.share(around(0.3, 0.1), around(0.6, 0.12))
+    roots = np.sort(np.roots([0.6**2 - 0.12**2, -2 * 0.3 * 0.6, 0.3**2 - 0.1**2]))
+    assert (found.value, found.low, found.high) == pytest.approx((0.5, *roots))
+
+
+@pytest.mark.parametrize("part", [Interval(0.3, 0.2, 0.5, 0, 0), Interval(0.1, -0.1, 0.2, 0, 0), Interval(0.7, 0.5, 0.8, 0, 0)])
+@pytest.mark.parametrize("whole", [Interval(0.6, 0.5, 0.7, 0, 0), Interval(0.4, 0.1, 0.9, 0, 0)])
+def test_at_the_ends_of_a_share_the_part_cannot_be_told_from_the_share_of_the_whole(part: Interval, whole: Interval) -> None:
+    found = statistics.share(part, whole)
+    for share, end in ((found.low, "low"), (found.high, "high")):
+        low, high = sorted((share * whole.low, share * whole.high))
+        difference = statistics.apart(part, Interval(share * whole.value, low, high, 0, 0))
+        assert getattr(difference, end) == pytest.approx(0, abs=1e-9)
+
+
+def test_a_share_of_an_exact_whole_and_of_one_without_an_interval() -> None:
+    part = Interval(0.3, 0.2, 0.5, 0, 0)
+    for whole in (around(0.5, 0.0), Interval(0.5, math.nan, math.nan, 0, 0)):
+        found = statistics.share(part, whole)
+        assert (found.value, found.low, found.high) == pytest.approx((0.6, 0.4, 1.0))
+
+
+def test_the_interval_of_a_share_covers_and_that_of_the_part_alone_does_not() -> None:
+    random = np.random.default_rng(0)
+    parts, wholes = random.normal(0.3, 0.05, 4000), random.normal(0.6, 0.1, 4000)
+    found = [statistics.share(around(p, 1.96 * 0.05), around(w, 1.96 * 0.1)) for p, w in zip(parts, wholes, strict=True)]
+    assert np.mean([each.low <= 0.5 <= each.high for each in found]) == pytest.approx(0.95, abs=0.01)
+    assert np.mean(np.abs(parts / wholes - 0.5) <= 1.96 * 0.05 / wholes) < 0.85

@@ -13,7 +13,7 @@ from analysis.measure.settings import bounds
 from analysis.read.attacks import VALID, WORST, AttackRecord
 from analysis.read.trials import PARAM, RAW
 from trainables.schema import FINAL_METRICS
-from trainables.statistics import Estimate, Interval, estimate
+from trainables.statistics import UNKNOWN, Estimate, Interval, estimate, share
 
 EVALUATORS = {
     "leakage": "A freshly trained classifier, on pictures",
@@ -27,8 +27,8 @@ class AttackerFinding:
     """What one attacker learned. Leakages are shares of 1, NaN where not known.
 
     `status` is valid, invalid (a control missed its level) or unchecked (there was no control but raw video). `survives`: the
-    leakage over that from raw video, with the ends of the interval of the leakage over the same; NaN where it is not known, or
-    not sure, that the attacker reads anything from raw video.
+    leakage over that from raw video, with the ends of its interval (`statistics.share`); NaN where it is not known, or not
+    sure, that the attacker reads anything from raw video.
     """
 
     title: str
@@ -77,8 +77,9 @@ def findings(
 
 def _finding(title: str, by: str, own: Interval, raw: Interval, raw_text: str, status: str) -> AttackerFinding:
     reads_raw = (raw.value if math.isnan(raw.low) else raw.low) > 0
-    survives = [each / raw.value if reads_raw else math.nan for each in (own.value, own.low, own.high)]
-    return AttackerFinding(title, by, own.value, own.low, own.high, raw.value, raw_text, status, *survives)
+    survives = share(own, raw) if reads_raw else UNKNOWN
+    ends = survives.value, survives.low, survives.high
+    return AttackerFinding(title, by, own.value, own.low, own.high, raw.value, raw_text, status, *ends)
 
 
 def in_words(found: AttackerFinding) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,7 @@ from analysis.read.study import RecordedStudy
 from analysis.read.trials import PARAM
 from analysis.report.page import Table
 from search_spaces.plan import EVALUATE_AT
-from trainables.statistics import Interval
+from trainables.statistics import UNKNOWN, Interval
 
 SHOWN = {
     WORST: "the strongest attacker learns %",
@@ -94,11 +93,10 @@ def sentences(trial: pd.Series, sizes: Sequence[SizeFigures]) -> list[str]:
 def table(caption: str, sizes: Sequence[SizeFigures]) -> Table:
     """A row for each size: the frames, and those figures of SHOWN that are known at some size."""
     known = [name for name in SHOWN if any(name in each.figures for each in sizes)]
-    unknown = Interval(math.nan, math.nan, math.nan, 0, 0)
     rows = [
         [
             each.frames + (" (this page)" if each.here else ""),
-            *(text.interval(each.figures.get(name, unknown)) for name in known),
+            *(text.interval(each.figures.get(name, UNKNOWN)) for name in known),
         ]
         for each in sizes
     ]

@@ -14,7 +14,7 @@ _UNKNOWN = "not known"
 _WORST_FIRST = (HARDLY, IN_PART, _UNKNOWN, NOTHING)
 RULE = (
     "Each attacker is asked how much of what it reads from raw video survives: what it reads from anonymized video, over what"
-    f" it reads from raw video, with the 95 % interval of the former. “{HARDLY}”: for some attacker surely more than half"
+    f" it reads from raw video, with a 95 % interval for that share. “{HARDLY}”: for some attacker surely more than half"
     f" survives, or surely something and perhaps all. “{IN_PART}”: else, for some attacker surely something survives."
     f" “{NOTHING}”: no attacker can be told from guessing, and of none all may survive. The worst attacker decides; that"
     " several were asked is not corrected for. INVALID figures are left out, and with one of them, or without any attack that"
