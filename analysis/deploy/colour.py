@@ -1,6 +1,7 @@
-"""Decoded frames as RGB in the colours that a player shows: sRGB levels of 8 bits, upright, at the size that is wanted.
+"""Decoded frames as RGB in the colours that a player shows: levels of 8 bits, upright, at the size that is wanted.
 
-HDR (HLG, PQ) is mapped to the range of ordinary screens; of interlaced frames the upper field is taken.
+HDR (HLG, PQ) is mapped to sRGB, the range of ordinary screens; other pictures keep the primaries and the transfer curve of
+their file, which the output must name. Of interlaced frames the upper field is taken.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ _LUMA_2020 = np.array([0.2627, 0.6780, 0.0593], np.float32)
 class RgbReader:
     """Turns decoded frames of one video to RGB. `size`: (height, width) of the upright result, None for the video's own.
 
-    Squares are made as those that anonymizers are trained and measured on.
+    Squares are made as those that anonymizers are trained and measured on. `primaries`, `transfer`: what the RGB levels mean,
+    as codes of ITU-T H.273, known from the first picture on; None where the file does not say.
     """
 
     size: tuple[int, int] | None = None
@@ -40,6 +42,8 @@ class RgbReader:
         self._reformat = VideoReformatter().reformat
         self.orientation: Orientation | None = None  # known from the first frame on
         self.interlaced = self.hdr = self.transparent = self.changed = False
+        self.primaries: int | None = None
+        self.transfer: int | None = None
         self._own: tuple[int, int] | None = None
         self._square = Resizer(self.size[0]) if self.size is not None and self.size[0] == self.size[1] else None
 
@@ -47,6 +51,7 @@ class RgbReader:
         """(H, W, 3), upright. own_size: at the size of the frame, whatever `size` is."""
         if self.orientation is None:
             self.orientation = Orientation.of(frame)
+            self.primaries, self.transfer = _meaning(frame)
         self._own = self._own or (frame.height, frame.width)
         self.changed |= self._own != (frame.height, frame.width)
         height, width = self._own
@@ -78,6 +83,18 @@ class RgbReader:
 
         whole = _rgb(self._reformat(frame, frame.width, frame.height, "rgb24", src_colorspace=space, threads=1))
         return av.VideoFrame.from_ndarray(np.ascontiguousarray(whole[::2]), "rgb24")
+
+
+def _meaning(frame: Any) -> tuple[int | None, int | None]:
+    """The primaries and the transfer curve of the pictures that are made of a frame; None for what its file does not say."""
+    primaries = _said(frame.color_primaries, ColorPrimaries)
+    if frame.color_trc not in (_HLG, _PQ):
+        return primaries, _said(frame.color_trc, ColorTrc)
+    return ColorPrimaries.BT709 if primaries == ColorPrimaries.BT2020 else primaries, ColorTrc.BT709  # see `to_sdr`
+
+
+def _said(code: int, known: type[ColorPrimaries] | type[ColorTrc]) -> int | None:
+    return int(code) if code != _UNSPECIFIED and code in {int(one) for one in known} else None
 
 
 def _rgb(frame: Any) -> RgbFrame:

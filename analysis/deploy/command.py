@@ -43,8 +43,9 @@ def add_anonymize(commands: Any) -> Any:
             name,
             action="append",
             default=[],
-            metavar="LEFT,TOP,WIDTH,HEIGHT",
-            help=f"a part of the picture that is {what}; may be given several times",
+            metavar="LEFT,TOP,WIDTH,HEIGHT|MASK.png",
+            help=f"a part of the picture that is {what}: a box, or what is white in a PNG file of the size of the upright"
+            " video; may be given several times",
         )
     make.add_argument("--overwrite", action="store_true")
     make.add_argument(
@@ -63,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
     from analysis.deploy.anonymize import anonymize
     from analysis.deploy.load import model_file, open_model, turned
     from analysis.deploy.measured import parse_size
-    from analysis.deploy.video import Box, VideoOptions
+    from analysis.deploy.video import VideoOptions, part_of_text
     from analysis.deploy.video_input import PIPE
     from analysis.read.store import AnalysisError
     from trainables.signals import heeding, interrupt
@@ -82,8 +83,8 @@ def run(options: argparse.Namespace) -> int:
         start=options.start,
         end=options.end,
         seconds=options.seconds,
-        black=tuple(Box.of_text("--black", box) for box in options.black),
-        leave=tuple(Box.of_text("--leave", box) for box in options.leave),
+        black=tuple(part_of_text("--black", part) for part in options.black),
+        leave=tuple(part_of_text("--leave", part) for part in options.leave),
     )
     say = partial(print, flush=True, file=sys.stderr if str(options.output) == PIPE else None)
     source, output, work = options.input, options.output, None

@@ -62,9 +62,9 @@ def anonymize_video(
     size = options.work_size(model)
     whole = options.side_by_side or bool(options.leave)
     with VideoInput(source, options.keep_audio, size, whole, options.start or 0.0) as video:
-        for name, boxes in (("--black", options.black), ("--leave", options.leave)):
-            for box in boxes:
-                box.require_inside(name, source, (video.height, video.width))
+        for name, parts in (("--black", options.black), ("--leave", options.leave)):
+            for part in parts:
+                part.require_inside(name, source, (video.height, video.width))
         came_from = Origin.of(source, video.live)
         model.begin()
         batch = _fitting_batch(model, video, size, options, context.beside)
@@ -155,16 +155,16 @@ class _Writer:
             return picture
         made = self._written.resized(picture, self._written.width // (2 if options.side_by_side else 1))
         raw = shot.whole
-        for box in options.leave:
+        for part in options.leave:
             assert raw is not None
-            box.of(made)[:] = box.of(raw)
+            part.fill(made, raw)
         shown = [made]
         if options.side_by_side:
             assert raw is not None
             shown = [raw.copy(), made]
         for one in shown:
-            for box in options.black:
-                box.of(one)[:] = 0
+            for part in options.black:
+                part.fill(one, None)
         return np.concatenate(shown, axis=1)
 
 

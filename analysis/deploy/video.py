@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from analysis import text
 from analysis.deploy.colour import RgbFrame
 from analysis.deploy.flicker import Flicker
 from analysis.deploy.measured import Size
 from analysis.read.store import AnalysisError
+from trainables.one_line import reason
 
 if TYPE_CHECKING:
     from analysis.deploy.frame_model import FrameModel
 
-_RECIPE = 2  # raised when the same options give another output
+_RECIPE = 3  # raised when the same options give another output
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,7 @@ class Box:
         except ValueError:
             left = top = width = height = -1
         if min(left, top) < 0 or min(width, height) < 1:
-            raise AnalysisError(f"{option} {given}: give LEFT,TOP,WIDTH,HEIGHT in pixels, e.g. 0,0,64,48")
+            raise AnalysisError(f"{option} {given}: give LEFT,TOP,WIDTH,HEIGHT in pixels, e.g. 0,0,64,48, or a PNG file")
         return Box(left, top, width, height)
 
     def __str__(self) -> str:
@@ -46,10 +53,71 @@ class Box:
         """The part of a picture (H, W, 3), not a copy."""
         return picture[self.top : self.top + self.height, self.left : self.left + self.width]
 
+    def fill(self, picture: RgbFrame, content: RgbFrame | None) -> None:
+        """Puts this part of another picture (H, W, 3) in its place; black for None."""
+        self.of(picture)[:] = 0 if content is None else self.of(content)
+
     def require_inside(self, option: str, video: str, size: Size) -> None:
         """Raises AnalysisError where it reaches out of a video of this (height, width)."""
         if self.top + self.height > size[0] or self.left + self.width > size[1]:
             raise AnalysisError(f"{video}: {option} {self} reaches out of its pictures of {text.frame_size(size)} (HxW)")
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A part of any shape of the upright picture: the pixels that are not black in a PNG file. `size`: its (height, width);
+    `bits`: its pixels row by row, eight to a byte.
+    """
+
+    name: str
+    sha256: str
+    size: Size
+    bits: bytes = field(repr=False)
+
+    @staticmethod
+    def of_file(option: str, path: str) -> Mask:
+        """Raises AnalysisError, which names the option, for a file that is no PNG, or shows no part, or is transparent."""
+        from PIL import Image
+
+        try:
+            content = Path(path).read_bytes()
+            with Image.open(BytesIO(content), formats=["PNG"]) as image:
+                alpha = image.has_transparency_data
+                form = "RGBA" if alpha else "RGB" if image.mode == "P" else image.mode
+                pixels = np.asarray(image.convert(form))
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise AnalysisError(f"{option} {path}: not a readable PNG file ({reason(error, 160)})") from None
+        clear = alpha and bool((pixels[..., 3] < 255).any())
+        inside = pixels.reshape(*pixels.shape[:2], -1)[..., :3].any(-1)
+        if clear or not inside.any():
+            wrong = "is transparent" if clear else "has no pixel that is not black"
+            raise AnalysisError(f"{option} {path}: {wrong}; give a PNG file that is white where the part is, and else black")
+        height, width = inside.shape
+        return Mask(Path(path).name, hashlib.sha256(content).hexdigest(), (height, width), np.packbits(inside).tobytes())
+
+    def __str__(self) -> str:
+        return f"{self.name} (sha256 {self.sha256[:16]})"
+
+    @cached_property
+    def inside(self) -> NDArray[np.bool_]:
+        """(height, width): whether a pixel belongs to the part."""
+        height, width = self.size
+        return np.unpackbits(np.frombuffer(self.bits, np.uint8), count=height * width).reshape(height, width).astype(bool)
+
+    def fill(self, picture: RgbFrame, content: RgbFrame | None) -> None:
+        """Puts this part of another picture (H, W, 3) in its place; black for None."""
+        picture[self.inside] = 0 if content is None else content[self.inside]
+
+    def require_inside(self, option: str, video: str, size: Size) -> None:
+        """Raises AnalysisError for a video of another (height, width)."""
+        if self.size != size:
+            own, others = text.frame_size(self.size), text.frame_size(size)
+            raise AnalysisError(f"{video}: {option} {self.name} is {own}, and its pictures, upright, are {others} (HxW)")
+
+
+def part_of_text(option: str, given: str) -> Box | Mask:
+    """A PNG file by its name, or a box. Raises AnalysisError for what is none of both."""
+    return Mask.of_file(option, given) if given.lower().endswith(".png") else Box.of_text(option, given)
 
 
 @dataclass(frozen=True)
@@ -72,8 +140,8 @@ class VideoOptions:
     start: float | None = None
     end: float | None = None
     seconds: float | None = None
-    black: tuple[Box, ...] = ()
-    leave: tuple[Box, ...] = ()
+    black: tuple[Box | Mask, ...] = ()
+    leave: tuple[Box | Mask, ...] = ()
 
     def work_size(self, model: FrameModel) -> Size | None:
         """The size of the frames that the network gets; None for the video's own."""

@@ -76,6 +76,9 @@ class VideoOutput:
             context.color_range = 1  # of television, which everything plays
             context.color_primaries = ColorPrimaries.BT709 if hd else ColorPrimaries.SMPTE170M
             context.color_trc = ColorTrc.BT709 if hd else ColorTrc.SMPTE170M
+        # Levels are not converted: browsers show those of PAL, Display P3 or BT.2020 as they should only where the file says so
+        context.color_primaries = source.reader.primaries or context.color_primaries
+        context.color_trc = source.reader.transfer or context.color_trc
         self._sound = None if source.audio is None else self._container.add_stream_from_template(source.audio)
         self._container.start_encoding()
 

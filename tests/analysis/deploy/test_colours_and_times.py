@@ -6,11 +6,12 @@ from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 
+import av
 import numpy as np
 import pytest
 from av.video.reformatter import ColorPrimaries, ColorTrc
 
-from analysis.deploy.colour import to_sdr
+from analysis.deploy.colour import RgbReader, to_sdr
 from analysis.deploy.timeline import Timeline
 from analysis.deploy.video_input import Shot, VideoInput
 from tests.support.numbered import write_numbered
@@ -36,6 +37,28 @@ def test_white_is_white_and_grey_is_grey(transfer: int, coded: float, level: int
         found = to_sdr(np.full((2, 2, 3), coded, np.float32), transfer, primaries)
         assert found.dtype == np.uint8
         assert np.abs(found.astype(int) - level).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("primaries", "transfer", "meaning"),
+    [
+        (ColorPrimaries.BT470BG, ColorTrc.GAMMA28, (5, 5)),
+        (ColorPrimaries.SMPTE432, ColorTrc.UNSPECIFIED, (12, None)),
+        (99, 0, (None, None)),  # no codes of H.273
+        (ColorPrimaries.BT2020, ColorTrc.BT2020_10, (9, 14)),
+        (ColorPrimaries.BT2020, HLG, (1, 1)),  # HDR is mapped to sRGB
+        (ColorPrimaries.SMPTE432, PQ, (12, 1)),
+    ],
+)
+def test_what_levels_mean_is_known(primaries: int, transfer: int, meaning: tuple[int | None, int | None]) -> None:
+    frame = av.VideoFrame(16, 16, "yuv420p10le")
+    for plane in frame.planes:
+        plane.update(bytes(plane.buffer_size))
+    frame.color_primaries, frame.color_trc = primaries, transfer
+    reader = RgbReader()
+    assert (reader.primaries, reader.transfer) == (None, None)
+    reader.picture(frame)
+    assert (reader.primaries, reader.transfer) == meaning
 
 
 def test_frames_are_those_that_anonymizers_are_measured_on(tmp_path: Path) -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from analysis.__main__ import main
 from analysis.deploy.anonymize import anonymize
 from analysis.deploy.record import Record
-from analysis.deploy.video import Box, VideoOptions
+from analysis.deploy.video import Box, VideoOptions, part_of_text
 from analysis.read.store import AnalysisError
 from tests.support import ROOT
 from tests.support.tiny_onnx import write_onnx
@@ -103,6 +106,51 @@ def test_a_part_of_the_picture_is_always_black_and_another_left_alone(video: Pat
     assert record is not None
     assert {"left RAW: 0,0,16,8", "always black: 8,4,20,10"} <= set(record.found["notes"])
     assert record.found["figures_hold"] is False
+
+
+def mask(path: Path, inside: np.ndarray, mode: str = "L") -> Path:
+    Image.fromarray(np.where(inside, 255, 0).astype(np.uint8)).convert(mode).save(path)
+    return path
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P", "RGB", "RGBA"])
+def test_a_part_may_have_any_shape(video: Path, tmp_path: Path, mode: str) -> None:
+    """Black where the mask is white, raw where the other one is, anonymized elsewhere; another mask makes the output anew."""
+    y, x = np.mgrid[:48, :64]
+    disc, corner = (y - 24) ** 2 + (x - 40) ** 2 < 100, x + y < 20
+    black, leave = (mask(tmp_path / f"{name}.png", part, mode) for name, part in (("disc", disc), ("corner", corner)))
+    parts = {"black": (part_of_text("--black", str(black)),), "leave": (part_of_text("--leave", str(leave)),)}
+    options = VideoOptions(codec="ffv1", size="native", **parts)
+    assert anonymize(str(video), tmp_path / "out.mkv", Inverse(), options, lambda line: None) == 0
+    shown = read_video(tmp_path / "out.mkv")
+    assert (shown[:, disc] == 0).all()
+    assert (shown[:, corner] == PICTURES[:, corner]).all()
+    assert (shown[:, ~(disc | corner)] == 255 - PICTURES[:, ~(disc | corner)]).all()
+    record = Record.read(tmp_path / "out.mkv")
+    assert record is not None
+    assert record.made_with["black"] == f"disc.png (sha256 {hashlib.sha256(black.read_bytes()).hexdigest()[:16]})"
+    mask(black, ~disc, mode)
+    again = replace(options, black=(part_of_text("--black", str(black)),))
+    assert "black was disc.png" in record.differences(video, again.made_with(Inverse()))[0]
+
+
+def test_masks_that_do_not_fit_are_one_line(video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = np.ones((48, 64), bool)
+    (tmp_path / "text.png").write_text("no picture")
+    clear = tmp_path / "clear.png"
+    Image.new("RGBA", (64, 48), (255, 255, 255, 0)).save(clear)
+    for path, message in (
+        (mask(tmp_path / "lying.png", whole.T), "--black lying.png is 64x48, and its pictures, upright, are 48x64 (HxW)"),
+        (mask(tmp_path / "empty.png", ~whole), "empty.png: has no pixel that is not black"),
+        (clear, "clear.png: is transparent"),
+        (tmp_path / "text.png", "text.png: not a readable PNG file"),
+        (tmp_path / "gone.png", "gone.png: not a readable PNG file"),
+    ):
+        assert run(video, tmp_path / "out.mkv", "--black", str(path)) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+        assert not (tmp_path / "out.mkv").exists()
 
 
 def test_options_that_are_not_given_leave_older_records_as_they_were(video: Path) -> None:
