@@ -35,10 +35,12 @@ tables: env
 search: env
 	$(PYTHON) tests/benchmarks/search.py --storage search --picture analysis/pictures/search.png
 
-# Studies while workers, nodes, driver, head, MLflow and storage die, without and with early stopping (the tables of the README).
+# Studies while workers, nodes, driver, head, MLflow and storage die, without and with early stopping, and an archive of videos
+# (the tables of the README).
 chaos: env
 	$(PYTHON) tests/chaos
 	$(PYTHON) tests/chaos --stop-early
+	$(PYTHON) tests/chaos --archive
 
 # The tables and pictures of the READMEs, each by its own command; hours, and it continues where it stopped.
 figures: env

@@ -60,7 +60,12 @@ LONGEST = (
         "trainables/methods/test_stages_of_methods.py",
     ),
     *("study/backend/test_packing.py", "analysis/measure/test_validation.py", "trainables/execution/test_distributed.py"),
-    *("integration/test_jobs.py", "trainables/test_pipeline.py", "analysis/deploy/test_select.py"),
+    *(
+        "integration/test_jobs.py",
+        "chaos/test_chaos_archive.py",
+        "trainables/test_pipeline.py",
+        "analysis/deploy/test_select.py",
+    ),
     *("integration/test_search.py", "analysis/deploy/test_dial.py", "trainables/attacks/test_attack_trials.py"),
     *("integration/test_packing_on_ray.py", "trainables/store/test_sharing.py", "trainables/test_choices.py"),
     *("integration/test_plugins.py", "analysis/deploy/test_archive.py", "trainables/data/test_inputs.py"),

@@ -28,7 +28,7 @@ from analysis.deploy.one_video import Say, WorkContext
 from analysis.deploy.progress import line
 from analysis.deploy.record import path_of
 from analysis.deploy.video import VideoOptions
-from analysis.deploy.whole import name_beside, new_token
+from analysis.deploy.whole import hold, name_beside, new_token
 from analysis.read.store import AnalysisError
 from trainables.cluster import ADDRESS_VARIABLE, has_uploaded_code, join_or_start, names_cluster, require_answer, set_defaults
 from trainables.config import ConfigError
@@ -149,9 +149,10 @@ def places(source: str, output: Path) -> tuple[str, Path]:
 
 @contextmanager
 def _copied(output: Path, model: ModelFile) -> Iterator[Path]:
-    copy = name_beside(output / model.file.name)
+    copy, held = name_beside(output / model.file.name), None
     try:
         try:
+            held = hold(copy)
             shutil.copyfile(model.file, copy)
         except OSError as error:
             raise AnalysisError(f"{copy} cannot be written ({error.strerror})") from None
@@ -159,6 +160,8 @@ def _copied(output: Path, model: ModelFile) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             copy.unlink(missing_ok=True)
+        if held is not None:
+            os.close(held)
 
 
 def _needs(model: ModelFile) -> dict[str, int]:

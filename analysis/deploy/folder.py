@@ -15,6 +15,7 @@ from analysis.deploy.record import Record
 from analysis.deploy.video import VideoOptions, VideoResult
 from analysis.deploy.video_input import PIPE
 from analysis.deploy.video_output import KEPT_SUFFIXES
+from analysis.deploy.whole import remove_left
 from analysis.read.store import AnalysisError
 
 if TYPE_CHECKING:
@@ -82,8 +83,13 @@ def anonymize_folder(folder: Path, output: Path, work: Work, say: Say) -> int:
     output.mkdir(parents=True, exist_ok=True)
     names = enumerate(output_names(videos, folder).items(), 1)
     jobs = [Job(path, output / name, f"[{number}/{len(videos)}] {path}") for number, (path, name) in names]
-    with closing(work(jobs)) as found:
-        ends = list(found)
+    folders = {output, *(job.target.parent for job in jobs)}
+    remove_left(folders)  # first, as it may be what fills the disk
+    try:
+        with closing(work(jobs)) as found:
+            ends = list(found)
+    finally:
+        remove_left(folders)  # workers of a command that was killed may have outlived it for a while
     if others:
         say(f"left out, by their names no videos: {text.listed(others, _MOST_NAMED)}")
     wrong = [end.error for end in ends if end.error]

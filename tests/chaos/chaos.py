@@ -97,12 +97,10 @@ def run_chaos(
     """Runs the study once on `workers` nodes, with `faults` in their order, spread over its progress; `seed` chooses what each
     hits.
     """
-    base = Path(tempfile.mkdtemp(prefix="chaos"))
-    environment = {chaos_space.JOURNAL: str(base / "journal")}
-    start = time.monotonic()
-    try:
-        with Cluster(base, workers, isolated=isolated, environment=environment) as cluster:
-            attempt = _Attempt(cluster, study, base, start)
+    with folder_of_a_run(keep) as base:
+        start = time.monotonic()
+        with Cluster(base, workers, isolated=isolated, environment={chaos_space.JOURNAL: str(base / "journal")}) as cluster:
+            attempt = _StudyAttempt(cluster, study, base, start)
             scene = Scene(cluster, study.data_root, random.Random(seed), attempt.stop, attempt.told)
             injected = attempt.run(scene, faults)
             runs, others = read_runs(cluster.database)
@@ -110,6 +108,14 @@ def run_chaos(
             seen = Seen(runs, others, journal, scene.artifacts, scene.checkpoints, decided, attempt.before)
             found = violations(study.expected, seen)
             return ChaosResult(injected, attempt.submissions, time.monotonic() - start, runs, found)
+
+
+@contextlib.contextmanager
+def folder_of_a_run(keep: Path | None) -> Iterator[Path]:
+    """A folder for a cluster, removed at the end; its logs, journal and records are copied to `keep` before that."""
+    base = Path(tempfile.mkdtemp(prefix="chaos"))
+    try:
+        yield base
     finally:
         if keep is not None:
             keep.mkdir(parents=True, exist_ok=True)
@@ -124,17 +130,21 @@ def run_chaos(
         shutil.rmtree(base, ignore_errors=True)
 
 
-class _Attempt:
-    """The user: submits the study, and again whenever it has ended and is not complete."""
+class Attempt:
+    """The user: submits a command as a job, and again whenever it has ended and not all is done.
 
-    def __init__(self, cluster: Cluster, study: ChaosStudy, base: Path, start: float) -> None:
-        self._cluster, self._study, self._base, self._start = cluster, study, base, start
+    What is to be done and how far it has come is said by the classes below this one. `base`: the folder of the run; `start`:
+    when it began, by the monotonic clock in seconds.
+    """
+
+    def __init__(self, cluster: Cluster, command: str, base: Path, start: float) -> None:
+        self._cluster, self._command, self._base, self._start = cluster, command, base, start
         self._job = ""
         self.submissions = 0
-        self.before: tuple[list[Run], int] | None = None  # with early stopping: what there was when all was done
+        self.status: JobStatus | None = None  # of the job that ended last; None where its head was lost
 
     def run(self, scene: Scene, faults: Sequence[Fault]) -> list[str]:
-        """Until the study is complete, with early stopping once more after that; returns the faults that were injected."""
+        """Until all is done, and once more after that where `_once_more` says so; returns the faults that were injected."""
         left = [(0.9 * (number + 0.5) / max(1, len(faults)), fault) for number, fault in enumerate(faults)]
         injected: list[str] = []
         while time.monotonic() - self._start < LIMIT_SECONDS:
@@ -151,9 +161,11 @@ class _Attempt:
             if self.submissions == LIMIT_SUBMISSIONS:
                 break
             if self._complete():
-                if self.before or not self._study.stop_early:
+                if self._waits(scene):
+                    continue
+                if not self._once_more():
                     break
-                self.before = read_runs(self._cluster.database)[0], len(_journal(self._base / "journal"))
+                left = []
             self._submit()
         scene.repair(everything=True)
         return injected
@@ -162,17 +174,30 @@ class _Attempt:
         self._client().stop_job(self._job)
 
     def told(self, text: str) -> bool:
-        """Whether a trial's reason in MLflow, or the log of a job that has ended, says so."""
-        runs, _ = read_runs(self._cluster.database, points=False)
-        logs = (path.read_text() for path in self._base.glob("job*.log"))
-        return any(text in run.reason for run in runs) or any(text in log for log in logs)
+        """Whether the log of a job that has ended says so."""
+        return any(text in path.read_text() for path in self._base.glob("job*.log"))
+
+    def _complete(self) -> bool:
+        raise NotImplementedError
+
+    def _share(self) -> float:
+        """How much of all that is to be done is done, from 0 to 1."""
+        raise NotImplementedError
+
+    def _waits(self, scene: Scene) -> bool:
+        """Whether what is going on still has to end before a complete run is looked at."""
+        return False
+
+    def _once_more(self) -> bool:
+        """Whether the command is given once more now that all is done."""
+        raise NotImplementedError
 
     def _client(self) -> JobSubmissionClient:
         return JobSubmissionClient(self._cluster.dashboard)
 
     def _submit(self) -> None:
         with contextlib.suppress(RuntimeError, OSError):  # the head is not ready, or just gone
-            self._job = self._client().submit_job(entrypoint=self._study.command)
+            self._job = self._client().submit_job(entrypoint=self._command)
             self.submissions += 1
             self._tell(f"submitted, number {self.submissions}")
 
@@ -180,6 +205,7 @@ class _Attempt:
         """Whether no job runs; the log of one that has ended is kept."""
         if not self._job:
             return True
+        status: JobStatus | None
         try:
             status = self._client().get_job_status(self._job)
             if status in ENDED:
@@ -189,8 +215,25 @@ class _Attempt:
         except (RuntimeError, OSError):
             status = None if self._cluster.head is None else JobStatus.FAILED  # another head knows nothing of it
         if status in ENDED:
-            self._job = ""
+            self._job, self.status = "", status
         return status in ENDED
+
+    def _tell(self, what: str) -> None:
+        print(f"  {time.monotonic() - self._start:5.0f} s {self._share():4.0%}  {what}", flush=True)
+
+
+class _StudyAttempt(Attempt):
+    """The user of a study."""
+
+    def __init__(self, cluster: Cluster, study: ChaosStudy, base: Path, start: float) -> None:
+        super().__init__(cluster, study.command, base, start)
+        self._study = study
+        self.before: tuple[list[Run], int] | None = None  # with early stopping: what there was when all was done
+
+    def told(self, text: str) -> bool:
+        """Whether a trial's reason in MLflow, or the log of a job that has ended, says so."""
+        runs, _ = read_runs(self._cluster.database, points=False)
+        return any(text in run.reason for run in runs) or super().told(text)
 
     def _complete(self) -> bool:
         """Whether each trial has ended as it should and nothing is RUNNING, as MLflow says."""
@@ -203,6 +246,12 @@ class _Attempt:
         )
         return ended and not any(run.status == "RUNNING" for run in (*runs, *others))
 
+    def _once_more(self) -> bool:
+        if self.before or not self._study.stop_early:
+            return False
+        self.before = read_runs(self._cluster.database)[0], len(_journal(self._base / "journal"))
+        return True
+
     def _share(self) -> float:
         """Of all epochs, those that are done."""
         lines = _journal(self._base / "journal")
@@ -213,9 +262,6 @@ class _Attempt:
         left = [trial.stages.values() for trial in self._study.expected.values() if stopped & set(trial.stages.values())]
         done.update({key: epochs.get(key, 0) for keys in left for key in keys})  # nobody is to compute them
         return sum(min(done[key], count) for key, count in epochs.items()) / sum(epochs.values())
-
-    def _tell(self, what: str) -> None:
-        print(f"  {time.monotonic() - self._start:5.0f} s {self._share():4.0%}  {what}", flush=True)
 
 
 def read_runs(tracking_uri: str, points: bool = True) -> tuple[list[Run], list[Run]]:
@@ -259,14 +305,22 @@ def _journal(path: Path) -> list[Line]:
 
 def table(results: Mapping[str, ChaosResult], expected: Mapping[str, Expected]) -> str:
     """A column for each run, as Markdown."""
-    faults = sorted({name for result in results.values() for name in result.injected})
-    rows: list[tuple[str, list[object]]] = [
-        *((f"fault: {name}", [Counter(result.injected)[name] for result in results.values()]) for name in faults),
-        ("submitted", [result.submissions for result in results.values()]),
+    rows = [
         ("trials expected", [len(expected)] * len(results)),
         ("finished", [_count(result, expected, FINISHED) for result in results.values()]),
         ("failed as they should", [_count(result, expected, FAILED) for result in results.values()]),
         ("stopped early", [stopped(result) for result in results.values()]),
+    ]
+    return table_of(results, rows)
+
+
+def table_of(results: Mapping[str, ChaosResult], own: Sequence[tuple[str, Sequence[object]]]) -> str:
+    """A column for each run, as Markdown: the faults, the rows `own`, violations of each invariant, seconds."""
+    faults = sorted({name for result in results.values() for name in result.injected})
+    rows: list[tuple[str, Sequence[object]]] = [
+        *((f"fault: {name}", [Counter(result.injected)[name] for result in results.values()]) for name in faults),
+        ("submitted", [result.submissions for result in results.values()]),
+        *own,
         *((name, [len(result.found[name]) for result in results.values()]) for name in next(iter(results.values())).found),
         ("seconds", [f"{result.seconds:.0f}" for result in results.values()]),
     ]

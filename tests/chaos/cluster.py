@@ -23,6 +23,7 @@ import psutil
 from tests.support.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
+NODE = "CHAOS_NODE"  # the variable by which a process knows the name of its node
 NETWORK, BRIDGE = "10.77.0", "chaos0"
 STORAGE_BYTES = 4 * 2**30  # hardly any of it is used; the preflight asks for some room
 RAY = {
@@ -97,7 +98,8 @@ class Cluster:
             self.start_head()
             for _ in range(self._workers):
                 self.start_worker()
-            _wait_for("MLflow", lambda: _answers(f"{self.tracking_uri}/health"))
+            if self.mlflow is not None:
+                _wait_for("MLflow", lambda: _answers(f"{self.tracking_uri}/health"))
         except BaseException:
             self.__exit__()
             raise
@@ -185,9 +187,18 @@ class Cluster:
         for process in self.head.processes() if self.head is not None else ():
             with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
                 command = process.cmdline()
-                if len(command) > 1 and command[1].endswith("study/run.py"):
+                if self.is_driver(command):
                     return process
         return None
+
+    @staticmethod
+    def is_driver(command: list[str]) -> bool:
+        """Whether a process of the head with this command line is the one that the user's job runs."""
+        return len(command) > 1 and command[1].endswith("study/run.py")
+
+    def lost_ones_live(self) -> bool:
+        """Whether nodes that are none of the cluster any more still run."""
+        return any(node.process.poll() is None for node in self._gone)
 
     def resize_storage(self, size: int | None = None) -> None:
         """To so many bytes, isolated only. None: to what is in it, so that it is full."""
@@ -227,7 +238,8 @@ class Cluster:
             *(f"--temp-dir={temporary}", "--object-store-memory=80000000", f"--dashboard-host={ip}", *options),
         ]
         with (self._base / f"{name}.log").open("ab") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log, env=self._environment, cwd=ROOT)
+            environment = self._environment | {NODE: name}
+            process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=ROOT)
         return Node(name, ip, process)
 
 

@@ -397,5 +397,6 @@ FIGURES = {
         Figure("mutants", "tests/mutants/README.md", (f"-m tests.mutants --storage {STORAGE}/mutants --jobs 2",), 90, printed),
         Figure("chaos", "tests/chaos/README.md", ("tests/chaos",), 35, printed),
         Figure("chaos_early", "tests/chaos/README.md", ("tests/chaos --stop-early",), 45, printed),
+        Figure("chaos_archive", "tests/chaos/README.md", ("tests/chaos --archive",), 30, printed),
     )
 }

@@ -1,4 +1,5 @@
-"""`ray job submit` as a user types it, on a head started in a checkout: stopped, submitted again in both forms, done."""
+"""`ray job submit` as a user types it, on a head started in a checkout: a study that is stopped and submitted again in both
+forms, and a folder of videos."""
 
 from __future__ import annotations
 
@@ -9,9 +10,10 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 from mlflow.tracking import MlflowClient
@@ -20,6 +22,8 @@ from search_spaces.plan import plan_study
 from tests.support import ROOT
 from tests.support.ports import free_ports
 from tests.support.stages import SilentReporter
+from tests.support.tiny_onnx import write_onnx
+from tests.support.videos import moving_noise, read_video, write_video
 from trainables.config import Runtime, parse_setting
 from trainables.pipeline import run_trial
 from trainables.schema import figures_of
@@ -74,8 +78,12 @@ class Head:
             raise
 
     def submit(self, *options: str) -> subprocess.Popen[str]:
-        """From the checkout."""
-        command = ["ray", "job", "submit", *options, "--", "python", "study/run.py", *self._study]
+        """The study."""
+        return self.submit_command(["python", "study/run.py", *self._study], *options)
+
+    def submit_command(self, command: Sequence[str], *options: str) -> subprocess.Popen[str]:
+        """Any command, from the checkout."""
+        command = ["ray", "job", "submit", *options, "--", *command]
         return subprocess.Popen(
             command, cwd=self.checkout, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
@@ -112,9 +120,9 @@ def wait_for(ready: Callable[[], object], seconds: float = 600.0) -> None:
         time.sleep(0.1)
 
 
-@pytest.fixture
-def head(tiny_data: Path, tmp_path: Path) -> Iterator[Head]:
-    checkout = tmp_path / "checkout"
+@pytest.fixture(scope="module")
+def head(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
+    checkout = tmp_path_factory.mktemp("jobs") / "checkout"
     for name in ("study", "trainables", "search_spaces", "analysis"):
         shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / ".gitignore", checkout)
@@ -160,6 +168,27 @@ def test_a_job_that_was_stopped_goes_on_in_either_form(head: Head, tiny_data: Pa
         compared = {name: value for name, value in metrics.items() if "seconds" not in name}
         figures = figures_of(found[method].data.metrics, found[method].data.tags)
         assert {name: figures[name] for name in compared} == compared
+
+
+@pytest.mark.timeout(900)  # more than a busy machine takes
+def test_a_folder_of_videos_is_anonymized_by_a_job(head: Head, tmp_path: Path) -> None:
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    model = write_onnx(tmp_path / "model.onnx", 0.5)
+    raw = {name: moving_noise(frames, 24, 32) for name, frames in (("a.mkv", 9), ("deep/b.mkv", 12))}
+    for name, pictures in raw.items():
+        write_video(tmp_path / "in" / name, pictures)
+    given = ["anonymize", str(tmp_path / "in"), str(tmp_path / "out"), "--model", str(model), "--codec", "ffv1", "--ray"]
+    job = head.submit_command(["python", "-m", "analysis", *given])
+    said = job.communicate(timeout=600)[0]
+    assert job.returncode == 0, said
+    assert "Ray: joins the one at" in said
+    assert "2 of 2 videos anonymized, 0 skipped as already there, 0 with errors" in said
+    found = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert found == {"a.mkv", "a.mkv.json", "deep/b.mkv", "deep/b.mkv.json"}
+    for name, pictures in raw.items():
+        made = read_video(tmp_path / "out" / name)
+        assert made.shape == pictures.shape
+        assert np.abs(made - pictures / 2).max() <= 0.5, "half as bright, but for the rounding"
 
 
 def undisturbed(data: Path, storage: Path) -> dict[str, dict[str, float]]:
