@@ -315,9 +315,9 @@ def _subtitle(settings: pd.DataFrame, plane: Plane, some_left_out: bool) -> str:
 
 
 def _names(settings: pd.DataFrame) -> list[str]:
-    """What is written at the means: the part of the label that tells settings apart, with n where it differs or is 1."""
+    """What is written at the means: the part of the label that tells settings apart, with n where it differs."""
     parts = distinct_part(list(settings.loc[settings["method"] != RAW, "label"]))
-    counted = settings["n"].nunique() > 1 or settings["n"].iloc[0] == 1
+    counted = settings["n"].nunique() > 1
     return [
         text.clipped(parts.get(row["label"], row["label"]), LABEL_LENGTH) + (f" (n = {row['n']})" if counted else "")
         for _, row in settings.iterrows()

@@ -62,5 +62,10 @@ if (panel) {
     pin(point.dataset.card);
   });
   addEventListener("keydown", (event) => { if (event.key === "Escape") release(); });
+  if (panel.dataset.opened) { // the setting of the answer, until another one is pointed at
+    pin(panel.dataset.opened);
+    pinned = null;
+    hint.hidden = false;
+  }
 }
 addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((item) => { item.open = true; }));

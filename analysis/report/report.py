@@ -86,6 +86,7 @@ class Page:
     front_figure: Figure
     front_reads: str
     cards: list[Card]
+    opened: str  # the mark of the answer's setting, whose card is there from the beginning; empty where there is no answer
     settings: Table
     settings_note: str
     clip_front: Picture | None
@@ -144,16 +145,18 @@ def build_page(studies: Sequence[RecordedStudy], each: Sequence[pd.DataFrame], p
     narrow, narrow_marks = front_figure(trials, table, plane, drawing.NARROW)
     prefixes = [f"{study.name}-" if len(studies) > 1 else "" for study in studies]
     parts = [_part(study, own, plane, prefix) for study, own, prefix in zip(studies, each, prefixes, strict=True)]
+    best = headline(table, plane)
     frames_of = {drawn.of: drawn.id for part in parts if part.frames for drawn in part.frames.pictures}
     return Page(
         title=" and ".join(study.name for study in studies),
         parts=parts,
-        rule="" if headline(table, plane) is None else answer.rule(plane),
+        rule="" if best is None else answer.rule(plane),
         front=Markup(drawing.inline_svg(wide, "wide", marks)),
         front_narrow=Markup(drawing.inline_svg(narrow, "narrow", narrow_marks)),
         front_figure=wide,
         front_reads=front.how_to_read(plane, len(studies) > 1),
         cards=cards(studies, (trials, table), plane, marks, frames_of),
+        opened=next((name for name, mark in marks.items() if best is not None and mark.is_mean and mark.row == best.name), ""),
         settings=table_of_settings.table(of_interest(table, MOST_ROWS, plane), plane),
         settings_note=left_out(len(table), "settings", "settings.csv"),
         clip_front=front.clip_front(trials, table, plane),

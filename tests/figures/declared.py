@@ -362,7 +362,7 @@ FIGURES = {
             "search",
             _BENCHMARKS,
             (f"tests/benchmarks/search.py --storage {STORAGE}/search --picture {STORAGE}/search.png",),
-            60,
+            150,
             from_table,
             {"analysis/pictures/search.png": "search.png"},
         ),

@@ -2,7 +2,7 @@
 
     python -m tests.figures.screens --space demo --tracking-uri URI --out FOLDER
 
-Needs Chromium at /usr/bin/chromium. Makes report.png, the report's first screen, and mlflow.png, the view that the study
+Needs Chromium at /usr/bin/chromium. Makes report.png, the report down to its front, and mlflow.png, the view that the study
 shares, both 1440 pixels wide. MLflow's server is on a free port of 127.0.0.1 and ends with the command.
 """
 
@@ -26,7 +26,7 @@ from study.records.view import view_of
 from tests.support.browser import CHROMIUM, Browser
 from tests.support.ports import free_ports
 
-WIDTH, HEIGHT = 1440, 900
+WIDTH, HEIGHT, REPORT_HEIGHT = 1440, 900, 1300
 _START_SECONDS = 180
 _DRAWN_SECONDS = 8.0  # MLflow's charts move into place, and nothing on the page says when they stand
 
@@ -60,9 +60,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, _server(given.tracking_uri, Path(folder)) as address:
         browser = Browser(Path(folder))
         try:
-            browser.resize(WIDTH, HEIGHT)
+            browser.resize(WIDTH, REPORT_HEIGHT)
             browser.open((given.out / "report.html").resolve().as_uri())
             _take(browser, given.out / "report.png")
+            browser.resize(WIDTH, HEIGHT)
             browser.open(address + view_of(experiment.experiment_id))
             browser.wait("document.querySelectorAll('.js-plotly-plot').length > 1", _START_SECONDS)
             browser.evaluate(_CLOSE_THE_ASSISTANT)

@@ -153,8 +153,18 @@ def test_pointing_at_a_mark_tells_its_settings_figures_and_runs(
     for expected in ("B=0.3 lambda=1 mean of n = 3", "top-1 accuracy 9", "leakage above chance 4", *map(str, runs)):
         assert expected in told
     assert "minimax.distortion_budget 0.3" in told
-    assert text(browser, "#shown") == ""
     assert browser.evaluate("document.querySelectorAll('.point.active').length") == 2  # on both figures, one of them hidden
+
+
+def test_the_panel_opens_with_the_setting_of_the_answer(browser: Browser, report: str) -> None:
+    browser.resize(1440)
+    browser.open(report)
+    assert text(browser, "#card h3") == "B=0.3 lambda=1"
+    assert text(browser, "#shown") == "B=0.3 lambda=1, seed 0"
+    assert "Point at a mark" in text(browser, "#panel")
+    browser.point(*center(browser, "raw"))
+    assert text(browser, "#card h3") == "raw"
+    assert text(browser, "#shown") == ""
 
 
 def test_clicking_shows_the_frames_until_it_is_let_go(browser: Browser, report: str) -> None:
