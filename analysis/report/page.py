@@ -28,7 +28,9 @@ _HERE = Path(__file__).parent
 class Table:
     """A table of texts; the first cell of a row is its heading. `label` names it to a screen reader if it has no caption.
 
-    Without `columns` it has no head. A `narrow` table becomes one block a row where the window is as narrow as a phone's.
+    `how`: for each row the id of the part of the page that says how its figures were made, to which the heading of the row
+    leads; empty for none. Without `columns` it has no head. A `narrow` table becomes one block a row where the window is as
+    narrow as a phone's.
     """
 
     caption: str
@@ -36,6 +38,7 @@ class Table:
     rows: Sequence[Sequence[str]]
     label: str = ""
     narrow: bool = False
+    how: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

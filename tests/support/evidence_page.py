@@ -23,3 +23,9 @@ def data(found: TrialEvidence) -> dict[str, Any]:
     read = json.loads(json.dumps(data_of(found), allow_nan=False))
     Draft202012Validator(schema()).validate(read)
     return dict(read)
+
+
+def led_to(found: TrialEvidence, section: str) -> list[str]:
+    """For each row of the tables of a section the id that its heading leads to; empty where it leads nowhere."""
+    part = page(found).partition(f'<h2 id="{section}">')[2].partition("</section>")[0]
+    return re.findall(r'<th scope="row">(?:<a href="#([^"]+)">)?', part)

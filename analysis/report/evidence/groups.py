@@ -54,7 +54,7 @@ def sentences(figures: Sequence[GroupFigure], titles: Mapping[str, str], too_few
     found = []
     for measure in dict.fromkeys(each.measure for each in sorted(figures, key=lambda each: not each.main)):
         own = [each for each in figures if each.measure == measure]
-        at = "utility" if measure == UTILITY else section_of(measure.removeprefix(ATTACK))
+        at = section_of_measure(measure)
         found.append(LinkedLine(_of_measure(measure_words(measure, titles), own), at))
     if few := max(too_few.values(), default=0):
         found.append(
@@ -80,7 +80,13 @@ def table(figures: Sequence[GroupFigure], titles: Mapping[str, str]) -> Table:
         for each in shown
     ]
     more = f" {len(rows) - _MOST_ROWS} further rows are in evidence.json." if len(rows) > _MOST_ROWS else ""
-    return Table(_CAPTION + more, _COLUMNS, rows[:_MOST_ROWS], narrow=True)
+    how = [section_of_measure(each.measure) for each in shown[:_MOST_ROWS]]
+    return Table(_CAPTION + more, _COLUMNS, rows[:_MOST_ROWS], narrow=True, how=how)
+
+
+def section_of_measure(measure: str) -> str:
+    """The id of the part of the page on a measure, that of utility or of an attacker."""
+    return "utility" if measure == UTILITY else section_of(measure.removeprefix(ATTACK))
 
 
 def _of_measure(what: str, figures: Sequence[GroupFigure]) -> str:

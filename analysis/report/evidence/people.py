@@ -75,7 +75,7 @@ def sentences(curves: Sequence[RiskCurve]) -> list[LinkedLine]:
 
 def table(curves: Sequence[RiskCurve]) -> Table:
     """Every point of the curves of anonymized video, a row each, beside the same on raw video and without knowledge."""
-    rows = []
+    rows, how = [], []
     for curve in curves:
         if curve.video != "anonymized":
             continue
@@ -90,8 +90,9 @@ def table(curves: Sequence[RiskCurve]) -> Table:
                     str(point.people),
                 ]
             )
+            how.append(section_of(curve.by))
     columns = ("risk", "anonymized % (95 % interval)", "raw % (95 % interval)", "without knowledge %", "people searched for")
-    return Table("One person among N, every figure", columns, rows, narrow=True)
+    return Table("One person among N, every figure", columns, rows, narrow=True, how=how)
 
 
 def pictures(curves: Sequence[RiskCurve]) -> list[Picture]:

@@ -97,7 +97,8 @@ def table(found: Sequence[ExposureOverTime]) -> Table:
         for each in found
         for clip in each.worst
     ]
-    return Table(_CAPTION, _COLUMNS, rows, narrow=True)
+    how = [section_of(each.attack) for each in found for _ in each.worst]
+    return Table(_CAPTION, _COLUMNS, rows, narrow=True, how=how)
 
 
 def _of(attack: AttackRecord) -> ExposureOverTime:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from analysis import text
 from analysis.measure.without_video import AddedByVideo
-from analysis.report.evidence.groups import measure_words
+from analysis.report.evidence.groups import measure_words, section_of_measure
 from analysis.report.page import Table
 
 _CAPTION = (
@@ -56,6 +56,7 @@ def sentence(found: Sequence[AddedByVideo], measure: str, titles: Mapping[str, s
 
 
 def table(found: Sequence[AddedByVideo], measure: str) -> Table:
+    shown = strongest(found, measure)
     rows = [
         [
             text.words(each.attribute) or "mean over all",
@@ -65,9 +66,10 @@ def table(found: Sequence[AddedByVideo], measure: str) -> Table:
             text.interval(each.without),
             text.interval(each.added, signed=True),
         ]
-        for each in strongest(found, measure)
+        for each in shown
     ]
-    return Table(_CAPTION, _COLUMNS, rows, narrow=True)
+    how = [section_of_measure(each.measure) for each in shown]
+    return Table(_CAPTION, _COLUMNS, rows, narrow=True, how=how)
 
 
 def _read(each: AddedByVideo) -> float:

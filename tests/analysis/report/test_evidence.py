@@ -18,7 +18,7 @@ from analysis.report.evidence.gather import TrialEvidence, read_evidence
 from analysis.report.evidence.output import page as page_of
 from analysis.report.evidence.sizes import sentences as where_they_hold
 from tests.support.browser import CHROMIUM, Browser
-from tests.support.evidence_page import data, words
+from tests.support.evidence_page import data, led_to, words
 from tests.support.fake_attacks import action_answers, attack, attacked, attribute_answers, broken, figures_of, log
 from tests.support.fake_studies import FakeTrial, frames_png, metrics, write_study
 
@@ -170,6 +170,12 @@ def test_every_how_leads_to_a_part_of_the_page(studied: tuple[RecordedStudy, dic
         led, there = set(re.findall(r'href="#([^"]+)"', page)), re.findall(r'id="([^"]+)"', page)
         assert led <= set(there), label
         assert len(there) == len(set(there)), label
+
+
+def test_every_row_of_a_group_leads_to_how_its_figures_were_made(studied: tuple[RecordedStudy, dict[str, str]]) -> None:
+    rows = led_to(evidence(studied, "good"), "whom")
+    assert "utility" in rows
+    assert all(rows)
 
 
 def test_what_this_reader_cannot_use_is_in_the_data_alone(studied: tuple[RecordedStudy, dict[str, str]]) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from analysis.read.study import RecordedStudy
 from analysis.report.evidence.gather import read_evidence
-from tests.support.evidence_page import data, words
+from tests.support.evidence_page import data, led_to, words
 from tests.support.fake_attacks import attack, broken, log
 from tests.support.fake_studies import FakeTrial, metrics
 from trainables.attacks.shared.people_at_risk import RiskPoint
@@ -53,6 +53,7 @@ def test_the_page_and_its_data_have_the_curves(make_study: Maker, valid: bool) -
         "names 40 of 100 people (each among 100, from 1 clip) right (interval 30 to 50); from raw video 98; guessing names 1"
     )
     assert (f"Who is it? “Finding the same person again” {named} of 100." in found.lines) is valid
+    assert set(led_to(found, "people")) == {"attacker-linkage"}
     read = data(found)
     curves = {(curve["risk"], curve["video"], curve["clips"]): curve for curve in read["people"]}
     assert set(curves) == {

@@ -9,7 +9,7 @@ import pytest
 
 from analysis.read.study import RecordedStudy
 from analysis.report.evidence.gather import TrialEvidence, read_evidence
-from tests.support.evidence_page import data, words
+from tests.support.evidence_page import data, led_to, words
 from tests.support.fake_attacks import attack, broken, log
 from tests.support.fake_studies import FakeTrial, metrics
 
@@ -55,6 +55,7 @@ def test_the_longest_runs_and_the_worst_frames_are_on_the_page_and_in_the_data(m
     ) in page
     assert "v07 Retrained classifiers g03 3 4 70" in page
     assert "40.0% of frames in which every attribute is read rightly" in page
+    assert set(led_to(found, "time")) == {"attacker-face_found", "attacker-retrained"}
     read = data(found)
     rows = {row["attack"]: row for row in read["time"]}
     assert [clip["clip"] for clip in rows["face_found"]["worst"]] == ["v03", "v07", "v11", "v15", "v19"]
