@@ -88,8 +88,8 @@ def table(trials: pd.DataFrame, settings: pd.DataFrame) -> Table:
         strongest = _strongest(of_setting) if worst.n else text.DASH
         rows.append([str(row["label"]), str(row["n"]), text.mean(worst), strongest, held, *cells])
     caption = (
-        "Leakage above chance by attack: mean over seeds ± half of the 95 % t interval; with n = 1 the 95 % interval over the"
-        " sources or people of that seed's test videos (what other videos would give, not what another training would)."
+        "Leakage above chance by attack: mean over seeds ± half of the 95 % t interval; with n = 1, in brackets, the"
+        " 95 % interval over the sources or people of that seed's test videos (what other videos would give, not what another training would)."
         " The strongest attacker is the one that reads most of attributes in validation items, among those whose controls hold."
         " Its leakage here is of test items, so that others may lie above it. Compare settings attack by attack: the searches"
         " for people are on a scale of their own. A cell marked INVALID is of an attack that missed the level of a control and"
@@ -202,7 +202,7 @@ def _cell(trials: pd.DataFrame, row: pd.Series, name: str) -> str:
     found = text.mean(value)
     low, high = _ends(trials, name)
     if value.n == 1 and not math.isnan(low):
-        found = f"{text.mean(value, count=False)} (n = 1; {text.number(100 * low)} to {text.number(100 * high)})"
+        found = f"{text.mean(value, count=False)} [{text.number(100 * low)}, {text.number(100 * high)}]"
     if ATTACK_CONVERGED + name in trials and (trials[ATTACK_CONVERGED + name] == 0).any():
         found += " not converged"
     return f"{found} INVALID" if _missed(trials, name) else found

@@ -69,7 +69,7 @@ def test_one_seed_has_the_interval_over_videos(make_study: Maker) -> None:
     study = make_study(trials(seeds=1))
     rows = attacks.table(study.trials, settings_table(study.trials)).rows
     cells = {row[0]: row for row in rows}
-    assert cells["weak"][5] == "80.0 (n = 1; 70.0 to 90.0)"
+    assert cells["weak"][5] == "80.0 [70.0, 90.0]"
 
 
 def test_missed_controls_are_marked(make_study: Maker, tmp_path: Path) -> None:
