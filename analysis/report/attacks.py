@@ -89,7 +89,8 @@ def table(trials: pd.DataFrame, settings: pd.DataFrame) -> Table:
         rows.append([str(row["label"]), str(row["n"]), text.mean(worst), strongest, held, *cells])
     caption = (
         "Leakage above chance by attack: mean over seeds ± half of the 95 % t interval; with n = 1, in brackets, the"
-        " 95 % interval over the sources or people of that seed's test videos (what other videos would give, not what another training would)."
+        " 95 % interval over the sources or people of that seed's test videos (what other videos would give, not"
+        " what another training would)."
         " The strongest attacker is the one that reads most of attributes in validation items, among those whose controls hold."
         " Its leakage here is of test items, so that others may lie above it. Compare settings attack by attack: the searches"
         " for people are on a scale of their own. A cell marked INVALID is of an attack that missed the level of a control and"
