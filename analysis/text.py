@@ -93,12 +93,15 @@ def over_items(metric: str, ends: tuple[float, float], *, space: str = NO_BREAK)
     return f", {low} to {high}{unit(metric, space)} over test items"
 
 
-def in_brackets(metric: str, ends: tuple[float, float]) -> str:
-    """` [45.3, 65.9]`: the same interval behind a figure of one seed, without its unit; nothing where it is not known."""
-    if math.isnan(ends[0]):
-        return ""
+def brief(metric: str, value: MeanOverSeeds, ends: tuple[float, float], *, count: bool = False) -> str:
+    """`92.1 ± 1.3`: the mean of a final metric without its unit; of one seed, with the interval over test items, `92.1 [88.0,
+    95.4]`. ends: of that interval, NaN where it is not known; then `count` says whether (n = 1) stands there.
+    """
+    if value.n != 1 or math.isnan(ends[0]):
+        return metric_mean(metric, value, count=count)
     scale = 100 if FINAL_METRICS[metric].percent else 1
-    return f" [{', '.join(number(scale * end, digits(metric)) for end in ends)}]"
+    low, high = (number(scale * end, digits(metric)) for end in ends)
+    return f"{metric_mean(metric, value, count=False)} [{low}, {high}]"
 
 
 def metric_mean_with_n(metric: str, value: MeanOverSeeds, *, space: str = NO_BREAK) -> str:

@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import islice
@@ -28,7 +28,7 @@ from analysis.deploy.one_video import Say, WorkContext
 from analysis.deploy.progress import line
 from analysis.deploy.record import path_of
 from analysis.deploy.video import VideoOptions
-from analysis.deploy.whole import hold, name_beside, new_token
+from analysis.deploy.whole import name_beside, new_token, unfinished
 from analysis.read.store import AnalysisError
 from trainables.cluster import ADDRESS_VARIABLE, has_uploaded_code, join_or_start, names_cluster, require_answer, set_defaults
 from trainables.config import ConfigError
@@ -149,19 +149,14 @@ def places(source: str, output: Path) -> tuple[str, Path]:
 
 @contextmanager
 def _copied(output: Path, model: ModelFile) -> Iterator[Path]:
-    copy, held = name_beside(output / model.file.name), None
-    try:
+    copy = name_beside(output / model.file.name)
+    with ExitStack() as stack:
         try:
-            held = hold(copy)
+            stack.enter_context(unfinished(copy))
             shutil.copyfile(model.file, copy)
         except OSError as error:
             raise AnalysisError(f"{copy} cannot be written ({error.strerror})") from None
         yield copy
-    finally:
-        with suppress(OSError):
-            copy.unlink(missing_ok=True)
-        if held is not None:
-            os.close(held)
 
 
 def _needs(model: ModelFile) -> dict[str, int]:

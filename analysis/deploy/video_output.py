@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc, Interpola
 
 from analysis.deploy.colour import HD, RgbFrame
 from analysis.deploy.video_input import Shot, VideoInput
-from analysis.deploy.whole import hold, name_beside
+from analysis.deploy.whole import name_beside, unfinished
 from analysis.read.store import AnalysisError
 from trainables.one_line import reason
 
@@ -46,8 +46,7 @@ class VideoOutput:
         self._end = 0
         self.frames = 0
         self._container: Any = None
-        self._held: int | None = None
-        self._temporary = name_beside(path.absolute(), token)
+        self._temporary, self._unfinished = name_beside(path.absolute(), token), ExitStack()
         try:
             self._open()
         except (*_Error, KeyError) as error:
@@ -84,7 +83,7 @@ class VideoOutput:
         self._container.start_encoding()
 
     def _made(self) -> Any:
-        self._held = hold(self._temporary)
+        self._unfinished.enter_context(unfinished(self._temporary))
         return av.open(str(self._temporary), "w")
 
     def write(self, shot: Shot, picture: RgbFrame) -> None:
@@ -182,11 +181,7 @@ class VideoOutput:
         if self._container is not None:
             with suppress(*_Error):  # an unfinished file need not be a valid one
                 self._container.close()
-        with suppress(OSError):  # a name that is too long, or no folder: then it is not there
-            self._temporary.unlink(missing_ok=True)
-        if self._held is not None:
-            os.close(self._held)
-            self._held = None
+        self._unfinished.close()
 
     @property
     def bytes(self) -> int:

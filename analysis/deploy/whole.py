@@ -76,17 +76,29 @@ def _is(held: int, path: Path) -> bool:
 
 
 @contextmanager
-def whole(path: Path, token: str = "") -> Iterator[Path]:
-    """A name to write to, which becomes `path` at the end. Raises AnalysisError where either cannot be written."""
-    beside, held = name_beside(path, token), None
+def unfinished(beside: Path) -> Iterator[None]:
+    """A file of this name (see `name_beside`), held by this process; at the end it is removed where it has got no other name.
+
+    Raises OSError where it cannot be made.
+    """
+    held = None
     try:
         held = hold(beside)
-        yield beside
-        os.replace(beside, path)
-    except OSError as error:
-        raise AnalysisError(f"{path} cannot be written ({error.strerror})") from None
+        yield
     finally:
-        with suppress(OSError):
+        with suppress(OSError):  # a name that is too long, or no folder: then it is not there
             beside.unlink(missing_ok=True)
         if held is not None:
             os.close(held)
+
+
+@contextmanager
+def whole(path: Path, token: str = "") -> Iterator[Path]:
+    """A name to write to, which becomes `path` at the end. Raises AnalysisError where either cannot be written."""
+    beside = name_beside(path, token)
+    try:
+        with unfinished(beside):
+            yield beside
+            os.replace(beside, path)
+    except OSError as error:
+        raise AnalysisError(f"{path} cannot be written ({error.strerror})") from None

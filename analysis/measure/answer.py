@@ -11,7 +11,7 @@ from analysis.measure.settings import DEFAULT, bounds, of
 from analysis.measure.unanswered import CANNOT, HELP, reasons, unanswered
 from analysis.measure.validation import not_validated
 from analysis.read.trials import RAW
-from analysis.text import in_brackets, metric_mean, n_range, sentence, unit
+from analysis.text import brief, metric_mean, n_range, sentence, unit
 from trainables.schema import FINAL_METRICS
 
 NEAR_RAW = 0.05  # utility this close to raw counts as kept, in the answer
@@ -116,9 +116,7 @@ def _said(metric: str, row: pd.Series) -> str:
 
 def _measured(metric: str, row: pd.Series) -> str:
     """The mean over seeds with half of its interval or, with one seed, the interval over test items in brackets."""
-    value = of(row, metric)
-    over = in_brackets(metric, bounds(row, metric)) if value.n == 1 else ""
-    return f"{metric_mean(metric, value, count=False)}{over}{unit(metric)}"
+    return brief(metric, of(row, metric), bounds(row, metric)) + unit(metric)
 
 
 def _difference(metric: str, row: pd.Series) -> str:

@@ -200,10 +200,7 @@ def _reach(trials: pd.DataFrame, row: pd.Series, name: str) -> tuple[float, floa
 
 def _cell(trials: pd.DataFrame, row: pd.Series, name: str) -> str:
     value = of(row, ATTACK + name)
-    found = text.mean(value)
-    low, high = _ends(trials, name)
-    if value.n == 1 and not math.isnan(low):
-        found = f"{text.mean(value, count=False)} [{text.number(100 * low)}, {text.number(100 * high)}]"
+    found = text.brief(WORST, value, _ends(trials, name), count=True)  # as the strongest one, a leakage above chance
     if ATTACK_CONVERGED + name in trials and (trials[ATTACK_CONVERGED + name] == 0).any():
         found += " not converged"
     return f"{found} INVALID" if _missed(trials, name) else found

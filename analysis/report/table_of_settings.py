@@ -34,18 +34,18 @@ def table(settings: pd.DataFrame, plane: Plane) -> Table:
     for _, row in settings.iterrows():
         cells = [*([str(row[STUDY])] if overlaid else []), str(row["label"]), str(row["n"])]
         for name in added:
-            cells += [_measured(row, name), _against_raw(row, name)]
+            cells += [_brief(row, name, count=True), _against_raw(row, name)]
         cells += [
-            _measured(row, "top1"),
+            _brief(row, "top1", count=True),
             chance(row, "chance_top1"),
             _against_raw(row, "top1"),
             text.metric_mean("cmap", of(row, "cmap")),
             chance(row, "chance_cmap"),
-            _measured(row, "leakage"),
+            _brief(row, "leakage", count=True),
             _against_raw(row, "leakage"),
         ]
         if with_clips:
-            cells += [_measured(row, "clip_leakage"), _against_raw(row, "clip_leakage")]
+            cells += [_brief(row, "clip_leakage", count=True), _against_raw(row, "clip_leakage")]
         cells += [] if "macro_f1" in added else [text.metric_mean("macro_f1", of(row, "macro_f1"))]
         cells += [
             text.metric_mean("rms_distortion", of(row, "rms_distortion")),
@@ -88,11 +88,8 @@ def settings_text(settings: pd.DataFrame, plane: Plane = DEFAULT) -> str:
 _TITLES = {"top1": "top-1", "leakage": "leakage", "clip_leakage": "leakage on clips"}
 
 
-def _brief(row: pd.Series, metric: str) -> str:
-    value = of(row, metric)
-    return text.metric_mean(metric, value, count=False) + (
-        text.in_brackets(metric, bounds(row, metric)) if value.n == 1 else ""
-    )
+def _brief(row: pd.Series, metric: str, *, count: bool = False) -> str:
+    return text.brief(metric, of(row, metric), bounds(row, metric), count=count)
 
 
 def _against_raw(row: pd.Series, metric: str) -> str:
@@ -101,12 +98,6 @@ def _against_raw(row: pd.Series, metric: str) -> str:
     changed = of(row, f"change_{metric}")
     unpaired = " (Welch)" if changed.n > 1 and not row[f"change_{metric}_paired"] else ""
     return text.metric_mean(metric, changed, signed=True) + unpaired
-
-
-def _measured(row: pd.Series, metric: str) -> str:
-    """Like `_brief`, with the seeds counted where nothing else tells that it is one."""
-    brief = _brief(row, metric)
-    return brief if brief.endswith("]") else text.metric_mean(metric, of(row, metric))
 
 
 def _place(row: pd.Series, *, answered: bool) -> str:

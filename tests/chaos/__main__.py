@@ -69,8 +69,9 @@ def main() -> int:
     print(table(results))
     bad = [(name, check, what) for name, result in results.items() for check in result.found for what in result.found[check]]
     if options.stop_early:
-        nobody = [name for name, result in results.items() if not any(run.early for run in result.runs)]
-        bad += [(name, "nobody was stopped early", "nothing was tried out") for name in nobody]
+        from chaos import stopped
+
+        bad += [(name, "nobody was stopped early", "nothing was tried out") for name in results if not stopped(results[name])]
     for name, check, what in bad:
         print(f"{name}: {check}: {what}")
     return 1 if bad else 0

@@ -13,14 +13,13 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-from tests.support.ports import free_ports
+from tests.support.ports import answers, free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 NODE = "CHAOS_NODE"  # the variable by which a process knows the name of its node
@@ -99,7 +98,7 @@ class Cluster:
             for _ in range(self._workers):
                 self.start_worker()
             if self.mlflow is not None:
-                _wait_for("MLflow", lambda: _answers(f"{self.tracking_uri}/health"))
+                _wait_for("MLflow", lambda: answers(f"{self.tracking_uri}/health"))
         except BaseException:
             self.__exit__()
             raise
@@ -144,7 +143,7 @@ class Cluster:
         """Waits until it takes jobs."""
         options = ["--head", f"--port={self._gcs}", "--num-cpus=0", f"--dashboard-port={self._dashboard}"]
         head = self.head = self._start("head", f"{NETWORK}.2", options)
-        _wait_for("the head", lambda: head.process.poll() is not None or _answers(f"{self.dashboard}/api/version"))
+        _wait_for("the head", lambda: head.process.poll() is not None or answers(f"{self.dashboard}/api/version"))
 
     def mend(self) -> None:
         """Starts again what has ended by itself: parts of Ray give themselves 30 s to start, a busy machine takes longer."""
@@ -247,12 +246,6 @@ def _run(*command: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()}")
-
-
-def _answers(url: str) -> bool:
-    with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=2) as answer:
-        return bool(answer.status == 200)
-    return False
 
 
 def _wait_for(what: str, ready: Callable[[], bool], seconds: float = 600.0) -> None:

@@ -2,8 +2,9 @@
 
     python -m tests.figures.screens --space demo --tracking-uri URI --out FOLDER
 
-Needs Chromium at /usr/bin/chromium. Makes report.png, the report down to its front, and mlflow.png, the view that the study
-shares, both 1440 pixels wide. MLflow's server is on a free port of 127.0.0.1 and ends with the command.
+Needs Chromium at /usr/bin/chromium, and the report of the study in FOLDER. Makes report.png, the report down to its front, and
+mlflow.png, the view that the study shares, both 1440 pixels wide. MLflow's server is on a free port of 127.0.0.1 and ends with
+the command.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,10 +21,9 @@ from pathlib import Path
 from mlflow.tracking import MlflowClient
 from PIL import Image
 
-from analysis.__main__ import main as analysis
 from study.records.view import view_of
 from tests.support.browser import CHROMIUM, Browser
-from tests.support.ports import free_ports
+from tests.support.ports import answers, free_ports
 
 WIDTH, HEIGHT, REPORT_HEIGHT = 1440, 900, 1300
 _START_SECONDS = 180
@@ -49,10 +48,10 @@ def main() -> int:
     if not CHROMIUM.is_file():
         print(f"error: {CHROMIUM} is not there; install Chromium", file=sys.stderr)
         return 2
-    given.out.mkdir(parents=True, exist_ok=True)
-    study = ["--space", given.space, "--profile", given.profile, "--tracking-uri", given.tracking_uri]
-    if code := analysis(["report", *study, "--out", str(given.out)]):
-        return code
+    report = given.out / "report.html"
+    if not report.is_file():
+        print(f"error: {report} is not there; make it with `python -m analysis report --out {given.out}`", file=sys.stderr)
+        return 2
     experiment = MlflowClient(given.tracking_uri).get_experiment_by_name(f"{given.space}.{given.profile}")
     if experiment is None:
         print(f"error: {given.tracking_uri} has no study {given.space}.{given.profile}", file=sys.stderr)
@@ -61,7 +60,7 @@ def main() -> int:
         browser = Browser(Path(folder))
         try:
             browser.resize(WIDTH, REPORT_HEIGHT)
-            browser.open((given.out / "report.html").resolve().as_uri())
+            browser.open(report.resolve().as_uri())
             _take(browser, given.out / "report.png")
             browser.resize(WIDTH, HEIGHT)
             browser.open(address + view_of(experiment.experiment_id))
@@ -89,21 +88,13 @@ def _server(tracking_uri: str, folder: Path) -> Iterator[str]:
     with (folder / "mlflow.log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         try:
             end = time.monotonic() + _START_SECONDS
-            while not _answers(address):
+            while not answers(f"{address}/health"):
                 if process.poll() is not None or time.monotonic() > end:
                     raise RuntimeError((folder / "mlflow.log").read_text()[-2000:])
                 time.sleep(0.2)
             yield address
         finally:
             process.terminate()
-
-
-def _answers(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{address}/health", timeout=5) as answer:
-            return answer.status == 200
-    except OSError:
-        return False
 
 
 if __name__ == "__main__":

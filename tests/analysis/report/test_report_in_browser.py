@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -92,9 +93,11 @@ def report(study: RecordedStudy, tmp_path_factory: pytest.TempPathFactory) -> st
 
 
 @pytest.fixture(scope="module")
-def overlay(store: str, study: RecordedStudy, tmp_path_factory: pytest.TempPathFactory) -> str:
+def overlay(empty_store: Path, study: RecordedStudy, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Two studies, the second with long names and many settings."""
     folder = tmp_path_factory.mktemp("overlay")
+    shutil.copy(empty_store, folder)
+    store = f"sqlite:///{folder / empty_store.name}"
     trials = [FakeTrial("raw", "raw", seed, metrics(0.97, 0.8), frames=frames_png()) for seed in (0, 1)]
     trials += [
         FakeTrial(
