@@ -279,7 +279,7 @@ def _anonymize(shared: _Shared, job: Job, token: str) -> _Report:
 @cache
 def _model(model: ModelFile) -> FrameModel:
     """Loaded once a worker."""
-    return turned(open_model(model.file, model.device, threads=1), model.dial, str(model.file))
+    return turned(open_model(model.file, model.device, cores=1), model.dial, str(model.file))
 
 
 @cache

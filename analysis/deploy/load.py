@@ -45,13 +45,13 @@ def model_file(source: str, tracking_uri: str | None = None) -> Iterator[Path]:
         yield path
 
 
-def open_model(path: Path, device: str = "auto", threads: int = 0) -> FrameModel:
-    """The model in a file. threads: of onnxruntime, 0 for as many as there are cores."""
+def open_model(path: Path, device: str = "auto", cores: int | None = None) -> FrameModel:
+    """The model in a file. cores: of an ONNX file, how many it takes; all for None."""
     if is_torch_file(path):
         from analysis.deploy.anonymizers import TorchModel
 
         return TorchModel(path, device)
-    return OnnxModel(path, device, threads)
+    return OnnxModel(path, device, cores)
 
 
 def turned(model: FrameModel, dial: float | None, source: str) -> FrameModel:
