@@ -20,12 +20,6 @@ def importance(trials: pd.DataFrame, plane: Plane = DEFAULT) -> pd.Series:
     are those of the lowest ranks of non-domination in these figures, ties broken by hypervolume, as Optuna ranks them. Empty
     where fewer than two axes vary, or with fewer than LEAST_TRIALS trials.
     """
-    import optuna
-    from optuna.distributions import BaseDistribution, FloatDistribution
-    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
-    from optuna.study import StudyDirection
-    from optuna.trial import create_trial
-
     if not {*plane.choosing} <= {*trials.columns}:
         return pd.Series(dtype=float)
     known = trials[trials["method"] == "penalty"].dropna(subset=list(plane.choosing))
@@ -34,6 +28,13 @@ def importance(trials: pd.DataFrame, plane: Plane = DEFAULT) -> pd.Series:
     axes = [name for name in varied if name != f"{PARAM}seed"]
     if len(known) < LEAST_TRIALS or len(axes) < 2:
         return pd.Series(dtype=float)
+    # here: they bring scikit-learn, which the report of a small study would wait for
+    import optuna
+    from optuna.distributions import BaseDistribution, FloatDistribution
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+    from optuna.study import StudyDirection
+    from optuna.trial import create_trial
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         directions=[StudyDirection.MAXIMIZE if better == "higher" else StudyDirection.MINIMIZE for better in plane.directions]

@@ -29,8 +29,8 @@ class Table:
     """A table of texts; the first cell of a row is its heading. `label` names it to a screen reader if it has no caption.
 
     `how`: for each row the id of the part of the page that says how its figures were made, to which the heading of the row
-    leads; empty for none. Without `columns` it has no head. A `narrow` table becomes one block a row where the window is as
-    narrow as a phone's.
+    leads; empty for none. `how_columns`: likewise for each column. Without `columns` it has no head. A `narrow` table becomes
+    one block a row where the window is as narrow as a phone's.
     """
 
     caption: str
@@ -39,6 +39,7 @@ class Table:
     label: str = ""
     narrow: bool = False
     how: Sequence[str] = ()
+    how_columns: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -6,18 +6,22 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
+from mlflow import MlflowClient
 
 from analysis.measure.effort import EPOCHS, effort_curves
 from analysis.measure.fronts import fronts_compared
 from analysis.measure.plane import Plane
 from analysis.measure.settings import bounds, of, settings_table
 from analysis.read.artifacts import read_records
+from analysis.read.attacks import read_attacks
 from analysis.read.study import RecordedStudy, read_study
 from analysis.read.trials import PARAM, RAW
+from analysis.report.evidence.people import risk_curves
 from analysis.text import interval, metric_mean
+from trainables.attacks.shared.people_at_risk import Risk, chance_of
 from trainables.config import DATA_ROOT_VARIABLE
 from trainables.methods import METHODS
 from trainables.schema import ATTACK, ATTACK_HIGH, ATTACK_LOW, FINAL_METRICS, METRIC_FAMILIES
@@ -185,6 +189,27 @@ def of_attacks(space: str) -> Callable[[Path, str], str]:
             for _, trial in trials.sort_values("label").iterrows()
         ]
         return markdown(["leakage % by", *(f"`{name}`" for name in names)], rows)
+
+    return table
+
+
+def of_risks(space: str) -> Callable[[Path, str], str]:
+    """A row for each setting of a study and each risk to one of N people, by `linkage` from one clip of each, against N."""
+
+    def table(storage: Path, _: str) -> str:
+        study = read_study(space, "generated", f"sqlite:///{storage / 'mlflow.db'}")
+        client, rows, among = MlflowClient(study.tracking_uri), [], (10, 20, 50, 100)
+        for run_id, trial in study.trials.iterrows():
+            [attack] = read_attacks(client, str(run_id), storage / space / str(run_id))
+            for curve in risk_curves([attack]):
+                if (curve.video, curve.clips) == ("anonymized", 1):
+                    points = {point.among: point for point in curve.points}
+                    found = [_bounded(points[each].value, points[each].low, points[each].high) for each in among]
+                    rows.append([curve.risk, str(trial["label"]), *found])
+        for risk in get_args(Risk):
+            rows.append([risk, "without knowledge", *(f"{100 * chance_of(risk, each):.0f}" for each in among)])
+        rows.sort(key=lambda row: row[0], reverse=True)
+        return markdown(["risk, %", "clips", *(f"N = {each}" for each in among)], rows)
 
     return table
 
@@ -357,6 +382,7 @@ FIGURES = {
         ),
         Figure("size_of_use", "analysis/USING.md", (_study("size_of_use"),), 25, of_sizes("size_of_use")),
         Figure("attacks", "trainables/attacks/README.md", (_study("attacks"),), 30, of_attacks("attacks")),
+        Figure("people", "trainables/attacks/README.md", (_study("people"),), 10, of_risks("people")),
         Figure("effort", "trainables/attacks/README.md", (_study("effort"),), 30, of_effort),
         Figure(
             "search",

@@ -204,4 +204,4 @@ def table(finding: MembershipFinding, words: MembershipWords = ANONYMIZER) -> Ta
             ("before any training (must not)", finding.untrained),
         )
     ]
-    return Table(words.caption, ("network", *_COLUMNS), rows, narrow=True)
+    return Table(words.caption, ("network", *_COLUMNS), rows, narrow=True, how=["repeat"] * len(rows))

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis import text
+from analysis.measure.groups import UTILITY
+from analysis.read.attacks import WORST
 from analysis.report.evidence import attack_words, efforts, groups, membership, people, short, sizes, time, without_video
 from analysis.report.evidence.classifiers import NO_CONTROL
 from analysis.report.evidence.findings import UtilityFigure, reads
@@ -67,11 +69,14 @@ class _Tables:
 def page(evidence: TrialEvidence) -> str:
     """The page as HTML."""
     titles = {each.by: each.title for each in evidence.findings}
+    made_in = {each.by: short.section_of(each.by) for each in evidence.classifiers}
+    made_in |= {WORST: "overview"} if evidence.findings else {}
+    made_in |= {UTILITY: "utility"} if evidence.utility else {}
     return render(
         "evidence",
         page=evidence,
         tables=_Tables(
-            sizes.table(_SIZES, evidence.sizes),
+            sizes.table(_SIZES, evidence.sizes, made_in),
             Table("", (), evidence.anonymizer, label="The anonymizer"),
             _utility(evidence.utility),
             groups.table(evidence.groups, titles),
@@ -110,7 +115,8 @@ def _utility(figures: Sequence[UtilityFigure]) -> Table:
         ]
         for each in figures
     ]
-    return Table("", columns, rows, "What the video is still good for", narrow=True)
+    made = ["utility-made"] * len(rows)
+    return Table("", columns, rows, "What the video is still good for", narrow=True, how=made)
 
 
 def data_of(evidence: TrialEvidence) -> dict[str, Any]:

@@ -90,8 +90,10 @@ def sentences(trial: pd.Series, sizes: Sequence[SizeFigures]) -> list[str]:
     return found
 
 
-def table(caption: str, sizes: Sequence[SizeFigures]) -> Table:
-    """A row for each size: the frames, and those figures of SHOWN that are known at some size."""
+def table(caption: str, sizes: Sequence[SizeFigures], made_in: Mapping[str, str]) -> Table:
+    """A row for each size: the frames, and those figures of SHOWN that are known at some size; `made_in`: the id of the part of
+    the page that says how a figure was made.
+    """
     known = [name for name in SHOWN if any(name in each.figures for each in sizes)]
     rows = [
         [
@@ -100,4 +102,5 @@ def table(caption: str, sizes: Sequence[SizeFigures]) -> Table:
         ]
         for each in sizes
     ]
-    return Table(caption, ("frames of", *(SHOWN[name] for name in known)), rows, narrow=True)
+    columns = ("frames of", *(SHOWN[name] for name in known))
+    return Table(caption, columns, rows, narrow=True, how_columns=("", *(made_in.get(name, "") for name in known)))

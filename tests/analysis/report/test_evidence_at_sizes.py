@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,13 @@ def test_the_table_has_the_same_anonymizer_at_each_size_and_no_other(study: Reco
     assert "the strongest attacker" not in shown[table : shown.index("How much each")], "nobody attacked it"
     for cell in ("280x280 (this page)", "25.0 (21.0 to 29.0)", "560x560", "75.0 (71.0 to 79.0)"):
         assert cell in shown[table:]
+    heads = re.findall(r'<th scope="col">(.*?)</th>', shown[table : shown.index("How much each")])
+    assert [re.findall(r'href="#([^"]+)"', head) for head in heads] == [
+        [],
+        ["attacker-leakage"],
+        ["attacker-clip_leakage"],
+        ["utility"],
+    ]
     assert data(own)["sizes"][1]["figures"]["leakage"]["high"] == pytest.approx(0.79)
     raw = read_evidence(run_of(study, "raw"), study.tracking_uri)
     assert [each.side for each in raw.sizes] == [224, 448], "nothing was trained"

@@ -19,7 +19,7 @@ from analysis.read.study import RecordedStudy
 from analysis.report.evidence import membership
 from analysis.report.evidence.gather import read_evidence, with_membership
 from analysis.report.evidence.membership import MembershipFinding, classifier_remembers, remembers, sentence
-from tests.support.evidence_page import data, words
+from tests.support.evidence_page import data, led_to, words
 from tests.support.fake_studies import FakeTrial, metrics
 from trainables.config import TrialConfig
 from trainables.data.loader import Batch
@@ -136,6 +136,7 @@ def test_the_page_and_its_data_have_it(make_study: Callable[..., RecordedStudy])
     of_f_t = MembershipFinding(figures(0.9, 0.85, 0.95), CAUGHT, BLIND)
     found = with_membership(without, MembershipFinding(figures(0.7, 0.6, 0.8), CAUGHT, BLIND), of_f_t)
     page = words(found)
+    assert led_to(found, "membership") == ["repeat"] * 6
     assert remembers_whom not in page
     assert not [line for line in found.lines if line.startswith(remembers_whom)]
     assert "in 70.0 % (interval 60.0 % to 80.0 %) of all pairs, where guessing gives 50 %" in page
