@@ -49,6 +49,7 @@ GRID = grid({B: BUDGETS, LAMBDA: (1.0, 10.0, 100.0)})
 ONE_WEIGHT = 10.0  # of the dial, and of the row of the grid that it is compared with
 DIALS = ("blend", "plane")
 FIVE = "five of the grid (lambda = 10)"
+STOPPED = {"grid, early stopping": 1.0, "the same with half the margin": 0.5, "the same without margin": 0.0}
 SEARCH = "tpe"  # the sampler that is tried with early stopping: the default of the space
 # Choosing needs validation data: with 15 clips each is 7 % of an accuracy, and any setting comes to the front by chance.
 DATA = {"train_clips": 240, "test_clips": 180, "train_images": 160, "val_images": 120, "test_images": 180}
@@ -160,7 +161,7 @@ def main() -> None:
         rows = measured(storage, seeds, pool)
     found = Found(rows, Prices.of(storage))
     print(found.table())
-    for sentence in (found.of_early_stopping(), *(found.of_dial(kind) for kind in DIALS)):
+    for sentence in (*map(found.of_early_stopping, STOPPED), *(found.of_dial(kind) for kind in DIALS)):
         print(f"\n{sentence}")
     if options.picture is not None:
         found.draw(options.picture)
@@ -189,15 +190,19 @@ def measured(storage: Path, seeds: Sequence[int], pool: Executor) -> dict[str, R
     early = [pool.submit(searched, storage, seed, SEARCH, seconds) for seed, seconds in zip(seeds, whole, strict=True)]
     orders = [np.random.default_rng(number).permutation(len(GRID)) for number in range(ORDERS)]
     shuffled = [[[of_seed[place] for place in order] for order in orders] for of_seed in of_grid]
-    replays = [
-        [replayed(one, WORKERS[number % len(WORKERS)], prices) for number, one in enumerate(of_seed)] for of_seed in shuffled
-    ]
+    replays = {
+        name: [
+            [replayed(one, WORKERS[number % len(WORKERS)], prices, margin) for number, one in enumerate(of_seed)]
+            for of_seed in shuffled
+        ]
+        for name, margin in STOPPED.items()
+    }
     one_weight = [[one for one in of_seed if value_of(one.config, LAMBDA) == ONE_WEIGHT] for of_seed in of_grid]
     starts = [[one for one in of_seed if value_of(one.config, B) == min(BUDGETS)] for of_seed in of_grid]
     return {
         "raw": Row([[of_seed] for of_seed in done["raw"]]),
         "grid": Row(shuffled),
-        "grid, early stopping": Row(replays, watched=True),
+        **{name: Row(orders, watched=True) for name, orders in replays.items()},
         "continuation": Row([[[*first, *rest]] for first, rest in zip(starts, done["continuation"], strict=True)]),
         **{name: Row([[job.result()] for job in jobs]) for name, jobs in searches.items()},
         f"{SEARCH}, early stopping": Row([[job.result()] for job in early], watched=True),
@@ -281,9 +286,8 @@ class Found:
             lines.append(f"| {' | '.join([name, *cells, DASH if name == 'grid' else _mean(beyond, signed=True)])} |")
         return "\n".join(lines)
 
-    def of_early_stopping(self) -> str:
+    def of_early_stopping(self, name: str) -> str:
         """How much of the grid is kept for how much of its seconds, and how many of its front are stopped."""
-        name = "grid, early stopping"
         lost, fronts, ever = [], [], set[str]()
         for orders, full in zip(self._rows[name].orders, self._rows["grid"].orders, strict=True):
             best = front(full[0])
@@ -294,7 +298,7 @@ class Found:
                 ever |= stopped
         kept, spent = self.end(name) / self.end("grid"), self.seconds(name) / self.seconds("grid")
         return (
-            f"Early stopping keeps {mean(estimate(kept))} % of the hypervolume of the grid for {mean(estimate(spent))} % of its"
+            f"{name.capitalize()}: it keeps {mean(estimate(kept))} % of the hypervolume of the grid for {mean(estimate(spent))} % of its"
             f" seconds. Of the {np.mean(fronts):.1f} settings of a seed's front {np.mean(lost):.2f} are stopped, in the worst"
             f" order {max(lost)}; {len(ever)} of {sum(fronts)} in any order."
         )

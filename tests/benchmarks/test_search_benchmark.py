@@ -139,8 +139,8 @@ def test_the_table_compares_for_equal_seconds() -> None:
     assert cells["grid, early stopping"][:3] == ["3", "2", f"{100 * (205 + 1 + 10.25) / 305:.0f}"]
     assert float(cells["other"][4].split()[0]) == 0.375
     assert cells["other"][5].startswith("\N{MINUS SIGN}0.075")
-    assert "0.00 are stopped" in found.of_early_stopping()
-    assert "100.0 (n = 1) % of the hypervolume" in found.of_early_stopping()
+    assert "0.00 are stopped" in found.of_early_stopping("grid, early stopping")
+    assert "100.0 (n = 1) % of the hypervolume" in found.of_early_stopping("grid, early stopping")
 
 
 def test_a_replay_stops_whom_a_run_stops(
