@@ -147,6 +147,9 @@ class TorchModel:
     def begin(self) -> None:
         self._before.forget()
 
+    def at_once(self, count: int) -> int:
+        return 1
+
     def __call__(self, frames: Frames) -> Frames:
         import torch
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,6 +35,11 @@ class FrameModel(Protocol):
     def begin(self) -> None:
         """Another video begins: nothing that was shown before is one of its frames."""
 
+    def at_once(self, count: int) -> int:
+        """How many threads, of `count`, may call it from now on, each with a frame at a time; 1 where cores share a frame, or
+        where frames are to come in their order. Cores that share a frame wait for one another.
+        """
+
     def __call__(self, frames: Frames) -> Frames:
         """The next frames of the video, (N, 3, H, W) in [0, 1] -> the same shape, not yet clamped."""
 
@@ -43,10 +47,9 @@ class FrameModel(Protocol):
 class OnnxModel:
     """An exported anonymizer in onnxruntime, on the CPU, or on a GPU where the installed onnxruntime has CUDA.
 
-    On the CPU the frames of a batch are computed side by side, as cores that share one frame wait for one another. Where it
-    carries a test frame, this machine's answer is compared: a GPU that is off gives way to the CPU, products of 8 bits that are
-    off to float32; `missed` is how far it is off, None where there is no test frame. Raises AnalysisError where all that is
-    off, and for what is no anonymizer of frames. cores: how many it takes, all for None.
+    Where it carries a test frame, this machine's answer is compared: a GPU that is off gives way to the CPU, products of 8 bits
+    that are off to float32; `missed` is how far it is off, None where there is no test frame. Raises AnalysisError where all
+    that is off, and for what is no anonymizer of frames. cores: how many it takes, all for None.
     """
 
     def __init__(self, path: Path, device: str = "auto", cores: int | None = None) -> None:
@@ -55,7 +58,6 @@ class OnnxModel:
         on_gpu = device != "cpu" and has_cuda()
         self._path, self._cores = path, cores or os.cpu_count() or 1
         self._quantized = True
-        self._beside: tuple[Any, ThreadPoolExecutor] | None = None  # what computes the frames of a batch
         self.device = "cpu"
         self.kind = "ONNX"
         self._session = self._open(on_gpu)
@@ -73,6 +75,7 @@ class OnnxModel:
         self.missed: float | None = None
         if proof.KEY in carried:
             self._prove(carried[proof.KEY], on_gpu)
+        self._sessions = {self._cores: self._session}  # by how many threads compute a frame
 
     def begin(self) -> None:
         self._before.forget()
@@ -82,29 +85,19 @@ class OnnxModel:
         self._before.keep()
         return found
 
+    def at_once(self, count: int) -> int:
+        count = min(count, self._cores) if self.device == "cpu" and self._before.window == 1 else 1
+        threads = self._cores // count
+        if threads not in self._sessions:
+            self._sessions[threads] = self._open(self.device != "cpu", self._quantized, threads)
+        self._session = self._sessions[threads]
+        return count
+
     def _run(self, seen: Frames) -> Frames:
-        if len(seen) == 1 or self._cores == 1 or self.device != "cpu":
-            return self._answer(self._session, seen)
-        if self._beside is None:
-            session = self._open(False, self._quantized, max(1, self._cores // len(seen)))
-            self._beside = session, ThreadPoolExecutor(self._cores)
-        session, workers = self._beside
-        found = np.empty((len(seen), *seen.shape[-3:]), np.float32)
-
-        def one(number: int) -> None:
-            answer = self._answer(session, seen[number : number + 1])
-            if answer.shape != found[:1].shape:
-                raise ValueError(f"the model gives {answer.shape} for {found[:1].shape}")
-            found[number] = answer[0]
-
-        list(workers.map(one, range(len(seen))))
-        return found
-
-    def _answer(self, session: Any, seen: Frames) -> Frames:
         given = {self._input: seen}
         if self.dial is not None:
             given[dial.INPUT] = np.array([self.dial.at], np.float32)
-        found: Frames = session.run(None, given)[0]
+        found: Frames = self._session.run(None, given)[0]
         return found
 
     def _open(self, on_gpu: bool, quantized: bool = True, threads: int = 0) -> Any:

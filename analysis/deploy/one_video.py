@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +69,7 @@ def anonymize_video(
                 part.require_inside(name, source, (video.height, video.width))
         came_from = Origin.of(source, video.live)
         model.begin()
+        model.at_once(1)
         batch = _fitting_batch(model, video, size, options, context.beside)
         model.begin()  # the frame that was tried is none of the video
         width = video.width * (2 if options.side_by_side else 1)
@@ -89,9 +92,14 @@ def anonymize_video(
 
 
 def _run(video: VideoInput, written: VideoOutput, model: FrameModel, options: VideoOptions, batch: int) -> VideoResult:
-    result, waiting = VideoResult(written.path, batch=batch), list[Shot]()
+    result = VideoResult(written.path, batch=batch)
     write = _Writer(written, options, result)
-    with _progress(video) as advance, Behind(write, 2 * batch) as behind, Ahead(video, 2 * batch) as ahead:
+    with (
+        _progress(video) as advance,
+        Behind(write, 2 * batch) as behind,
+        Ahead(video, 2 * batch) as ahead,
+        _Network(model, result, batch, video.frames, behind, advance) as network,
+    ):
         try:
             for item in ahead:
                 if not isinstance(item, Shot):
@@ -103,29 +111,70 @@ def _run(video: VideoInput, written: VideoOutput, model: FrameModel, options: Vi
                 if options.end is not None and float(time + video.left_out_before) >= options.end:
                     break
                 result.video_seconds = (item.time + item.duration) * video.time_base
-                waiting.append(item)
-                if len(waiting) >= batch:
-                    _hand_on(waiting, behind, model, result)
-                    advance(len(waiting))
-                    waiting = []
+                network.put(item)
         except KeyboardInterrupt:
             if not video.live:  # of a file the half would pass for the whole
                 raise
-        _hand_on(waiting, behind, model, result)
-        advance(len(waiting))
+        network.finish()
     return result
 
 
-def _hand_on(shots: Sequence[Shot], behind: Behind[Made | Packet], model: FrameModel, result: VideoResult) -> None:
-    """Anonymizes the pictures of a batch and hands on all of its frames in their order."""
-    there = [shot.picture for shot in shots if shot.picture is not None]
-    made = iter(_attempt(there, model, result))
-    for shot in shots:
-        picture = next(made) if shot.picture is not None else None
-        result.frames += 1
-        result.lost += shot.picture is None
-        result.failed += shot.picture is not None and picture is None
-        behind.put((shot, picture))
+class _Network:
+    """Anonymizes shots, in batches or, where the model lets it, several side by side, and hands them on in their order.
+
+    Leaving the `with` block with an error drops those that wait.
+    """
+
+    def __init__(
+        self,
+        model: FrameModel,
+        result: VideoResult,
+        batch: int,
+        frames: int | None,
+        behind: Behind[Made | Packet],
+        advance: Callable[[int], None],
+    ) -> None:
+        self._model, self._result, self._behind, self._advance = model, result, behind, advance
+        self._count = model.at_once(min(batch, frames or batch))
+        self._batch = batch if self._count == 1 else 1
+        self._shots: list[Shot] = []
+        self._made: deque[tuple[list[Shot], Future[list[Any]]]] = deque()
+        self._threads = ThreadPoolExecutor(self._count)
+
+    def put(self, shot: Shot) -> None:
+        self._shots.append(shot)
+        if len(self._shots) >= self._batch:
+            self._begin()
+
+    def finish(self) -> None:
+        """Waits for all of them."""
+        self._begin()
+        while self._made:
+            self._hand_on()
+
+    def _begin(self) -> None:
+        pictures = [shot.picture for shot in self._shots if shot.picture is not None]
+        self._made.append((self._shots, self._threads.submit(_attempt, pictures, self._model, self._result)))
+        self._shots = []
+        if len(self._made) > 2 * self._count:
+            self._hand_on()
+
+    def _hand_on(self) -> None:
+        shots, future = self._made.popleft()
+        result, made = self._result, iter(future.result())
+        for shot in shots:
+            picture = next(made) if shot.picture is not None else None
+            result.frames += 1
+            result.lost += shot.picture is None
+            result.failed += shot.picture is not None and picture is None
+            self._behind.put((shot, picture))
+        self._advance(len(shots))
+
+    def __enter__(self) -> _Network:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._threads.shutdown(cancel_futures=True)
 
 
 class _Writer:

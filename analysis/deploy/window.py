@@ -16,7 +16,7 @@ class Before:
     """
 
     def __init__(self, window: int, skip: int) -> None:
-        self._window, self._skip = window, skip
+        self.window, self._skip = window, skip
         self._past: Frames | None = None
         self._coming: Frames | None = None
 
@@ -29,7 +29,7 @@ class Before:
 
         They count as shown only after `keep`: a batch that fails may be given again, frame by frame.
         """
-        far = (self._window - 1) * self._skip
+        far = (self.window - 1) * self._skip
         if not far:
             return frames
         past = frames[:1].repeat(far, axis=0) if self._past is None else self._past

@@ -17,6 +17,9 @@ class Mosaic:
     def begin(self) -> None:
         """Frames are anonymized each by itself."""
 
+    def at_once(self, count: int) -> int:
+        return 1
+
     def __call__(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:  # (N, 3, H, W) in [0, 1]
         blocks = avg_pool2d(torch.from_numpy(frames), 8, ceil_mode=True)
         return interpolate(blocks, frames.shape[-2:]).numpy()

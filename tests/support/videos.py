@@ -30,6 +30,9 @@ class Inverse:
     def begin(self) -> None:
         """Frames are anonymized each by itself."""
 
+    def at_once(self, count: int) -> int:
+        return 1
+
     def __call__(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
         if self.seen + len(frames) > self.fail_from:
             raise RuntimeError("out of memory")

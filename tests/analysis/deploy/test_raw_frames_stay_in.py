@@ -87,7 +87,8 @@ def test_a_frame_that_the_network_fails_at_is_black(tmp_path: Path, how: str, ba
         assert (shown == (wanted if side_by_side or number in at else 255 - raw)).all(), number
 
 
-def test_a_lost_frame_takes_no_other_one_s_place() -> None:
+@pytest.mark.parametrize("batch", [1, 3, 8])
+def test_a_lost_frame_takes_no_other_one_s_place(batch: int) -> None:
     """Frames that could not be decoded lie between those that could: each keeps its own picture."""
     pictures = moving_noise(5, HEIGHT, WIDTH)
     shots = [Shot(number, 1, None if number in (0, 3) else pictures[number]) for number in range(5)]
@@ -99,9 +100,13 @@ def test_a_lost_frame_takes_no_other_one_s_place() -> None:
         def write(self, shot: Shot, picture: np.ndarray) -> None:
             written.append(picture)
 
-    result = VideoResult(Path("out"))
-    with Behind(one_video._Writer(Output(), VideoOptions(), result), 9) as behind:  # type: ignore[arg-type]
-        one_video._hand_on(shots, behind, Inverse(), result)
+    result, done = VideoResult(Path("out")), list[int]()
+    write = one_video._Writer(Output(), VideoOptions(), result)  # type: ignore[arg-type]
+    with Behind(write, 9) as behind, one_video._Network(Inverse(), result, batch, 5, behind, done.append) as network:
+        for shot in shots:
+            network.put(shot)
+        network.finish()
+    assert sum(done) == 5
     wanted = [np.zeros_like(pictures[0]) if number in (0, 3) else 255 - pictures[number] for number in range(5)]
     assert all((a == b).all() for a, b in zip(written, wanted, strict=True))
     assert (result.frames, result.lost, result.failed) == (5, 2, 0)

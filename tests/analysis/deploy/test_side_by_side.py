@@ -1,8 +1,7 @@
-"""On the CPU the frames of a batch are computed side by side; what comes out is that of one after another."""
+"""On the CPU frames are anonymized side by side; what comes out is that of one after another."""
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from pathlib import Path
@@ -11,66 +10,84 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
 
+from analysis.deploy.anonymize import anonymize
 from analysis.deploy.frame_model import Frames, OnnxModel
+from analysis.deploy.measured import MeasuredAt
+from analysis.deploy.video import VideoOptions
 from tests.support.tiny_onnx import write_onnx
-
-FRAMES = np.linspace(0, 1, 7 * 3 * 4 * 4, dtype=np.float32).reshape(7, 3, 4, 4)
+from tests.support.videos import moving_noise, read_video, write_video
 
 
 class _Slow:
-    """A session whose first frame takes longest; it counts how many are computed at once."""
+    """A session that takes the longer the brighter a frame is; it counts how many are computed at once."""
 
-    def __init__(self, session: Any) -> None:
-        self._session, self._lock, self.now, self.most = session, threading.Lock(), 0, 0
+    def __init__(self, session: Any, threads: int) -> None:
+        self._session, self._lock, self.threads, self.now, self.most = session, threading.Lock(), threads, 0, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
 
     def run(self, names: Any, given: dict[str, Frames]) -> Any:
         (frames,) = given.values()
         with self._lock:
             self.now += 1
             self.most = max(self.most, self.now)
-        time.sleep(0.2 * (1 - float(frames.min())))
+        time.sleep(0.3 * float(frames.mean()))
         with self._lock:
             self.now -= 1
         return self._session.run(names, given)
 
 
-@pytest.mark.parametrize(("cores", "at_once"), [(3, 3), (1, 0)])
-def test_frames_come_out_in_their_order_however_long_each_takes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int, at_once: int
-) -> None:
-    model, opened = OnnxModel(write_onnx(tmp_path / "a.onnx", 0.5), cores=cores), list[_Slow]()
-    right = OnnxModel._open
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[_Slow]:
+    """The sessions that are opened, in their order."""
+    found, right = list[_Slow](), OnnxModel._open
 
-    def slow(self: OnnxModel, *arguments: Any) -> Any:
-        opened.append(_Slow(right(self, *arguments)))
-        return opened[-1]
+    def slow(self: OnnxModel, on_gpu: bool, quantized: bool = True, threads: int = 0) -> Any:
+        found.append(_Slow(right(self, on_gpu, quantized, threads), threads or self._cores))
+        return found[-1]
 
     monkeypatch.setattr(OnnxModel, "_open", slow)
-    for _ in range(2):
-        np.testing.assert_array_equal(model(FRAMES), FRAMES / 2)
-    assert [session.most for session in opened] == [at_once] * bool(at_once), "one session more, opened once"
+    return found
 
 
-def test_a_model_of_one_frame_at_a_time_takes_a_batch(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("cores", "batch", "threads"), [(3, 8, [3, 1]), (8, 2, [8, 4]), (1, 8, [1]), (4, 1, [4])])
+def test_frames_come_out_in_their_order_however_long_each_takes(
+    tmp_path: Path, opened: list[_Slow], cores: int, batch: int, threads: list[int]
+) -> None:
+    """moving_noise fades: later frames are quicker. A batch of one is for who waits for each frame: all cores share it."""
+    raw = moving_noise(11, 24, 32)
+    write_video(tmp_path / "in.mkv", raw)
+    model, options = OnnxModel(write_onnx(tmp_path / "a.onnx", 0.5), cores=cores), VideoOptions(codec="ffv1", batch=batch)
+    for name in ("a.mkv", "b.mkv"):
+        assert anonymize(str(tmp_path / "in.mkv"), tmp_path / name, model, options, list[str]().append) == 0
+        assert np.abs(read_video(tmp_path / name) - raw / 2).max() <= 0.5, "half as bright, but for the rounding"
+    assert [session.threads for session in opened] == threads, "each opened once"
+    assert [session.most for session in opened] == [1, *([min(cores, batch)] if len(threads) > 1 else [])]
+
+
+def test_who_sees_time_gets_frames_in_their_order(tmp_path: Path) -> None:
+    assert OnnxModel(write_onnx(tmp_path / "a.onnx"), cores=4).at_once(8) == 4
+    made = onnx.load(write_onnx(tmp_path / "b.onnx", measured_at=MeasuredAt(32, 32, 1.0, 8, 4)))
+    frames = made.graph.input[0].type.tensor_type.shape.dim
+    sides = [frames[number].dim_param for number in (2, 3)]
+    del frames[1:]
+    frames.add().dim_value = 2
+    frames.add().dim_value = 3
+    for side in sides:
+        frames.add().dim_param = side
+    onnx.save(made, tmp_path / "b.onnx")
+    assert OnnxModel(tmp_path / "b.onnx", cores=4).at_once(8) == 1
+
+
+def test_a_model_of_one_frame_at_a_time_fails_at_no_batch(tmp_path: Path) -> None:
+    raw = moving_noise(5, 24, 32)
+    write_video(tmp_path / "in.mkv", raw)
     made = onnx.load(write_onnx(tmp_path / "a.onnx", 0.5))
     for value in (*made.graph.input, *made.graph.output):
         value.type.tensor_type.shape.dim[0].dim_value = 1
     onnx.save(made, tmp_path / "one.onnx")
-    np.testing.assert_array_equal(OnnxModel(tmp_path / "one.onnx", cores=2)(FRAMES), FRAMES / 2)
-
-
-def test_a_model_that_gives_another_shape_is_no_answer(tmp_path: Path) -> None:
-    """One channel would otherwise pass for three."""
-    sides = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", channels, "height", "width"])
-        for name, channels in (("frames", 3), ("grey", 1))
-    ]
-    grey = helper.make_node("ReduceMean", ["frames"], ["grey"], axes=[1])
-    model = helper.make_model(
-        helper.make_graph([grey], "grey", sides[:1], sides[1:]), opset_imports=[helper.make_opsetid("", 17)], ir_version=10
-    )
-    onnx.save(model, tmp_path / "grey.onnx")
-    with pytest.raises(ValueError, match=re.escape("the model gives (1, 1, 4, 4) for (1, 3, 4, 4)")):
-        OnnxModel(tmp_path / "grey.onnx", cores=2)(FRAMES)
+    model = OnnxModel(tmp_path / "one.onnx", cores=2)
+    assert anonymize(str(tmp_path / "in.mkv"), tmp_path / "out.mkv", model, VideoOptions(codec="ffv1"), list[str]().append) == 0
+    assert np.abs(read_video(tmp_path / "out.mkv") - raw / 2).max() <= 0.5

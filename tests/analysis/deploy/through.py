@@ -33,6 +33,9 @@ class Same:
     def begin(self) -> None:
         """Frames are anonymized each by itself."""
 
+    def at_once(self, count: int) -> int:
+        return 1
+
     def __call__(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
         return frames
 
