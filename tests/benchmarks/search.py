@@ -299,7 +299,8 @@ class Found:
         kept, spent = self.end(name) / self.end("grid"), self.seconds(name) / self.seconds("grid")
         return (
             f"{name.capitalize()}: it keeps {mean(estimate(kept))} % of the hypervolume of the grid for"
-            f" {mean(estimate(spent))} % of its seconds. Of the {np.mean(fronts):.1f} settings of a seed's front {np.mean(lost):.2f} are stopped, in the worst"
+            f" {mean(estimate(spent))} % of its seconds."
+            f" Of the {np.mean(fronts):.1f} settings of a seed's front {np.mean(lost):.2f} are stopped, in the worst"
             f" order {max(lost)}; {len(ever)} of {sum(fronts)} in any order."
         )
 
