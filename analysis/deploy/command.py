@@ -29,7 +29,9 @@ def add_anonymize(commands: Any) -> Any:
     make.add_argument(
         "--dial", type=float, metavar="AT", help="of a model of the method `dial`: where it is to stand, from 0 to 1"
     )
-    make.add_argument("--batch", type=int, default=8, help="frames at a time (8); on a CPU side by side, 1 lets all cores share a frame")
+    make.add_argument(
+        "--batch", type=int, default=8, help="frames at a time (8); on a CPU side by side, 1 lets all cores share a frame"
+    )
     make.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     make.add_argument("--side-by-side", action="store_true", help="the raw frames at the left of the anonymized ones")
     make.add_argument("--keep-audio", action="store_true", help="copy the sound; a voice may tell who speaks")
