@@ -338,6 +338,14 @@ FIGURES = {
             needs=DATA_ROOT_VARIABLE,
         ),
         Figure(
+            "refit",
+            "trainables/data/README.md",
+            (_people("refit", "--seeds", "3"),),
+            20,
+            of_people("refit", False),
+            needs=DATA_ROOT_VARIABLE,
+        ),
+        Figure(
             "tradeoff",
             _CHOICES,
             (_study("tradeoff", "--seeds", "3"),),
