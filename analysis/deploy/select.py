@@ -18,14 +18,14 @@ from analysis import text
 from analysis.deploy.exportable import named, not_exportable
 from analysis.measure.pareto import knee, non_dominated
 from analysis.measure.plane import Plane
-from analysis.measure.settings import PROTOCOL, of, setting_means, settings_table
+from analysis.measure.settings import OF_IMAGES, PROTOCOL, of, setting_means, settings_table, shown_by_no_image
 from analysis.measure.unanswered import CANNOT, HELP, reasons
 from analysis.measure.validation import ChosenOn, chosen_by, not_validated, without_test_figures
 from analysis.read.attacks import invalid, not_recorded
 from analysis.read.store import AnalysisError
 from analysis.read.study import RecordedStudy
 from analysis.read.trials import FRONT_METRICS, PARAM, RAW
-from trainables.schema import FINAL_METRICS, Metric
+from trainables.schema import CLIP, FINAL_METRICS, Metric
 
 
 @dataclass(frozen=True)
@@ -163,10 +163,10 @@ def choose(
     trials = _wanted(study, protocol, where)
     seen = trials if rule.chosen_on == "test" else without_test_figures(trials)
     candidates, unknown = _candidates(seen, rule, study)
-    kept_out = not_exportable(candidates)
+    kept_out = _shown_by_no_image(candidates, rule) | not_exportable(candidates)
     candidates = candidates[~candidates["label"].astype(str).isin(list(kept_out))]
     if candidates.empty:
-        raise AnalysisError(f"{study.name}: no setting has an anonymizer that can be exported ({named(kept_out)})")
+        raise AnalysisError(f"{study.name}: no setting can be chosen and exported ({named(kept_out)})")
     missed = candidates.index.isin(seen.loc[invalid(seen), "setting"])
     unsound = tuple(map(str, candidates.loc[missed, "label"]))
     if not allow_invalid:
@@ -272,6 +272,15 @@ def _candidates(seen: pd.DataFrame, rule: Rule, study: RecordedStudy) -> tuple[p
     settings = setting_means(anonymized, Plane(chosen_on=rule.chosen_on))
     known = settings.dropna(subset=rule.front)
     return _one_protocol(known, study), tuple(map(str, settings.loc[~settings.index.isin(known.index), "label"]))
+
+
+def _shown_by_no_image(candidates: pd.DataFrame, rule: Rule) -> dict[str, str]:
+    """Label -> why a setting cannot be chosen by these figures, for those of which images show nothing."""
+    found = {}
+    for metric in {rule.judged_by, *(constraint.metric for constraint in rule.constraints)} & {*OF_IMAGES}:
+        for label in candidates.loc[shown_by_no_image(candidates, Plane(privacy=metric)), "label"]:
+            found[str(label)] = f"show nothing in a single image, which {metric} is of (choose by {CLIP}{metric})"
+    return found
 
 
 def _one_protocol(candidates: pd.DataFrame, study: RecordedStudy) -> pd.DataFrame:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis.measure.plane import Plane
-from analysis.measure.settings import DEFAULT, bounds, of
+from analysis.measure.settings import DEFAULT, bounds, of, shown_by_no_image
 from analysis.measure.unanswered import CANNOT, HELP, reasons, unanswered
 from analysis.measure.validation import not_validated
 from analysis.read.trials import RAW
 from analysis.text import brief, metric_mean, n_range, sentence, unit
-from trainables.schema import FINAL_METRICS
+from trainables.schema import CLIP, FINAL_METRICS
 
 NEAR_RAW = 0.05  # utility this close to raw counts as kept, in the answer
 
@@ -20,12 +20,13 @@ NEAR_RAW = 0.05  # utility this close to raw counts as kept, in the answer
 def headline(settings: pd.DataFrame, plane: Plane = DEFAULT) -> pd.Series | None:
     """The setting the answer is about: the most private of those within NEAR_RAW of raw utility, else the most useful.
 
-    It is chosen by the figures of `plane.choosing` alone. None where no anonymized setting has both of them, or where no
-    protocol of such a setting can answer (`unanswered`).
+    It is chosen by the figures of `plane.choosing` alone, where images can show what it leaves. None where no anonymized
+    setting has both of them, or where no protocol of such a setting can answer (`unanswered`).
     """
     privacy, utility = plane.choosing
     known = settings[(settings["method"] != RAW) & ~settings["protocol"].isin(list(unanswered(settings, plane)))]
     known = known.dropna(subset=list(plane.choosing))
+    known = known[~shown_by_no_image(known, plane)]
     if len(known):
         known = known[(known["baseline"] == "") | known[f"change_{utility}"].notna()]
     if known.empty:
@@ -103,6 +104,8 @@ def _why_none(settings: pd.DataFrame, plane: Plane) -> str:
     utility, privacy = FINAL_METRICS[plane.utility], FINAL_METRICS[plane.privacy]
     both = "top-1 accuracy and leakage" if plane.names == DEFAULT.names else f"{utility.label} and {privacy.label}"
     known = settings[settings["method"] != RAW].dropna(subset=list(plane.names))
+    if len(known) and shown_by_no_image(known, plane).all():
+        return f"Images show nothing of any anonymized setting: --privacy {CLIP}{plane.privacy} compares what is read of clips."
     if known.empty:
         return f"No finished trial of an anonymized setting carries both {both}."
     if lacking := not_validated(known, plane.names, plane.chosen_on):

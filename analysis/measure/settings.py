@@ -15,6 +15,7 @@ from analysis.measure.pareto import dominated_share, knee, non_dominated
 from analysis.measure.plane import Plane
 from analysis.read.study import RecordedStudy
 from analysis.read.trials import PARAM, RAW
+from trainables.methods import OF_DIFFERENCES
 from trainables.schema import AP, ATTACK, ATTACK_HIGH, ATTACK_LOW, FINAL_METRICS, HIGH, LOW
 from trainables.statistics import Estimate, change, estimate, t_half_width
 
@@ -25,6 +26,7 @@ CLASSIFIERS = tuple(
 # Only the figures of trials that agree in these fields may be compared.
 PROTOCOL = ("data.", "clip.", "evaluate_at", "evaluate_action.", "evaluate_privacy.")
 DEFAULT = Plane()
+OF_IMAGES = ("cmap", "leakage", "macro_f1")  # figures of privacy that are measured on single images
 NEAR_CHANCE = 0.1  # with less above chance on raw data there is nothing to lose or to take away
 
 
@@ -78,11 +80,12 @@ def placed(settings: pd.DataFrame, trials: pd.DataFrame, plane: Plane) -> pd.Dat
     """The settings with their places in a plane, each among the settings of its own protocol.
 
     `on_front`: not dominated in the figures of `plane.choosing`, and so never where these are missing; `knee`: where that
-    front bends most. In the figures that are reported, `plane.names`, which had no part in that choice: `beaten`, whether
-    another setting dominates, and `dominated`, in which share of the resampled seeds (`pareto.dominated_share`).
+    front bends most. Where images show nothing (`shown_by_no_image`) there is no place. In the figures that are reported,
+    `plane.names`, which had no part in that choice: `beaten`, whether another setting dominates, and `dominated`, in which
+    share of the resampled seeds (`pareto.dominated_share`).
     """
     settings = settings.assign(on_front=False, knee=False, beaten=False, dominated=math.nan)
-    for _, group in settings.groupby("protocol"):
+    for _, group in settings[~shown_by_no_image(settings, plane)].groupby("protocol"):
         points, known = (group.reindex(columns=list(names)) for names in (plane.choosing, plane.names))
         settings.loc[group.index, "on_front"] = non_dominated(points, plane.directions)
         bend = knee(points, plane.directions)
@@ -145,6 +148,18 @@ def _order(settings: pd.DataFrame) -> list[int]:
 def _natural(label: str) -> list[tuple[int, float, str]]:
     parts = re.findall(r"\d+\.?\d*|[^\d]+", label)
     return [(0, float(part), "") if part[0].isdigit() else (1, 0.0, part) for part in parts]
+
+
+def shown_by_no_image(settings: pd.DataFrame, plane: Plane) -> pd.Series:
+    """Whether the privacy of `plane` is measured on single images, of which the anonymizer of a setting, made of differences of
+    frames, shows nothing: that little is read of them says nothing of its videos.
+    """
+    name, target = PARAM + "anonymizer.name", PARAM + "anonymizer.target"
+    found = pd.Series(False, index=settings.index)
+    if plane.privacy in OF_IMAGES and name in settings:
+        found = settings[name].isin(OF_DIFFERENCES)
+        found |= settings[target].eq("difference") if target in settings else False
+    return found & (settings["method"] != RAW)
 
 
 def overlay(studies: Sequence[RecordedStudy], each: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]:

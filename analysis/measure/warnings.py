@@ -5,13 +5,13 @@ from __future__ import annotations
 import pandas as pd
 
 from analysis.measure.plane import Plane
-from analysis.measure.settings import CLASSIFIERS, DEFAULT, NEAR_CHANCE, PROTOCOL, WEIGHT, bounds, of
+from analysis.measure.settings import CLASSIFIERS, DEFAULT, NEAR_CHANCE, PROTOCOL, WEIGHT, bounds, of, shown_by_no_image
 from analysis.measure.unanswered import unanswered
 from analysis.measure.validation import not_validated, partly_validated
 from analysis.read.study import RecordedStudy
 from analysis.read.trials import EARLY, PARAM, RAW
 from analysis.text import counted, listed, metric_mean_with_n, percent, sentence
-from trainables.schema import FINAL_METRICS, OUTPUT_BEYOND
+from trainables.schema import CLIP, FINAL_METRICS, OUTPUT_BEYOND
 
 BARELY_ACTIVE = 0.01  # a penalty active in fewer steps than this trained nothing
 
@@ -22,6 +22,7 @@ def warnings_of(study: RecordedStudy, settings: pd.DataFrame, plane: Plane = DEF
     if study.trials.empty:
         return found
     found += _warnings_of_plane(study, plane)
+    found += _warnings_of_images(settings, plane)
     found += _warnings_of_choice(study, settings, plane)
     found += _warnings_of_raw(settings, plane)
     single = settings[settings["n"] == 1]
@@ -87,6 +88,16 @@ def _warnings_of_plane(study: RecordedStudy, plane: Plane) -> list[str]:
                 " no place on the front."
             )
     return found
+
+
+def _warnings_of_images(settings: pd.DataFrame, plane: Plane) -> list[str]:
+    blank = settings[shown_by_no_image(settings, plane)]
+    if blank.empty:
+        return []
+    return [
+        f"{_names(blank)}: a single image shows nothing of a difference of frames, so that {FINAL_METRICS[plane.privacy].label}"
+        f" says nothing of the video. No place on the front; --privacy {CLIP}{plane.privacy} compares what is read of clips."
+    ]
 
 
 def _warnings_of_choice(study: RecordedStudy, settings: pd.DataFrame, plane: Plane) -> list[str]:

@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from analysis.deploy.load import load_model
 from analysis.deploy.select import Choice, choose, median_trial, parse_constraint, parse_rule
 from analysis.read.store import AnalysisError
 from analysis.read.study import RecordedStudy, read_study
-from tests.support.fake_studies import FakeTrial, metrics, write_study
+from tests.support.fake_studies import FakeTrial, metrics, on_clips, write_study
 from trainables.config import AnonymizerConfig
 from trainables.methods import METHODS
 from trainables.models.anonymizers import build_anonymizer
@@ -335,6 +336,18 @@ def test_what_cannot_be_exported_is_not_chosen_and_the_choice_says_why(empty_sto
     assert "blackening: needs boxes of people" in said
     assert "stprivacy: needs whole clips, and not a few frames before each" in said
     assert "blank: stores no anonymizer" in said
+
+
+def test_differences_of_frames_are_not_chosen_by_what_is_read_of_images(make_study: Maker) -> None:
+    values = {"anonymizer.name": "difference"}
+    more = [FakeTrial("d", "grey_difference", seed, metrics(0.99, 0.0) | on_clips(0.5), values) for seed in range(3)]
+    plain = [replace(trial, metrics={**(trial.metrics or {}), **on_clips(0.6)}) for trial in trials_of(FRONT)]
+    study = make_study([*plain, *more])
+    by_images = choose(study, parse_rule((), (), "leakage", False))
+    assert by_images.setting["method"] == "penalty"
+    assert len(by_images.kept_out) == 1
+    assert ": show nothing in a single image, which leakage is of (choose by clip_leakage)" in choice_text(by_images)
+    assert choose(study, parse_rule((), (), "clip_leakage", False)).setting["method"] == "grey_difference"
 
 
 def test_refusals_are_those_of_export() -> None:

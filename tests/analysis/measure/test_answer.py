@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from analysis.measure.answer import headline
+from analysis.measure.answer import answer, headline
+from analysis.measure.plane import Plane
 from analysis.measure.settings import settings_table
+from analysis.measure.warnings import warnings_of
 from analysis.read.study import RecordedStudy
-from tests.support.fake_studies import FakeTrial, metrics
+from tests.support.fake_studies import FakeTrial, metrics, on_clips
 
 
 def test_it_is_the_most_private_of_those_near_raw_or_else_the_most_useful(make_study: Callable[..., RecordedStudy]) -> None:
@@ -30,3 +32,36 @@ def test_it_is_the_most_private_of_those_near_raw_or_else_the_most_useful(make_s
     far = headline(settings[~settings["label"].isin(["a", "b", "c"])])
     assert far is not None
     assert far["label"] == "e"
+
+
+def test_differences_of_frames_are_not_judged_by_single_images(make_study: Callable[..., RecordedStudy]) -> None:
+    """An image is grey to them, whatever their videos show: no leakage of images, though 0, makes them an answer or a front."""
+    read = {"raw": (0.5, 0.6), "penalty": (0.3, 0.5), "grey_difference": (0.0, 0.4), "window": (0.0, 0.45)}
+    values = {
+        "grey_difference": {"anonymizer.name": "difference"},
+        "window": {"anonymizer.target": "difference", "anonymizer.window": 2},
+    }
+    trials = [
+        FakeTrial(
+            name,
+            name if name in ("raw", "grey_difference") else "penalty",
+            seed,
+            metrics(0.9, image) | on_clips(clip),
+            {"anonymizer.name": "unetpp", "anonymizer.target": "frame", "minimax.epochs": number} | values.get(name, {}),
+        )
+        for number, (name, (image, clip)) in enumerate(read.items())
+        for seed in range(3)
+    ]
+    study = make_study(trials)
+    settings, clips = settings_table(study.trials), Plane(privacy="clip_leakage")
+    best, of_clips = headline(settings), headline(settings_table(study.trials, clips), clips)
+    assert (best is not None and best["label"], of_clips is not None and of_clips["label"]) == ("penalty", "grey_difference")
+    assert set(settings.loc[settings["on_front"], "label"]) == {"penalty"}
+    (said,) = (line for line in warnings_of(study, settings) if "a single image shows nothing" in line)
+    assert "grey_difference" in said
+    assert "window" in said
+    assert "--privacy clip_leakage" in said
+    assert not [line for line in warnings_of(study, settings, clips) if "single image" in line]
+    alone = settings[settings["label"].isin(["raw", "grey_difference"])]
+    assert headline(alone) is None
+    assert "Images show nothing of any anonymized setting" in answer(alone)[1]
