@@ -21,7 +21,7 @@ from analysis.deploy.select import row_of
 from analysis.measure.compare import Record, item_metrics, read_answers
 from analysis.measure.effort import EffortCurve, effort_curves
 from analysis.measure.groups import GroupFigure, group_figures, known_labels, predicted, too_few
-from analysis.measure.settings import PROTOCOL
+from analysis.measure.settings import DEFAULT, OF_IMAGES, PROTOCOL, shown_by_no_image
 from analysis.measure.without_video import AddedByVideo, added_by_video
 from analysis.read.artifacts import read_records
 from analysis.read.attacks import WORST, AttackRecord, read_attacks, strongest_of
@@ -64,6 +64,7 @@ from trainables.schema import (
 
 _MOST_BYTES = 3_000_000  # of all pictures on the page
 _ENCODING = Encoding(1000, [("PNG", {"optimize": True}), ("JPEG", {"quality": 85})])
+_NO_PICTURES = "Of a single picture this anonymizer shows nothing, whoever is in it: what is read of pictures is not counted."
 _EQUAL = 1e-3  # predictions whose metric differs more from the recorded one belong to something else
 
 
@@ -190,6 +191,9 @@ def _gathered(
     record: Mapping[str, Any],
     files: Mapping[str, Path],
 ) -> TrialEvidence:
+    blank = shown_by_no_image(study.trials, DEFAULT)
+    study = replace(study, trials=study.trials.assign(**{name: study.trials[name].mask(blank) for name in OF_IMAGES}))
+    trial = study.trials.loc[trial.name]
     alike = study.trials[study.trials["setting"] == trial["setting"]]
     raw = _raw_of(study, trial)
     intervals = {
@@ -220,6 +224,7 @@ def _gathered(
     missing = untested.not_measured(study, trial, attacks, measured, not_swept(efforts, attacks))
     named, one_each = who.best_named(curves, by_item), any(map(who.one_of_several, by_item))
     further = [
+        LinkedLine(_NO_PICTURES if blank[trial.name] else "", "anonymizer"),
         LinkedLine(without_video.sentence(added, strongest, titles), "added"),
         LinkedLine(groups.in_short(for_whom, one_each), "whom"),
     ]

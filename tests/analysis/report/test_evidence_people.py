@@ -11,7 +11,7 @@ from analysis.read.study import RecordedStudy
 from analysis.report.evidence.gather import read_evidence
 from tests.support.evidence_page import data, led_to, words
 from tests.support.fake_attacks import attack, broken, log
-from tests.support.fake_studies import FakeTrial, metrics
+from tests.support.fake_studies import FakeTrial, metrics, on_clips
 from trainables.attacks.shared.people_at_risk import RiskPoint
 
 Maker = Callable[..., RecordedStudy]
@@ -71,3 +71,21 @@ def test_a_record_without_them_has_no_such_section(make_study: Maker) -> None:
     run_id = str(study.trials.index[0])
     log(study.tracking_uri, run_id, [attack("linkage", 0.9, risk="linkability")])
     assert "One person among N" not in words(read_evidence(run_id, study.tracking_uri))
+
+
+def test_what_is_read_of_pictures_that_show_nothing_is_no_finding(make_study: Callable[..., RecordedStudy]) -> None:
+    """A single picture of a difference of frames is grey: a leakage of 0 there is no protection."""
+    on_both = {"raw": metrics(0.9, 0.6) | on_clips(0.5), "grey": metrics(0.9, 0.0) | on_clips(0.4)}
+    study = make_study(
+        [
+            FakeTrial("raw", "raw", metrics=on_both["raw"]),
+            FakeTrial("grey", "grey_difference", metrics=on_both["grey"], values={"anonymizer.name": "difference"}),
+        ]
+    )
+    runs = {str(trial["method"]): str(run) for run, trial in study.trials.iterrows()}
+    grey, raw = (read_evidence(runs[method], study.tracking_uri) for method in ("grey_difference", "raw"))
+    assert [each.by for each in grey.findings] == ["clip_leakage"]
+    assert {each.by for each in raw.findings} == {"leakage", "clip_leakage"}
+    told = "Of a single picture this anonymizer shows nothing"
+    assert told in words(grey)
+    assert told not in words(raw)
