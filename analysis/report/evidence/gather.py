@@ -193,7 +193,7 @@ def _gathered(
 ) -> TrialEvidence:
     blank = shown_by_no_image(study.trials, DEFAULT)
     study = replace(study, trials=study.trials.assign(**{name: study.trials[name].mask(blank) for name in OF_IMAGES}))
-    trial = study.trials.loc[trial.name]
+    trial = study.trials.loc[str(trial.name)]
     alike = study.trials[study.trials["setting"] == trial["setting"]]
     raw = _raw_of(study, trial)
     intervals = {
@@ -224,7 +224,7 @@ def _gathered(
     missing = untested.not_measured(study, trial, attacks, measured, not_swept(efforts, attacks))
     named, one_each = who.best_named(curves, by_item), any(map(who.one_of_several, by_item))
     further = [
-        LinkedLine(_NO_PICTURES if blank[trial.name] else "", "anonymizer"),
+        LinkedLine(_NO_PICTURES if blank[str(trial.name)] else "", "anonymizer"),
         LinkedLine(without_video.sentence(added, strongest, titles), "added"),
         LinkedLine(groups.in_short(for_whom, one_each), "whom"),
     ]
