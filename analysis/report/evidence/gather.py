@@ -193,7 +193,7 @@ def _gathered(
 ) -> TrialEvidence:
     blank = shown_by_no_image(study.trials, DEFAULT)
     study = replace(study, trials=study.trials.assign(**{name: study.trials[name].mask(blank) for name in OF_IMAGES}))
-    trial = study.trials.loc[str(trial.name)]
+    trial = study.trials.loc[[trial.name]].iloc[0]
     alike = study.trials[study.trials["setting"] == trial["setting"]]
     raw = _raw_of(study, trial)
     intervals = {
