@@ -89,7 +89,7 @@ class OnnxModel:
         count = min(count, self._cores) if self.device == "cpu" and self._before.window == 1 else 1
         threads = self._cores // count
         if threads not in self._sessions:
-            self._sessions[threads] = self._open(self.device != "cpu", self._quantized, threads)
+            self._sessions[threads] = self._open(False, self._quantized, threads)
         self._session = self._sessions[threads]
         return count
 

@@ -130,7 +130,7 @@ class _Network:
         model: FrameModel,
         result: VideoResult,
         batch: int,
-        frames: int | None,
+        frames: int,
         behind: Behind[Made | Packet],
         advance: Callable[[int], None],
     ) -> None:

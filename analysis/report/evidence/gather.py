@@ -205,6 +205,8 @@ def _gathered(
     found, sizes = findings(trial, raw, attacks, intervals), by_size(study, trial, record)
     classifiers, useful = fresh_classifiers(trial), utility(trial, alike, raw, intervals)
     by_item, curves = predicted(answers, attacks), risk_curves(attacks)
+    if blank[str(trial.name)]:
+        by_item = [each for each in by_item if each.measure not in OF_IMAGES]
     strongest, titles = strongest_of(trial), {each.by: each.title for each in found}
     for_whom = group_figures(by_item, known_labels(answers, attacks), strongest)
     added, times, efforts = added_by_video(by_item, answers), over_time(attacks), effort_curves(study, trial, record)
