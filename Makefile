@@ -46,10 +46,12 @@ chaos: env
 figures: env
 	$(PYTHON) -m tests.figures
 
-# What 1,000 trials cost the driver (the tables of the README; every trial only sleeps), and 10,000 files of an archive.
+# What 1,000 trials cost the driver (the tables of the README; every trial only sleeps), 10,000 files of an archive, and what
+# S3 is asked.
 scale: env
 	$(PYTHON) -m tests.benchmarks.growth
 	$(PYTHON) -m tests.benchmarks.archive
+	$(PYTHON) -m tests.benchmarks.requests_s3
 	rm -rf scale && $(PYTHON) tests/benchmarks/scale.py --folder scale
 
 # How fast the parts are against what they are measured with (the tables of the README), on a machine that does nothing else.

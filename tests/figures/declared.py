@@ -418,6 +418,7 @@ FIGURES = {
             12,
             of_json("scale.json"),
         ),
+        Figure("requests", _BENCHMARKS, ("-m tests.benchmarks.requests_s3",), 3, printed),
         Figure(
             "own_data",
             "trainables/data/README.md",

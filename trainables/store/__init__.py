@@ -2,7 +2,8 @@
 
     <storage>/stages/<stage>/<key>/        record.json, state.pt and files; an artifact exists when its record does
     <storage>/stages/<stage>/<key>.work/   the checkpoint of the one who computes it now
-    <storage>/stages/<stage>/<key>.lease.N who that is; the highest N counts, and its heartbeat moves while it lives
+    <storage>/stages/<stage>/<key>.lease.N who that is; the highest N counts
+    <storage>/heartbeats/<holder>          moves while a process that holds leases lives
 
 `python -m study.storage` lists, sizes and prunes them.
 """

@@ -235,7 +235,7 @@ class StageStore:
         import torch
 
         path = _path(stage, key)
-        raw = self.files.read(f"{path}/{RECORD}")
+        raw = self.files.glance(f"{path}/{RECORD}")
         if raw is None and (self.directory is None or not self.files.exists(path)):
             return None
         try:

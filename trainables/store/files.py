@@ -67,6 +67,12 @@ class Files:
             return None
         return content
 
+    def glance(self, path: str) -> bytes | None:
+        """What `read` returns, of a small file that is not empty, for one request: `read` asks an object store for a size
+        first, to fetch parts of a large file side by side, and lists what lies below a path that is no file.
+        """
+        return self._part(path, None)
+
     def read_all(self, paths: Sequence[str]) -> dict[str, bytes]:
         """The contents of those files that are there, by path. An object store is asked for many of them at once."""
         if self.directory is not None:
@@ -83,7 +89,10 @@ class Files:
         return found
 
     def exists(self, path: str) -> bool:
-        return bool(self._fs.exists(self._at(path)))
+        """Whether there is such a file, which is not empty, or on a directory such a folder."""
+        if self.directory is not None:
+            return bool(self._fs.exists(self._at(path)))
+        return self._part(path, 1) is not None
 
     def names(self, folder: str, start: str = "") -> list[str]:
         """Returns the names in a folder, those that begin with `start`; none if the folder does not exist.
@@ -176,6 +185,14 @@ class Files:
             ) from None
         if not exclusive:
             raise ConfigError(f"storage {self.storage}: cannot create files exclusively; give a directory, s3:// or gs://")
+
+    def _part(self, path: str, end: int | None) -> bytes | None:
+        """The first `end` bytes of a file, or all, or None if there is no such file."""
+        try:
+            content: bytes = self._fs.cat_file(self._at(path), start=0, end=end)
+        except FileNotFoundError:
+            return None
+        return content
 
     def _at(self, path: str) -> str:
         return f"{self._root}/{path}"

@@ -61,9 +61,12 @@ def test_a_waiting_trial_lists_the_leases_of_its_stage_alone(stages: int, asked:
     asked.clear()
     assert other.try_claim("reconstruct", "k") is None
     assert other.last_holder("reconstruct", "k") == store.holder("reconstruct", "k") != ""
-    of_other, of_holder = asked[:2], asked[2:]
-    assert of_other == [("find", "k.lease."), ("cat_file", of_other[1][1])], "a poll: one listing of its leases, and one file"
-    assert [name for name, _ in of_holder] == ["find", "cat_file"]
+    of_other, of_holder = asked[:3], asked[3:]
+    assert [name for name, _ in of_other] == ["find", "cat_file", "cat_file"], (
+        "a poll: its leases listed; one, and its heartbeat"
+    )
+    assert of_other[0] == ("find", "k.lease.")
+    assert [name for name, _ in of_holder] == ["find", "cat_file", "cat_file"]
 
 
 def test_names_that_begin_alike_are_found_and_no_others(tmp_path: Any) -> None:
