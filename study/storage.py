@@ -78,6 +78,14 @@ def _prune(store: StageStore, found: list[Entry], options: argparse.Namespace) -
         and (entry.state == "damaged" or entry.key not in used)
         and (entry.state != "done" or not options.damaged)
     ]
+    if options.unused_by is None and options.stage is None:
+        models = [entry for entry in chosen if entry.anonymizer]
+        chosen = [entry for entry in chosen if not entry.anonymizer]
+        if models:
+            print(
+                f"kept {_amount(models)} with trained anonymizers, which records in MLflow may name: to delete them too, say"
+                " --unused-by TRACKING_URI or --stage NAME"
+            )
     if not options.yes:
         if chosen:
             _list(chosen)

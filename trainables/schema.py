@@ -298,6 +298,7 @@ ARTIFACT_CONFIG, ARTIFACT_FRAMES, ARTIFACT_RECORD, ARTIFACT_ANONYMIZER = (
     "record.json",
     "anonymizer",
 )
+ARTIFACT_STORED = f"{ARTIFACT_ANONYMIZER}/anonymizer.json"  # where it lies: `trainables.stored_anonymizer`
 
 # Artifacts of the study's parent run: every trial the study plans, as `{"trials": [{"key", "name", "setting", "seed"}, ...]}`,
 # and the report with its figures.

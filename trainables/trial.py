@@ -6,7 +6,6 @@ Nothing here knows how a study starts trials or where their records go: the job 
 
 from __future__ import annotations
 
-import io
 import logging
 import threading
 import time
@@ -25,6 +24,7 @@ from trainables.plugins import Plugin, blamed, load_plugins
 from trainables.reporter import Reporter
 from trainables.store.files import Files
 from trainables.store.leases import HEARTBEAT_SECONDS, Lease, Leases, Superseded
+from trainables.stored_anonymizer import StoredAnonymizer
 
 if TYPE_CHECKING:
     from trainables.pipeline import TrialRecord
@@ -66,8 +66,8 @@ class TrialState:
 class Recording(Reporter, Protocol):
     """The record of one trial, kept while it runs: a reporter that is also told how the trial ends."""
 
-    def complete(self, record: TrialRecord, anonymizer: bytes | None) -> object:
-        """The trial is done; `anonymizer` is the file of the trained anonymizer."""
+    def complete(self, record: TrialRecord, anonymizer: StoredAnonymizer | None) -> object:
+        """The trial is done; `anonymizer` says where the trained anonymizer lies."""
 
     def fail(self, reason: str) -> object:
         """The trial failed, and would fail again."""
@@ -230,7 +230,7 @@ def _run_recorded(job: TrialJob, lease: Lease, attempts: Attempts, progress: _Pr
         record, outcomes = patiently(
             lambda: run_trial(job.config, job.runtime, reporter, stop, job.neighbours, watch), stop, heard.asked
         )
-        recording.complete(record, _anonymizer_file(job.config, outcomes))
+        recording.complete(record, StoredAnonymizer.of_trial(job.config, job.runtime.storage, record.stage_keys, outcomes))
         end = TrialState(DONE, objectives=record.metrics)
     except Stopped as error:
         attempts.got_on()
@@ -367,22 +367,3 @@ class _All:
     def finished(self, stage: PlannedStage, outcome: Outcome, reused: bool) -> None:
         for reporter in self._reporters:
             reporter.finished(stage, outcome, reused)
-
-
-def _anonymizer_file(config: TrialConfig, outcomes: Mapping[str, Outcome]) -> bytes | None:
-    """The file of the trained anonymizer and its config, for torch.load(weights_only=True); None for raw frames."""
-    import torch
-
-    from trainables.methods import method_of
-
-    method, buffer = method_of(config), io.BytesIO()
-    if method.anonymizer is None:
-        return None
-    content = {
-        "config": config.anonymizer.model_dump(mode="json"),
-        "state_dict": outcomes[method.anonymizer].state["anonymizer"],
-    }
-    if method.anonymizer_options or method.applied_options:
-        content["options"] = dict(config.options)
-    torch.save(content, buffer)
-    return buffer.getvalue()

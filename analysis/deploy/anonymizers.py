@@ -1,10 +1,11 @@
-"""Trained anonymizers in PyTorch, as trials store them: fetched from MLflow, read from a file, run on frames.
+"""Trained anonymizers in PyTorch, as trials store them: fetched by their record in MLflow, read from a file, run on frames.
 
 This module, `export` and `register` are the only ones of the analysis that load torch, and only inside functions.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from sqlalchemy.engine import make_url
 
 from analysis.deploy import dial, measured
 from analysis.deploy.dial import Dial
@@ -21,8 +23,9 @@ from analysis.deploy.measured import MeasuredAt, Size
 from analysis.deploy.window import Before, Frames
 from analysis.read.store import AnalysisError, open_store, shown_uri
 from analysis.read.trials import RAW
+from trainables.config import STORAGE_VARIABLE
 from trainables.one_line import reason
-from trainables.schema import ARTIFACT_ANONYMIZER, ARTIFACT_CONFIG, TAG_METHOD, TAG_STAGE_KEYS, config_of
+from trainables.schema import ARTIFACT_ANONYMIZER, ARTIFACT_CONFIG, ARTIFACT_STORED, TAG_METHOD, TAG_STAGE_KEYS, config_of
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from trainables.models.base import Anonymizer
 
 FILE = "anonymizer.pt"
+_UPLOADED = f"{ARTIFACT_ANONYMIZER}/{FILE}"  # in records of before the weights stayed in the storage alone
 DIAL_STAGE = "dial"  # the stage that trains an anonymizer with a dial
 
 
@@ -47,13 +51,14 @@ def fetch_trial(run_id: str, tracking_uri: str | None, folder: str | Path) -> Pa
             raise AnalysisError(f"run {run_id} leaves videos as they are (method raw): it has no anonymizer")
         if method in UNTRAINED:
             return _with_measured(_untrained(client, run_id, Path(folder)), client, run)
-        try:
-            stored = Path(client.download_artifacts(run_id, f"{ARTIFACT_ANONYMIZER}/{FILE}", str(folder)))
-            return _with_measured(stored, client, run)
-        except (MlflowException, OSError):
-            if why := refusal(method):
-                raise AnalysisError(f"run {run_id} ({method}) {why}") from None
-            raise AnalysisError(f"run {run_id} ({method}, {run.info.status}) has no {ARTIFACT_ANONYMIZER}/{FILE}") from None
+        found = {item.path for item in client.list_artifacts(run_id, ARTIFACT_ANONYMIZER)}
+        if ARTIFACT_STORED in found:
+            return _with_measured(_from_storage(client, run_id, Path(folder)), client, run)
+        if _UPLOADED in found:
+            return _with_measured(Path(client.download_artifacts(run_id, _UPLOADED, str(folder))), client, run)
+        if why := refusal(method):
+            raise AnalysisError(f"run {run_id} ({method}) {why}")
+        raise AnalysisError(f"run {run_id} ({method}, {run.info.status}) has no {ARTIFACT_STORED}")
 
 
 @dataclass(frozen=True)
@@ -168,6 +173,25 @@ def torch_device(name: str) -> str:
     if name == "cuda" and not torch.cuda.is_available():
         raise AnalysisError("--device cuda: PyTorch sees no CUDA device here; leave it out or give cpu")
     return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+
+
+def _from_storage(client: MlflowClient, run_id: str, folder: Path) -> Path:
+    """The file of an anonymizer whose weights lie in the storage of its study. A storage that was moved is found where
+    STORAGE_VARIABLE says, or beside the database of its records.
+    """
+    from trainables.stored_anonymizer import NotStored, StoredAnonymizer
+
+    others = [os.environ.get(STORAGE_VARIABLE, "")]
+    if client.tracking_uri.startswith("sqlite"):
+        others.append(str(Path(make_url(client.tracking_uri).database or "").absolute().parent))
+    try:
+        stored = StoredAnonymizer.of_json(Path(client.download_artifacts(run_id, ARTIFACT_STORED, str(folder))).read_text())
+        (folder / FILE).write_bytes(stored.fetch(other for other in others if other))
+    except (MlflowException, OSError, ValueError, TypeError):
+        raise AnalysisError(f"run {run_id} has no readable {ARTIFACT_STORED}: where its anonymizer lies is not known") from None
+    except NotStored as error:
+        raise AnalysisError(f"run {run_id}: {error}; run this where it can be read, or set {STORAGE_VARIABLE}") from None
+    return folder / FILE
 
 
 def _untrained(client: MlflowClient, run_id: str, folder: Path) -> Path:

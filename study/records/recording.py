@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from trainables.pipeline import TrialRecord
     from trainables.plan import PlannedStage
     from trainables.store import Outcome
+    from trainables.stored_anonymizer import StoredAnonymizer
 
 log = logging.getLogger(__name__)
 
@@ -243,12 +244,12 @@ class TrialRecording:
         files = {} if stage.control else outcome.files
         self._add(stage.role, outcome.history, {schema.TAG_STAGE_KEYS: pairs}, files)
 
-    def complete(self, record: TrialRecord, anonymizer: bytes | None) -> bool:
-        """Sends the final figures, the record and the anonymizer, and ends the run as FINISHED after all of it. See `_end`."""
+    def complete(self, record: TrialRecord, anonymizer: StoredAnonymizer | None) -> bool:
+        """Sends the final figures, the record and where the anonymizer lies, then ends the run as FINISHED. See `_end`."""
         with self._lock:
             self._content.files[schema.ARTIFACT_RECORD] = record.to_json().encode()
             if anonymizer is not None:
-                self._content.files[f"{schema.ARTIFACT_ANONYMIZER}/anonymizer.pt"] = anonymizer
+                self._content.files[schema.ARTIFACT_STORED] = anonymizer.to_json().encode()
             self._content.tags[schema.TAG_STAGES_REUSED] = " ".join(record.reused)
             self._content.final = {
                 **record.metrics,

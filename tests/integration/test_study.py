@@ -15,6 +15,7 @@ import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
+from analysis.deploy.anonymizers import fetch_trial
 from study.options import read_options
 from study.run import main
 from study.study import Study
@@ -141,8 +142,14 @@ def test_the_artifacts_of_a_trial(study: tuple[Path, str], tmp_path: Path) -> No
     path = client.download_artifacts(run.info.run_id, "config.yaml", str(tmp_path))
     assert "distortion_budget" in Path(path).read_text()
     learned = next(run for run in runs_of(storage) if run.data.tags["method"] == "penalty")
-    file = client.download_artifacts(learned.info.run_id, "anonymizer/anonymizer.pt", str(tmp_path))
-    assert set(torch.load(file, weights_only=True)) == {"config", "state_dict"}
+    [place] = client.list_artifacts(learned.info.run_id, "anonymizer")
+    assert (place.path, place.file_size < 10_000) == ("anonymizer/anonymizer.json", True), "the weights lie in the storage"
+    content = torch.load(fetch_trial(learned.info.run_id, f"sqlite:///{storage}/mlflow.db", tmp_path), weights_only=True)
+    keys = dict(pair.split("=") for pair in learned.data.tags["stage_keys"].split())
+    outcome = storage / "stages" / "minimax" / keys["minimax"]
+    weights = torch.load(outcome / "state.pt", weights_only=True)["anonymizer"]
+    assert content["state_dict"].keys() == weights.keys()
+    assert all(torch.equal(content["state_dict"][name], weights[name]) for name in weights)
 
 
 def test_shared_stages_were_computed_once(study: tuple[Path, str]) -> None:

@@ -25,9 +25,11 @@ from trainables.schema import TAG_REASON
 from trainables.store import Outcome
 from trainables.store.files import Files
 from trainables.store.leases import Lease, Leases, Superseded
+from trainables.stored_anonymizer import StoredAnonymizer
 from trainables.trial import DONE, EARLY, FAILED, SKIPPED, STOPPED, TrialJob, TrialState, run_job
 
 RECORD = TrialRecord("key", {"top1": 0.5, "leakage": 0.25}, {}, (), (), (), {}, 10.0, 20.0, {}, {}, {})
+STORED = StoredAnonymizer("/somewhere", "minimax", "k", "abc", {})
 FOLDER, COUNT = "trials/study", "trials/study/key.attempts"
 
 
@@ -321,7 +323,7 @@ def test_one_worker_at_a_time_runs_a_trial(worker: Worker, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("end", "status", "reason"),
     [
-        (lambda record: record.complete(RECORD, b"weights"), "FINISHED", ""),
+        (lambda record: record.complete(RECORD, STORED), "FINISHED", ""),
         (lambda record: record.fail("a bug"), "FAILED", "a bug"),
         (lambda record: record.interrupt("told to stop"), "KILLED", "told to stop"),
         (lambda record: record.stop_early("dominated"), "KILLED", "dominated"),
@@ -348,4 +350,4 @@ def test_what_is_recorded_of_an_end(
     assert set(last.rows) == {"evaluate_action", "raw_action"}
     finals = {"top1": 0.5, "leakage": 0.25, "seconds": 10.0, "pipeline_seconds": 20.0}
     assert last.final == (finals if status == "FINISHED" else {})
-    assert ("record.json" in last.files) is ("anonymizer/anonymizer.pt" in last.files) is (status == "FINISHED")
+    assert ("record.json" in last.files) is ("anonymizer/anonymizer.json" in last.files) is (status == "FINISHED")

@@ -140,6 +140,19 @@ def test_prune_keeps_what_the_runs_of_a_study_are_made_of(
     assert paths(store) == {"stopped.work", "other"}, "a finished trial does not say what it needs: nothing goes"
 
 
+def test_prune_deletes_no_trained_anonymizer_by_age_alone(store: StageStore, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is stored nowhere else: the record in MLflow only says where it lies."""
+    trained = Outcome({}, state={"anonymizer": {}, "action": {}})
+    store.write("minimax", "trained", trained, {}, {})
+    assert command(store, "prune", "--older-than", "0", "--yes") == 0
+    assert "kept 1 entries, " in (said := capsys.readouterr().out)
+    assert "with trained anonymizers" in said
+    assert "trained" in paths(store)
+    assert "done" not in paths(store)
+    assert command(store, "prune", "--stage", "minimax", "--yes") == 0
+    assert "trained" not in paths(store)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

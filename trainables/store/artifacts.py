@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 STAGES = "stages"
 RECORD, _STATE = "record.json", "state.pt"
+ANONYMIZER = "anonymizer"  # the weights of the anonymizer, in the state of the stage that trains it
 _ASKED_EACH = 50  # outcomes of a stage that an object store is asked for one by one
 _CHECKPOINT, _CHECKSUM = re.compile(r"checkpoint\.(\d+)\.pt"), 64  # begins with its SHA-256 in hex
 
@@ -276,6 +277,7 @@ class StageStore:
             "notes": list(outcome.notes),
             "seconds": outcome.seconds,
             "device": outcome.device,
+            "state": sorted(outcome.state),
             "host": socket.gethostname(),
             "pid": os.getpid(),
             **circumstances,

@@ -14,7 +14,7 @@ from typing import Literal
 from trainables.config import ConfigError
 from trainables.one_line import reason
 from trainables.store import leases
-from trainables.store.artifacts import RECORD, STAGES, StageStore
+from trainables.store.artifacts import ANONYMIZER, RECORD, STAGES, StageStore
 from trainables.store.files import FileInfo
 
 State = Literal["done", "in work", "abandoned work", "damaged"]
@@ -31,7 +31,8 @@ _NAMES = (  # the first pattern that fits the name of a file or folder in the fo
 class Entry:
     """What the storage holds of one stage in one state.
 
-    `size` is in bytes, `age` the seconds since the last write, `seconds` the time the stage took.
+    `size` is in bytes, `age` the seconds since the last write, `seconds` the time the stage took. `anonymizer`: it is done, and
+    the trials that it is of have their anonymizer here alone.
     """
 
     stage: str
@@ -42,6 +43,7 @@ class Entry:
     seconds: float | None
     holder: str
     folders: tuple[str, ...]
+    anonymizer: bool = False
 
 
 def entries(store: StageStore) -> list[Entry]:
@@ -96,12 +98,13 @@ def _of_stage(
     holder: str,
 ) -> list[Entry]:
     artifact, work, damaged = kinds["artifact"], kinds["work"] + kinds["lease"], kinds["damaged"]
-    seconds = None
+    seconds, anonymizer = None, False
     record = f"{STAGES}/{stage}/{key}/{RECORD}"
     is_done = any(file.path == record for file in artifact)
     if is_done:
         with contextlib.suppress(ValueError, KeyError, TypeError):  # a damaged record is detected when it is read
-            seconds = float(json.loads(records.get(record, b""))["seconds"])
+            known = json.loads(records.get(record, b""))
+            seconds, anonymizer = float(known["seconds"]), ANONYMIZER in known.get("state", ())
     elif store.files.directory is None:
         work = work + artifact  # files wait for their record
     else:
@@ -121,6 +124,7 @@ def _of_stage(
             seconds if state == "done" else None,
             holder if state == "in work" else "",
             tuple(dict.fromkeys("/".join(file.path.split("/")[:3]) for file in files if file not in kinds["lease"])),
+            anonymizer and state == "done",
         )
         for state, files in states
         if files

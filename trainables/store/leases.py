@@ -108,7 +108,8 @@ class _Heart:
         self._files, self._held = files, set[Lease]()
         self.holder = f"{socket.gethostname()} {os.getpid()} {uuid.uuid4().hex[:12]}"
         self.path = _heartbeat(self.holder)
-        self._beats, self._done, self._thread = 0, threading.Event(), threading.Thread()
+        self._beats, self._done = 0, threading.Event()
+        self._thread: threading.Thread | None = None
 
     @classmethod
     def of(cls, files: Files) -> _Heart:
@@ -131,11 +132,11 @@ class _Heart:
     def leave(self, lease: Lease) -> None:
         with self._lock:
             self._held.discard(lease)
-            if self._held:
-                return
-            self._done.set()
-            last = self._thread
-        last.join()
+            last = None if self._held else self._thread
+            if last is not None:
+                self._done.set()
+        if last is not None:
+            last.join()
 
     def _beat(self, done: threading.Event) -> None:
         seconds = HEARTBEAT_SECONDS * (1 if self._files.directory is not None else _WRITES_COST)

@@ -14,12 +14,14 @@ from typing import Any
 import pandas as pd
 
 from analysis import text
+from analysis.read.store import AnalysisError
 from analysis.read.study import RecordedStudy
 from analysis.read.trials import GIVEN, PARAM, RAW
 from search_spaces.plan import EVALUATE_AT
 from search_spaces.registry import load_spaces
 from trainables.methods import METHODS
-from trainables.schema import ARTIFACT_CONFIG, NOTE_GIVEN
+from trainables.schema import ARTIFACT_CONFIG, ARTIFACT_STORED, NOTE_GIVEN
+from trainables.stored_anonymizer import StoredAnonymizer
 
 _PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "mlflow")
 
@@ -141,10 +143,17 @@ def _source(method: str) -> str:
 
 
 def hashes(trial: pd.Series, record: Mapping[str, Any], weights: Path | None) -> list[tuple[str, str]]:
-    """Rows with the ids, hashes and versions that identify the trial; `weights` is the folder of its anonymizer."""
+    """Rows with the ids, hashes and versions that identify the trial; `weights` is the folder with the place of its anonymizer,
+    or, in older records, with the anonymizer itself.
+    """
     rows = [("MLflow run", str(trial.name)), ("trial key", str(trial["trial_key"]))]
     for path in sorted(weights.glob("*.pt")) if weights and weights.is_dir() else ():
         rows.append((f"anonymizer {path.name}, SHA-256", hashlib.sha256(path.read_bytes()).hexdigest()))
+    for path in sorted(weights.glob("*.json")) if weights and weights.is_dir() else ():
+        try:
+            rows.append(("weights of the anonymizer, SHA-256", StoredAnonymizer.of_json(path.read_text()).digest))
+        except (ValueError, TypeError):
+            raise AnalysisError(f"run {trial.name}: its {ARTIFACT_STORED} cannot be read") from None
     for role, mark in record.get("fingerprints", {}).items():
         rows.append((f"data: {_ROLES.get(role, role)}", str(mark)))
     keys = record.get("stage_keys", {})

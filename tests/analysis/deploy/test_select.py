@@ -316,7 +316,7 @@ def test_registered_model_loads_and_runs(
 def test_a_run_without_an_anonymizer_is_not_registered(make_study: Maker, capsys: pytest.CaptureFixture[str]) -> None:
     uri = make_study(trials_of({"a": (0.9, 0.3)})).tracking_uri
     assert main(["select", "--space", "toy", "--tracking-uri", uri, "--prefer", "top1", "--register", "camera"]) == 2
-    assert "has no anonymizer/anonymizer.pt" in capsys.readouterr().err
+    assert "has no anonymizer/anonymizer.json" in capsys.readouterr().err
     assert MlflowClient(tracking_uri=uri, registry_uri=uri).search_registered_models() == []
 
 

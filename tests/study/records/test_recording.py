@@ -24,10 +24,12 @@ from trainables.pipeline import TrialRecord
 from trainables.store import Outcome
 from trainables.store.files import Files
 from trainables.store.leases import Lease, Leases, Superseded
+from trainables.stored_anonymizer import StoredAnonymizer
 from trainables.trial import TrialJob
 from trainables.versions import project_version
 
 RECORD = TrialRecord("key", {"top1": 0.5}, {}, (), (), (), {}, 10.0, 20.0, {}, {}, {})
+STORED = StoredAnonymizer("/somewhere", "minimax", "k", "abc", {})
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +131,7 @@ def test_an_outage_in_the_middle_costs_nothing(study: StudyTracker, monkeypatch:
     for epoch in range(20):
         run.epoch("minimax", losses(epoch + 1), 20)
         time.sleep(0.01)
-    run.complete(RECORD, b"weights")
+    run.complete(RECORD, STORED)
     assert away.calls > 7
     assert points(study, "minimax/loss") == [(epoch, float(epoch)) for epoch in range(20)]
     found = run_of(study)
@@ -160,7 +162,7 @@ def test_what_cannot_be_sent_in_the_end_waits_in_the_storage(study: StudyTracker
         patched.setattr(MlflowClient, "search_runs", Away(MlflowClient.search_runs))
         run = recording_of(study)
         run.epoch("minimax", [{"loss": 1.0}], 1)
-        assert not run.complete(RECORD, b"weights")
+        assert not run.complete(RECORD, STORED)
         assert study.send_unsent() == 1
     assert study.runs() == []
     with Leases(study.files).take(trials_folder(study.tracking_uri, study.experiment_id), "key"):  # type: ignore[union-attr]
