@@ -98,7 +98,7 @@ class Sender:
         self._files: set[str] = set()
 
     def _open(self, content: RunContent) -> str:
-        tags = {**content.tags, schema.TAG_TRIAL_KEY: content.key}
+        tags = {**_while_it_runs(content.tags), schema.TAG_TRIAL_KEY: content.key}
         run, self._new = only_run(
             self._client,
             self._experiment_id,
@@ -117,10 +117,7 @@ class Sender:
         return str(run.info.run_id)
 
     def _send(self, content: RunContent) -> None:
-        tags = [RunTag(name, value) for name, value in content.tags.items() if self._tags.get(name) != value]
-        if tags:
-            self._client.log_batch(self._run_id, tags=tags)
-            self._tags |= {tag.key: tag.value for tag in tags}
+        self._send_tags(_while_it_runs(content.tags))
         for batch in self._missing(content):
             self._client.log_batch(self._run_id, metrics=[metric for _, _, row in batch for metric in row])
             for stage, epoch, _ in batch:
@@ -139,7 +136,14 @@ class Sender:
                 self._client.log_batch(self._run_id, metrics=final)
                 self._final = True
         if content.status != RUNNING:
+            self._send_tags(content.tags)
             self._client.set_terminated(self._run_id, content.status, content.ended)
+
+    def _send_tags(self, wanted: Mapping[str, str]) -> None:
+        tags = [RunTag(name, value) for name, value in wanted.items() if self._tags.get(name, "") != value]
+        if tags:
+            self._client.log_batch(self._run_id, tags=tags)
+            self._tags |= {tag.key: tag.value for tag in tags}
 
     def _missing(self, content: RunContent) -> Iterator[list[tuple[str, int, list[Metric]]]]:
         """The rows that MLflow does not have, in batches that fit into a call; no row is cut."""
@@ -173,6 +177,13 @@ class Sender:
             path.write_bytes(content)
             with within(upload_seconds(len(content))):
                 self._client.log_artifact(self._run_id, str(path), folder or None)
+
+
+def _while_it_runs(tags: Mapping[str, str]) -> dict[str, str]:
+    """`tags` without the one that comes last: a run that ends as KILLED, or did so under an earlier worker, counts as done
+    with it.
+    """
+    return {**tags, schema.TAG_EARLY: ""}
 
 
 def _curve(stage: str, name: str) -> str:

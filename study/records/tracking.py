@@ -200,7 +200,8 @@ class StudyTracker:
                         count[key] -= 1
                         self._client.delete_run(run.info.run_id)
                         continue
-                    self._client.set_tag(run.info.run_id, schema.TAG_REASON, reason)
+                    if not run.data.tags.get(schema.TAG_EARLY):  # which comes last, with a reason of its own
+                        self._client.set_tag(run.info.run_id, schema.TAG_REASON, reason)
                     self._client.set_terminated(run.info.run_id, KILLED)
                     names.append(str(run.info.run_name))
             if left:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,9 +19,10 @@ from study.records import recording
 from study.records.opening import open_study
 from study.records.outbox import EpochMetrics, Outbox, RunContent, trials_folder
 from study.records.recording import FINISHED, KILLED, MlflowRecorder, Sender, TrialRecording
-from study.records.tracking import StudyTracker, finished_trials
+from study.records.tracking import StudyTracker, early_trials, finished_trials
 from trainables.config import Runtime, TrialConfig
 from trainables.pipeline import TrialRecord
+from trainables.schema import TAG_EARLY, TAG_REASON
 from trainables.store import Outcome
 from trainables.store.files import Files
 from trainables.store.leases import Lease, Leases, Superseded
@@ -102,6 +104,26 @@ def test_the_next_worker_goes_on_with_the_run_of_the_last(study: StudyTracker) -
     assert [step for step, _ in points(study, "minimax/loss")] == [0, 1, 2, 3]
     assert points(study, "pipeline_seconds") == [(0, 9.0)]
     assert finished_trials(study.runs()) == {"key"}
+
+
+@pytest.mark.parametrize("before", ["nothing", "interrupted"])
+def test_a_trial_that_was_stopped_early_counts_as_such_once_all_of_it_is_there(study: StudyTracker, before: str) -> None:
+    """The worker that finds it so dies between any two calls: the next one still has what is missing to tell."""
+    if before == "interrupted":
+        Sender(study.tracking_uri, study.experiment_id).send(content(1, status=KILLED, ended=2000))
+    early = content(2, status=KILLED, ended=5000)
+    early.tags |= {TAG_EARLY: "true", TAG_REASON: "dominated"}
+    for method, number in (("log_batch", 1), ("log_batch", 2), ("log_batch", 3), ("log_batch", 4), ("set_terminated", 1)):
+        sender = Sender(study.tracking_uri, study.experiment_id)
+        setattr(sender._mlflow, method, Away(getattr(sender._mlflow, method), first=number))
+        with contextlib.suppress(ConnectionError):
+            sender.send(early)
+        study.end_unfinished("the study ended before it")
+        if early_trials(study.runs()):
+            break
+    assert points(study, "minimax/loss") == [(0, 0.0), (1, 1.0)]
+    run = run_of(study)
+    assert (run.info.status, run.data.tags[TAG_REASON]) == (KILLED, "dominated")
 
 
 def losses(epochs: int) -> list[dict[str, float]]:
