@@ -13,6 +13,8 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from torch import Tensor
+
 from search_spaces.plan import plan_study
 from tests.support import SHARED
 from trainables.attacks import ATTACKS
@@ -21,13 +23,29 @@ from trainables.attacks.shared.verdict import AttackFigures, figures_of
 from trainables.config import Runtime, TrialConfig
 from trainables.data.trial_data import TrialData
 from trainables.execution.context import StageContext
+from trainables.methods import METHODS, Method
+from trainables.models.anonymizers import ANONYMIZERS, Anonymizer
 from trainables.plan import plan_trial
 from trainables.stages import part_name
 from trainables.store import Outcome, StageStore
 
 NAMES = ("pretrained_probe", "pretrained_neighbour", "face_found", "face_recognised")
-METHODS = ("mild_blur", "downsample_4x")
+JUDGED = ("mild_blur", "downsample_4x", "exchanged_colours")
 SETS = {"care_mini": "attacks", "ixmas_mini": "identity"}  # folders of real clips, and a space that reads their layout
+
+
+@ANONYMIZERS.register("exchanged_colours")
+class ExchangedColours(Anonymizer):
+    """Red, green and blue take each other's place: what looks strange, and hides nobody."""
+
+    def __init__(self, config: object) -> None:
+        super().__init__()
+
+    def forward(self, frames: Tensor) -> Tensor:  # ((B T), 3, H, W)
+        return frames[:, [2, 0, 1]]
+
+
+METHODS.register("exchanged_colours")(Method("none: a control", fixed={"anonymizer.name": "exchanged_colours"}))
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -41,8 +59,8 @@ def main(arguments: Sequence[str]) -> int:
     if not there:
         print(f"none of these folders is there: {', '.join(map(str, sets))}", file=sys.stderr)
         return 1
-    print(f"| clips | attack | raw | blank | labels exchanged | {' | '.join(f'`{name}`' for name in METHODS)} |")
-    print(f"|{' --- |' * (5 + len(METHODS))}")
+    print(f"| clips | attack | raw | blank | labels exchanged | {' | '.join(f'`{name}`' for name in JUDGED)} |")
+    print(f"|{' --- |' * (5 + len(JUDGED))}")
     with tempfile.TemporaryDirectory() as storage:
         for root, space in there.items():
             for row in rows(root, space, Path(storage) / root.name):
@@ -54,18 +72,18 @@ def rows(root: Path, space: str, storage: Path) -> list[str]:
     """The rows of the table for one data root; an attack that is not tried there says what it needs."""
     config = plan_study(space, "small", [0], {"attacks.names": ",".join(NAMES)}).trials[0].config
     done: dict[str, Outcome] = {}
-    found = {method: figures(of_method(config, method), root, storage, done) for method in ("raw", *METHODS)}
+    found = {method: figures(of_method(config, method), root, storage, done) for method in ("raw", *JUDGED)}
     lines = []
     for name in NAMES:
         stage = ATTACKS[name].stage.name
         if stage not in found["raw"]:
             need = ATTACKS[name].needs
             lines.append(
-                f"| {root.name} | `{name}` | not tried: it needs {need.text if need else ''} |{'  |' * (2 + len(METHODS))}"
+                f"| {root.name} | `{name}` | not tried: it needs {need.text if need else ''} |{'  |' * (2 + len(JUDGED))}"
             )
             continue
         cells = [(found["raw"], stage), *((found["raw"], part_name(stage, control)) for control in ("blank", "permuted"))]
-        cells += [(found[method], stage) for method in METHODS]
+        cells += [(found[method], stage) for method in JUDGED]
         shown = [cell(figures_there.get(role)) for figures_there, role in cells]
         lines.append(f"| {root.name} | `{name}` | {' | '.join(shown)} |")
     return lines

@@ -97,11 +97,18 @@ _READERS = {
 _PEOPLE_PLANE = Plane("top1", "clip_leakage")
 
 
-def of_people(space: str, fronts: bool = True, also: Sequence[str] = ()) -> Callable[[Path, str], str]:
+def of_people(
+    space: str, fronts: bool = True, also: Sequence[str] = (), words: Mapping[str, str] | None = None
+) -> Callable[[Path, str], str]:
     """A row for each setting of a study on given data: the mean over seeds, and the interval over groups of test items, of the
     action and of all who look for the person, and the mean of the metrics `also`; below, with `fronts`, what trained and
-    untrained settings cover of the plane.
+    untrained settings cover of the plane. `words` stand for parts of a setting's label.
     """
+
+    def named(label: str) -> str:
+        for part, word in (words or {}).items():
+            label = label.replace(part, word)
+        return label.partition(" (attacks.names")[0]
 
     def table(storage: Path, _: str) -> str:
         study = read_study(space, "small", f"sqlite:///{storage / 'mlflow.db'}")
@@ -113,7 +120,7 @@ def of_people(space: str, fronts: bool = True, also: Sequence[str] = ()) -> Call
         }
         rows = [
             [
-                str(row["label"]).partition(" (attacks.names")[0],
+                named(str(row["label"])),
                 str(row["n"]),
                 *(_bounded(row[name], *bounds(row, name)) for name in shown),
                 *(metric_mean(name, of(row, name), count=False) for name in also),
@@ -283,6 +290,10 @@ def _study(space: str, *options: str) -> str:
     return " ".join(["study/run.py", "--space", space, "--profile", "generated", "--storage", STORAGE, *options])
 
 
+_IMAGENET = (
+    *("action_classifier.name=mobilenet_v2", "action_classifier.weights=package"),
+    *("privacy_encoder.name=mobilenet_v2", "privacy_encoder.weights=package"),
+)
 _DEMO = f"--space demo --tracking-uri sqlite:///{STORAGE}/demo.db --out {STORAGE}/demo"
 _UTILITY, _LEAKAGE = ("top1", "deployed_top1"), ("cmap", "leakage", "clip_leakage")
 _CHOICES, _BENCHMARKS = "trainables/CHOICES.md", "tests/benchmarks/README.md"
@@ -312,13 +323,21 @@ FIGURES = {
             "identity",
             "README.md",
             (
-                _people("identity", "--attacks", "pretrained_probe,pretrained_neighbour"),
+                _people("identity", "--seeds", "3", "--attacks", "linkage,pretrained_probe,pretrained_neighbour"),
                 f"-m analysis report --space identity --profile small --privacy clip_leakage --out {STORAGE}/identity"
                 f" --tracking-uri sqlite:///{STORAGE}/mlflow.db",
             ),
             60,
             of_people("identity"),
             {"analysis/pictures/identity.png": "identity/front.png"},
+            needs=DATA_ROOT_VARIABLE,
+        ),
+        Figure(
+            "opponents",
+            "trainables/methods/README.md",
+            (_people("opponents", "--seeds", "3", "--attacks", "pretrained_probe,pretrained_neighbour"),),
+            45,
+            of_people("opponents", True, ("rms_distortion",), {" ".join(_IMAGENET): "opponents from ImageNet"}),
             needs=DATA_ROOT_VARIABLE,
         ),
         Figure(
