@@ -13,9 +13,10 @@ import pytest
 
 from analysis.read.trials import PARAM
 from search_spaces.registry import load_spaces
-from tests.figures import declared
+from tests.figures import tables
 from tests.figures.__main__ import MEASURED, Measured, begin, main, replaced
-from tests.figures.declared import FIGURES, from_table, markdown, of_json, of_sizes, printed
+from tests.figures.declared import FIGURES
+from tests.figures.tables import from_table, markdown, of_json, of_sizes, printed
 from tests.support import ROOT
 from trainables.config import DATA_ROOT_VARIABLE
 
@@ -84,7 +85,7 @@ def test_of_each_anonymizer_the_sizes_stand_beneath_one_another(tmp_path: Path, 
             row |= {name: value, f"{name}_low": value - 0.04, f"{name}_high": value + 0.04}
         row |= {"attack.retrained": 0.5, "attack_low.retrained": 0.4, "attack_high.retrained": 0.6}
         rows.append(row | {f"{PARAM}clip.size": 32, f"{PARAM}evaluate_at": str(at)})
-    monkeypatch.setattr(declared, "read_study", lambda *_: SimpleNamespace(trials=pd.DataFrame(rows)))
+    monkeypatch.setattr(tables, "read_study", lambda *_: SimpleNamespace(trials=pd.DataFrame(rows)))
     cells = [line.strip("| ").split(" | ") for line in of_sizes("toy")(tmp_path, "").splitlines()]
     assert [row[:2] for row in cells[2:]] == [
         ["raw", "32 x 32"],
