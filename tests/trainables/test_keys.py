@@ -46,7 +46,8 @@ FROM_SCRATCH = (
 BY_PAIRS = "adaptive_restorer"  # it sees the clips that train the anonymizer, and none that are attacked
 BY_FEATURES = "attack_pretrained_neighbour attack_pretrained_probe"  # they read clips through the stage that leaves features
 BY_CLIPS = f"{FROM_SCRATCH} attack_pretrained_tuned pretrained_features"
-BY_FACES = "attack_face_found attack_face_recognised recognised_faces"  # at the videos' own size, whatever that of the trial is
+SIGHTS = "recognised_faces recognised_people recognised_text"  # at the videos' own size, whatever that of the trial is
+BY_SIGHT = f"attack_face_found attack_face_recognised attack_people_found attack_text_found {SIGHTS}"
 ATTACK_STAGES = f"{BY_CLIPS} {BY_FEATURES}"
 LEARNING_ATTACKS = (
     f"{BY_PAIRS} attack_adaptive attack_inversion attack_linkage attack_pretrained_tuned attack_retrained attack_temporal"
@@ -56,15 +57,16 @@ TRAINING = f"reconstruct warm_up {METHOD_STAGES}"
 ON_CLIPS = f"evaluate_action raw_action test_deployed evaluate_clip_privacy {ATTACK_STAGES}"  # of the anonymizer, as below
 ON_IMAGES = "evaluate_privacy test_privacy"
 ALL = f"{TRAINING} {BY_PAIRS} {ON_CLIPS} {ON_IMAGES}"
-OF_THE_ANONYMIZER = f"{ALL.replace('raw_action ', '').replace(BY_FEATURES, '')} recognised_faces"
+OF_THE_ANONYMIZER = f"{ALL.replace('raw_action ', '').replace(BY_FEATURES, '')} {SIGHTS}"
 READERS = OF_THE_ANONYMIZER.replace(f"{TRAINING} ", "")  # of what an anonymizer made, by themselves
 OF_PEOPLE = READERS.replace(f"{BY_PAIRS} ", "").replace("attack_adaptive ", "")  # of a method that changes people only
 EVALUATORS = "evaluate_action raw_action evaluate_privacy evaluate_clip_privacy"
 OF_OTHERS = set(METHOD_STAGES.split()) - {"minimax"}  # stages of other methods than that of BASE
 OF_PENALTY = "minimax continued dial"  # the other methods have none
 
-_FACE_FILES = tuple(f"face_{network}_weights" for network in ("detector", "landmarks", "recogniser"))
-FACE_FIELDS = (*_FACE_FILES, "face_score", "recognised_frames", "recognised_clips")
+_FACE_FILES = ("face_detector_weights", "face_landmarks_weights", "face_recogniser_weights")
+_TEXT_FILES = ("text_detector_weights", "text_reader_weights")
+_FILES = (*_FACE_FILES, *_TEXT_FILES, "people_detector_weights")
 _A_FILE, _ANOTHER = str(ROOT / "README.md"), str(ROOT / "Makefile")  # in place of weights: a key holds what is in a file
 
 # field or group of fields -> another value, or None for a group -> the stages whose key it is in
@@ -73,10 +75,10 @@ TABLE: dict[str, tuple[Any, str]] = {
     "selection": ("last", EVALUATORS),
     "refit": (True, f"{EVALUATORS} attack_probe"),
     "microbatch": (16, f"{TRAINING} {EVALUATORS} {LEARNING_ATTACKS}"),  # not of what only tests
-    "codec": ("h264_crf28", f"{BY_PAIRS} {ON_CLIPS} {ON_IMAGES} recognised_faces"),
+    "codec": ("h264_crf28", f"{BY_PAIRS} {ON_CLIPS} {ON_IMAGES} {SIGHTS}"),
     "evaluate_at": (
         64,
-        f"{BY_PAIRS} {ON_CLIPS} {ON_IMAGES} recognised_faces",
+        f"{BY_PAIRS} {ON_CLIPS} {ON_IMAGES} {SIGHTS}",
     ),  # never of what trains the anonymizer, see test_at_size
     "accept_flaws": (True, ""),  # the data are the same, and the record says what is wrong with them
     "attacker": ("raw", "evaluate_privacy"),  # it sees another method
@@ -86,13 +88,13 @@ TABLE: dict[str, tuple[Any, str]] = {
     "data.evaluate_action": (None, "evaluate_action raw_action test_deployed attack_probe"),
     "data.evaluate_privacy": (None, ON_IMAGES),
     "data.test_privacy": (None, "test_privacy"),
-    "data.clip_privacy": (None, f"evaluate_clip_privacy {ATTACK_STAGES} {BY_FACES} without_video"),
+    "data.clip_privacy": (None, f"evaluate_clip_privacy {ATTACK_STAGES} {BY_SIGHT} without_video"),
     "data.anonymized": ("elsewhere", ""),  # of given_videos alone: see test_given_videos
     "data.decoder": ("pyav", ""),  # pixels are the same
     "data.contents": ("whole", ""),  # the hash of small files, as these are, is the same
     "clip.frames": (17, f"{TRAINING} {BY_PAIRS} {ON_CLIPS}"),
     "clip.skip": (5, f"{TRAINING} {BY_PAIRS} {ON_CLIPS}"),
-    "clip.size": (225, f"{ALL} recognised_faces"),
+    "clip.size": (225, f"{ALL} {SIGHTS}"),
     "clip.decode_size": (281, ALL),
     "clip.test_clips": (3, ON_CLIPS),
     "augment": (None, ALL),
@@ -131,19 +133,21 @@ TABLE: dict[str, tuple[Any, str]] = {
     "attacks.pretrained_size": (65, "attack_pretrained_tuned pretrained_features"),
     "attacks.pretrained_clips": (5, "pretrained_features"),
     "attacks.pretrained_frames": (4, "pretrained_features"),
-    **{f"attacks.{name}": (None, "recognised_faces") for name in FACE_FIELDS},
+    **{f"attacks.{name}": (None, "recognised_faces") for name in (*_FACE_FILES, "face_score")},
+    **{f"attacks.{name}": (None, "recognised_text") for name in (*_TEXT_FILES, "text_score")},
+    "attacks.people_detector": ("other", "attack_people_found recognised_people"),
+    **{f"attacks.{name}": (None, "recognised_people") for name in ("people_detector_weights", "people_score")},
+    **{f"attacks.{name}": (None, SIGHTS) for name in ("recognised_frames", "recognised_clips")},
     "attacks.decoder_width": (65, f"{BY_PAIRS} attack_adaptive attack_inversion"),
     "attacks.people": ("group", "attack_face_recognised attack_linkage attack_pretrained_neighbour"),
     "attacks.permuted": (True, f"{ATTACK_STAGES.replace('pretrained_features ', '')} attack_face_recognised"),
     "departures.detached_penalty": (True, OF_PENALTY),
-    "departures.scrambled_frames": (
-        True,
-        f"{TRAINING} {BY_PAIRS} {ON_CLIPS} recognised_faces",
-    ),  # one frame has nothing to be scrambled with
-    "departures.bgr_clips": (True, f"{TRAINING} {BY_PAIRS} {ON_CLIPS} recognised_faces"),
+    # one frame has nothing to be scrambled with
+    "departures.scrambled_frames": (True, f"{TRAINING} {BY_PAIRS} {ON_CLIPS} {SIGHTS}"),
+    "departures.bgr_clips": (True, f"{TRAINING} {BY_PAIRS} {ON_CLIPS} {SIGHTS}"),
     "departures.logit_threshold": (True, f"evaluate_clip_privacy {ON_IMAGES}"),
     "departures.drop_last": (True, ALL),
-    "departures.float16": (True, f"{ALL} recognised_faces"),
+    "departures.float16": (True, f"{ALL} {SIGHTS}"),
 }
 # Fields that some stages are not given: who fixes them, or reads another one instead.
 FIXED = {
@@ -164,7 +168,7 @@ OTHER = {
     "minimax.alternate": "batches",
     "minimax.pair_batch_size": 7,
     "attacks.pretrained.weights": _ANOTHER,
-    **{f"attacks.{name}": _ANOTHER for name in _FACE_FILES},
+    **{f"attacks.{name}": _ANOTHER for name in _FILES},
 }
 # The first changes with decoder_channels only, the last with the method; the others need a window, see below.
 TOGETHER = ("anonymizer.depth", "anonymizer.window", "anonymizer.window_input", "anonymizer.target", "anonymizer.dial")
@@ -180,7 +184,7 @@ BASE = TrialConfig(
     attacks=AttacksConfig(
         names=("all",),
         pretrained=NetworkConfig(name="mobilenet_v2", weights=_A_FILE),
-        **{name: _A_FILE for name in _FACE_FILES},
+        **{name: _A_FILE for name in _FILES},
     ),
 )
 
@@ -190,7 +194,7 @@ def _faces_can_be_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """The files have no pixels, nobody in them is in two sources, and dlib need not be there."""
     monkeypatch.setattr(recognised, "somebody_is_in_two_sources", lambda splits, people: True)
     monkeypatch.setattr(recognised, "own_size", lambda path: (128, 128))
-    monkeypatch.setattr(recognised, "_has_dlib", lambda: True)
+    monkeypatch.setattr(recognised, "_has", lambda module: True)
 
 
 @pytest.fixture(autouse=True)

@@ -57,6 +57,8 @@ DECLARED: dict[str, tuple[str, str, bool, bool, tuple[str, ...], tuple[str, ...]
     "attack_pretrained_tuned": ("attacks", "", False, False, ("attacked",), ("anonymizer",)),
     "attack_face_found": ("", "", False, False, CLIPS, ("recognised_faces",)),
     "attack_face_recognised": ("", "", False, False, CLIPS, ("recognised_faces", "recognised_faces.raw")),
+    "attack_text_found": ("", "", False, False, CLIPS, ("recognised_text",)),
+    "attack_people_found": ("", "", False, False, CLIPS, ("recognised_people",)),
     "without_video": ("", "", False, False, ("attacked",), ()),
     "attacks": ("", "", False, False, (), ()),
 }

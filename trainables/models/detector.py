@@ -15,24 +15,31 @@ _PERSON = 1  # in COCO's numbering, which all of torchvision's detectors follow
 _AT_ONCE = 8  # frames
 
 
-def new_detector(name: str) -> nn.Module:
-    """The detector `name` of torchvision, untrained. Raises ConfigError for an unknown name."""
+def new_detector(name: str, field: str = "obfuscation.detector") -> nn.Module:
+    """The detector `name` of torchvision, untrained. Raises ConfigError for an unknown name, which stands in `field`."""
     from torchvision.models import get_model
 
     if name not in DETECTORS:
-        raise ConfigError(f"obfuscation.detector = {name!r}: no such detector; there are: {', '.join(DETECTORS)}")
+        raise ConfigError(f"{field} = {name!r}: no such detector; there are: {', '.join(DETECTORS)}")
     return get_model(name, weights=None, weights_backbone=None)
 
 
 class PeopleDetector:
-    """Boxes of the people that a detector with given weights finds with at least a given score."""
+    """Boxes of the people that a detector with given weights finds with at least a given score. `field` is where the weights
+    are given.
+    """
 
-    def __init__(self, settings: ObfuscationConfig, device: torch.device) -> None:
+    def __init__(self, name: str, weights: str, score: float, device: torch.device, field: str) -> None:
+        model = new_detector(name, field.removesuffix("_weights"))
+        load_weights(model, weights, name, field)
+        self._model, self._score, self._device = model.to(device).eval(), score, device
+
+    @staticmethod
+    def of(settings: ObfuscationConfig, device: torch.device) -> PeopleDetector:
+        """That of a method which changes people only. Raises ConfigError where none is named."""
         if settings.detector is None or settings.detector_weights is None:
             raise ConfigError("obfuscation.detector and obfuscation.detector_weights: name both")
-        model = new_detector(settings.detector)
-        load_weights(model, settings.detector_weights, settings.detector, DETECTOR_FIELD)
-        self._model, self._score, self._device = model.to(device).eval(), settings.score, device
+        return PeopleDetector(settings.detector, settings.detector_weights, settings.score, device, DETECTOR_FIELD)
 
     @torch.no_grad()
     def __call__(self, frames: NDArray[np.uint8]) -> list[list[Box]]:

@@ -79,6 +79,21 @@ FACE_RECOGNISER = PackagedFile(
     "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
     "CC0-1.0",
 )
+# PP-OCRv4 of PaddleOCR, as RapidOCR carries it: lines of text in a picture, and what they say.
+TEXT_DETECTOR = PackagedFile(
+    "rapidocr-onnxruntime",
+    "rapidocr_onnxruntime",
+    "models/ch_PP-OCRv4_det_infer.onnx",
+    "d2a7720d45a54257208b1e13e36a8479894cb74155a5efe29462512d42f49da9",
+    "Apache-2.0",
+)
+TEXT_READER = PackagedFile(
+    "rapidocr-onnxruntime",
+    "rapidocr_onnxruntime",
+    "models/ch_PP-OCRv4_rec_infer.onnx",
+    "48fc40f24f6d2a207a2b1091d3437eb3cc3eb6b676dc3ef9c37384005483683b",
+    "Apache-2.0",
+)
 # The networks that start from a packaged file with `weights = package`.
 PACKAGED_WEIGHTS = {"mobilenet_v2": MOBILENET_V2, "frozen_mobilenet_v2": MOBILENET_V2, "encoder mobilenet_v2": MOBILENET_V2}
 

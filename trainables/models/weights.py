@@ -42,7 +42,7 @@ DETECTORS = (
     "ssd300_vgg16",
     "ssdlite320_mobilenet_v3_large",
 )
-DETECTOR_FIELD = "obfuscation.detector_weights"
+DETECTOR_FIELD, ATTACKER_FIELD = "obfuscation.detector_weights", "attacks.people_detector_weights"
 
 # (model, name) -> the entry of torchvision's weights enumeration. V1 is what `pretrained=True` meant when the paper was made.
 TORCHVISION_WEIGHTS = {
@@ -326,6 +326,6 @@ def _names(keys: Sequence[str], most: int = 3) -> str:
 
 
 def _remedy(field: str) -> str:
-    if field == DETECTOR_FIELD:  # a detector from scratch finds nobody
+    if field in (DETECTOR_FIELD, ATTACKER_FIELD):  # a detector from scratch finds nobody
         return f"give the state dict of a model of torchvision with {field}=FILE, or {field}=coco"
     return f"give a file with {field}=FILE, or {field}=null to start from scratch"

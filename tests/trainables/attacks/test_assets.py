@@ -40,6 +40,7 @@ def test_what_is_declared_is_what_the_stages_take() -> None:
         stages = (attack.stage, *attack.prepared)
         fields = {field for stage in stages for field in stage.fields}
         own = {"attacks.weights", "attacks.clip_network", "attacks.pretrained", "attacks.face_detector_weights"}
+        own |= {"attacks.text_reader_weights", "attacks.people_detector_weights"}
         reads = {part for stage in stages for part in stage.inputs}
         from_elsewhere = bool(fields & own) or bool({part.partition(".")[0] for part in reads} & {"attack_retrained"})
         assert from_elsewhere is ("pretrained" in attack.has), name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,8 +17,8 @@ from tests.support.stages import stage_context
 from tests.support.videos import write_video
 from trainables.attacks.recognised import again
 from trainables.attacks.recognised.again import likeness
-from trainables.attacks.recognised.faces import as_delivered
 from trainables.attacks.recognised.found import exposure, shares
+from trainables.attacks.recognised.frames import as_delivered
 from trainables.attacks.recognised.search import search_among
 from trainables.attacks.shared.searches import risks_of_searches
 from trainables.config import AnonymizerConfig, TrialConfig, with_values
@@ -29,7 +30,7 @@ from trainables.metrics import retrieve
 from trainables.models.anonymizers import build_anonymizer
 from trainables.models.base import Anonymizer
 from trainables.models.obfuscation import obfuscate_clips
-from trainables.models.packaged import CENTERFACE, FACE_LANDMARKS, FACE_RECOGNISER
+from trainables.models.packaged import CENTERFACE, FACE_LANDMARKS, FACE_RECOGNISER, TEXT_DETECTOR, TEXT_READER
 from trainables.plan import plan_trial
 from trainables.store import Outcome
 
@@ -221,3 +222,85 @@ def test_the_recogniser_knows_a_face_again(face: np.ndarray) -> None:
     first, second = (recognise(picture, detect(picture)[0]) for picture in (face, mirrored))
     elsewhere = recognise(face, Face(1.0, (10.0, 150.0, 80.0, 220.0)))
     assert np.linalg.norm(first - second) < 0.4 < np.linalg.norm(first - elsewhere)
+
+
+_UNREAD = [file.missing for file in (TEXT_DETECTOR, TEXT_READER) if file.find() is None]
+
+
+@pytest.mark.skipif(bool(_UNREAD), reason="; ".join(_UNREAD))
+def test_text_is_read_where_it_is_and_not_in_blank_frames() -> None:
+    """A name tag, in other colours, in grey frames, and shrunk until nobody reads it."""
+    from PIL import Image, ImageDraw
+
+    from trainables.attacks.recognised.sights import TextReader
+
+    picture = Image.new("RGB", (320, 240), (90, 120, 100))
+    ImageDraw.Draw(picture).text((40, 100), "Anna Smith 4711", fill=(255, 255, 255), font_size=28)
+    tagged = np.array(picture)
+    read = TextReader(str(TEXT_DETECTOR.find()), str(TEXT_READER.find()), 0.5)
+    assert read(tagged) > 0.9
+    assert read(tagged[..., [2, 0, 1]]) > 0.9
+    assert read(np.full_like(tagged, 128)) == 0.0
+    tiny = np.array(picture.resize((20, 15)).resize((320, 240)))
+    assert read(tiny) == 0.0
+
+
+class OfTwo:
+    """In place of a detector or a reader: something is in a frame whose first pixel is bright."""
+
+    def __init__(self, *given: object) -> None:
+        pass
+
+    def __call__(self, frames: np.ndarray) -> Any:
+        return float(frames[0, 0, 0] > 100) if frames.ndim == 3 else [[()] * int(frame[0, 0, 0] > 100) for frame in frames]
+
+
+@pytest.mark.parametrize("attack", ["text_found", "people_found"])
+def test_the_share_of_frames_in_which_something_is_seen(
+    tiny_config: TrialConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attack: str
+) -> None:
+    """Of a test clip of eight frames three are bright, of another one none."""
+    from trainables.attacks.recognised import found, sights
+
+    monkeypatch.setattr(sights, "TextReader", OfTwo)
+    monkeypatch.setattr(sights, "PeopleDetector", OfTwo)
+    monkeypatch.setattr(sights, "given_or_packaged", lambda *_: "")
+    greys = {"a": [200, 200, 0, 0, 0, 0, 200, 0], "b": [0] * 8}
+    items = []
+    for name, levels in greys.items():
+        frames = np.stack([np.full((96, 128, 3), level, dtype=np.uint8) for level in levels])
+        items.append(Video(name, write_video(tmp_path / f"{name}.avi", frames), 0, name, (1.0,)))
+    changes = {"method": "raw", "attacks.recognised_frames": 8, "attacks.people_detector_weights": "file"}
+    context: Any = stage_context("other", with_values(tiny_config, changes), tmp_path, tmp_path)
+    splits = VideoSplits("set", ("walk",), ("anna",), (), (), tuple(items))
+    context = replace(context, data=SimpleNamespace(clips_with_attributes=splits))
+    monkeypatch.setattr(type(context), "boxes", lambda self, name: None)
+    monkeypatch.setattr(type(context), "anonymizer", lambda self, name: build_anonymizer(AnonymizerConfig(name="identity")))
+    look, what = (sights.text, "text") if attack == "text_found" else (sights.people, "people")
+    seen = look(context)
+    context = replace(context, inputs={"seen": seen})
+    outcome = found.share_of_frames(context, "seen", what, "somebody")
+    evidence = outcome.state["evidence"]
+    assert evidence["answers"][0].tolist() == [3 / 8, 0.0]
+    assert evidence["others"] == {f"frames_with_{what}": 3 / 16, f"clips_with_{what}": 1 / 2, "longest_run": 2.0}
+    assert [row["longest_run"] for row in evidence["details"]] == [2, 0]
+    assert evidence["details"][1]["worst_frame"] is None
+
+
+def test_an_attack_without_its_network_is_not_tried(
+    tiny_config: TrialConfig, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trainables.attacks import recognised
+
+    monkeypatch.setattr(recognised, "own_size", lambda path: (128, 128))
+    names = {"method": "raw", "attacks.names": "text_found,people_found"}
+
+    def planned(**changes: str) -> set[str]:
+        config = with_values(tiny_config, names | {f"attacks.{name}": value for name, value in changes.items()})
+        return {stage.name for stage in plan_trial(config, TrialData(config, tiny_data)).stages if "found" in stage.name}
+
+    assert "attack_people_found" not in planned()
+    file = str(Path(__file__))
+    assert planned(people_detector_weights=file) >= {"attack_people_found"}
+    monkeypatch.setattr(recognised, "_has", lambda module: False)
+    assert planned() == set()

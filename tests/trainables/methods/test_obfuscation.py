@@ -296,7 +296,7 @@ def test_stills_bring_the_boxes_of_their_image(blackening: TrialConfig, tiny_dat
 # From a detector -----------------------------------------------------------------------------------------------------
 
 
-def tiny_detector(name: str) -> nn.Module:
+def tiny_detector(name: str, field: str = "") -> nn.Module:
     """A Faster R-CNN of torchvision on a backbone of one layer."""
     torch.manual_seed(0)
     backbone = nn.Sequential(nn.Conv2d(3, 8, 3, stride=4, padding=1), nn.ReLU())
@@ -370,7 +370,7 @@ def test_a_detector_of_torchvision_from_a_file_of_its_weights(tmp_path: Path) ->
     torch.manual_seed(0)
     torch.save(sees_people(new_detector(name)).state_dict(), tmp_path / "detector.pt")
     settings = ObfuscationConfig(detector=name, detector_weights=str(tmp_path / "detector.pt"))
-    [found] = PeopleDetector(settings, torch.device("cpu"))(np.zeros((1, 24, 32, 3), dtype=np.uint8))
+    [found] = PeopleDetector.of(settings, torch.device("cpu"))(np.zeros((1, 24, 32, 3), dtype=np.uint8))
     assert found
     assert all(0.0 <= x0 < x1 <= 1.0 and 0.0 <= y0 < y1 <= 1.0 for x0, y0, x1, y1 in found)
 

