@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -78,6 +78,10 @@ class EarlyStopping:
     def path(self, place: Place, epoch: int) -> str:
         return f"{self.rung(place, epoch)}/{place.anonymizer}.json"
 
+    def told(self, place: Place) -> str:
+        """The file with the metrics of the epochs that came before the last rung of an anonymizer."""
+        return f"{self.folder}/{place.group}-of-{place.epochs}/told/{place.anonymizer}.json"
+
     def decision(self, files: Files, place: Place, epoch: int) -> Decision | None:
         """What was decided at a rung; None if nothing was yet."""
         content = files.read(self.path(place, epoch))
@@ -105,12 +109,23 @@ class Watch:
         for epoch in place.rungs:
             self._heed(self._rules.decision(self._files, place, epoch))
 
-    def after(self, place: Place, epoch: int, measure: Callable[[], Figures]) -> None:
-        """At a rung without a decision reports what `measure` returns. Raises StoppedEarly if the training is to end."""
+    def history(self, place: Place) -> list[dict[str, float]]:
+        """The metrics of the epochs of a training that was stopped: its worker may have been lost before they were recorded,
+        and its checkpoint with it.
+        """
+        return json.loads(self._files.read(self._rules.told(place)) or b"[]")
+
+    def after(
+        self, place: Place, epoch: int, measure: Callable[[], Figures], history: Sequence[Mapping[str, float]] = ()
+    ) -> None:
+        """At a rung without a decision reports what `measure` returns, and keeps `history`, the metrics of all epochs so far.
+        Raises StoppedEarly if the training is to end.
+        """
         if epoch not in place.rungs:
             return
         decision = self._rules.decision(self._files, place, epoch)
         if decision is None:
+            self._files.replace(self._rules.told(place), json.dumps([dict(row) for row in history]).encode())
             self._tell(Watched(place, epoch, measure()))
             decision = self._rules.decision(self._files, place, epoch)
         self._heed(decision)

@@ -22,7 +22,7 @@ from trainables.data.trial_data import TrialData
 from trainables.early import Watch
 from trainables.execution.context import StageContext
 from trainables.execution.distributed import Processes
-from trainables.execution.loop import Diverged, saved_history
+from trainables.execution.loop import Diverged
 from trainables.execution.together import run_together
 from trainables.failures import Stopped, StoppedEarly
 from trainables.methods import method_of
@@ -189,8 +189,7 @@ class _Worker:
         try:
             self.watch.begins(place)
         except StoppedEarly:
-            # the worker that trained it may have been lost before its epochs were recorded
-            if history := saved_history(context.work, own.stage.name):
+            if history := self.watch.history(place):
                 context.report(history, place.epochs)
             raise
         return replace(context, watch=WatchedTraining(self.watch, place, own.stage.config, own.data))

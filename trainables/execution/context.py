@@ -48,8 +48,8 @@ class StageContext:
     report(history, epochs): called after each of `epochs` epochs with the metrics of all epochs so far.
     stop(): whether to save and end; asked after every step.
     people: where people are, for a stage that reads what a method made that changes people only.
-    watch(context, parts, epoch): called before each further epoch of a training, of which `epoch` are done, with the parts that
-    are trained; it changes none of them, and may raise StoppedEarly.
+    watch(context, parts, history): called before each further epoch of a training with the parts that are trained and the
+    metrics of the epochs that are done; it changes none of them, and may raise StoppedEarly.
     """
 
     stage: str
@@ -62,7 +62,7 @@ class StageContext:
     stop: Callable[[], bool]
     people: ObfuscationConfig | None = None
     execution: Execution = PLAIN
-    watch: Callable[[StageContext, Mapping[str, Any], int], None] = lambda *_: None
+    watch: Callable[[StageContext, Mapping[str, Any], Sequence[Mapping[str, float]]], None] = lambda *_: None
 
     @staticmethod
     def of(planned: PlannedStage, runtime: Runtime, data: TrialData, inputs: Mapping[str, Outcome], work: Work) -> StageContext:

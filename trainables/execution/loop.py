@@ -174,7 +174,7 @@ def run_epochs(
             epoch.load_state_dict(interrupted)
             interrupted = None
         else:
-            context.watch(context, parts, number)
+            context.watch(context, parts, history)
         try:
             metrics = run_epoch(epoch)
         except Stopped:
@@ -197,12 +197,6 @@ def run_epochs(
         for name in best.parts:
             parts[name].load_state_dict(best.state[name])
     return history
-
-
-def saved_history(work: Work, stage: str) -> list[dict[str, float]]:
-    """The metrics of the epochs that a stage has done, from its last checkpoint; none where there is no checkpoint."""
-    saved = _load(work, stage)
-    return [] if saved is None else saved["history"]
 
 
 def _load(work: Work, stage: str) -> dict[str, Any] | None:

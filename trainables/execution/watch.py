@@ -65,12 +65,12 @@ class WatchedTraining:
     def __init__(self, watch: Watch, place: Place, config: TrialConfig, data: TrialData) -> None:
         self._watch, self._place, self._config, self._data = watch, place, config, data
 
-    def __call__(self, context: StageContext, parts: Mapping[str, Stateful], epoch: int) -> None:
-        """Raises StoppedEarly if the training is to end after `epoch` epochs."""
+    def __call__(self, context: StageContext, parts: Mapping[str, Stateful], history: Sequence[Mapping[str, float]]) -> None:
+        """Raises StoppedEarly if the training is to end after the epochs of `history`."""
         anonymizer, action = parts.get("anonymizer"), parts.get("action_classifier")
         if isinstance(anonymizer, Anonymizer) and isinstance(action, nn.Module):
             measure = Measure(context, self._config, self._data)
-            self._watch.after(self._place, epoch, lambda: measure(anonymizer, action))
+            self._watch.after(self._place, len(history), lambda: measure(anonymizer, action), history)
 
 
 class Measure:

@@ -50,8 +50,8 @@ def test_a_training_that_is_watched_or_stopped_early_has_the_same_numbers(
     whole = minimax.run(context)
 
     def ends(error: Exception) -> Callable[..., None]:
-        def watch(context: StageContext, parts: object, epoch: int) -> None:
-            if epoch == 1:
+        def watch(context: StageContext, parts: object, history: list[object]) -> None:
+            if len(history) == 1:
                 raise error
 
         return watch
@@ -138,14 +138,14 @@ def test_a_stopped_trial_s_stages_are_kept_and_it_is_not_computed_again(
 def test_whoever_finds_a_trial_stopped_records_the_epochs_before_it(
     config: TrialConfig, tiny_data: Path, tmp_path: Path
 ) -> None:
-    """The worker that trained it was lost between the decision and its record."""
+    """The worker that trained it was lost between the decision and its record, and its last checkpoint is damaged."""
 
     class Listener(SilentReporter):
         def __init__(self) -> None:
-            self.heard: list[tuple[str, int, int]] = []
+            self.heard: list[tuple[str, list[object], int]] = []
 
         def epoch(self, stage: str, history: list[object], epochs: int) -> None:  # type: ignore[override]
-            self.heard.append((stage, len(history), epochs))
+            self.heard.append((stage, list(history), epochs))
 
     runtime = Runtime(data_root=str(tiny_data), storage=str(tmp_path), device="cpu")
     files = Files(tmp_path)
@@ -154,5 +154,8 @@ def test_whoever_finds_a_trial_stopped_records_the_epochs_before_it(
     for listener in (first, second):
         with pytest.raises(StoppedEarly, match="by another"):
             run_trial(config, runtime, listener, watch=watch)
-    assert first.heard == [("minimax", 1, 2)]
+        for checkpoint in tmp_path.glob("stages/minimax/*.work/*"):
+            checkpoint.write_bytes(b"cut")
+    [(stage, history, epochs)] = first.heard
+    assert (stage, len(history), epochs) == ("minimax", 1, 2)
     assert second.heard == first.heard
