@@ -80,7 +80,7 @@ class EarlyStopping:
 
     def told(self, place: Place) -> str:
         """The file with the metrics of the epochs that came before the last rung of an anonymizer."""
-        return f"{self.folder}/{place.group}-of-{place.epochs}/told/{place.anonymizer}.json"
+        return f"{self.folder}/{place.group}-of-{place.epochs}/{place.anonymizer}.json"
 
     def decision(self, files: Files, place: Place, epoch: int) -> Decision | None:
         """What was decided at a rung; None if nothing was yet."""
