@@ -52,6 +52,10 @@ def tables_of(runs: Runs, plan: pd.DataFrame | None) -> tuple[pd.DataFrame, pd.D
     finished = records["status"] == "FINISHED"
     seed = records["seed"].astype("string")
     outdated = _outdated(records, seed, plan)
+    for rows in (records[~outdated], records[outdated]):  # what does not count does not change the names of what does
+        setting = _distinct_settings(rows)
+        records.loc[rows.index, "setting"] = setting
+        records.loc[rows.index, "label"] = _distinct_labels(rows.assign(setting=setting))
     # Two results of one setting and seed (a run made twice, or again after data or code changed) are no repetition:
     # counted as one they would make the interval too small. Runs without a seed cannot repeat one another.
     seed = seed.fillna(records.index.to_series())
@@ -121,7 +125,7 @@ def _lacking(row: pd.Series) -> str:
 
 
 def _records(runs: Runs) -> pd.DataFrame:
-    """A typed row per run, the newest first; unequal configurations have different settings and labels."""
+    """A typed row per run, the newest first; `setting` and `label` are as they were recorded."""
     info = runs.info.sort_values("start_time", ascending=False, kind="stable", na_position="last")
     if info.empty:
         info = info.reindex(columns=["name", "status", "start_time"])
@@ -165,8 +169,6 @@ def _records(runs: Runs) -> pd.DataFrame:
         if worst in frame:
             frame[worst] = frame[worst].mask(frame["controls_valid"] == 0)
     frame.index.name = "run_id"
-    frame["setting"] = _distinct_settings(frame)
-    frame["label"] = _distinct_labels(frame)
     return frame
 
 

@@ -264,6 +264,19 @@ class TestPlan:
         # the older run of the plan counts, not the newer one of before
         assert planned.trials.loc[planned.trials["label"] == "B=0.3", "top1"].tolist() == [0.7]
 
+    def test_what_does_not_count_does_not_change_the_names_of_what_does(self, make_study: Maker) -> None:
+        """Runs of one setting with other values are told apart by these, unless they are of an older plan."""
+        epochs = {"before": 5, "now-0.3": 6}
+        trials = [
+            FakeTrial("B=0.3", metrics=metrics(0.8, 0.4), trial_key=key, values={"minimax.epochs": number})
+            for key, number in epochs.items()
+        ]
+        study = make_study(trials, plan=[entry for entry in self.PLAN if entry["key"] == "now-0.3"])
+        assert study.trials["label"].tolist() == study.trials["setting"].tolist() == ["B=0.3"]
+        assert study.unfinished["label"].tolist() == ["B=0.3"]
+        labels = make_study(trials, "other").trials["label"]
+        assert {label.partition(" (")[2] for label in labels} == {"minimax.epochs=5)", "minimax.epochs=6)"}
+
     def test_a_seed_the_last_plan_left_out_counts(self, planned: RecordedStudy) -> None:
         assert planned.trials.loc[planned.trials["label"] == "B=0.7", "seed"].tolist() == [4]
 
