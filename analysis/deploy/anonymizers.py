@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from sqlalchemy.engine import make_url
 
 from analysis.deploy import dial, measured
 from analysis.deploy.dial import Dial
@@ -21,7 +20,7 @@ from analysis.deploy.exportable import BOXES_NEEDED, UNTRAINED, WHOLE_CLIPS, ref
 from analysis.deploy.frame_model import digest_of
 from analysis.deploy.measured import MeasuredAt, Size
 from analysis.deploy.window import Before, Frames
-from analysis.read.store import AnalysisError, open_store, shown_uri
+from analysis.read.store import AnalysisError, open_store, shown_uri, sqlite_file
 from analysis.read.trials import RAW
 from trainables.config import STORAGE_VARIABLE
 from trainables.one_line import reason
@@ -182,8 +181,8 @@ def _from_storage(client: MlflowClient, run_id: str, folder: Path) -> Path:
     from trainables.stored_anonymizer import NotStored, StoredAnonymizer
 
     others = [os.environ.get(STORAGE_VARIABLE, "")]
-    if client.tracking_uri.startswith("sqlite"):
-        others.append(str(Path(make_url(client.tracking_uri).database or "").absolute().parent))
+    if (database := sqlite_file(client.tracking_uri)) is not None:
+        others.append(str(database.parent))
     try:
         stored = StoredAnonymizer.of_json(Path(client.download_artifacts(run_id, ARTIFACT_STORED, str(folder))).read_text())
         (folder / FILE).write_bytes(stored.fetch(other for other in others if other))

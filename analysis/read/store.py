@@ -60,11 +60,9 @@ def reading(uri: str) -> Iterator[None]:
 
 def _check_sqlite(uri: str) -> None:
     """Raises AnalysisError where there is no MLflow database, because MLflow itself would create one."""
-    if not uri.startswith("sqlite"):
+    path = sqlite_file(uri)
+    if path is None:
         return
-    from sqlalchemy.engine import make_url
-
-    path = Path(make_url(uri).database or "").absolute()
     if not path.is_file():
         raise AnalysisError(f"no MLflow database at {path}: run a study first, or give the right --tracking-uri")
     try:
@@ -74,6 +72,15 @@ def _check_sqlite(uri: str) -> None:
         raise AnalysisError(f"{path} cannot be read as a database ({error}); give the SQLite file of an MLflow store") from None
     if not found:
         raise AnalysisError(f"{path} holds no MLflow records; give the SQLite file of an MLflow store")
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The file of a SQLite tracking URI; None for any other."""
+    if not uri.startswith("sqlite"):
+        return None
+    from sqlalchemy.engine import make_url
+
+    return Path(make_url(uri).database or "").absolute()
 
 
 def is_database(uri: str) -> bool:

@@ -110,7 +110,7 @@ EXPECTED = {
 }
 # as the people of this seed are exchanged, nobody is there to be found in the four validation clips
 EXPECTED["attack_linkage.permuted"] = EXPECTED["attack_linkage.permuted"] - {"embedder tested: clip_privacy.validation, raw"}
-ELSEWHERE = ("pretrained_", "face_", "text_", "people_")  # attacks by networks from elsewhere: see test_pretrained and test_recognised
+ELSEWHERE = ("pretrained_", "face_", "text_", "people_")  # networks trained elsewhere: test_pretrained, test_recognised
 TRIED = [name for name in ATTACKS if not name.startswith(ELSEWHERE)]
 OF_FRAMES = {"detect"}  # stages that train and test no network of the trial: see test_obfuscation
 

@@ -29,10 +29,11 @@ def run(context: StageContext) -> Outcome:
         given_or_packaged(settings.face_landmarks_weights, FACE_LANDMARKS, "attacks.face_landmarks_weights"),
         given_or_packaged(settings.face_recogniser_weights, FACE_RECOGNISER, "attacks.face_recogniser_weights"),
     )
+    anonymizer = context.anonymizer("anonymizer")
     state: dict[str, dict[str, Tensor]] = {}
     for split in SPLITS:
         rows, means = [], []
-        for numbers, frames in clips_of(context, split):
+        for numbers, frames in clips_of(context, anonymizer, split):
             found = [detect(frame) for frame in frames]
             seen = [recognise(frame, faces[0]) for frame, faces in zip(frames, found, strict=True) if faces]
             means.append(np.mean(seen, axis=0) if seen else np.full(EMBEDDING, math.nan))

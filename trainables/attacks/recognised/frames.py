@@ -43,9 +43,8 @@ def chosen_of(context: StageContext, split: str) -> list[int]:
     return list(evenly(len(getattr(context.data.clips_with_attributes, split)), context.config.attacks.recognised_clips))
 
 
-def clips_of(context: StageContext, split: str) -> Iterator[Clip]:
+def clips_of(context: StageContext, anonymizer: Anonymizer, split: str) -> Iterator[Clip]:
     """Those clips, one after another. Raises Stopped between two of them."""
-    anonymizer = context.anonymizer("anonymizer")
     items: Sequence[Video] = getattr(context.data.clips_with_attributes, split)
     for number in chosen_of(context, split):
         if context.should_stop():

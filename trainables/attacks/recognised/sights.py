@@ -48,9 +48,11 @@ def people(context: StageContext) -> Outcome:
 
 
 def _scored(context: StageContext, score: Callable[[NDArray[np.uint8]], list[float]]) -> Outcome:
+    anonymizer = context.anonymizer("anonymizer")
     state: dict[str, dict[str, Tensor]] = {}
     for split in SPLITS:
-        rows = [Seen(numbers, score(frames), frames.shape[1:3]) for numbers, frames in clips_of(context, split)]
+        clips = clips_of(context, anonymizer, split)
+        rows = [Seen(numbers, score(frames), frames.shape[1:3]) for numbers, frames in clips]
         state[split] = table_of(context, split, rows)
     return Outcome({}, state=state)
 
