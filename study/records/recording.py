@@ -140,7 +140,7 @@ class Sender:
             self._client.set_terminated(self._run_id, content.status, content.ended)
 
     def _send_tags(self, wanted: Mapping[str, str]) -> None:
-        tags = [RunTag(name, value) for name, value in wanted.items() if self._tags.get(name, "") != value]
+        tags = [RunTag(name, value) for name, value in wanted.items() if self._tags.get(name) != value]
         if tags:
             self._client.log_batch(self._run_id, tags=tags)
             self._tags |= {tag.key: tag.value for tag in tags}
