@@ -8,7 +8,6 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import roc_curve
 
 from trainables.statistics import Array, above_chance, average_precision, numbered
 
@@ -115,6 +114,8 @@ class Retrieval:
     @cached_property
     def eer(self) -> float:
         """The rate where as many pairs of two people pass for one person as pairs of one person for two."""
+        from sklearn.metrics import roc_curve  # takes 1.5 seconds to import, which every worker would spend
+
         false_alarm, found, _ = roc_curve(self.same[self.candidates], self.similarity[self.candidates], drop_intermediate=False)
         crossing = int(np.argmin(abs(false_alarm - (1.0 - found))))
         return float((false_alarm[crossing] + 1.0 - found[crossing]) / 2)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
-from trainables.attacks import attack_names, attack_parts
+from trainables.attacks import attack_names, attack_parts, tried
 from trainables.config import ObfuscationConfig, TrialConfig
 from trainables.data.decoding.resizing import RESIZING
 from trainables.data.items import DataError
 from trainables.data.trial_data import TrialData
 from trainables.fields import key_values, visible
-from trainables.methods import method_of, resolved
+from trainables.methods import Method, method_of, resolved
 from trainables.methods.obfuscation import DETECT
 from trainables.plugins import plugin_digests
 from trainables.stages import (
@@ -71,12 +72,12 @@ class PlannedStage:
     @property
     def people(self) -> ObfuscationConfig | None:
         """Where people are, for a stage that reads what a method made that changes people only."""
-        return self.config.obfuscation if _needs_boxes(self.stage, self.config) else None
+        return self.config.obfuscation if _needs_boxes(self.stage, method_of(self.config)) else None
 
     @property
     def exchanged(self) -> bool:
         """Whether it reads videos that were anonymized elsewhere beside the originals."""
-        return _exchanged(self.stage, self.config)
+        return _exchanged(self.stage, method_of(self.config))
 
     @property
     def pass_key(self) -> str:
@@ -148,13 +149,33 @@ class Planner:
     def __init__(self) -> None:
         self._own: dict[tuple[Stage, str, int], _Own] = {}
         self._keys: dict[tuple[Hashable, ...], tuple[dict[str, Any], str]] = {}
+        self._attack_parts = cache(attack_parts)
 
     def plan(self, config: TrialConfig, data: TrialData) -> TrialPlan:
         """See `plan_trial`."""
         config = resolved(config)
         _require_clip_labels(config, data)
-        parts = {stage.name: StagePart(stage) for stage in _training_stages(config)} | _evaluation_parts(config, data)
+        parts = {stage.name: StagePart(stage) for stage in _training_stages(config)} | self._evaluation_parts(config, data)
         return TrialPlan(config, tuple(self._stages(config, data, parts).values()))
+
+    def _evaluation_parts(self, config: TrialConfig, data: TrialData) -> dict[str, StagePart]:
+        """What evaluates the anonymizer, by role."""
+        tests_others = config.data.test_privacy is not None or config.attacker == "raw"
+        parts = [StagePart(EVALUATE_ACTION), StagePart(EVALUATE_PRIVACY, reported=not tests_others)]
+        if tests_others:
+            parts.append(StagePart(TEST_PRIVACY))
+        if config.evaluate_privacy.clips and data.clips_with_attributes.attributes:
+            parts.append(StagePart(EVALUATE_CLIP_PRIVACY))
+        roles = {part.stage.name: part for part in parts}
+        names = attack_names(config)
+        if config.test_deployed or names:
+            roles[RAW_ACTION] = StagePart(EVALUATE_ACTION, control="raw", reported=False)
+        if config.test_deployed:
+            roles[TEST_DEPLOYED.name] = StagePart(TEST_DEPLOYED)
+        if names:
+            leakages = [part.stage.name for part in parts if part.reported and part.stage != EVALUATE_ACTION]
+            roles |= self._attack_parts(tried(names, config, data), data.attacked, tuple(leakages))
+        return roles
 
     def _stages(self, config: TrialConfig, data: TrialData, parts: Mapping[str, StagePart]) -> dict[str, PlannedStage]:
         configs = _Configs(config)
@@ -164,9 +185,9 @@ class Planner:
         for role, part in parts.items():
             if BEFORE in part.stage.inputs:
                 planned |= self._before(config, data)
-            found = _inputs(part, parts, config, configs.of(part).config)
-            inputs = {name: planned[same.get(other, other)] for name, other in found.items()}
-            stage = self._planned(role, part, inputs, configs, data)
+            own = configs.of(part)
+            inputs = {name: planned[same.get(other, other)] for name, other in _inputs(part, parts, own).items()}
+            stage = self._planned(role, part, inputs, own, data)
             twin = first.setdefault(stage.key, role)
             if part.control and part.attack and twin != role:
                 same[role] = twin
@@ -198,16 +219,17 @@ class Planner:
         }
 
     def _planned(
-        self, role: str, part: StagePart, inputs: Mapping[str, PlannedStage], configs: _Configs, data: TrialData
+        self, role: str, part: StagePart, inputs: Mapping[str, PlannedStage], own: _Config, data: TrialData
     ) -> PlannedStage:
-        stage, own = part.stage, configs.of(part)
-        boxes = _boxes(configs.config.obfuscation, stage, data) if _needs_boxes(stage, own.config) else {}
-        twins = {name: data.twins(name) for name in stage.data} if _exchanged(stage, own.config) else {}
+        stage = part.stage
+        boxes = _boxes(own.config.obfuscation, stage, data) if _needs_boxes(stage, own.method) else {}
+        twins = {name: data.twins(name) for name in stage.data} if _exchanged(stage, own.method) else {}
         upstream = tuple((name, other.key) for name, other in inputs.items())
         known = (stage, own.seen_by(stage), id(data))
-        if known not in self._own:
-            self._own[known] = _Own.of(stage, own.config, data)
-        alone, whole = self._own[known], (known, upstream, repr((boxes, twins)))
+        alone = self._own.get(known)
+        if alone is None:
+            alone = self._own[known] = _Own.of(stage, own.config, data)
+        whole = alone, upstream, repr((boxes, twins)) if boxes or twins else ""
         if whole not in self._keys:
             depends_on = {**alone.depends_on, "inputs": dict(upstream)}
             more = {"boxes": boxes, "twins": twins, "plugins": alone.plugins, "resizing": alone.resizing}
@@ -228,9 +250,11 @@ class Planner:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Own:
-    """What a stage depends on but for its inputs and boxes, and its steps. `data` lives as long as its id is a key."""
+    """What a stage depends on but for its inputs and boxes, and its steps; equal to itself alone. `data` lives as long as its
+    id is a key.
+    """
 
     depends_on: dict[str, Any]
     plugins: dict[str, str]
@@ -252,10 +276,10 @@ class _Own:
 
 
 class _Config:
-    """A resolved config, and its values as text, which tells 1 from 1.0 and from True as keys do."""
+    """A resolved config with its method, and its values as text, which tells 1 from 1.0 and from True as keys do."""
 
     def __init__(self, config: TrialConfig) -> None:
-        self.config, values = config, config.model_dump(mode="json")
+        self.config, self.method, values = config, method_of(config), config.model_dump(mode="json")
         # what `key_values` reads besides the fields that a stage names
         everywhere = [values[name] for name in ("method", "options", "microbatch", "anonymizer")]
         self._everywhere = repr([*everywhere, bool(config.minimax.penalty_weight)])
@@ -322,12 +346,12 @@ def _training_stages(config: TrialConfig) -> list[Stage]:
     return [stage for stage in method_of(config).stages if stage != DETECT or config.obfuscation.detector is not None]
 
 
-def _inputs(part: StagePart, parts: Mapping[str, StagePart], config: TrialConfig, own: TrialConfig) -> dict[str, str]:
+def _inputs(part: StagePart, parts: Mapping[str, StagePart], own: _Config) -> dict[str, str]:
     """The roles of the inputs of a part, which runs with `own`, by the names its code knows. A control has the same kind of
     control as its input where there is one, and the f_T' of the raw trial. With exchanged labels, networks that were trained
     on raw frames have learned those.
     """
-    source = method_of(own).anonymizer
+    source = own.method.anonymizer
     found: dict[str, str] = {}
     for name in part.stage.inputs:
         if name == ANONYMIZER:
@@ -338,17 +362,17 @@ def _inputs(part: StagePart, parts: Mapping[str, StagePart], config: TrialConfig
             found[name] = control if control in parts else RAW_ACTION if name == EVALUATE_ACTION.name else name
         else:
             found[name] = name
-    if _needs_boxes(part.stage, own) and config.obfuscation.detector is not None:
+    if _needs_boxes(part.stage, own.method) and own.config.obfuscation.detector is not None:
         found[DETECT.name] = DETECT.name
     return found
 
 
-def _exchanged(stage: Stage, config: TrialConfig) -> bool:
-    return method_of(config).exchanged and ANONYMIZER in stage.inputs
+def _exchanged(stage: Stage, method: Method) -> bool:
+    return method.exchanged and ANONYMIZER in stage.inputs
 
 
-def _needs_boxes(stage: Stage, config: TrialConfig) -> bool:
-    return method_of(config).boxes and ANONYMIZER in stage.inputs
+def _needs_boxes(stage: Stage, method: Method) -> bool:
+    return method.boxes and ANONYMIZER in stage.inputs
 
 
 def _resizing(stage: Stage, config: TrialConfig, data: TrialData) -> int:
@@ -379,23 +403,3 @@ def _boxes(settings: ObfuscationConfig, stage: Stage, data: TrialData) -> dict[s
     """What a stage that reads obfuscated data owes to the boxes of people. Those of a detector are an input of their own."""
     files = {} if settings.detector is not None else {name: data.boxes(settings, name).fingerprint for name in stage.data}
     return {"files": files, "every": settings.every, "margin": settings.margin}
-
-
-def _evaluation_parts(config: TrialConfig, data: TrialData) -> dict[str, StagePart]:
-    """What evaluates the anonymizer, by role."""
-    tests_others = config.data.test_privacy is not None or config.attacker == "raw"
-    parts = [StagePart(EVALUATE_ACTION), StagePart(EVALUATE_PRIVACY, reported=not tests_others)]
-    if tests_others:
-        parts.append(StagePart(TEST_PRIVACY))
-    if config.evaluate_privacy.clips and data.clips_with_attributes.attributes:
-        parts.append(StagePart(EVALUATE_CLIP_PRIVACY))
-    roles = {part.stage.name: part for part in parts}
-    names = attack_names(config)
-    if config.test_deployed or names:
-        roles[RAW_ACTION] = StagePart(EVALUATE_ACTION, control="raw", reported=False)
-    if config.test_deployed:
-        roles[TEST_DEPLOYED.name] = StagePart(TEST_DEPLOYED)
-    if names:
-        leakages = [part.stage.name for part in parts if part.reported and part.stage != EVALUATE_ACTION]
-        roles |= attack_parts(names, config, data, tuple(leakages))
-    return roles

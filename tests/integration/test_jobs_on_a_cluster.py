@@ -22,8 +22,9 @@ from tests.chaos.namespaces import ISOLATE
 from tests.support import ROOT
 
 SMALL = (
-    *("clip.size=16", "clip.decode_size=16", "clip.frames=4", "reconstruct.epochs=1", "warm_up.epochs=1", "minimax.epochs=1"),
-    *("evaluate_action.epochs=1", "evaluate_privacy.epochs=1", "evaluate_privacy.clips=false"),
+    *("clip.size=16", "clip.decode_size=16", "clip.frames=4", "anonymizer.decoder_channels=[8,4]", "reconstruct.epochs=1"),
+    *("warm_up.epochs=1", "minimax.epochs=1", "evaluate_action.epochs=1", "evaluate_privacy.epochs=1"),
+    "evaluate_privacy.clips=false",
 )
 
 # What a fresh machine of the cloud has: an address, a home, root by sudo, and a mounted file system. /home, /tmp/ray
@@ -60,7 +61,9 @@ ray job submit -- python study/run.py '"$STUDY"
 
 
 @pytest.mark.timeout(900)  # more than a busy machine takes
-def test_the_demo_runs_on_two_nodes_of_a_cluster_started_by_its_own_commands(tmp_path: Path) -> None:
+def test_the_demo_runs_on_two_nodes_of_a_cluster_started_by_its_own_commands(
+    tiny_data: Path, tmp_path: Path
+) -> None:
     if subprocess.run([*ISOLATE, "true"], capture_output=True, check=False).returncode != 0 or Path(sys.prefix).is_relative_to(
         "/home"
     ):
@@ -79,7 +82,8 @@ def test_the_demo_runs_on_two_nodes_of_a_cluster_started_by_its_own_commands(tmp
     assert config["available_node_types"]["head"]["resources"] == {"CPU": 0}
     steps[-1] += " --num-cpus=0"
     script = MACHINE + "\n".join(f"bash --login -c {shlex.quote(AS_ROOT + step)}" for step in steps) + USER
-    study = ["--space", "demo", "--profile", "generated", "--plugin", "tests/chaos/chaos_space.py", "--attacks", "none"]
+    study = ["--space", "demo", "--profile", "small", "--data-root", str(tiny_data), "--plugin", "tests/chaos/chaos_space.py"]
+    study += ["--attacks", "none"]
     study += [word for setting in SMALL for word in ("--set", setting)]
     journal = tmp_path / "journal"
     environment = {

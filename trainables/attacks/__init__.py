@@ -129,10 +129,14 @@ def _weighing(inputs: tuple[str, ...]) -> Stage:
     return replace(WEIGH_ATTACKS, inputs=inputs)
 
 
-def attack_parts(
-    names: tuple[str, ...], config: TrialConfig, data: TrialData, evaluations: tuple[str, ...]
-) -> dict[str, StagePart]:
-    """The stages of these attacks by their roles, controls after each, in an order in which each has its inputs.
+def tried(names: tuple[str, ...], config: TrialConfig, data: TrialData) -> tuple[str, ...]:
+    """Those of these attacks that have what they need."""
+    return tuple(name for name in names if (needs := ATTACKS[name].needs) is None or needs.met(config, data))
+
+
+def attack_parts(names: tuple[str, ...], attacked: str, evaluations: tuple[str, ...]) -> dict[str, StagePart]:
+    """The stages of these attacks on the data set `attacked` by their roles, controls after each, in an order in which each has
+    its inputs.
 
     `evaluations`: the roles of the stages whose leakage is compared with that of the attacks.
     """
@@ -147,19 +151,17 @@ def attack_parts(
             if name in known:
                 other, its_control = known[name]
                 add(other, control if control == "permuted" else its_control or control)
-        part = StagePart(_on(data.attacked, stage), control, reported=not control, attack=True)
+        part = StagePart(_on(attacked, stage), control, reported=not control, attack=True)
         parts.setdefault(part_name(stage.name, control), part)
 
     # those that build on others last: where a control is the trial's own stage, the own one is to be there before it
-    attacks = [ATTACKS[name] for name in names]
-    tried = [attack for attack in attacks if attack.needs is None or attack.needs.met(config, data)]
-    for attack in sorted(tried, key=lambda attack: len(attack.stage.inputs)):
+    for attack in sorted((ATTACKS[name] for name in names), key=lambda attack: len(attack.stage.inputs)):
         for control in ("", *attack.controls):
             add(attack.stage, control)
     weighed = {ATTACKS[name].stage.name for name in ATTACKS}
     results = tuple(role for role, part in parts.items() if part.stage.name in weighed)
     verdict = _weighing((*results, *evaluations))
-    baseline = StagePart(_on(data.attacked, WITHOUT_VIDEO))
+    baseline = StagePart(_on(attacked, WITHOUT_VIDEO))
     return {**parts, baseline.stage.name: baseline, verdict.name: StagePart(verdict, attack=True)}
 
 
