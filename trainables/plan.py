@@ -31,7 +31,7 @@ from trainables.stages import (
     StagePart,
     part_name,
 )
-from trainables.store import digest
+from trainables.store import canonical, digest, digest_of_parts
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,8 @@ class Planner:
             depends_on = {**alone.depends_on, "inputs": dict(upstream)}
             more = {"boxes": boxes, "twins": twins, "plugins": alone.plugins, "resizing": alone.resizing}
             depends_on |= {name: part for name, part in more.items() if part}
-            self._keys[whole] = depends_on, digest(depends_on)
+            texts = {name: alone.texts.get(name) or canonical(value) for name, value in depends_on.items()}
+            self._keys[whole] = depends_on, digest_of_parts(texts)
         depends_on, key = self._keys[whole]
         return PlannedStage(
             role=role,
@@ -257,6 +258,7 @@ class _Own:
     """
 
     depends_on: dict[str, Any]
+    texts: dict[str, str]  # of each of these, for the key
     plugins: dict[str, str]
     resizing: int
     steps: int
@@ -272,7 +274,8 @@ class _Own:
             "data": {name: getattr(data, name).fingerprint for name in stage.data},
         }
         plugins = plugin_digests(stage.run.__module__, values)
-        return _Own(depends_on, plugins, _resizing(stage, config, data), _steps(stage, config, data), data)
+        texts = {name: canonical(value) for name, value in depends_on.items()}
+        return _Own(depends_on, texts, plugins, _resizing(stage, config, data), _steps(stage, config, data), data)
 
 
 class _Config:
@@ -312,13 +315,13 @@ class _Configs:
     """
 
     def __init__(self, config: TrialConfig) -> None:
-        self.config, self._training = config, method_of(config).training
+        self.config, self._training = config, {stage.name for stage in method_of(config).training}
         self._trained = _Config(config)
         self._own = self._trained if config.evaluate_at is None else _Config(config.as_evaluated)
         self._others: dict[tuple[str, bool], _Config] = {}
 
     def of(self, part: StagePart) -> _Config:
-        if part.stage in self._training:
+        if part.stage.name in self._training:
             return self._trained
         permuted = part.control == "permuted"
         on_raw = permuted or (part.stage == EVALUATE_PRIVACY and self.config.attacker == "raw")

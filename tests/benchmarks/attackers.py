@@ -29,7 +29,7 @@ from trainables.plan import plan_trial
 from trainables.stages import part_name
 from trainables.store import Outcome, StageStore
 
-NAMES = ("pretrained_probe", "pretrained_neighbour", "face_found", "face_recognised", "text_found")
+NAMES = ("pretrained_probe", "pretrained_neighbour", "face_found", "face_recognised", "face_traits", "text_found")
 JUDGED = ("mild_blur", "downsample_4x", "exchanged_colours")
 SETS = {"care_mini": "attacks", "ixmas_mini": "identity"}  # folders of real clips, and a space that reads their layout
 

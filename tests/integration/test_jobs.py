@@ -55,6 +55,7 @@ class Head:
         self.checkout, self.results = checkout, checkout / "results"
         settings = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
         self._study = ["--space", "two", "--plugin", "two_space.py", "--profile", "small", "--data-root", str(data), *settings]
+        self._study += ["--max-concurrent", "1"]  # one worker, which imports PyTorch once
         port, dashboard, agent = free_ports(3)
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("ANONYMIZATION", "MLFLOW", "RAY_", "PYTHONPATH"))}
         self._environment = {

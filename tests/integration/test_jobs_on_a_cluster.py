@@ -61,9 +61,7 @@ ray job submit -- python study/run.py '"$STUDY"
 
 
 @pytest.mark.timeout(900)  # more than a busy machine takes
-def test_the_demo_runs_on_two_nodes_of_a_cluster_started_by_its_own_commands(
-    tiny_data: Path, tmp_path: Path
-) -> None:
+def test_the_demo_runs_on_two_nodes_of_a_cluster_started_by_its_own_commands(tiny_data: Path, tmp_path: Path) -> None:
     if subprocess.run([*ISOLATE, "true"], capture_output=True, check=False).returncode != 0 or Path(sys.prefix).is_relative_to(
         "/home"
     ):

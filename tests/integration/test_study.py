@@ -204,7 +204,7 @@ def test_told_to_stop_it_goes_on_to_the_same_numbers_and_a_trial_that_diverges_f
 ) -> None:
     storage, plugin = tmp_path / "storage", tmp_path / "diverges_space.py"
     plugin.write_text(DIVERGES)
-    given = storage, tiny_data, "--plugin", str(plugin)
+    given = storage, tiny_data, "--plugin", str(plugin), "--max-concurrent", "1"  # one worker, which imports PyTorch once
     process = start(*given, space="diverges")
     while not list(storage.glob("stages/minimax/*.work/checkpoint*")):
         assert process.poll() is None, finish(process)

@@ -46,8 +46,9 @@ FROM_SCRATCH = (
 BY_PAIRS = "adaptive_restorer"  # it sees the clips that train the anonymizer, and none that are attacked
 BY_FEATURES = "attack_pretrained_neighbour attack_pretrained_probe"  # they read clips through the stage that leaves features
 BY_CLIPS = f"{FROM_SCRATCH} attack_pretrained_tuned pretrained_features"
-SIGHTS = "recognised_faces recognised_people recognised_text"  # at the videos' own size, whatever that of the trial is
-BY_SIGHT = f"attack_face_found attack_face_recognised attack_people_found attack_text_found {SIGHTS}"
+SIGHTS = "recognised_faces recognised_people recognised_text recognised_traits"  # at the videos' own size, not the trial's
+BY_FACE = "attack_face_recognised attack_face_traits"  # they read labels
+BY_SIGHT = f"attack_face_found {BY_FACE} attack_people_found attack_text_found {SIGHTS}"
 ATTACK_STAGES = f"{BY_CLIPS} {BY_FEATURES}"
 LEARNING_ATTACKS = (
     f"{BY_PAIRS} attack_adaptive attack_inversion attack_linkage attack_pretrained_tuned attack_retrained attack_temporal"
@@ -64,22 +65,19 @@ EVALUATORS = "evaluate_action raw_action evaluate_privacy evaluate_clip_privacy"
 OF_OTHERS = set(METHOD_STAGES.split()) - {"minimax"}  # stages of other methods than that of BASE
 OF_PENALTY = "minimax continued dial"  # the other methods have none
 
-_FACE_FILES = ("face_detector_weights", "face_landmarks_weights", "face_recogniser_weights")
+_FACE_FILES, _TRAIT_FILES = ("face_detector_weights", "face_landmarks_weights"), ("age_weights", "gender_weights")
 _TEXT_FILES = ("text_detector_weights", "text_reader_weights")
-_FILES = (*_FACE_FILES, *_TEXT_FILES, "people_detector_weights")
+_FILES = (*_FACE_FILES, *_TRAIT_FILES, *_TEXT_FILES, "face_recogniser_weights", "people_detector_weights")
 _A_FILE, _ANOTHER = str(ROOT / "README.md"), str(ROOT / "Makefile")  # in place of weights: a key holds what is in a file
 
 # field or group of fields -> another value, or None for a group -> the stages whose key it is in
 TABLE: dict[str, tuple[Any, str]] = {
-    "seed": (1, f"{ALL} attack_face_recognised"),  # who is exchanged with whom, where labels are permuted
+    "seed": (1, f"{ALL} {BY_FACE}"),  # who is exchanged with whom, where labels are permuted
     "selection": ("last", EVALUATORS),
     "refit": (True, f"{EVALUATORS} attack_probe"),
     "microbatch": (16, f"{TRAINING} {EVALUATORS} {LEARNING_ATTACKS}"),  # not of what only tests
     "codec": ("h264_crf28", f"{BY_PAIRS} {ON_CLIPS} {ON_IMAGES} {SIGHTS}"),
-    "evaluate_at": (
-        64,
-        f"{BY_PAIRS} {ON_CLIPS} {ON_IMAGES} {SIGHTS}",
-    ),  # never of what trains the anonymizer, see test_at_size
+    "evaluate_at": (64, f"{BY_PAIRS} {ON_CLIPS} {ON_IMAGES} {SIGHTS}"),  # never of what trains the anonymizer: test_at_size
     "accept_flaws": (True, ""),  # the data are the same, and the record says what is wrong with them
     "attacker": ("raw", "evaluate_privacy"),  # it sees another method
     "test_deployed": (False, ""),  # which stages there are
@@ -133,17 +131,19 @@ TABLE: dict[str, tuple[Any, str]] = {
     "attacks.pretrained_size": (65, "attack_pretrained_tuned pretrained_features"),
     "attacks.pretrained_clips": (5, "pretrained_features"),
     "attacks.pretrained_frames": (4, "pretrained_features"),
-    **{f"attacks.{name}": (None, "recognised_faces") for name in (*_FACE_FILES, "face_score")},
+    **{f"attacks.{name}": (None, "recognised_faces recognised_traits") for name in (*_FACE_FILES, "face_score")},
+    **{f"attacks.{name}": (None, "recognised_traits") for name in _TRAIT_FILES},
+    "attacks.face_recogniser_weights": (None, "recognised_faces"),
     **{f"attacks.{name}": (None, "recognised_text") for name in (*_TEXT_FILES, "text_score")},
     "attacks.people_detector": ("other", "attack_people_found recognised_people"),
-    **{f"attacks.{name}": (None, "recognised_people") for name in ("people_detector_weights", "people_score")},
+    "attacks.people_detector_weights": (None, "recognised_people"),
+    "attacks.people_score": (None, "recognised_people"),
     **{f"attacks.{name}": (None, SIGHTS) for name in ("recognised_frames", "recognised_clips")},
     "attacks.decoder_width": (65, f"{BY_PAIRS} attack_adaptive attack_inversion"),
     "attacks.people": ("group", "attack_face_recognised attack_linkage attack_pretrained_neighbour"),
-    "attacks.permuted": (True, f"{ATTACK_STAGES.replace('pretrained_features ', '')} attack_face_recognised"),
+    "attacks.permuted": (True, f"{ATTACK_STAGES.replace('pretrained_features ', '')} {BY_FACE}"),
     "departures.detached_penalty": (True, OF_PENALTY),
-    # one frame has nothing to be scrambled with
-    "departures.scrambled_frames": (True, f"{TRAINING} {BY_PAIRS} {ON_CLIPS} {SIGHTS}"),
+    "departures.scrambled_frames": (True, f"{TRAINING} {BY_PAIRS} {ON_CLIPS} {SIGHTS}"),  # one frame has nothing to scramble
     "departures.bgr_clips": (True, f"{TRAINING} {BY_PAIRS} {ON_CLIPS} {SIGHTS}"),
     "departures.logit_threshold": (True, f"evaluate_clip_privacy {ON_IMAGES}"),
     "departures.drop_last": (True, ALL),

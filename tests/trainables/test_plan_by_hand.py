@@ -18,7 +18,7 @@ from trainables.data.trial_data import TrialData
 from trainables.methods import METHODS
 from trainables.plan import PlannedStage, TrialPlan, neighbours, plan_trial
 from trainables.stages import Stage, StagePart, part_name
-from trainables.store import Outcome
+from trainables.store import Outcome, canonical, digest, digest_of_parts
 
 CLIPS, IMAGES = ("clips_with_attributes",), ("privacy_evaluation",)
 TRAIN = ("action", "privacy")
@@ -57,6 +57,7 @@ DECLARED: dict[str, tuple[str, str, bool, bool, tuple[str, ...], tuple[str, ...]
     "attack_pretrained_tuned": ("attacks", "", False, False, ("attacked",), ("anonymizer",)),
     "attack_face_found": ("", "", False, False, CLIPS, ("recognised_faces",)),
     "attack_face_recognised": ("", "", False, False, CLIPS, ("recognised_faces", "recognised_faces.raw")),
+    "attack_face_traits": ("", "", False, False, CLIPS, ("recognised_traits",)),
     "attack_text_found": ("", "", False, False, CLIPS, ("recognised_text",)),
     "attack_people_found": ("", "", False, False, CLIPS, ("recognised_people",)),
     "without_video": ("", "", False, False, ("attacked",), ()),
@@ -293,3 +294,12 @@ def test_the_key_of_a_trial_is_that_of_its_method_and_its_stages(files: Files) -
     assert len(keys) == 4
     assert planned(files, attacks__epochs=7).key == planned(files).key, "no attack is asked for"
     assert tuple(dict.fromkeys((*TRAIN, *stages.JUDGED_DATA))) == stages.DATA
+
+
+def test_a_key_is_the_hash_of_all_that_the_stage_depends_on(tiny_config: TrialConfig, tiny_data: Path) -> None:
+    """However much of it was written down before for other trials; and that hash is the same on every machine."""
+    plan = plan_trial(tiny_config, TrialData(tiny_config, tiny_data))
+    assert {stage.role: stage.key for stage in plan.stages} == {stage.role: digest(stage.depends_on) for stage in plan.stages}
+    parts = {"b": {"z": [1.0, None], "a": "\u00e9"}, "a": True}
+    assert digest_of_parts({name: canonical(value) for name, value in parts.items()}) == digest(parts)
+    assert digest(parts) == "23652e5d5f6ba896405b"

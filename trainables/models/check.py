@@ -17,9 +17,11 @@ from trainables.models.check_own import check_own_networks
 from trainables.models.detector import new_detector
 from trainables.models.given import GivenModel
 from trainables.models.packaged import (
+    AGE,
     CENTERFACE,
     FACE_LANDMARKS,
     FACE_RECOGNISER,
+    GENDER,
     PACKAGE,
     TEXT_DETECTOR,
     TEXT_READER,
@@ -38,6 +40,16 @@ from trainables.models.weights import (
 )
 
 ATTACKERS = "attacks"  # whose `weights` are those of all attackers that see single frames
+# How the fields of files begin, what each is, and how the names of the attacks begin that read it.
+_FILES = {
+    "face_detector": (CENTERFACE, "face"),
+    "face_landmarks": (FACE_LANDMARKS, "face"),
+    "face_recogniser": (FACE_RECOGNISER, "face"),
+    "age": (AGE, "face_traits"),
+    "gender": (GENDER, "face_traits"),
+    "text_detector": (TEXT_DETECTOR, "text"),
+    "text_reader": (TEXT_READER, "text"),
+}
 MVIT_CLIP = (16, 224)  # frames, pixels: the tables of relative positions in MViT's weights have this size
 
 
@@ -91,11 +103,9 @@ def _check_attackers(config: TrialConfig) -> None:
         _check_network(ATTACKERS, NetworkConfig(name=name, weights=settings.weights), config.clip)
     if any(name.startswith("pretrained") for name in names) and settings.pretrained.weights != PACKAGE:  # else not tried
         _check_network("attacks.pretrained", settings.pretrained, config.clip)
-    files = {"face_detector": CENTERFACE, "face_landmarks": FACE_LANDMARKS, "face_recogniser": FACE_RECOGNISER}
-    files |= {"text_detector": TEXT_DETECTOR, "text_reader": TEXT_READER}
-    for part, file in files.items():
+    for part, (file, attacks) in _FILES.items():
         source: str = getattr(settings, f"{part}_weights")
-        if any(name.startswith(part[:4]) for name in names) and source != PACKAGE:  # else not tried where it is missing
+        if any(name.startswith(attacks) for name in names) and source != PACKAGE:  # else not tried where it is missing
             given_or_packaged(source, file, f"attacks.{part}_weights")
     if "people_found" in names and settings.people_detector_weights is not None:
         _check_detector(settings.people_detector, settings.people_detector_weights, ATTACKER_FIELD)

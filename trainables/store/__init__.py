@@ -8,7 +8,7 @@
 `python -m study.storage` lists, sizes and prunes them.
 """
 
-from trainables.store.artifacts import Outcome, StageStore, Work, digest
+from trainables.store.artifacts import Outcome, StageStore, Work, canonical, digest, digest_of_parts
 from trainables.store.leases import Lease, Superseded
 
-__all__ = ["Lease", "Outcome", "StageStore", "Superseded", "Work", "digest"]
+__all__ = ["Lease", "Outcome", "StageStore", "Superseded", "Work", "canonical", "digest", "digest_of_parts"]

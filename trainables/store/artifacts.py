@@ -32,7 +32,21 @@ _CHECKPOINT, _CHECKSUM = re.compile(r"checkpoint\.(\d+)\.pt"), 64  # begins with
 
 def digest(value: object) -> str:
     """Returns a hash of a value that JSON can hold; the order of keys in mappings does not matter."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:20]
+    return _hashed(canonical(value))
+
+
+def canonical(value: object) -> str:
+    """The JSON of which `digest` is the hash."""
+    return json.dumps(value, sort_keys=True)
+
+
+def digest_of_parts(parts: Mapping[str, str]) -> str:
+    """`digest` of a mapping of which each value is given as `canonical` makes it, for those that many mappings share."""
+    return _hashed("{" + ", ".join([f"{canonical(name)}: {parts[name]}" for name in sorted(parts)]) + "}")
+
+
+def _hashed(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 @dataclass(frozen=True)

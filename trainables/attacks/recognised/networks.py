@@ -16,6 +16,9 @@ _MULTIPLE = 32  # of pixels: the sides that CenterFace takes
 _STRIDE = 4  # pixels of a cell of its heat map
 _OVERLAP = 0.3  # of two boxes that are one face
 EMBEDDING = 128
+_AGE_SIDE, _GENDER_SIDE = 64, 32  # pixels of the picture of a face, with a margin, as these networks were trained
+_MARGIN = 0.2
+_MEANS = (122.782, 117.001, 104.298)  # RGB, of dlib's pictures
 
 
 @dataclass(frozen=True)
@@ -83,3 +86,34 @@ class FaceRecogniser:
         frame = np.ascontiguousarray(frame)
         rectangle = self._dlib.rectangle(*(round(side) for side in face.box))
         return np.array(self._network.compute_face_descriptor(frame, self._landmarks(frame, rectangle)))
+
+
+class FaceTraits:
+    """Age and gender of a face, by networks of dlib's models as ONNX files. Faces are aligned by five landmarks."""
+
+    def __init__(self, landmarks: Path, age: Path, gender: Path) -> None:
+        import dlib
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        self._dlib: Any = dlib
+        self._landmarks = dlib.shape_predictor(str(landmarks))
+        self._age, self._gender = (
+            onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"]) for file in (age, gender)
+        )
+
+    def __call__(self, frame: NDArray[np.uint8], face: Face) -> tuple[float, float]:
+        """(H, W, 3) RGB and a face in it -> the probability that it is a woman's, and the age in years, which is expected."""
+        frame = np.ascontiguousarray(frame)
+        shape = self._landmarks(frame, self._dlib.rectangle(*(round(side) for side in face.box)))
+        woman, _ = self._told(self._gender, frame, shape, _GENDER_SIDE)
+        ages = self._told(self._age, frame, shape, _AGE_SIDE)  # the first class is below one year
+        return float(woman), float(ages @ np.maximum(np.arange(len(ages)), 0.25))
+
+    def _told(self, network: Any, frame: NDArray[np.uint8], shape: Any, side: int) -> NDArray[np.float32]:
+        """The probabilities of the classes."""
+        picture = self._dlib.get_face_chip(frame, shape, size=side, padding=_MARGIN).astype(np.float32)
+        pixels = np.ascontiguousarray(((picture - np.array(_MEANS, dtype=np.float32)) / 256).transpose(2, 0, 1)[None])
+        found: NDArray[np.float32] = network.run(None, {network.get_inputs()[0].name: pixels})[0][0]
+        return found
