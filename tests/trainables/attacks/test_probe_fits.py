@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tests.support.recording import ITEMS, attributes_of, ran
 from trainables.attacks.inversion import training as inversion
-from trainables.attacks.probe import training
+from trainables.attacks.shared import linear
 
 FEW = {f"{name}__epochs": 1 for name in ("evaluate_action", "evaluate_privacy")}
 
@@ -20,13 +20,13 @@ def test_the_probe_learns_from_training_items_and_answers_for_validation_and_tes
     numbered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[Tensor, Tensor, Tensor]] = []
-    honest = training._fit
+    honest = linear.fit
 
     def fit(train: Tensor, labels: Tensor, others: Tensor) -> Tensor:
         seen.append((train, labels, others))
         return honest(train, labels, others)
 
-    monkeypatch.setattr(training, "_fit", fit)
+    monkeypatch.setattr(linear, "fit", fit)
     ran(numbered, tmp_path, **FEW, method="raw", attacks__names="probe", evaluate_privacy__clips=False)
     assert [len(train) for train, _, _ in seen[:5]] == [1, 2, 3, 4, 6], "a tenth, a quarter, half, three quarters, all of six"
     assert {len(others) for _, _, others in seen[:5]} == {ITEMS["validation"]}

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from trainables.attacks import ATTACKS
-from trainables.attacks.probe.training import _fit
 from trainables.attacks.shared import learning, verdict
+from trainables.attacks.shared.linear import fit
 from trainables.attacks.shared.people_at_risk import RISKS, RiskPoint
 from trainables.attacks.shared.result import AttackResult, strongest_member
 from trainables.attacks.shared.verdict import Candidate, worst_of
@@ -244,12 +244,12 @@ def test_the_probe_learns_from_training_features_and_answers_for_others() -> Non
     train = torch.tensor(random.normal(size=(40, 3)))
     labels = (train[:, :1] > 0).double()
     other = torch.tensor([[3.0, 0.0, 0.0], [-3.0, 0.0, 0.0], [0.5, 9.0, -9.0]], dtype=torch.float64)
-    found = _fit(train, torch.cat([labels, torch.ones(40, 1)], dim=1), other)
+    found = fit(train, torch.cat([labels, torch.ones(40, 1)], dim=1), other)
     assert found.shape == (3, 2)
     assert found[0, 0] > 0.9
     assert found[1, 0] < 0.1
     assert found[:, 1].tolist() == [1.0] * 3, "one value only: what is known of the training items"
-    assert _fit(torch.ones(40, 3), labels, other)[:, 0].tolist() == pytest.approx([float(labels.mean())] * 3, abs=1e-6)
+    assert fit(torch.ones(40, 3), labels, other)[:, 0].tolist() == pytest.approx([float(labels.mean())] * 3, abs=1e-6)
 
 
 def test_the_record_of_a_search_has_its_curves_of_people_with_those_of_raw_and_blank_video() -> None:

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from trainables.attacks.pretrained import FEATURES, SUMMED_FEATURES
 from trainables.attacks.pretrained.utility import action_metrics
-from trainables.attacks.probe.training import Features, _fit, _measured
+from trainables.attacks.shared import linear
 from trainables.attacks.shared.learning import attacked_data, attribute_result
+from trainables.attacks.shared.linear import Features
 from trainables.data.loader import Loader
 from trainables.evaluation.learning import groups_of
 from trainables.execution.context import StageContext
@@ -42,9 +43,9 @@ def _read(context: StageContext, features: Mapping[str, Tensor]) -> dict[str, An
         for split, loader in (("train", data.train), ("validation", data.validation), ("test", data.test))
     )
     looked_at = validation if len(validation[0]) else None
-    validated, curve = _measured(context, train, looked_at, groups_of(data.validation))
+    validated, curve = linear.measured(context, train, looked_at, groups_of(data.validation))
     every = torch.cat([train[0], validation[0]]), torch.cat([train[1], validation[1]])
-    answers, labels = _fit(every[0], every[1], test[0]), test[1]
+    answers, labels = linear.fit(every[0], every[1], test[0]), test[1]
     parameters = (test[0].shape[1] + 1) * labels.shape[1]
     spent = {"epochs": 0.0, "items": float(len(every[0])), "parameters": float(parameters)}
     result = attribute_result(data, {MEMBER: validated}, (answers[None], labels), spent, curve).state()

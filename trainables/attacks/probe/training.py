@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from torch import Tensor
 
 from trainables.attacks.probe import unseen
-from trainables.attacks.shared.convergence import Curve
-from trainables.attacks.shared.learning import attacked_data, attribute_result, leakages
+from trainables.attacks.shared import linear
+from trainables.attacks.shared.learning import attacked_data, attribute_result
+from trainables.attacks.shared.linear import Features
 from trainables.data.items import DataError
 from trainables.data.loader import EvaluationClips, Loader, Stills
 from trainables.data.validation import cut_validation
 from trainables.evaluation.learning import LabelledData
 from trainables.execution.context import StageContext, filled, validation_clip
-from trainables.metrics import DIGITS
 from trainables.models.action import ActionClassifier, build_action_classifier
 from trainables.stages import EVALUATE_ACTION
 from trainables.store import Outcome
 
-Features = tuple[Tensor, Tensor]  # (N, F) of the items, and their labels (N, A)
-
-_SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)  # of the items that are learned from, for the curve
 _KNOWN = 0.5  # of the validation clips, where the classifier learns from the others
-_FLAT = 1e-4  # features of a smaller deviation are rounding of one and the same value
 
 
 def run(context: StageContext) -> Outcome:
@@ -44,9 +34,9 @@ def run(context: StageContext) -> Outcome:
     learned = _features(context, classifier, _loader(context, data, items), 1)
     looked_at = _features(context, classifier, _loader(context, data, known), 1) if known else None
     test = _features(context, classifier, data.test, data.clips)
-    validated, curve = _measured(context, learned, looked_at, [item.group for item in known])
+    validated, curve = linear.measured(context, learned, looked_at, [item.group for item in known])
     every = learned if looked_at is None else [torch.cat(pair) for pair in zip(learned, looked_at, strict=True)]
-    predicted = _fit(every[0], every[1], test[0])[None], test[1]
+    predicted = linear.fit(every[0], every[1], test[0])[None], test[1]
     parameters = (test[0].shape[1] + 1) * test[1].shape[1]
     spent = {"epochs": 0.0, "items": float(len(items) + len(known)), "parameters": float(parameters)}
     result = attribute_result(data, {"linear": validated}, predicted, spent, curve).state()
@@ -73,20 +63,6 @@ def _items(context: StageContext, data: LabelledData) -> tuple[list[Any], list[A
     return list(learned), list(known)
 
 
-def _measured(context: StageContext, learned: Features, looked_at: Features | None, groups: list[str]) -> tuple[float, Curve]:
-    """The leakage of a classifier that has learned from all items, in others, and its curve; NaN where nothing tells."""
-    found, curve = math.nan, list[dict[str, float]]()
-    if looked_at is None:
-        return found, curve
-    order = np.random.default_rng(context.seed("order")).permutation(len(learned[0]))
-    for share in _SHARES:
-        some = order[: max(1, round(share * len(order)))]
-        [found] = leakages(_fit(learned[0][some], learned[1][some], looked_at[0])[None], looked_at[1], groups)
-        if not math.isnan(found):
-            curve.append({"effort": float(len(some)), "leakage": found})
-    return found, curve
-
-
 def _loader(context: StageContext, data: LabelledData, items: list[Any]) -> Loader:
     """The items as they are tested, without augmentation, a clip of each."""
     samples = data.train.samples
@@ -111,17 +87,3 @@ def _features(context: StageContext, classifier: ActionClassifier, loader: Loade
         features.append(found.float().unflatten(0, (-1, clips)).mean(dim=1).double().cpu())
         labels.append(batch["attributes"].double().cpu())
     return torch.cat(features), torch.cat(labels)
-
-
-def _fit(train: Tensor, labels: Tensor, test: Tensor) -> Tensor:
-    """Probabilities (N, A) of the test items by one linear classifier an attribute."""
-    kept = train.std(dim=0, correction=0) > _FLAT
-    columns = []
-    for attribute in labels.T:
-        if not kept.any() or attribute.min() == attribute.max():
-            columns.append(attribute.mean().expand(len(test)))
-            continue
-        linear = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-        linear.fit(train[:, kept].numpy(), attribute.numpy())
-        columns.append(torch.from_numpy(linear.predict_proba(test[:, kept].numpy())[:, 1]))
-    return torch.stack(columns, dim=1).round(decimals=DIGITS)

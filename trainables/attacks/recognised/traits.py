@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainables.attacks.probe.training import Features, _fit, _measured
 from trainables.attacks.recognised import TRAITS
 from trainables.attacks.recognised.frames import Seen, clips_of, table_of
 from trainables.attacks.recognised.networks import FaceDetector, FaceTraits
+from trainables.attacks.shared import linear
 from trainables.attacks.shared.convergence import flattened
+from trainables.attacks.shared.linear import Features
 from trainables.attacks.shared.permutation import with_permuted_labels
 from trainables.attacks.shared.result import AttackResult
 from trainables.data.items import Video
@@ -74,7 +75,7 @@ def read(context: StageContext) -> Outcome:
     items = {part: [getattr(splits, part)[number] for number in seen[part]["items"].tolist()] for part in SPLITS}
     train, validation, test = (_labelled(seen[part], items[part], len(splits.attributes)) for part in SPLITS)
     groups = [item.group for item in items["validation"]]
-    validated, curve = _measured(context, train, validation if groups else None, groups)
+    validated, curve = linear.measured(context, train, validation if groups else None, groups)
     every = torch.cat([train[0], validation[0]]), torch.cat([train[1], validation[1]])
     looked = seen["test"]
     height, width = looked["size"].tolist()
@@ -83,7 +84,7 @@ def read(context: StageContext) -> Outcome:
         groups=[item.group for item in items["test"]],
         members=["linear, of age and gender"],
         validated=[validated],
-        answers=_fit(every[0], every[1], test[0])[None],
+        answers=linear.fit(every[0], every[1], test[0])[None],
         labels=test[1],
         attributes=list(splits.attributes),
         effort={"epochs": 0.0, "items": float(len(every[0])), "parameters": float((FEATURES + 1) * len(splits.attributes))},
