@@ -97,8 +97,8 @@ FIGURES = {
         Figure(
             "opponents",
             "trainables/methods/README.md",
-            (_people("opponents", "--seeds", "3", "--attacks", "pretrained_probe,pretrained_neighbour"),),
-            45,
+            (_people("opponents", "--attacks", "pretrained_probe,pretrained_neighbour"),),
+            25,
             of_people("opponents", True, ("rms_distortion",), {" ".join(_IMAGENET): "opponents from ImageNet"}),
             needs=DATA_ROOT_VARIABLE,
         ),
