@@ -13,6 +13,9 @@ _KNOWING: Values = {
 }
 _LONGER: Values = {"minimax.epochs": 24}
 _SEES_TIME: Values = {"anonymizer.window": 2, "anonymizer.target": "difference"}
+# f_B compares frames, whoever they show. Those of VITA learn who it is, from the labels of the privacy set.
+_LABELLED: Values = {"method": "vita"}
+_FEW: Values = {"options.ensemble": 1, "options.privacy_steps": 2}  # of 4 and 5: those from ImageNet are dear
 _FREER: Values = {"minimax.distortion_budget": 0.3}
 
 SPACES.register("opponents")(
@@ -29,6 +32,8 @@ SPACES.register("opponents")(
             {**_PENALTY, **_KNOWING, **_FREER},
             {**_PENALTY, **_KNOWING, **_LONGER},
             {**_PENALTY, **_KNOWING, **_SEES_TIME},
+            _LABELLED,
+            {**_LABELLED, **_KNOWING, **_FEW},
         ),
         # f_B compares frames of clips, as in the space `window`: two views of one image have the same pose
         defaults={**WHOLE_CLIPS, "minimax.pair": "frames", "minimax.pair_distance": 16},
