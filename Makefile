@@ -52,7 +52,7 @@ scale: env
 	$(PYTHON) -m tests.benchmarks.growth
 	$(PYTHON) -m tests.benchmarks.archive
 	$(PYTHON) -m tests.benchmarks.requests_s3
-	rm -rf scale && $(PYTHON) tests/benchmarks/scale.py --folder scale
+	$(PYTHON) tests/benchmarks/scale.py --folder scale
 
 # How fast the parts are against what they are measured with (the tables of the README), on a machine that does nothing else.
 bench: env

@@ -19,6 +19,7 @@ import contextlib
 import json
 import logging
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -50,7 +51,7 @@ AT_BEST = ", at best, if starting a trial took no time"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, required=True, help="empty; for storage, database and Ray")
+    parser.add_argument("--folder", type=Path, required=True, help="for storage, database and Ray; begun anew")
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--gpus", type=int, default=256)
     parser.add_argument("--gpus-per-trial", type=float, default=2.0)
@@ -60,6 +61,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     folder: Path = options.folder.absolute()
+    for left in ("storage", "light", "records", *map(str, options.curve)):  # of a run that was interrupted
+        shutil.rmtree(folder / left, ignore_errors=True)
     rows = dict(_schedule(folder, options.trials, options.gpus, options.gpus_per_trial, options.seconds))
     for gpus in options.curve:
         trials = ROUNDS * int(gpus / options.gpus_per_trial)
