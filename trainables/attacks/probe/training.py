@@ -34,12 +34,8 @@ def run(context: StageContext) -> Outcome:
     learned = _features(context, classifier, _loader(context, data, items), 1)
     looked_at = _features(context, classifier, _loader(context, data, known), 1) if known else None
     test = _features(context, classifier, data.test, data.clips)
-    validated, curve = linear.measured(context, learned, looked_at, [item.group for item in known])
-    every = learned if looked_at is None else [torch.cat(pair) for pair in zip(learned, looked_at, strict=True)]
-    predicted = linear.fit(every[0], every[1], test[0])[None], test[1]
-    parameters = (test[0].shape[1] + 1) * test[1].shape[1]
-    spent = {"epochs": 0.0, "items": float(len(items) + len(known)), "parameters": float(parameters)}
-    result = attribute_result(data, {"linear": validated}, predicted, spent, curve).state()
+    found = linear.read(context, learned, looked_at, [item.group for item in known], test)
+    result = attribute_result(data, {"linear": found.validated}, (found.answers, test[1]), found.effort, found.curve).state()
     return Outcome({}, [], {"evidence": {**result, "effort_unit": "training items"}})
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +22,33 @@ Features = tuple[Tensor, Tensor]  # (N, F) of the items, and their labels (N, A)
 
 _SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)  # of the items that are learned from, for the curve
 _FLAT = 1e-4  # features of a smaller deviation are rounding of one and the same value
+
+
+class Reading(NamedTuple):
+    """What linear classifiers read: their leakage on validation items with its curve, `answers` (1, N, A) of the test items,
+    and what was spent.
+    """
+
+    validated: float
+    curve: Curve
+    answers: Tensor
+    effort: dict[str, float]
+
+
+def labelled(features: Tensor, items: Sequence[Any], attributes: int) -> Features:
+    """Features with the labels of their items."""
+    labels = torch.tensor([item.attributes or () for item in items], dtype=torch.float64)
+    return features.double(), labels.reshape(len(features), attributes)
+
+
+def read(context: StageContext, learned: Features, known: Features | None, groups: list[str], test: Features) -> Reading:
+    """Learns from `learned` and answers for `known`, of these groups, where there are any; in test it has learned from both."""
+    known = known if known is not None and len(known[0]) else None
+    validated, curve = measured(context, learned, known, groups)
+    features, labels = learned if known is None else (torch.cat(pair) for pair in zip(learned, known, strict=True))
+    parameters = (features.shape[1] + 1) * labels.shape[1]
+    effort = {"epochs": 0.0, "items": float(len(features)), "parameters": float(parameters)}
+    return Reading(validated, curve, fit(features, labels, test[0])[None], effort)
 
 
 def measured(context: StageContext, learned: Features, looked_at: Features | None, groups: list[str]) -> tuple[float, Curve]:
