@@ -1,8 +1,9 @@
 """Attackers that anybody can install, on real clips: networks trained elsewhere, and faces found and recognised.
 
-    python -m tests.benchmarks.attackers --data DATA_ROOT --space identity
+    python -m tests.benchmarks.attackers --data DATA_ROOT --space identity --storage DIR
 
-Prints a row for each attack, with its controls, and a column for each anonymizer. Nothing but the attacks is computed.
+Prints a row for each attack, with its controls, and a column for each anonymizer. Nothing but the attacks is computed, and with
+`--storage` nothing twice: it goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ from trainables.attacks import ATTACKS
 from trainables.attacks.shared.result import AttackResult
 from trainables.attacks.shared.verdict import AttackFigures, figures_of
 from trainables.config import Runtime, TrialConfig
+from trainables.data.reading import decoder
 from trainables.data.trial_data import TrialData
 from trainables.execution.context import StageContext
 from trainables.methods import METHODS, Method
 from trainables.models.anonymizers import ANONYMIZERS, Anonymizer
 from trainables.plan import plan_trial
 from trainables.stages import part_name
-from trainables.store import Outcome, StageStore
+from trainables.store import StageStore
 
 NAMES = ("pretrained_probe", "pretrained_neighbour", "face_found", "face_recognised", "face_traits", "text_found")
 JUDGED = ("mild_blur", "downsample_4x", "exchanged_colours")
@@ -53,6 +55,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="a data root (default: the real clips beside the repository)")
     parser.add_argument("--space", default="attacks", help="a space that reads its layout")
+    parser.add_argument("--storage", type=Path, help="a folder that keeps what is computed (default: one that is removed)")
     options = parser.parse_args(arguments)
     sets = {options.data: options.space} if options.data else {SHARED / name: space for name, space in SETS.items()}
     there = {root: space for root, space in sets.items() if root.is_dir()}
@@ -61,9 +64,9 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     print(f"| clips | attack | raw | blank | labels exchanged | {' | '.join(f'`{name}`' for name in JUDGED)} |")
     print(f"|{' --- |' * (5 + len(JUDGED))}")
-    with tempfile.TemporaryDirectory() as storage:
+    with tempfile.TemporaryDirectory() as removed:
         for root, space in there.items():
-            for row in rows(root, space, Path(storage) / root.name):
+            for row in rows(root, space, options.storage or Path(removed)):
                 print(row, flush=True)
     return 0
 
@@ -71,8 +74,7 @@ def main(arguments: Sequence[str]) -> int:
 def rows(root: Path, space: str, storage: Path) -> list[str]:
     """The rows of the table for one data root; an attack that is not tried there says what it needs."""
     config = plan_study(space, "small", [0], {"attacks.names": ",".join(NAMES)}).trials[0].config
-    done: dict[str, Outcome] = {}
-    found = {method: figures(of_method(config, method), root, storage, done) for method in ("raw", *JUDGED)}
+    found = {method: figures(of_method(config, method), root, storage) for method in ("raw", *JUDGED)}
     lines = []
     for name in NAMES:
         stage = ATTACKS[name].stage.name
@@ -93,20 +95,22 @@ def of_method(config: TrialConfig, method: str) -> TrialConfig:
     return config.model_copy(update={"method": method, "options": {}})
 
 
-def figures(config: TrialConfig, root: Path, storage: Path, done: dict[str, Outcome]) -> Mapping[str, AttackFigures]:
-    """The figures of every attack and control by role; stages that are in `done`, by key, are not computed again."""
+def figures(config: TrialConfig, root: Path, storage: Path) -> Mapping[str, AttackFigures]:
+    """The figures of every attack and control by role; stages that are stored are not computed again."""
     data, runtime = TrialData(config, root), Runtime(data_root=str(root), storage=str(storage), device="cpu")
     store, outcomes, found = StageStore(storage), {}, {}
     for planned in plan_trial(config, data).stages:
         if not planned.attack or planned.name == "attacks":
             continue
-        if planned.key not in done:
+        outcome = store.read(planned.name, planned.key)
+        if outcome is None:
             inputs = {name: outcomes[role] for name, role in planned.inputs.items()}
             context = StageContext.of(planned, runtime, data, inputs, store.work(planned.name, planned.key))
-            done[planned.key] = planned.stage.run(context)
-        outcomes[planned.role] = done[planned.key]
-        if "evidence" in outcomes[planned.role].state:
-            found[planned.role] = figures_of(AttackResult(**outcomes[planned.role].state["evidence"]))
+            outcome = planned.stage.run(context)
+            store.write(planned.name, planned.key, outcome, planned.depends_on, {"decoder": decoder()})
+        outcomes[planned.role] = outcome
+        if "evidence" in outcome.state:
+            found[planned.role] = figures_of(AttackResult(**outcome.state["evidence"]))
     return found
 
 
