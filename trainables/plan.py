@@ -23,8 +23,11 @@ from trainables.stages import (
     EVALUATE_ACTION,
     EVALUATE_CLIP_PRIVACY,
     EVALUATE_PRIVACY,
+    POSE,
     RAW_ACTION,
+    RAW_POSE,
     TEST_DEPLOYED,
+    TEST_POSE,
     TEST_PRIVACY,
     Control,
     Stage,
@@ -172,6 +175,9 @@ class Planner:
             roles[RAW_ACTION] = StagePart(EVALUATE_ACTION, control="raw", reported=False)
         if config.test_deployed:
             roles[TEST_DEPLOYED.name] = StagePart(TEST_DEPLOYED)
+        if config.test_pose:
+            roles |= {POSE.name: StagePart(POSE, reported=False), RAW_POSE: StagePart(POSE, control="raw", reported=False)}
+            roles[TEST_POSE.name] = StagePart(TEST_POSE)
         if names:
             leakages = [part.stage.name for part in parts if part.reported and part.stage != EVALUATE_ACTION]
             roles |= self._attack_parts(tried(names, config, data), data.attacked, tuple(leakages))

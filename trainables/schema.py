@@ -179,6 +179,16 @@ declare(
         "a linear classifier of the action, of those features of anonymized clips that pretrained_probe reads people from",
         chance="chance_top1",
     ),
+    Metric(
+        "pose_kept",
+        "joints kept in place",
+        "higher",
+        "%",
+        "of the joints that BlazePose sees in raw test frames, those found in anonymized ones less than a tenth of the person"
+        " away (PCK@0.1)",
+    ),
+    Metric("pose_found", "people whose pose is found", "higher", "%", "of raw frames with a pose, those with one still", False),
+    Metric("pose_found_raw", "raw frames with a pose", "neither", "%", "raw test frames in which BlazePose sees a pose", False),
     Metric("chance_top1", "top-1 at chance", "neither", "%", "share of the most frequent class of the test videos"),
     Metric(
         "cmap",

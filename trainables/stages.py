@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from trainables.store import Outcome
 
 RAW_ACTION = "raw_action"  # as an input, and in records: the stage `evaluate_action` of the raw trial
+RAW_POSE = "raw_pose"  # the same of the stage `pose`
 BEFORE = "before"  # as an input, and in records: the stage that trained the networks from which this one goes on
 ATTACKED = "attacked"  # as data of a stage: the clips where they carry labels, otherwise the images of the privacy set
 DATA = (  # the data sets of a trial: members of `trainables.data.trial_data.TrialData`
@@ -102,6 +103,11 @@ def part_name(stage: str, control: Control) -> str:
 IMAGE_VIEW = ("seed", "clip.size", "clip.decode_size", "augment", "departures.float16", "departures.drop_last")
 VIEW = (*IMAGE_VIEW, "clip.frames", "clip.skip", "departures.bgr_clips", "departures.scrambled_frames")
 TEST_VIEW = (*VIEW, "clip.test_clips", "codec")
+# Frames at the video's own size, see `trainables.evaluation.delivered`.
+DELIVERED_VIEW = (
+    *("anonymizer", "clip.size", "codec", "departures.bgr_clips", "departures.float16", "departures.scrambled_frames"),
+    *("attacks.recognised_frames", "attacks.recognised_clips"),
+)
 TRAINING_DATA = ("action", "privacy")
 JUDGED_DATA = ("action_evaluation", "privacy_evaluation", "privacy_test", "clips_with_attributes")
 
@@ -128,6 +134,18 @@ def _test_deployed(context: StageContext) -> Outcome:
     from trainables.evaluation.action import test_deployed
 
     return test_deployed(context)
+
+
+def _pose(context: StageContext) -> Outcome:
+    from trainables.evaluation.pose import find
+
+    return find(context)
+
+
+def _test_pose(context: StageContext) -> Outcome:
+    from trainables.evaluation.pose import compare
+
+    return compare(context)
 
 
 def _evaluate_privacy(context: StageContext) -> Outcome:
@@ -204,6 +222,9 @@ TEST_DEPLOYED = Stage(
     (ANONYMIZER, RAW_ACTION),
     tests="evaluate_action",
 )
+# The joints of the surest person in each frame that is looked at, and how many of those in raw frames stay where they were.
+POSE = Stage("pose", _pose, DELIVERED_VIEW, ("action_evaluation",), (ANONYMIZER,))
+TEST_POSE = Stage("test_pose", _test_pose, (), ("action_evaluation",), (POSE.name, RAW_POSE))
 EVALUATE_PRIVACY = Stage(
     "evaluate_privacy",
     _evaluate_privacy,

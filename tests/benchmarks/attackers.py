@@ -1,9 +1,10 @@
-"""Attackers that anybody can install, on real clips: networks trained elsewhere, and faces found and recognised.
+"""Attackers that anybody can install, on real clips: networks trained elsewhere, and faces, text and people found.
 
     python -m tests.benchmarks.attackers --data DATA_ROOT --space identity --storage DIR
 
-Prints a row for each attack, with its controls, and a column for each anonymizer. Nothing but the attacks is computed, and with
-`--storage` nothing twice: it goes on where it stopped.
+Prints a row for each attack, with its controls, and a column for each anonymizer; the last row of a set is no attack: how many
+joints of people are found where they were. Nothing else is computed, and with `--storage` nothing twice: it goes on where it
+stopped.
 """
 
 from __future__ import annotations
@@ -21,18 +22,28 @@ from tests.support import SHARED
 from trainables.attacks import ATTACKS
 from trainables.attacks.shared.result import AttackResult
 from trainables.attacks.shared.verdict import AttackFigures, figures_of
-from trainables.config import Runtime, TrialConfig
+from trainables.config import Runtime, TrialConfig, with_values
 from trainables.data.reading import decoder
 from trainables.data.trial_data import TrialData
 from trainables.execution.context import StageContext
 from trainables.methods import METHODS, Method
+from trainables.methods.obfuscation import DETECT
 from trainables.models.anonymizers import ANONYMIZERS, Anonymizer
+from trainables.models.packaged import POSE_DETECTOR
 from trainables.plan import plan_trial
-from trainables.stages import part_name
-from trainables.store import StageStore
+from trainables.stages import POSE, TEST_POSE, part_name
+from trainables.store import Outcome, StageStore
 
-NAMES = ("pretrained_probe", "pretrained_neighbour", "face_found", "face_recognised", "face_traits", "text_found")
-JUDGED = ("mild_blur", "downsample_4x", "exchanged_colours")
+NAMES = (
+    *("pretrained_probe", "pretrained_neighbour"),
+    *("face_found", "face_recognised", "face_traits", "text_found", "people_found"),
+)
+JUDGED = ("mild_blur", "downsample_4x", "exchanged_colours", "blackening")
+HAS_POSE = POSE_DETECTOR.find() is not None
+# People are detected in a few frames of a second, and rather somebody too many than nobody.
+DETECTED = {"detector": "blazepose", "detector_weights": "package", "score": 0.2, "every": 8, "margin": 0.1}
+ON_BOXES = {f"obfuscation.{name}": value for name, value in DETECTED.items()}
+BY_POSE = {"attacks.people_detector": "blazepose", "attacks.people_detector_weights": "package", "test_pose": True}
 SETS = {"care_mini": "attacks", "ixmas_mini": "identity"}  # folders of real clips, and a space that reads their layout
 
 
@@ -74,7 +85,10 @@ def main(arguments: Sequence[str]) -> int:
 def rows(root: Path, space: str, storage: Path) -> list[str]:
     """The rows of the table for one data root; an attack that is not tried there says what it needs."""
     config = plan_study(space, "small", [0], {"attacks.names": ",".join(NAMES)}).trials[0].config
-    found = {method: figures(of_method(config, method), root, storage) for method in ("raw", *JUDGED)}
+    config = with_values(config, BY_POSE) if HAS_POSE else config
+    judged = [method for method in JUDGED if HAS_POSE or method != "blackening"]
+    outcomes = {method: stages(of_method(config, method), root, storage) for method in ("raw", *judged)}
+    found = {method: figures(stages) for method, stages in outcomes.items()}
     lines = []
     for name in NAMES:
         stage = ATTACKS[name].stage.name
@@ -85,22 +99,30 @@ def rows(root: Path, space: str, storage: Path) -> list[str]:
             )
             continue
         cells = [(found["raw"], stage), *((found["raw"], part_name(stage, control)) for control in ("blank", "permuted"))]
-        cells += [(found[method], stage) for method in JUDGED]
+        cells += [(found[method], stage) if method in found else ({}, stage) for method in JUDGED]
         shown = [cell(figures_there.get(role)) for figures_there, role in cells]
         lines.append(f"| {root.name} | `{name}` | {' | '.join(shown)} |")
+    if HAS_POSE:
+        blank = of_method(config.model_copy(update={"attacks": config.attacks.model_copy(update={"names": ()})}), "blank")
+        outcomes["blank"] = stages(blank, root, storage)
+        raw = outcomes["raw"][TEST_POSE.name].metrics["pose_found_raw"]
+        shown = [pose_cell(outcomes[method][TEST_POSE.name]) for method in ("blank", *JUDGED)]
+        shown = [f"found in {100 * raw:.0f} of frames", shown[0], "", *shown[1:]]
+        lines.append(f"| {root.name} | joints kept (utility) | {' | '.join(shown)} |")
     return lines
 
 
 def of_method(config: TrialConfig, method: str) -> TrialConfig:
-    return config.model_copy(update={"method": method, "options": {}})
+    config = config.model_copy(update={"method": method, "options": {}})
+    return with_values(config, ON_BOXES) if method == "blackening" else config
 
 
-def figures(config: TrialConfig, root: Path, storage: Path) -> Mapping[str, AttackFigures]:
-    """The figures of every attack and control by role; stages that are stored are not computed again."""
+def stages(config: TrialConfig, root: Path, storage: Path) -> dict[str, Outcome]:
+    """By role, the outcomes of all attacks, controls and poses; what is stored is not computed again."""
     data, runtime = TrialData(config, root), Runtime(data_root=str(root), storage=str(storage), device="cpu")
-    store, outcomes, found = StageStore(storage), {}, {}
+    store, outcomes = StageStore(storage), {}
     for planned in plan_trial(config, data).stages:
-        if not planned.attack or planned.name == "attacks":
+        if planned.name == "attacks" or not (planned.attack or planned.name in (DETECT.name, POSE.name, TEST_POSE.name)):
             continue
         outcome = store.read(planned.name, planned.key)
         if outcome is None:
@@ -109,9 +131,21 @@ def figures(config: TrialConfig, root: Path, storage: Path) -> Mapping[str, Atta
             outcome = planned.stage.run(context)
             store.write(planned.name, planned.key, outcome, planned.depends_on, {"decoder": decoder()})
         outcomes[planned.role] = outcome
-        if "evidence" in outcome.state:
-            found[planned.role] = figures_of(AttackResult(**outcome.state["evidence"]))
-    return found
+    return outcomes
+
+
+def figures(outcomes: Mapping[str, Outcome]) -> dict[str, AttackFigures]:
+    """The figures of every attack and control, by role."""
+    evidence = {role: outcome.state["evidence"] for role, outcome in outcomes.items() if "evidence" in outcome.state}
+    return {role: figures_of(AttackResult(**found)) for role, found in evidence.items()}
+
+
+def pose_cell(outcome: Outcome) -> str:
+    """The share of the joints of raw frames that are found where they were, with its interval, in percent."""
+    low, value, high = (outcome.metrics.get(f"pose_kept{end}") for end in ("_low", "", "_high"))
+    if value is None:
+        return ""
+    return f"{100 * value:.0f}" + ("" if low is None or high is None else f" [{100 * low:.0f}, {100 * high:.0f}]")
 
 
 def cell(figures: AttackFigures | None) -> str:

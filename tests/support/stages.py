@@ -17,7 +17,9 @@ from trainables.stages import (
     EVALUATE_ACTION,
     EVALUATE_CLIP_PRIVACY,
     EVALUATE_PRIVACY,
+    POSE,
     TEST_DEPLOYED,
+    TEST_POSE,
     TEST_PRIVACY,
     WITHOUT_VIDEO,
     Stage,
@@ -44,7 +46,7 @@ class FakeBatches(list[Any]):
 
 def declared_stage(name: str) -> Stage | None:
     """The stage of this name, of a method, of an attack or of the evaluation; None if there is none."""
-    evaluation = (EVALUATE_ACTION, TEST_DEPLOYED, EVALUATE_PRIVACY, TEST_PRIVACY, EVALUATE_CLIP_PRIVACY)
+    evaluation = (EVALUATE_ACTION, TEST_DEPLOYED, EVALUATE_PRIVACY, TEST_PRIVACY, EVALUATE_CLIP_PRIVACY, POSE, TEST_POSE)
     methods = (stage for method in METHODS for stage in METHODS[method].stages)
     attacks = (stage for attack in ATTACKS for stage in (ATTACKS[attack].stage, *ATTACKS[attack].prepared))
     every = (*evaluation, WITHOUT_VIDEO, WEIGH_ATTACKS, *methods, *attacks)

@@ -47,6 +47,7 @@ BY_PAIRS = "adaptive_restorer"  # it sees the clips that train the anonymizer, a
 BY_FEATURES = "attack_pretrained_neighbour attack_pretrained_probe"  # they read clips through the stage that leaves features
 BY_CLIPS = f"{FROM_SCRATCH} attack_pretrained_tuned pretrained_features"
 SIGHTS = "recognised_faces recognised_people recognised_text recognised_traits"  # at the videos' own size, not the trial's
+LOOKED_AT = f"{SIGHTS} pose raw_pose"
 BY_FACE = "attack_face_recognised attack_face_traits"  # they read labels
 BY_SIGHT = f"attack_face_found {BY_FACE} attack_people_found attack_text_found {SIGHTS}"
 ATTACK_STAGES = f"{BY_CLIPS} {BY_FEATURES}"
@@ -58,7 +59,7 @@ TRAINING = f"reconstruct warm_up {METHOD_STAGES}"
 ON_CLIPS = f"evaluate_action raw_action test_deployed evaluate_clip_privacy {ATTACK_STAGES}"  # of the anonymizer, as below
 ON_IMAGES = "evaluate_privacy test_privacy"
 ALL = f"{TRAINING} {BY_PAIRS} {ON_CLIPS} {ON_IMAGES}"
-OF_THE_ANONYMIZER = f"{ALL.replace('raw_action ', '').replace(BY_FEATURES, '')} {SIGHTS}"
+OF_THE_ANONYMIZER = f"{ALL.replace('raw_action ', '').replace(BY_FEATURES, '')} {SIGHTS} pose"
 READERS = OF_THE_ANONYMIZER.replace(f"{TRAINING} ", "")  # of what an anonymizer made, by themselves
 OF_PEOPLE = READERS.replace(f"{BY_PAIRS} ", "").replace("attack_adaptive ", "")  # of a method that changes people only
 EVALUATORS = "evaluate_action raw_action evaluate_privacy evaluate_clip_privacy"
@@ -76,14 +77,14 @@ TABLE: dict[str, tuple[Any, str]] = {
     "selection": ("last", EVALUATORS),
     "refit": (True, f"{EVALUATORS} attack_probe"),
     "microbatch": (16, f"{TRAINING} {EVALUATORS} {LEARNING_ATTACKS}"),  # not of what only tests
-    "codec": ("h264_crf28", f"{BY_PAIRS} {ON_CLIPS} {ON_IMAGES} {SIGHTS}"),
-    "evaluate_at": (64, f"{BY_PAIRS} {ON_CLIPS} {ON_IMAGES} {SIGHTS}"),  # never of what trains the anonymizer: test_at_size
+    "codec": ("h264_crf28", f"{BY_PAIRS} {ON_CLIPS} {ON_IMAGES} {LOOKED_AT}"),
+    "evaluate_at": (64, f"{BY_PAIRS} {ON_CLIPS} {ON_IMAGES} {LOOKED_AT}"),  # never of what trains the anonymizer: test_at_size
     "accept_flaws": (True, ""),  # the data are the same, and the record says what is wrong with them
     "attacker": ("raw", "evaluate_privacy"),  # it sees another method
-    "test_deployed": (False, ""),  # which stages there are
+    **dict.fromkeys(("test_deployed", "test_pose"), (False, "")),  # which stages there are
     "data.action": (None, f"{TRAINING} {BY_PAIRS}"),
     "data.privacy": (None, TRAINING),
-    "data.evaluate_action": (None, "evaluate_action raw_action test_deployed attack_probe"),
+    "data.evaluate_action": (None, "evaluate_action raw_action test_deployed attack_probe pose raw_pose test_pose"),
     "data.evaluate_privacy": (None, ON_IMAGES),
     "data.test_privacy": (None, "test_privacy"),
     "data.clip_privacy": (None, f"evaluate_clip_privacy {ATTACK_STAGES} {BY_SIGHT} without_video"),
@@ -92,7 +93,7 @@ TABLE: dict[str, tuple[Any, str]] = {
     "data.contents": ("whole", ""),  # the hash of small files, as these are, is the same
     "clip.frames": (17, f"{TRAINING} {BY_PAIRS} {ON_CLIPS}"),
     "clip.skip": (5, f"{TRAINING} {BY_PAIRS} {ON_CLIPS}"),
-    "clip.size": (225, f"{ALL} {SIGHTS}"),
+    "clip.size": (225, f"{ALL} {LOOKED_AT}"),
     "clip.decode_size": (281, ALL),
     "clip.test_clips": (3, ON_CLIPS),
     "augment": (None, ALL),
@@ -138,16 +139,16 @@ TABLE: dict[str, tuple[Any, str]] = {
     "attacks.people_detector": ("other", "attack_people_found recognised_people"),
     "attacks.people_detector_weights": (None, "recognised_people"),
     "attacks.people_score": (None, "recognised_people"),
-    **{f"attacks.{name}": (None, SIGHTS) for name in ("recognised_frames", "recognised_clips")},
+    **{f"attacks.{name}": (None, LOOKED_AT) for name in ("recognised_frames", "recognised_clips")},
     "attacks.decoder_width": (65, f"{BY_PAIRS} attack_adaptive attack_inversion"),
     "attacks.people": ("group", "attack_face_recognised attack_linkage attack_pretrained_neighbour"),
     "attacks.permuted": (True, f"{ATTACK_STAGES.replace('pretrained_features ', '')} {BY_FACE}"),
     "departures.detached_penalty": (True, OF_PENALTY),
-    "departures.scrambled_frames": (True, f"{TRAINING} {BY_PAIRS} {ON_CLIPS} {SIGHTS}"),  # one frame has nothing to scramble
-    "departures.bgr_clips": (True, f"{TRAINING} {BY_PAIRS} {ON_CLIPS} {SIGHTS}"),
+    "departures.scrambled_frames": (True, f"{TRAINING} {BY_PAIRS} {ON_CLIPS} {LOOKED_AT}"),  # one frame has nothing to scramble
+    "departures.bgr_clips": (True, f"{TRAINING} {BY_PAIRS} {ON_CLIPS} {LOOKED_AT}"),
     "departures.logit_threshold": (True, f"evaluate_clip_privacy {ON_IMAGES}"),
     "departures.drop_last": (True, ALL),
-    "departures.float16": (True, f"{ALL} {SIGHTS}"),
+    "departures.float16": (True, f"{ALL} {LOOKED_AT}"),
 }
 # Fields that some stages are not given: who fixes them, or reads another one instead.
 FIXED = {
@@ -181,6 +182,7 @@ BASE = TrialConfig(
         clip_privacy=ActionData(folder="c"),
     ),
     test_deployed=True,
+    test_pose=True,
     attacks=AttacksConfig(
         names=("all",),
         pretrained=NetworkConfig(name="mobilenet_v2", weights=_A_FILE),
@@ -442,9 +444,7 @@ def test_a_new_version_of_a_stage_computes_it_and_what_builds_on_it_again(
     after = {stage.role: stage.key for stage in plan_trial(config, data).stages}
     again = {role for role in before if before[role] != after[role]}
     assert again == {
-        "evaluate_action",
-        "raw_action",
-        "test_deployed",
+        *("evaluate_action", "raw_action", "test_deployed"),
         *("attack_probe", "attack_probe.raw", "attack_probe.blank", "attack_probe.permuted"),
         "attacks",
     }

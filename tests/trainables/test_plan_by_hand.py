@@ -37,6 +37,8 @@ DECLARED: dict[str, tuple[str, str, bool, bool, tuple[str, ...], tuple[str, ...]
     "detect": ("", "", False, False, (*("action_evaluation", "privacy_evaluation"), "privacy_test", *CLIPS), ()),
     "evaluate_action": ("evaluate_action", "", True, True, ("action_evaluation",), ("anonymizer",)),
     "test_deployed": ("", "evaluate_action", False, False, ("action_evaluation",), ("anonymizer", "raw_action")),
+    "pose": ("", "", False, False, ("action_evaluation",), ("anonymizer",)),
+    "test_pose": ("", "", False, False, ("action_evaluation",), ("pose", "raw_pose")),
     "evaluate_privacy": ("evaluate_privacy", "", True, False, IMAGES, ("anonymizer",)),
     "test_privacy": ("", "evaluate_privacy", False, False, (*IMAGES, "privacy_test"), ("anonymizer", "evaluate_privacy")),
     "evaluate_clip_privacy": ("evaluate_privacy", "", True, False, CLIPS, ("anonymizer",)),
@@ -176,6 +178,15 @@ def test_which_stages_a_trial_has(files: Files) -> None:
         "raw_action",
         "test_deployed",
     }
+    posed = roles(planned(files, test_pose=True))
+    assert posed.keys() - {"evaluate_clip_privacy"} == plain | {"pose", "raw_pose", "test_pose"}
+    assert {role: dict(posed[role].inputs) for role in ("pose", "raw_pose", "test_pose")} == {
+        "pose": {"anonymizer": "minimax"},
+        "raw_pose": {},
+        "test_pose": {"pose": "pose", "raw_pose": "raw_pose"},
+    }
+    assert [role for role in posed if posed[role].config.method == "raw"] == ["raw_pose"]
+    assert [role for role in posed if not posed[role].reported] == ["pose", "raw_pose"]
     on_raw = roles(planned(files, attacker="raw"))
     assert on_raw.keys() - {"evaluate_clip_privacy"} == plain | {"test_privacy"}
     assert on_raw["evaluate_privacy"].config.method == "raw"

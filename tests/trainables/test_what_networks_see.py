@@ -112,7 +112,7 @@ EXPECTED = {
 EXPECTED["attack_linkage.permuted"] = EXPECTED["attack_linkage.permuted"] - {"embedder tested: clip_privacy.validation, raw"}
 ELSEWHERE = ("pretrained_", "face_", "text_", "people_")  # networks trained elsewhere: test_pretrained, test_recognised
 TRIED = [name for name in ATTACKS if not name.startswith(ELSEWHERE)]
-OF_FRAMES = {"detect"}  # stages that train and test no network of the trial: see test_obfuscation
+OF_FRAMES = {"detect", "pose", "test_pose"}  # they use no network of the trial: see test_obfuscation, test_pose
 
 
 def test_every_stage_every_attack_and_every_method_is_named_here() -> None:

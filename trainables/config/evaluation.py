@@ -83,8 +83,13 @@ class AttacksConfig(Frozen):
         default="package", description="PP-OCR's ONNX file that reads them; package: as rapidocr-onnxruntime carries it"
     )
     text_score: Fraction = Field(default=0.5, description="lines that the reader is less sure of are none; as in RapidOCR")
-    people_detector: str = Field(default="fasterrcnn_resnet50_fpn_v2", description="a detection model of torchvision")
-    people_detector_weights: str | None = Field(default=None, description="'coco', or a file of a state dict; null: not tried")
+    people_detector: str = Field(
+        default="fasterrcnn_resnet50_fpn_v2", description="a detection model of torchvision, or blazepose"
+    )
+    people_detector_weights: str | None = Field(
+        default=None,
+        description="'coco', or a file of a state dict; of blazepose: package, as mediapipe carries them; null: not tried",
+    )
     people_score: Fraction = Field(default=0.5, description="people that the detector is less sure of are none")
     recognised_frames: Count = Field(default=16, description="frames, spread over a video, searched for faces, text or people")
     recognised_clips: Count = Field(default=200, description="clips of each split that are searched for them, at most")

@@ -88,9 +88,11 @@ class ObfuscationConfig(Frozen):
         description="auto = boxes.csv in the folder of the set or in the data root; or a file (relative: to the root)",
     )
     detector: str | None = Field(
-        default=None, description="a detection model of torchvision, such as fasterrcnn_resnet50_fpn_v2"
+        default=None, description="a detection model of torchvision, such as fasterrcnn_resnet50_fpn_v2, or blazepose"
     )
-    detector_weights: str | None = Field(default=None, description="'coco', or a file of a state dict")
+    detector_weights: str | None = Field(
+        default=None, description="'coco', or a file of a state dict; of blazepose: package, as mediapipe carries them"
+    )
     score: Fraction = Field(default=0.5, description="detections below are dropped")
     every: Count = Field(default=1, description="every n-th frame is looked at; one between has the boxes of the nearest")
     margin: NonNegative = Field(default=0.0, description="boxes grow by this share of their sides")

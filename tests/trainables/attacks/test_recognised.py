@@ -21,7 +21,6 @@ from tests.support.videos import write_video
 from trainables.attacks.recognised import again, traits
 from trainables.attacks.recognised.again import likeness
 from trainables.attacks.recognised.found import exposure, shares
-from trainables.attacks.recognised.frames import as_delivered
 from trainables.attacks.recognised.search import search_among
 from trainables.attacks.recognised.traits import summary
 from trainables.attacks.shared.searches import risks_of_searches
@@ -30,6 +29,7 @@ from trainables.data.coding import through_h264
 from trainables.data.items import Video, VideoSplits
 from trainables.data.reading import VideoFile, own_size
 from trainables.data.trial_data import TrialData
+from trainables.evaluation.delivered import as_delivered
 from trainables.metrics import retrieve
 from trainables.models.anonymizers import build_anonymizer
 from trainables.models.base import Anonymizer

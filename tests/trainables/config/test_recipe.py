@@ -111,7 +111,18 @@ CHOSEN: dict[str, Any] = {
 }
 # What is off, or whom and what a trial is about: nothing of these is a value of the recipe.
 ABOUT = (
-    *("method", "seed", "attacker", "test_deployed", "obfuscation.", "departures.", "data.", "attacks.", "microbatch"),
+    *(
+        "method",
+        "seed",
+        "attacker",
+        "test_deployed",
+        "test_pose",
+        "obfuscation.",
+        "departures.",
+        "data.",
+        "attacks.",
+        "microbatch",
+    ),
     *(
         "anonymizer.weights",
         "evaluate_privacy.attackers",

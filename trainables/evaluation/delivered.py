@@ -19,7 +19,7 @@ from trainables.failures import Stopped
 from trainables.models.base import Anonymizer
 from trainables.models.obfuscation import obfuscate_clips
 
-_DATA = "clips_with_attributes"
+CLIPS = "clips_with_attributes"
 _AT_ONCE = 64  # frames that an anonymizer which sees time is given
 
 
@@ -38,21 +38,21 @@ class Seen(NamedTuple):
     size: tuple[int, int]
 
 
-def chosen_of(context: StageContext, split: str) -> list[int]:
+def chosen_of(context: StageContext, split: str, data: str = CLIPS) -> list[int]:
     """The numbers of the clips of a split that are looked at."""
-    return list(evenly(len(getattr(context.data.clips_with_attributes, split)), context.config.attacks.recognised_clips))
+    return list(evenly(len(getattr(getattr(context.data, data), split)), context.config.attacks.recognised_clips))
 
 
-def clips_of(context: StageContext, anonymizer: Anonymizer, split: str) -> Iterator[Clip]:
+def clips_of(context: StageContext, anonymizer: Anonymizer, split: str, data: str = CLIPS) -> Iterator[Clip]:
     """Those clips, one after another. Raises Stopped between two of them."""
-    items: Sequence[Video] = getattr(context.data.clips_with_attributes, split)
-    for number in chosen_of(context, split):
+    items: Sequence[Video] = getattr(getattr(context.data, data), split)
+    for number in chosen_of(context, split, data):
         if context.should_stop():
             raise Stopped(f"{context.stage}: stopped while it looks at clips; begins again")
         item = items[number]
         video = VideoFile(item.path, None, item.span)
         numbers = sorted(set(evenly(len(video), context.config.attacks.recognised_frames)))
-        yield Clip(numbers, as_delivered(context, anonymizer, item, video, numbers))
+        yield Clip(numbers, as_delivered(context, anonymizer, item, video, numbers, data))
 
 
 def table_of(context: StageContext, split: str, rows: Sequence[Seen]) -> dict[str, Tensor]:
@@ -77,7 +77,7 @@ def _coded_frames(context: StageContext, frames: NDArray[np.uint8]) -> NDArray[n
 
 @torch.no_grad()
 def as_delivered(
-    context: StageContext, anonymizer: Anonymizer, item: Video, video: VideoFile, numbers: Sequence[int]
+    context: StageContext, anonymizer: Anonymizer, item: Video, video: VideoFile, numbers: Sequence[int], data: str = CLIPS
 ) -> NDArray[np.uint8]:
     """Frames `numbers` of a video at its own size, (T, H, W, 3) uint8 RGB, anonymized as a camera would deliver them.
 
@@ -93,7 +93,7 @@ def as_delivered(
         some = asked[start : start + _AT_ONCE]
         clip = torch.from_numpy(video.frames(some)).to(context.device).permute(0, 3, 1, 2)[None].float() / 255
         clip = clip.flip(2) if context.config.departures.bgr_clips else clip
-        boxes = context.boxes(_DATA)
+        boxes = context.boxes(data)
         with context.autocast():
             if boxes is None:
                 changed = context.anonymize(anonymizer, clip)
