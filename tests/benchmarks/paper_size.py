@@ -164,7 +164,7 @@ def _run_id(uri: str) -> str:
     from analysis.read.study import read_study
 
     trials: Any = read_study("paper_size", "paper", uri).trials
-    return str(trials["run_id"].iloc[0])
+    return str(trials.index[0])
 
 
 if __name__ == "__main__":
