@@ -34,6 +34,7 @@ from trainables.data.trial_data import TrialData
 from trainables.data.verify import files_read, require_readable
 from trainables.early import EarlyStopping
 from trainables.methods import missing_weights
+from trainables.models.named import names_networks
 from trainables.plan import PlannedStage, Planner, TrialPlan, neighbours
 from trainables.signals import heeding, interrupt
 from trainables.store import StageStore
@@ -414,8 +415,6 @@ def check_all_weights(plan: StudyPlan) -> None:
 
     Raises ConfigError for weights that are not there.
     """
-    from trainables.models.check import check_weights
-
     seen, said = set(), dict[str, None]()
     for trial in plan.trials:
         config = trial.config
@@ -434,7 +433,10 @@ def check_all_weights(plan: StudyPlan) -> None:
         )
         if networks not in seen:
             seen.add(networks)
-            check_weights(config)
+            if names_networks(config):
+                from trainables.models.check import check_weights  # and with it PyTorch: seconds
+
+                check_weights(config)
             started = {name: getattr(config, name) for name in ("action_classifier", "privacy_encoder")}
             said |= dict.fromkeys(
                 missing_weights(config.method, {key: (one.name, one.weights) for key, one in started.items()})

@@ -80,10 +80,10 @@ def main() -> int:
 def _study(options: argparse.Namespace, folder: Path) -> tuple[Callable[..., Any], Callable[[Any], str]]:
     """What runs a study under faults, and what makes a table of the results."""
     from chaos import ChaosStudy, run_chaos, table
-    from chaos_space import SETTINGS
+    from chaos_space import EARLY, SETTINGS
 
     settings = {key: value * options.scale if "epochs" in key else value for key, value in SETTINGS.items()}
-    study = ChaosStudy.of(2, settings, folder, options.stop_early)
+    study = ChaosStudy.of(2, settings, folder, EARLY if options.stop_early else "chaos")
     return partial(run_chaos, study), lambda results: table(results, study.expected)
 
 

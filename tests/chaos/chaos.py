@@ -36,8 +36,8 @@ ENDED = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.STOPPED)
 
 @dataclass(frozen=True)
 class ChaosStudy:
-    """What is run: `settings` for `--set`, what is expected, and how many epochs each stage takes, by its key. `stop_early`:
-    trials that cannot win end early.
+    """What is run: `settings` for `--set`, what is expected, and how many epochs each stage takes, by its key. `space`: one of
+    `chaos_space.py`; in that of `EARLY` trials that cannot win end early.
     """
 
     seeds: int
@@ -45,16 +45,20 @@ class ChaosStudy:
     data_root: Path
     expected: Mapping[str, Expected]
     epochs: Mapping[str, int]
-    stop_early: bool = False
+    space: str = "chaos"
 
     @staticmethod
-    def of(seeds: int, settings: Mapping[str, Any], folder: Path, stop_early: bool = False) -> ChaosStudy:
+    def of(seeds: int, settings: Mapping[str, Any], folder: Path, space: str = "chaos") -> ChaosStudy:
         """Makes the data in `folder` and runs the reference there."""
         data_root = make_data(folder / "data")
-        trials = planned(_space(stop_early), range(seeds), settings)
+        trials = planned(space, range(seeds), settings)
         expected = run_reference(trials, data_root, folder / "reference")
         epochs = Counter(line.key for line in _journal(folder / "reference" / "journal"))
-        return ChaosStudy(seeds, settings, data_root, expected, epochs, stop_early)
+        return ChaosStudy(seeds, settings, data_root, expected, epochs, space)
+
+    @property
+    def stop_early(self) -> bool:
+        return self.space == chaos_space.EARLY
 
     @property
     def command(self) -> str:
@@ -63,7 +67,7 @@ class ChaosStudy:
             "python",
             "study/run.py",
             "--space",
-            _space(self.stop_early),
+            self.space,
             "--plugin",
             str(plugin),
             "--profile",
@@ -74,10 +78,6 @@ class ChaosStudy:
         settings = [word for key, value in self.settings.items() for word in ("--set", f"{key}={value}")]
         early = ["--stop-early"] if self.stop_early else []
         return shlex.join([*command, "--data-root", str(self.data_root), "--seeds", str(self.seeds), *early, *settings])
-
-
-def _space(stop_early: bool) -> str:
-    return "chaos_early" if stop_early else "chaos"
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class Attempt:
         left = [(0.9 * (number + 0.5) / max(1, len(faults)), fault) for number, fault in enumerate(faults)]
         injected: list[str] = []
         while time.monotonic() - self._start < LIMIT_SECONDS:
-            time.sleep(0.3)
+            time.sleep(0.6)  # looking costs the processors as much as a trial does
             scene.repair()
             self._cluster.mend()
             if left and self._share() >= left[0][0]:

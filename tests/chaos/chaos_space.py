@@ -1,10 +1,10 @@
 """Plug-in of the chaos runs: their space, and a journal of what the workers compute.
 
 Seven settings: four that share stages, one on a set of videos of its own (which a fault may damage), one whose loss becomes
-NaN and one with a corrupt video among its data. With --stop-early six budgets and weights take the place of three and of the
-corrupt video, and what is measured of them while they are trained is set here: a larger budget or weight is worse in both
-figures, so that some cannot win. Where CHAOS_JOURNAL names a file, every process that runs a trial appends a
-line to it for each epoch it has computed and each stage it has stored.
+NaN and one with a corrupt video among its data; the test in short has four of them. With --stop-early six budgets and weights
+take the place of three and of the corrupt video, and what is measured of them while they are trained is set here: a larger
+budget or weight is worse in both figures, so that some cannot win. Where CHAOS_JOURNAL names a file, every process that runs a
+trial appends a line to it for each epoch it has computed and each stage it has stored.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 from search_spaces.registry import RAW, SPACES, Space, grid
 
 JOURNAL = "CHAOS_JOURNAL"
+EARLY, SHORT = "chaos_early", "chaos_short"
 SETTINGS = {
     "clip.size": 16,
     "clip.decode_size": 16,
@@ -53,7 +54,19 @@ if "chaos" not in SPACES:
             ),
         )
     )
-    SPACES.register("chaos_early")(
+    SPACES.register(SHORT)(
+        Space(
+            source="none",
+            question="Is everything recorded once, whatever dies?",
+            settings=(
+                RAW,
+                {"minimax.distortion_budget": 0.1, "minimax.penalty_weight": 10.0},
+                {"minimax.penalty_weight": 0.0},
+                _NAN,
+            ),
+        )
+    )
+    SPACES.register(EARLY)(
         Space(
             source="none",
             question="Are trials that stop early recorded once, whatever dies?",

@@ -142,3 +142,15 @@ def test_a_broken_file_of_the_test_list_is_named_before_anything_starts(tmp_path
         Study(options).check()
     assert not (tmp_path / "s").exists()
     Study(options.model_copy(update={"verify": "none"})).check()
+
+
+def test_pytorch_is_imported_only_to_look_at_what_is_named(tmp_path: Path, tiny_data: Path) -> None:
+    """Seconds, before the first line of a study whose networks start from scratch."""
+    code = (
+        "import sys; from study.options import read_options; from study.study import Study;"
+        " Study(read_options(sys.argv[1:])).check(); sys.exit('torch' in sys.modules)"
+    )
+    arguments = ["--space", "demo", "--profile", "small", "--data-root", str(tiny_data), "--storage", str(tmp_path / "s")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'm.db'}"}
+    done = subprocess.run([sys.executable, "-c", code, *arguments], env=environment, timeout=600, check=False)
+    assert done.returncode == 0

@@ -17,17 +17,8 @@ from trainables.models.blazepose import require_package
 from trainables.models.check_own import check_own_networks
 from trainables.models.detector import BLAZEPOSE, new_detector, require_blazepose
 from trainables.models.given import GivenModel
-from trainables.models.packaged import (
-    AGE,
-    CENTERFACE,
-    FACE_LANDMARKS,
-    FACE_RECOGNISER,
-    GENDER,
-    PACKAGE,
-    TEXT_DETECTOR,
-    TEXT_READER,
-    given_or_packaged,
-)
+from trainables.models.named import FILES
+from trainables.models.packaged import PACKAGE, given_or_packaged
 from trainables.models.privacy import build_privacy_classifier, build_privacy_encoder
 from trainables.models.weights import (
     ATTACKER_FIELD,
@@ -41,16 +32,6 @@ from trainables.models.weights import (
 )
 
 ATTACKERS = "attacks"  # whose `weights` are those of all attackers that see single frames
-# How the fields of files begin, what each is, and how the names of the attacks begin that read it.
-_FILES = {
-    "face_detector": (CENTERFACE, "face"),
-    "face_landmarks": (FACE_LANDMARKS, "face"),
-    "face_recogniser": (FACE_RECOGNISER, "face"),
-    "age": (AGE, "face_traits"),
-    "gender": (GENDER, "face_traits"),
-    "text_detector": (TEXT_DETECTOR, "text"),
-    "text_reader": (TEXT_READER, "text"),
-}
 MVIT_CLIP = (16, 224)  # frames, pixels: the tables of relative positions in MViT's weights have this size
 
 
@@ -106,7 +87,7 @@ def _check_attackers(config: TrialConfig) -> None:
         _check_network(ATTACKERS, NetworkConfig(name=name, weights=settings.weights), config.clip)
     if any(name.startswith("pretrained") for name in names) and settings.pretrained.weights != PACKAGE:  # else not tried
         _check_network("attacks.pretrained", settings.pretrained, config.clip)
-    for part, (file, attacks) in _FILES.items():
+    for part, (file, attacks) in FILES.items():
         source: str = getattr(settings, f"{part}_weights")
         if any(name.startswith(attacks) for name in names) and source != PACKAGE:  # else not tried where it is missing
             given_or_packaged(source, file, f"attacks.{part}_weights")
