@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -27,14 +28,13 @@ from study.schedule.resources import Resources, Share
 from study.schedule.search import Proposals, check_objectives, points_of, with_options, worst
 from study.schedule.time_left import work_of
 from study.schedule.usage import Usage
+from study.weights import check_all_weights
 from trainables import schema
 from trainables.config import ConfigError
 from trainables.data.generated import DOMAINS, GeneratedSpec, ensure
 from trainables.data.trial_data import TrialData
 from trainables.data.verify import files_read, require_readable
 from trainables.early import EarlyStopping
-from trainables.methods import missing_weights
-from trainables.models.named import names_networks
 from trainables.plan import PlannedStage, Planner, TrialPlan, neighbours
 from trainables.signals import heeding, interrupt
 from trainables.store import StageStore
@@ -393,7 +393,11 @@ def plan_stages(plan: StudyPlan, data_root: Path, data: Mapping[str, TrialData] 
     """The stages of every trial; `data` is what `read_data` returns. Raises DataError if a data set cannot be used."""
     data = read_data(plan, data_root) if data is None else data
     planner = Planner()
-    return [planner.plan(trial.config, data[trial.config.data.model_dump_json()]) for trial in plan.trials]
+    gc.disable()  # nothing here is garbage, and it looks through millions of objects for some, again and again
+    try:
+        return [planner.plan(trial.config, data[trial.config.data.model_dump_json()]) for trial in plan.trials]
+    finally:
+        gc.enable()
 
 
 def read_data(plan: StudyPlan, data_root: Path) -> dict[str, TrialData]:
@@ -408,41 +412,6 @@ def read_data(plan: StudyPlan, data_root: Path) -> dict[str, TrialData]:
             read[key] = TrialData(trial.config, data_root, like=next(iter(read.values()), None))
             read[key].require()
     return read
-
-
-def check_all_weights(plan: StudyPlan) -> None:
-    """Checks each combination of networks once, and says which start from scratch where the paper's do not.
-
-    Raises ConfigError for weights that are not there.
-    """
-    seen, said = set(), dict[str, None]()
-    for trial in plan.trials:
-        config = trial.config
-        networks = (
-            config.anonymizer,
-            config.action_classifier,
-            config.privacy_encoder,
-            config.evaluate_action.classifier,
-            config.evaluate_privacy.classifier,
-            config.clip,
-            config.evaluate_at,
-            config.method,
-            config.obfuscation,
-            tuple(sorted(config.options.items())),
-            config.attacks,
-        )
-        if networks not in seen:
-            seen.add(networks)
-            if names_networks(config):
-                from trainables.models.check import check_weights  # and with it PyTorch: seconds
-
-                check_weights(config)
-            started = {name: getattr(config, name) for name in ("action_classifier", "privacy_encoder")}
-            said |= dict.fromkeys(
-                missing_weights(config.method, {key: (one.name, one.weights) for key, one in started.items()})
-            )
-    for line in said:
-        print(f"note: {line}")
 
 
 def _ray_backend() -> Backend:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from trainables.attacks import attack_names, attack_parts, tried
-from trainables.config import ObfuscationConfig, TrialConfig
+from trainables.config import MinimaxConfig, ObfuscationConfig, TrialConfig
 from trainables.data.decoding.resizing import RESIZING
 from trainables.data.items import DataError
 from trainables.data.trial_data import TrialData
@@ -35,6 +35,8 @@ from trainables.stages import (
     part_name,
 )
 from trainables.store import canonical, digest, digest_of_parts
+
+_OF_A_METHOD = frozenset({"method", "options", "minimax"})  # groups that hardly a stage reads which evaluates
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,7 @@ class Planner:
     def __init__(self) -> None:
         self._own: dict[tuple[Stage, str, int], _Own] = {}
         self._keys: dict[tuple[Hashable, ...], tuple[dict[str, Any], str]] = {}
+        self._controls: dict[tuple[str, bool, str], _Config] = {}
         self._attack_parts = cache(attack_parts)
 
     def plan(self, config: TrialConfig, data: TrialData) -> TrialPlan:
@@ -184,7 +187,7 @@ class Planner:
         return roles
 
     def _stages(self, config: TrialConfig, data: TrialData, parts: Mapping[str, StagePart]) -> dict[str, PlannedStage]:
-        configs = _Configs(config)
+        configs = _Configs(config, self._controls)
         planned: dict[str, PlannedStage] = {}
         first: dict[str, str] = {}  # role by key
         same: dict[str, str] = {}  # roles of controls that are equal to another stage of the trial, and the role of that stage
@@ -289,15 +292,18 @@ class _Config:
 
     def __init__(self, config: TrialConfig) -> None:
         self.config, self.method, values = config, method_of(config), config.model_dump(mode="json")
+        self.values = values
         # what `key_values` reads besides the fields that a stage names
         everywhere = [values[name] for name in ("method", "options", "microbatch", "anonymizer")]
         self._everywhere = repr([*everywhere, bool(config.minimax.penalty_weight)])
-        self._texts = _Texts(values)
+        self._texts, self._seen = _Texts(values), dict[str, str]()
 
     def seen_by(self, stage: Stage) -> str:
         """All that `key_values` of a stage depends on, as text; its number of steps depends on nothing else of a config."""
-        texts = self._texts
-        return self._everywhere + ",".join([texts[name] for name in stage.fields])
+        if stage.name not in self._seen:
+            texts = self._texts
+            self._seen[stage.name] = self._everywhere + ",".join([texts[name] for name in stage.fields])
+        return self._seen[stage.name]
 
 
 class _Texts(dict[str, str]):
@@ -318,13 +324,16 @@ class _Texts(dict[str, str]):
 class _Configs:
     """The configs that the parts of a trial run with: the trial's, at the size `evaluate_at` for what comes after the training
     of its anonymizer; and for a control, or an f_B' that is trained on raw images, that of another method.
+
+    `controls`: those of other trials. One whose stage reads nothing of `_OF_A_METHOD` has the minimax of nobody, and is shared by
+    all trials that differ in it.
     """
 
-    def __init__(self, config: TrialConfig) -> None:
+    def __init__(self, config: TrialConfig, controls: dict[tuple[str, bool, str], _Config]) -> None:
         self.config, self._training = config, {stage.name for stage in method_of(config).training}
         self._trained = _Config(config)
         self._own = self._trained if config.evaluate_at is None else _Config(config.as_evaluated)
-        self._others: dict[tuple[str, bool], _Config] = {}
+        self._controls = controls
 
     def of(self, part: StagePart) -> _Config:
         if part.stage.name in self._training:
@@ -334,12 +343,24 @@ class _Configs:
         other = "raw" if on_raw else part.control
         if not other:
             return self._own
-        if (other, permuted) not in self._others:
+        alone = bool(_OF_A_METHOD & {name.partition(".")[0] for name in part.stage.fields})
+        known = other, permuted, self._whole if alone else self._without_method
+        if known not in self._controls:
             values: dict[str, Any] = {"method": other, "options": {}}
+            if not alone:
+                values["minimax"] = MinimaxConfig()
             if permuted:
                 values["attacks"] = self.config.attacks.model_copy(update={"permuted": True})
-            self._others[other, permuted] = _Config(resolved(self._own.config.model_copy(update=values)))
-        return self._others[other, permuted]
+            self._controls[known] = _Config(resolved(self._own.config.model_copy(update=values)))
+        return self._controls[known]
+
+    @cached_property
+    def _whole(self) -> str:
+        return repr(self._own.values)
+
+    @cached_property
+    def _without_method(self) -> str:
+        return repr({name: value for name, value in self._own.values.items() if name not in _OF_A_METHOD})
 
 
 def _require_clip_labels(config: TrialConfig, data: TrialData) -> None:

@@ -1,6 +1,6 @@
 """One whole trial of the `paper` profile on this machine: every stage, its seconds and the memory it took at most.
 
-    python -m tests.benchmarks.paper_size --storage DIR      # runs again where it stopped; half an hour and 8 GiB on 2 cores
+    python -m tests.benchmarks.paper_size --storage DIR      # runs again where it stopped; 20 minutes and 8 GiB on 2 cores
 
 It makes a handful of videos of 320 x 240 pixels, runs `study/run.py` on them as on a cluster, with networks and clips of the
 paper's size (`paper_size_space.py` says what is smaller), then `analysis evidence` and `analysis export`, and prints a table.

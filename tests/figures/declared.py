@@ -189,7 +189,7 @@ FIGURES = {
             "paper_size",
             _BENCHMARKS,
             (f"-m tests.benchmarks.paper_size --storage {STORAGE}/paper_size",),
-            60,
+            20,
             printed,
         ),
         Figure(
