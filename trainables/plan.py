@@ -325,8 +325,8 @@ class _Configs:
     """The configs that the parts of a trial run with: the trial's, at the size `evaluate_at` for what comes after the training
     of its anonymizer; and for a control, or an f_B' that is trained on raw images, that of another method.
 
-    `controls`: those of other trials. One whose stage reads nothing of `_OF_A_METHOD` has the minimax of nobody, and is shared by
-    all trials that differ in it.
+    `controls`: those of other trials. One whose stage reads nothing of `_OF_A_METHOD` has the minimax of nobody, and is shared
+    by all trials that differ in it.
     """
 
     def __init__(self, config: TrialConfig, controls: dict[tuple[str, bool, str], _Config]) -> None:
