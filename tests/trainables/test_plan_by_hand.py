@@ -16,7 +16,7 @@ from trainables.config import ConfigError, TrialConfig, with_values
 from trainables.data.items import StillSplits
 from trainables.data.trial_data import TrialData
 from trainables.methods import METHODS
-from trainables.plan import PlannedStage, TrialPlan, neighbours, plan_trial
+from trainables.plan import PlannedStage, Planner, TrialPlan, neighbours, plan_trial
 from trainables.stages import Stage, StagePart, part_name
 from trainables.store import Outcome, canonical, digest, digest_of_parts
 
@@ -314,3 +314,29 @@ def test_a_key_is_the_hash_of_all_that_the_stage_depends_on(tiny_config: TrialCo
     parts = {"b": {"z": [1.0, None], "a": "\u00e9"}, "a": True}
     assert digest_of_parts({name: canonical(value) for name, value in parts.items()}) == digest(parts)
     assert digest(parts) == "23652e5d5f6ba896405b"
+
+
+def test_controls_are_shared_by_trials_that_agree_in_all_but_their_minimax(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one planner plans for several trials is what each has alone, also where a control reads the minimax."""
+
+    def controls() -> list[dict[str, str]]:
+        planner, data = Planner(), TrialData(TrialConfig(), files.root)
+        changes: list[dict[str, Any]] = [{"minimax.distortion_budget": 0.1}, {"minimax.distortion_budget": 0.2}, {"seed": 5}]
+        found = []
+        for values in changes:
+            config = with_values(TrialConfig(), {**values, "attacks.names": "retrained", "test_deployed": True})
+            together = planner.plan(config, data)
+            assert together == plan_trial(config, data)
+            found.append({stage.role: stage.key for stage in together.stages if stage.control})
+        return found
+
+    first, other_budget, other_seed = controls()
+    assert first.keys() >= {"raw_action", "attack_retrained.raw", "attack_retrained.permuted"}
+    assert other_budget == first
+    assert not set(other_seed.values()) & set(first.values())
+    reads = replace(stages.EVALUATE_ACTION, fields=(*stages.EVALUATE_ACTION.fields, "minimax.distortion_budget"))
+    monkeypatch.setattr("trainables.plan.EVALUATE_ACTION", reads)
+    first, other_budget, _ = controls()
+    assert {role for role in first if first[role] != other_budget[role]} == {"raw_action"}

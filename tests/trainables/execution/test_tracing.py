@@ -49,7 +49,7 @@ def test_the_memory_of_a_step_is_that_measured(tiny_config: TrialConfig, tiny_da
             one_step(stage, runtime, data)
 
     step()  # what is kept after a first step: imports, and kernels
-    measured = bytes_taken(step)
+    measured = min(bytes_taken(step) for _ in range(3))  # a process that has run for long may take more than it needs
     assert measured > 150 * 2**20
     assert traced.peak == pytest.approx(measured, rel=0.2)
     assert traced.still < 0.1 * traced.peak
