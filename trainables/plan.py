@@ -296,14 +296,14 @@ class _Config:
         # what `key_values` reads besides the fields that a stage names
         everywhere = [values[name] for name in ("method", "options", "microbatch", "anonymizer")]
         self._everywhere = repr([*everywhere, bool(config.minimax.penalty_weight)])
-        self._texts, self._seen = _Texts(values), dict[str, str]()
+        self._texts, self._seen = _Texts(values), dict[tuple[str, ...], str]()
 
     def seen_by(self, stage: Stage) -> str:
         """All that `key_values` of a stage depends on, as text; its number of steps depends on nothing else of a config."""
-        if stage.name not in self._seen:
+        if stage.fields not in self._seen:
             texts = self._texts
-            self._seen[stage.name] = self._everywhere + ",".join([texts[name] for name in stage.fields])
-        return self._seen[stage.name]
+            self._seen[stage.fields] = self._everywhere + ",".join([texts[name] for name in stage.fields])
+        return self._seen[stage.fields]
 
 
 class _Texts(dict[str, str]):

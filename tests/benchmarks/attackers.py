@@ -88,7 +88,7 @@ def rows(root: Path, space: str, storage: Path) -> list[str]:
     config = with_values(config, BY_POSE) if HAS_POSE else config
     judged = [method for method in JUDGED if HAS_POSE or method != "blackening"]
     outcomes = {method: stages(of_method(config, method), root, storage) for method in ("raw", *judged)}
-    found = {method: figures(stages) for method, stages in outcomes.items()}
+    found = {method: figures(of_roles) for method, of_roles in outcomes.items()}
     lines = []
     for name in NAMES:
         stage = ATTACKS[name].stage.name
@@ -99,12 +99,11 @@ def rows(root: Path, space: str, storage: Path) -> list[str]:
             )
             continue
         cells = [(found["raw"], stage), *((found["raw"], part_name(stage, control)) for control in ("blank", "permuted"))]
-        cells += [(found[method], stage) if method in found else ({}, stage) for method in JUDGED]
+        cells += [(found.get(method, {}), stage) for method in JUDGED]
         shown = [cell(figures_there.get(role)) for figures_there, role in cells]
         lines.append(f"| {root.name} | `{name}` | {' | '.join(shown)} |")
     if HAS_POSE:
-        blank = of_method(config.model_copy(update={"attacks": config.attacks.model_copy(update={"names": ()})}), "blank")
-        outcomes["blank"] = stages(blank, root, storage)
+        outcomes["blank"] = stages(of_method(with_values(config, {"attacks.names": ()}), "blank"), root, storage)
         raw = outcomes["raw"][TEST_POSE.name].metrics["pose_found_raw"]
         shown = [pose_cell(outcomes[method][TEST_POSE.name]) for method in ("blank", *JUDGED)]
         shown = [f"found in {100 * raw:.0f} of frames", shown[0], "", *shown[1:]]

@@ -33,6 +33,9 @@ SETTINGS = {
     "evaluate_privacy.epochs": 8,
 }
 
+_QUESTION = "Is everything recorded once, whatever dies?"
+_STRICT = {"minimax.distortion_budget": 0.1, "minimax.penalty_weight": 10.0}
+_FREE = {"minimax.penalty_weight": 0.0}
 _NAN, _SPARE = (
     {"minimax.learning_rate_anonymizer": 1e30},
     {"method": "raw", "data.action.folder": "spare", "clip.test_clips": 2},
@@ -42,30 +45,19 @@ if "chaos" not in SPACES:
     SPACES.register("chaos")(
         Space(
             source="none",
-            question="Is everything recorded once, whatever dies?",
+            question=_QUESTION,
             settings=(
                 RAW,
-                {"minimax.distortion_budget": 0.1, "minimax.penalty_weight": 10.0},
-                {"minimax.distortion_budget": 0.2, "minimax.penalty_weight": 10.0},
-                {"minimax.penalty_weight": 0.0},
+                _STRICT,
+                {**_STRICT, "minimax.distortion_budget": 0.2},
+                _FREE,
                 _NAN,
                 {"method": "raw", "data.action.folder": "corrupt"},
                 _SPARE,
             ),
         )
     )
-    SPACES.register(SHORT)(
-        Space(
-            source="none",
-            question="Is everything recorded once, whatever dies?",
-            settings=(
-                RAW,
-                {"minimax.distortion_budget": 0.1, "minimax.penalty_weight": 10.0},
-                {"minimax.penalty_weight": 0.0},
-                _NAN,
-            ),
-        )
-    )
+    SPACES.register(SHORT)(Space(source="none", question=_QUESTION, settings=(RAW, _STRICT, _FREE, _NAN)))
     SPACES.register(EARLY)(
         Space(
             source="none",

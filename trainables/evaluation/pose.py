@@ -47,18 +47,23 @@ def compare(context: StageContext) -> Outcome:
     raw, now = context.inputs[RAW_POSE].state, context.inputs[POSE.name].state
     items = [context.data.action_evaluation.test[number] for number in raw["items"].tolist()]
     seen, kept = (part.numpy() for part in kept_joints(raw["joints"], now["joints"]))
-    with_pose = ~raw["joints"][..., 0].isnan().all(dim=2)
+    with_pose = _has_pose(raw["joints"])
     metrics: dict[str, float] = {"pose_found_raw": float(with_pose[raw["looked"]].double().mean())} if items else {}
     counted = np.flatnonzero(seen > 0)
     if not len(counted):
         return Outcome(metrics, notes=("in no raw test frame is a pose found: what becomes of poses cannot be said",))
-    still = (~now["joints"][..., 0].isnan().all(dim=2))[with_pose]
+    still = _has_pose(now["joints"])[with_pose]
     shares = [float(kept[number] / seen[number]) for number in counted]
     clips = [items[number] for number in counted]
     sure = interval(mean((clip.name for clip in clips), (clip.group for clip in clips), shares))
     metrics |= {"pose_found": float(still.double().mean()), "pose_kept": sure.value, **ends("pose_kept", sure.low, sure.high)}
     found = f"a pose is found in {metrics['pose_found_raw']:.0%} of the raw test frames, and in {metrics['pose_found']:.0%}"
     return Outcome(metrics, notes=(f"{found} of those once they are anonymized; pose_kept speaks of these raw frames",))
+
+
+def _has_pose(joints: Tensor) -> Tensor:
+    """(N, F, J, 3) -> (N, F), whether somebody is in a frame."""
+    return ~joints[..., 0].isnan().all(dim=2)
 
 
 def kept_joints(raw: Tensor, now: Tensor) -> tuple[Tensor, Tensor]:

@@ -34,8 +34,11 @@ class PeopleDetector:
 
     def __init__(self, name: str, weights: str, score: float, device: torch.device, field: str) -> None:
         self._score, self._device = score, device
-        self._poses = BlazePose(score, require_blazepose(weights, field)) if name == BLAZEPOSE else None
-        if self._poses is None:
+        self._poses: BlazePose | None = None
+        if name == BLAZEPOSE:
+            require_blazepose(weights, field)
+            self._poses = BlazePose(score, field)
+        else:
             model = new_detector(name, field.removesuffix("_weights"))
             load_weights(model, weights, name, field)
             self._model = model.to(device).eval()
@@ -68,9 +71,8 @@ class PeopleDetector:
         return found
 
 
-def require_blazepose(weights: str, field: str) -> str:
-    """Returns `field`. Raises ConfigError where BlazePose's weights are to be others than its package's, or that is missing."""
+def require_blazepose(weights: str, field: str) -> None:
+    """Raises ConfigError where BlazePose's weights are to be others than its package's, or that is missing."""
     if weights != PACKAGE:
         raise ConfigError(f"{field} = {weights!r}: the weights of {BLAZEPOSE} are those of its package; give {field}={PACKAGE}")
     require_package(f"{field} = {weights!r}")
-    return field
