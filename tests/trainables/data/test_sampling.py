@@ -11,7 +11,7 @@ from trainables.config import ClipConfig
 from trainables.data import sampling
 from trainables.data.items import Video
 from trainables.data.loader import SampleId, TrainingClips
-from trainables.data.sampling import clip_indices, fitting_skip, other_clip_indices, pair_indices
+from trainables.data.sampling import clip_indices, evenly, fitting_skip, other_clip_indices, pair_indices
 
 
 def clip(frames: int, skip: int, test_clips: int = 5) -> ClipConfig:
@@ -98,6 +98,14 @@ def test_test_clips_are_spread_over_the_whole_video() -> None:
 )
 def test_the_two_frames_of_a_pair(length: int, distance: int, position: float, pair: tuple[int, int]) -> None:
     assert pair_indices(length, distance, position) == pair
+
+
+@pytest.mark.parametrize(
+    ("count", "wanted", "chosen"),
+    [(10, 4, [0, 3, 6, 9]), (9, 3, [0, 4, 8]), (6, 2, [0, 5]), (3, 5, [0, 1, 2]), (5, 1, [0]), (1, 1, [0])],
+)
+def test_numbers_that_are_evenly_apart(count: int, wanted: int, chosen: list[int]) -> None:
+    assert evenly(count, wanted) == chosen
 
 
 def test_what_a_sample_draws_depends_on_seed_epoch_and_item() -> None:

@@ -15,7 +15,7 @@ from trainables.config import Runtime, TrialConfig, with_values
 from trainables.data.trial_data import TrialData
 from trainables.early import Decision, EarlyStopping, Place, Watch, Watched
 from trainables.execution.context import StageContext
-from trainables.execution.watch import WatchedTraining, place_of, probe_features, probe_leakage
+from trainables.execution.watch import Measure, WatchedTraining, place_of, probe_features, probe_leakage
 from trainables.failures import Stopped, StoppedEarly
 from trainables.methods.penalty import training as minimax
 from trainables.pipeline import run_trial
@@ -71,6 +71,21 @@ def test_a_training_that_is_watched_or_stopped_early_has_the_same_numbers(
     data = TrialData(config, tiny_data)
     assert seen.figures.clips == len(data.action.validation) > 0
     assert seen.figures.items == len(getattr(data, data.attacked).validation) > 0
+
+
+def test_what_is_drawn_and_set_while_it_is_measured_is_undone(config: TrialConfig, tiny_data: Path, tmp_path: Path) -> None:
+    """An anonymizer that draws random numbers whenever it is asked, and networks of which each has a mode of its own."""
+    context = minimax_context(config, tiny_data, tmp_path)
+    players = minimax.players_of(context, 1e-3)
+    drawn: list[torch.Tensor] = []
+    next(players.anonymizer.children()).register_forward_hook(lambda *given: drawn.append(torch.rand(())))
+    players.anonymizer.train()
+    players.action.eval()
+    before = torch.get_rng_state()
+    Measure(context, config, TrialData(config, tiny_data))(players.anonymizer, players.action)
+    assert drawn
+    assert torch.equal(torch.get_rng_state(), before)
+    assert (players.anonymizer.training, players.action.training) == (True, False)
 
 
 def test_where_an_anonymizer_stands(tiny_config: TrialConfig, tiny_data: Path) -> None:

@@ -45,6 +45,17 @@ def test_the_penalty_is_that_of_the_space(
     assert any(gradient is not None and bool((gradient != 0).any()) for gradient in found_gradients)
 
 
+def test_what_f_t_makes_of_the_raw_clip_is_a_target() -> None:
+    """Hand calculation: (3, 4) against (0, 0); only the anonymized clip's features get a gradient, along the difference."""
+    raw, anonymized = torch.tensor([[3.0, 4.0]], requires_grad=True), torch.zeros(1, 2, requires_grad=True)
+    found = feature_distortion(raw, anonymized)
+    assert found.tolist() == pytest.approx([5.0 / 2**0.5])
+    found.sum().backward()
+    assert raw.grad is None
+    assert anonymized.grad is not None
+    assert anonymized.grad[0].tolist() == pytest.approx([-0.6 / 2**0.5, -0.8 / 2**0.5])
+
+
 def test_one_vector_a_clip_has_no_frames(tiny_config: TrialConfig) -> None:
     with pytest.raises(ConfigError, match="penalty_scope = frame: f_T makes features of whole clips; leave it at clip"):
         with_values(tiny_config, {"minimax.penalty_space": "features", "minimax.penalty_scope": "frame"})
