@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 from jaxtyping import install_import_hook
-from sqlalchemy import event
+from sqlalchemy import create_engine, event
 from sqlalchemy.engine import Engine
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -87,6 +88,30 @@ def _without_waiting_for_the_disk(connection: Any, record: Any) -> None:
     """A database of a test need not survive a power cut."""
     if isinstance(connection, sqlite3.Connection):
         connection.execute("PRAGMA synchronous=OFF")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _tables_of_mlflow(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A new SQLite database gets MLflow's tables from one that has them: its own way, all migrations, takes 1.7 s each time."""
+    from mlflow.store.db import utils
+
+    create = utils._initialize_tables
+
+    def copy(engine: Engine) -> None:
+        if engine.dialect.name != "sqlite" or not utils._is_empty_database(engine):
+            return create(engine)
+
+        def make(folder: Path) -> None:
+            own = create_engine(f"sqlite:///{folder}/tables.db")
+            create(own)
+            own.dispose()
+
+        with contextlib.closing(sqlite3.connect(made_once(tmp_path_factory, "tables", make) / "tables.db")) as tables:
+            given = engine.raw_connection()
+            tables.backup(given.driver_connection)
+            given.close()
+
+    utils._initialize_tables = copy
 
 
 @pytest.fixture(scope="session")

@@ -195,7 +195,7 @@ def try_all(mutants: Sequence[AnyMutant], storage: Path, jobs: int) -> dict[str,
 
 
 def table(mutants: Sequence[AnyMutant], verdicts: dict[str, str]) -> str:
-    """Killed and lived, area by area, then those that live with the reason."""
+    """Killed and lived, area by area, then those that live with the reason. 100 % are all of them: shares are rounded down."""
     areas: dict[str, list[str]] = defaultdict(list)
     for mutant in mutants:
         areas[mutant.area].append(verdicts[mutant.name])
@@ -203,7 +203,7 @@ def table(mutants: Sequence[AnyMutant], verdicts: dict[str, str]) -> str:
     lines = ["| area | mutants | killed | % |", "|---|---|---|---|"]
     for area, found in areas.items():
         killed = found.count(KILLED)
-        lines.append(f"| {area} | {len(found)} | {killed} | {100 * killed / len(found):.0f} % |")
+        lines.append(f"| {area} | {len(found)} | {killed} | {100 * killed // len(found)} % |")
     living = [mutant for mutant in mutants if verdicts[mutant.name] != KILLED]
     lines += ["", *(f"{verdicts[one.name]}: {one.area}: {one.name}: {one.lives or 'no reason is given'}" for one in living)]
     return "\n".join(lines)
