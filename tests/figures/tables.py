@@ -25,7 +25,7 @@ from analysis.report.evidence.people import risk_curves
 from analysis.text import interval, metric_mean
 from trainables.attacks.shared.people_at_risk import Risk, chance_of
 from trainables.methods import METHODS
-from trainables.schema import ATTACK, ATTACK_HIGH, ATTACK_LOW, FINAL_METRICS, METRIC_FAMILIES
+from trainables.schema import ATTACK, ATTACK_HIGH, ATTACK_LOW, ATTACK_VALID, FINAL_METRICS, METRIC_FAMILIES
 
 
 def printed(_: Path, output: str) -> str:
@@ -162,17 +162,19 @@ def of_sizes(space: str) -> Callable[[Path, str], str]:
 
 
 def of_attacks(space: str) -> Callable[[Path, str], str]:
-    """A row for each trial of a study, with the leakage of each attack and its interval over the groups of test items."""
+    """A row for each trial of a study, with the leakage of each attack and its interval over the groups of test items; who
+    missed the level of a control is called invalid.
+    """
+
+    def cell(trial: pd.Series, name: str) -> str:
+        found = _bounded(*(trial[part + name] for part in (ATTACK, ATTACK_LOW, ATTACK_HIGH)))
+        return f"{found} invalid" if trial.get(ATTACK_VALID + name) == 0 else found
 
     def table(storage: Path, _: str) -> str:
         trials = read_study(space, "generated", f"sqlite:///{storage / 'mlflow.db'}").trials
         names = [str(name).removeprefix(ATTACK) for name in trials if str(name).startswith(ATTACK)]
         rows = [
-            [
-                str(trial["label"]),
-                *(_bounded(*(trial[part + name] for part in (ATTACK, ATTACK_LOW, ATTACK_HIGH))) for name in names),
-            ]
-            for _, trial in trials.sort_values("label").iterrows()
+            [str(trial["label"]), *(cell(trial, name) for name in names)] for _, trial in trials.sort_values("label").iterrows()
         ]
         return markdown(["leakage % by", *(f"`{name}`" for name in names)], rows)
 
