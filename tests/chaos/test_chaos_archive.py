@@ -64,5 +64,6 @@ def test_an_archive_loses_and_doubles_nothing(tmp_path: Path) -> None:
     faults = (kill_trial, kill_driver)
     result = run_archive(archive, faults, seed=0, isolated=False, keep=tmp_path / "kept", workers=1)
     assert list(result.injected) == [fault.__name__ for fault in faults]
-    assert result.submissions > 2, "after the driver was killed, and once more when all was done"
+    # once more when all was done; before that, where the worker did not end its last video after the driver was killed
+    assert result.submissions in (2, 3)
     assert not any(result.found.values()), f"{result.found}\n{archive_table({'seed 0': result}, archive)}"
