@@ -14,6 +14,8 @@ from study.schedule.usage import Usage
 from trainables.store.files import Files
 from trainables.trial import DONE, EARLY, FAILED, SKIPPED, STOPPED, TrialJob, TrialState, run_job
 
+_SLOW_IMPORTS = "torch._dynamo", "torchvision", "segmentation_models_pytorch", "mlflow"  # once, for all pools of this process
+
 
 class PoolBackend:
     """Runs trials in `processes` worker processes. Knows no GPUs, no other machines and no search."""
@@ -22,7 +24,9 @@ class PoolBackend:
         self._processes = processes
 
     def start(self, demands: Demands) -> Resources:
-        self._pool = ProcessPoolExecutor(self._processes, multiprocessing.get_context("spawn"))
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(list(_SLOW_IMPORTS))
+        self._pool = ProcessPoolExecutor(self._processes, context)
         return demands.resources
 
     def run(self, batch: TrialBatch, note: Callable[[Usage], None]) -> StudyEnd:
