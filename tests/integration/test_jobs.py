@@ -3,7 +3,6 @@ forms, and a folder of videos."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -13,12 +12,12 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 from mlflow.tracking import MlflowClient
+from ray.job_submission import JobSubmissionClient
 
 from search_spaces.plan import plan_study
 from tests.support import ROOT
@@ -75,7 +74,7 @@ class Head:
             ["ray", "start", *options], env=self._environment, cwd=checkout, stdout=subprocess.DEVNULL
         )
         try:
-            wait_for(self._answers)
+            wait_for(lambda: self._answers("/api/version"))
         except BaseException:
             self.end()
             raise
@@ -93,11 +92,11 @@ class Head:
 
     def stop(self, job: str) -> None:
         """As `ray job stop` does, which takes three seconds to start: the trials could be done by then."""
-        assert self._asked(f"/api/jobs/{job}/stop", method="POST")["stopped"]
+        assert self._client().stop_job(job)
 
     def log(self, job: str) -> str:
         """What `ray job logs` prints."""
-        return str(self._asked(f"/api/jobs/{job}/logs")["logs"])
+        return self._client().get_job_logs(job)
 
     def end(self) -> None:
         below = psutil.Process(self.process.pid).children(recursive=True)
@@ -107,16 +106,15 @@ class Head:
                 process.kill()
         self.process.wait()
 
-    def _answers(self) -> bool:
+    def _client(self) -> JobSubmissionClient:
+        return JobSubmissionClient(self._environment["RAY_API_SERVER_ADDRESS"])
+
+    def _answers(self, path: str) -> bool:
         try:
-            return bool(self._asked("/api/version"))
+            with urllib.request.urlopen(self._environment["RAY_API_SERVER_ADDRESS"] + path, timeout=2) as answer:
+                return bool(answer.status == 200)
         except OSError:
             return False
-
-    def _asked(self, path: str, method: str = "GET") -> Any:
-        address = self._environment["RAY_API_SERVER_ADDRESS"] + path
-        with urllib.request.urlopen(urllib.request.Request(address, method=method), timeout=60) as answer:
-            return json.load(answer)
 
 
 def wait_for(ready: Callable[[], object], seconds: float = 600.0) -> None:
