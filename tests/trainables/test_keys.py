@@ -7,9 +7,7 @@ That no stage reads what is missing in its key is shown by `test_fields`, and by
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -30,7 +28,7 @@ from trainables.config import (
     flatten,
     with_values,
 )
-from trainables.data import contents, trial_data
+from trainables.data import trial_data
 from trainables.data.decoding.resizing import RESIZING
 from trainables.data.items import VideoSplits
 from trainables.data.trial_data import TrialData
@@ -197,12 +195,6 @@ def _faces_can_be_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recognised, "somebody_is_in_two_sources", lambda splits, people: True)
     monkeypatch.setattr(recognised, "own_size", lambda path: (128, 128))
     monkeypatch.setattr(recognised, "_has", lambda module: True)
-
-
-@pytest.fixture(autouse=True)
-def _few_files_take_no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Thousands of plans read three files each; to start threads for them takes longer than all the rest."""
-    monkeypatch.setattr(contents, "ThreadPoolExecutor", lambda _: nullcontext(SimpleNamespace(map=map)))
 
 
 def own(config: TrialConfig, files: Files, planner: Planner | None = None) -> dict[str, dict[str, Any]]:

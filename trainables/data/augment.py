@@ -72,13 +72,13 @@ def _central_crop(batch: Tensor, config: AugmentConfig) -> tuple[Rows, Rows, Row
 
 def _move(boxes: PeopleBoxes, side: Rows, flip: Rows, x: Rows, y: Rows) -> PeopleBoxes:
     """The inverse of `_crop`'s grid, which sends view coordinate u to side * flip * u + x."""
-
-    def to_view(positions: Tensor, scale: Rows, shift: Rows) -> Tensor:
-        return ((positions * 2 - 1 - shift.view(-1, 1, 1)) / scale.view(-1, 1, 1) + 1) / 2
-
-    left, right = to_view(boxes[..., 0], side * flip, x), to_view(boxes[..., 2], side * flip, x)
-    top, bottom = to_view(boxes[..., 1], side, y), to_view(boxes[..., 3], side, y)
+    left, right = _to_view(boxes[..., 0], side * flip, x), _to_view(boxes[..., 2], side * flip, x)
+    top, bottom = _to_view(boxes[..., 1], side, y), _to_view(boxes[..., 3], side, y)
     return torch.stack([torch.minimum(left, right), top, torch.maximum(left, right), bottom], dim=-1)
+
+
+def _to_view(positions: Tensor, scale: Rows, shift: Rows) -> Tensor:
+    return ((positions * 2 - 1 - shift.view(-1, 1, 1)) / scale.view(-1, 1, 1) + 1) / 2
 
 
 def _crop(clips: Clips, side: Rows, flip: Rows, x: Rows, y: Rows, size: int) -> SquareClips:
@@ -103,31 +103,35 @@ def _grey(clips: Tensor) -> Tensor:
 
 def _colours(clips: Clips, draws: Draws, config: AugmentConfig) -> Clips:
     """Brightness, contrast, saturation by a factor in 1 +- strength; hue by +- `hue` turns; grey. Each with its probability."""
-
-    def change(column: int, strength: float, probability: float) -> Rows:
-        """Between -strength and strength, and 0 for the clips that are not changed."""
-        drawn = draws[:, column]
-        place = drawn / max(probability, _NEVER)  # uniform in [0, 1) where drawn < probability
-        return torch.where(drawn < probability, strength * (place * 2 - 1), torch.zeros_like(drawn))
-
-    def factor(column: int, strength: float, probability: float) -> Tensor:
-        return (1.0 + change(column, strength, probability)).view(-1, 1, 1, 1, 1)
-
-    def blend(other: Tensor, ratio: Tensor) -> Tensor:
-        return (clips * ratio + other * (1.0 - ratio)).clamp(0.0, 1.0)
-
     if config.brightness:
-        clips = (clips * factor(_BRIGHTNESS, config.brightness, config.colour_probability)).clamp(0.0, 1.0)
+        change = _change(draws[:, _BRIGHTNESS], config.brightness, config.colour_probability)
+        clips = (clips * _factor(change)).clamp(0.0, 1.0)
     if config.contrast:  # towards the mean grey of the whole clip: one value for all of its frames
-        ratio = factor(_CONTRAST, config.contrast, config.contrast_probability)
-        clips = blend(_grey(clips).mean(dim=(1, 2, 3, 4), keepdim=True), ratio)
+        change = _change(draws[:, _CONTRAST], config.contrast, config.contrast_probability)
+        clips = _blend(clips, _grey(clips).mean(dim=(1, 2, 3, 4), keepdim=True), _factor(change))
     if config.saturation:
-        clips = blend(_grey(clips), factor(_SATURATION, config.saturation, config.colour_probability))
+        change = _change(draws[:, _SATURATION], config.saturation, config.colour_probability)
+        clips = _blend(clips, _grey(clips), _factor(change))
     if config.hue:
-        clips = _turn_hue(clips, change(_HUE, config.hue, config.colour_probability))
+        clips = _turn_hue(clips, _change(draws[:, _HUE], config.hue, config.colour_probability))
     if config.grey:
         clips = torch.where((draws[:, _GREY] < config.grey).view(-1, 1, 1, 1, 1), _grey(clips), clips)
     return clips
+
+
+def _change(drawn: Rows, strength: float, probability: float) -> Rows:
+    """Between -strength and strength, and 0 for the clips that are not changed."""
+    place = drawn / max(probability, _NEVER)  # uniform in [0, 1) where drawn < probability
+    return torch.where(drawn < probability, strength * (place * 2 - 1), torch.zeros_like(drawn))
+
+
+def _factor(change: Rows) -> Tensor:
+    """(B,) -> (B, 1, 1, 1, 1)"""
+    return (1.0 + change).view(-1, 1, 1, 1, 1)
+
+
+def _blend(clips: Clips, other: Tensor, ratio: Tensor) -> Clips:
+    return (clips * ratio + other * (1.0 - ratio)).clamp(0.0, 1.0)
 
 
 def _turn_hue(clips: Clips, turns: Rows) -> Clips:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
+from itertools import chain
 from pathlib import Path
 
 PART, PARTS = 16 * 2**10, 4  # a file of up to 64 KiB is hashed whole; of a larger one its size and four parts of 16 KiB
 _THREADS = 16  # reading waits for the disk or the network
+_TOGETHER = 16  # files a task: most are known, and looking one up takes less than a task
 
 
 def contents_of(paths: Iterable[Path], whole: bool = False) -> dict[Path, str]:
@@ -21,8 +23,16 @@ def contents_of(paths: Iterable[Path], whole: bool = False) -> dict[Path, str]:
     no time of change, and reads every file each time. Raises OSError for a path that cannot be read.
     """
     distinct = list(dict.fromkeys(paths))
+    each = max(_TOGETHER, -(-len(distinct) // _THREADS))
+    if len(distinct) <= each:
+        return dict(_contents(distinct, whole))
+    parts = [distinct[start : start + each] for start in range(0, len(distinct), each)]
     with ThreadPoolExecutor(_THREADS) as pool:
-        return dict(zip(distinct, pool.map(partial(_content, whole=whole), distinct), strict=True))
+        return dict(chain.from_iterable(pool.map(partial(_contents, whole=whole), parts)))
+
+
+def _contents(paths: Sequence[Path], whole: bool) -> list[tuple[Path, str]]:
+    return [(path, _content(path, whole)) for path in paths]
 
 
 def _content(path: Path, whole: bool) -> str:
