@@ -15,7 +15,7 @@ $(VENV)/.stamp: requirements.txt pyproject.toml
 	@command -v uv >/dev/null 2>&1 || python3 -m pip install --quiet --user uv || python3 -m pip install --quiet --break-system-packages uv
 	@uv="$$(command -v uv || echo 'python3 -m uv')"; \
 	$$uv venv --quiet --allow-existing --python 3.11 $(VENV) && \
-	$$uv pip install --quiet --python $(PYTHON) --requirement requirements.txt && \
+	$$uv pip install --quiet --compile-bytecode --python $(PYTHON) --requirement requirements.txt && \
 	$$uv pip install --quiet --python $(PYTHON) --no-deps --no-build-isolation --editable .
 	@touch $@
 

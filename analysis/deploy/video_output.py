@@ -17,12 +17,13 @@ from analysis.deploy.video_input import Shot, VideoInput
 from analysis.deploy.whole import name_beside, unfinished
 from analysis.read.store import AnalysisError
 from trainables.one_line import reason
+from trainables.x264 import repeatable
 
 KEPT_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4")  # containers that take H.264 and MPEG-4
 PREFERRED, FALLBACK = "libx264", "mpeg4"
 
 # Without B-frames packets come in the order in which frames are shown: times that vary stay exact in MP4, and AVI can hold it.
-_OPTIONS = {"libx264": {"crf": "18", "bf": "0"}, "libx264rgb": {"qp": "0"}, "mpeg4": {"qmin": "2", "qmax": "4"}}
+_OPTIONS = {"libx264": {"crf": "18", "bf": "0", **repeatable()}, "libx264rgb": {"qp": "0"}, "mpeg4": {"qmin": "2", "qmax": "4"}}
 _LOSSLESS_RGB = {"ffv1": "bgr0", "libx264rgb": "rgb24"}
 _MPEG4_DENOMINATOR = 65535  # the most that MPEG-4 can write
 _Error = (av.FFmpegError, OSError, ValueError)

@@ -11,7 +11,7 @@ from study.run import main
 from study.study import Study
 from tests.integration.test_study import SMALL, recorded, runs_of
 from tests.support.plugin_files import loaded
-from tests.support.pool_backend import PoolBackend
+from tests.support.serial_backend import SerialBackend
 from trainables.execution import watch
 from trainables.schema import TAG_EARLY, TAG_REASON
 
@@ -73,9 +73,9 @@ def test_who_cannot_win_stops_and_the_others_have_the_same_numbers(
         assert main(command(storage, tiny_data, plugin, "--stop-early")) == 0
         assert "3 trials, 2 done before, 1 stopped early, 0 to run" in capsys.readouterr().out
 
-        assert Study(read_options(command(storage, tiny_data, plugin)), PoolBackend(1)).run() == 0
+        assert Study(read_options(command(storage, tiny_data, plugin)), SerialBackend()).run() == 0
         assert "3 trials, 2 done before, 1 to run" in capsys.readouterr().out
-        assert Study(read_options(command(whole, tiny_data, plugin)), PoolBackend(1)).run() == 0
+        assert Study(read_options(command(whole, tiny_data, plugin)), SerialBackend()).run() == 0
     went_on = recorded(storage, "stops_early.small")
     assert {status for status, _, _ in went_on.values()} == {"FINISHED"}
     assert went_on == recorded(whole, "stops_early.small")

@@ -128,7 +128,7 @@ def wait_for(ready: Callable[[], object], seconds: float = 600.0) -> None:
 def head(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     checkout = tmp_path_factory.mktemp("jobs") / "checkout"
     for name in ("study", "trainables", "search_spaces", "analysis"):
-        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, checkout / name)  # with its byte code
     shutil.copy(ROOT / ".gitignore", checkout)
     (checkout / "two_space.py").write_text(SPACE)
     (checkout / "demo").mkdir()

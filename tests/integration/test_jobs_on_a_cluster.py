@@ -68,7 +68,7 @@ def test_the_demo_runs_on_two_nodes_of_a_cluster_started_by_its_own_commands(tin
         pytest.skip("needs namespaces, and an environment outside of /home")
     checkout = tmp_path / "checkout"
     for name in ("study", "trainables", "search_spaces", "analysis", "tests/chaos"):
-        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, checkout / name)  # with its byte code
     (checkout / ".venv").symlink_to(Path(sys.prefix))
     config = yaml.safe_load((ROOT / "cluster.yaml").read_text())
     (tmp_path / "bootstrap.json").write_text(json.dumps(bootstrapped(config)))

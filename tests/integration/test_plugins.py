@@ -15,7 +15,7 @@ from study.options import read_options
 from study.study import Study
 from tests.support import ROOT
 from tests.support.plugin_files import loaded
-from tests.support.pool_backend import PoolBackend
+from tests.support.serial_backend import SerialBackend
 from trainables.config import ActionData
 from trainables.data.registry import load_videos
 
@@ -62,14 +62,14 @@ def my_root(tiny_data: Path, tmp_path: Path) -> Path:
 
 
 def test_one_of_each_runs_in_a_study(my_root: Path, tmp_path: Path) -> None:
-    """In worker processes that get the plug-ins with their jobs; that Ray hands them on is shown by the other studies."""
+    """In this process; that Ray's workers get the plug-ins with their jobs is shown by `test_early_stopping`."""
     space = tmp_path / "only_here.py"
     space.write_text(SPACE)
     plugins = [word for path in (*EXAMPLES, space) for word in ("--plugin", str(path))]
     settings = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
     where = ["--profile", "small", "--data-root", str(my_root), "--storage", str(tmp_path / "results")]
     with loaded(*EXAMPLES, space):
-        assert Study(read_options(["--space", "mine", *plugins, *settings, *where]), PoolBackend(1)).run() == 0
+        assert Study(read_options(["--space", "mine", *plugins, *settings, *where]), SerialBackend()).run() == 0
     client = MlflowClient(f"sqlite:///{tmp_path}/results/mlflow.db")
     experiment = client.get_experiment_by_name("mine.small")
     assert experiment is not None

@@ -20,7 +20,7 @@ from study.options import read_options
 from study.run import main
 from study.study import Study
 from tests.support import ROOT
-from tests.support.pool_backend import PoolBackend
+from tests.support.serial_backend import SerialBackend
 from trainables.schema import TAG_STAGES_REUSED, config_of
 
 pytestmark = pytest.mark.timeout(1200)  # a study that is started, told to end and started again, on a busy machine
@@ -176,13 +176,13 @@ def test_the_same_command_finds_everything_done(
     assert len(runs_of(storage)) == 3
 
 
-def test_a_backend_of_plain_processes_records_the_same(study: tuple[Path, str], tiny_data: Path, tmp_path: Path) -> None:
+def test_a_backend_without_ray_records_the_same(study: tuple[Path, str], tiny_data: Path, tmp_path: Path) -> None:
     """Status, parameters, figures and curves, but for times."""
-    storage = tmp_path / "pool"
-    assert Study(read_options(command(storage, tiny_data)), PoolBackend(1)).run() == 0
+    storage = tmp_path / "serial"
+    assert Study(read_options(command(storage, tiny_data)), SerialBackend()).run() == 0
     assert (storage / "reports" / "demo.small" / "report.html").is_file()
-    by_ray, by_pool = (recorded(where) for where in (study[0], storage))
-    assert by_pool == by_ray
+    by_ray, by_serial = (recorded(where) for where in (study[0], storage))
+    assert by_serial == by_ray
 
 
 def recorded(

@@ -1,7 +1,7 @@
 """What leaves the camera: clips that a real codec has encoded and decoded, H.264 of libx264 through PyAV.
 
-Encoding is deterministic: one thread, the same options for every clip, and each clip by itself, so that what else is in a batch
-changes nothing. Another build of libx264 may give other pixels, as another build of PyTorch gives other sums.
+Encoding is deterministic (see `trainables.x264`): one thread, the same options for every clip, and each clip by itself, so that
+what else is in a batch changes nothing. Another build of libx264 may give other pixels, as another build of PyTorch gives other sums.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from trainables.config import ConfigError
 from trainables.shapes import Clips
+from trainables.x264 import repeatable
 
 RATE = 25  # frames a second: libx264 weighs a frame by how long it is shown
 CACHE_BYTES = 128 * 2**20
@@ -55,7 +56,7 @@ def through_h264(frames: np.ndarray, crf: int) -> np.ndarray:
     encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
     encoder.framerate, encoder.time_base = Fraction(RATE), Fraction(1, RATE)
     encoder.thread_count = 1
-    encoder.options = {"crf": str(crf), "preset": "medium"}
+    encoder.options = {"crf": str(crf), "preset": "medium", **repeatable()}
     decoder: Any = _context("h264", "r")
     decoder.thread_count = 1
     packets = []
