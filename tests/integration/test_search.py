@@ -39,7 +39,7 @@ def _search(data: Path, storage: Path, trials: int, *more: str) -> list[Run]:
     plugin.write_text(SPACE)
     settings = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
     where = ["--profile", "small", "--data-root", str(data), "--storage", str(storage), "--plugin", str(plugin)]
-    where += ["--max-concurrent", "1"]  # one worker, which imports PyTorch once
+    where += ["--max-concurrent", "1", "--attacks", "none"]  # one worker, which imports PyTorch once
     with loaded(plugin):
         assert main(["--space", "short_search", "--trials", str(trials), *settings, *where, *more]) == 0
     client = MlflowClient(f"sqlite:///{storage}/mlflow.db")

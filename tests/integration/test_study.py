@@ -28,13 +28,27 @@ SMALL = (
     "clip.size=16", "clip.decode_size=16", "clip.frames=4", "anonymizer.decoder_channels=[8, 4]", "reconstruct.epochs=1",
     "warm_up.epochs=1", "minimax.epochs=2", "evaluate_action.epochs=2", "evaluate_privacy.epochs=2",
 )  # fmt: skip
-# Two settings of the demo, and one whose loss becomes NaN.
-DIVERGES = """
-from search_spaces.registry import RAW, SPACES, Space
+# Two settings of the demo, and one whose loss becomes NaN. With the variable a trial waits in its minimax to be told to stop:
+# on a quick machine it would be done before it hears of it.
+WAITS = "TEST_WAITS_TO_BE_TOLD"
+DIVERGES = f"""
+import os
 
-SETTINGS = RAW, {"minimax.penalty_weight": 0.0}, {"minimax.learning_rate_anonymizer": 1e30}
+from search_spaces.registry import RAW, SPACES, Space
+from trainables.failures import Stop
+
+SETTINGS = RAW, {{"minimax.penalty_weight": 0.0}}, {{"minimax.learning_rate_anonymizer": 1e30}}
 if "diverges" not in SPACES:
     SPACES.register("diverges")(Space("none", "?", SETTINGS))
+    asked = Stop.__call__
+
+    def waits(self):
+        if any(self._files.directory.glob("stages/minimax/*.work/checkpoint*")):
+            self._asked.wait(100)
+        return asked(self)
+
+    if "{WAITS}" in os.environ:
+        Stop.__call__ = waits
 """
 
 
@@ -200,12 +214,14 @@ def recorded(
 
 
 def test_told_to_stop_it_goes_on_to_the_same_numbers_and_a_trial_that_diverges_fails_once(
-    study: tuple[Path, str], tiny_data: Path, tmp_path: Path
+    study: tuple[Path, str], tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage, plugin = tmp_path / "storage", tmp_path / "diverges_space.py"
     plugin.write_text(DIVERGES)
     given = storage, tiny_data, "--plugin", str(plugin), "--max-concurrent", "1"  # one worker, which imports PyTorch once
+    monkeypatch.setenv(WAITS, "1")
     process = start(*given, space="diverges")
+    monkeypatch.delenv(WAITS)
     while not list(storage.glob("stages/minimax/*.work/checkpoint*")):
         assert process.poll() is None, finish(process)
         time.sleep(0.05)

@@ -1,7 +1,8 @@
 """What leaves the camera: clips that a real codec has encoded and decoded, H.264 of libx264 through PyAV.
 
 Encoding is deterministic (see `trainables.x264`): one thread, the same options for every clip, and each clip by itself, so that
-what else is in a batch changes nothing. Another build of libx264 may give other pixels, as another build of PyTorch gives other sums.
+what else is in a batch changes nothing. Another build of libx264 may give other pixels, as another build of PyTorch gives other
+sums.
 """
 
 from __future__ import annotations
