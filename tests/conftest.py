@@ -19,11 +19,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 CHECKED = ("trainables.losses", "trainables.data.augment", "trainables.models.axes")
 install_import_hook(CHECKED, "beartype.beartype")
 
+from tests.support.environment import FEW_WORKERS
 from tests.support.sharing import made_once
 from trainables.config import TrialConfig, with_values
 from trainables.data.decoding.known import CACHE_VARIABLE
 from trainables.data.generated import GeneratedSpec, ensure
 
+os.environ |= FEW_WORKERS
 TINY_DATA = GeneratedSpec(train_clips=36, test_clips=24, train_images=32, val_images=12, test_images=32, size=16, frames=12)
 
 TINY = {

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.support.environment import as_in_a_new_shell
 from tests.support.ports import answers, free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,9 +77,9 @@ class Cluster:
             *("--artifacts-destination", str(self.storage / "mlflow-artifacts")),
         ]
         python = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "MLFLOW_", "ANONYMIZATION"))}
         self._environment = {
-            **(kept | RAY | {"PATH": python, "OMP_NUM_THREADS": "1", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}),
+            **(as_in_a_new_shell() | RAY),
+            **{"PATH": python, "OMP_NUM_THREADS": "1", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             **{"ANONYMIZATION_STORAGE": str(self.storage), "MLFLOW_TRACKING_URI": self.tracking_uri, **environment},
         }
         self.head: Node | None = None

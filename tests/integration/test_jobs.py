@@ -21,6 +21,7 @@ from ray.job_submission import JobSubmissionClient
 
 from search_spaces.plan import plan_study
 from tests.support import ROOT
+from tests.support.environment import as_in_a_new_shell
 from tests.support.ports import free_ports
 from tests.support.stages import SilentReporter
 from tests.support.tiny_onnx import write_onnx
@@ -58,9 +59,8 @@ class Head:
         self._study = ["--space", "two", "--plugin", "two_space.py", "--profile", "small", "--data-root", str(data), *settings]
         self._study += ["--max-concurrent", "1"]  # one worker, which imports PyTorch once
         port, dashboard, agent = free_ports(3)
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("ANONYMIZATION", "MLFLOW", "RAY_", "PYTHONPATH"))}
         self._environment = {
-            **kept,
+            **as_in_a_new_shell("PYTHONPATH"),
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "RAY_AUTH_MODE": "disabled",
             "RAY_USAGE_STATS_ENABLED": "0",

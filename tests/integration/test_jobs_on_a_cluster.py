@@ -7,7 +7,6 @@ demo's trials run on two nodes. Needs `unshare`.
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import shutil
 import subprocess
@@ -20,6 +19,7 @@ import yaml
 
 from tests.chaos.namespaces import ISOLATE
 from tests.support import ROOT
+from tests.support.environment import as_in_a_new_shell
 
 SMALL = (
     *("clip.size=16", "clip.decode_size=16", "clip.frames=4", "anonymizer.decoder_channels=[8,4]", "reconstruct.epochs=1"),
@@ -85,7 +85,7 @@ def test_the_demo_runs_on_two_nodes_of_a_cluster_started_by_its_own_commands(tin
     study += [word for setting in SMALL for word in ("--set", setting)]
     journal = tmp_path / "journal"
     environment = {
-        **{k: v for k, v in os.environ.items() if not k.startswith(("ANONYMIZATION", "MLFLOW", "RAY_", "PYTHON", "TMPDIR"))},
+        **as_in_a_new_shell("PYTHON", "TMPDIR"),
         **{"CHECKOUT": str(checkout), "CONFIG": str(tmp_path / "bootstrap.json"), "STUDY": shlex.join(study)},
         **{"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"},
         "CHAOS_JOURNAL": str(journal),

@@ -6,7 +6,6 @@ The second node is in a mount namespace of its own, so that the same paths hold 
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import socket
 import subprocess
@@ -19,14 +18,14 @@ import psutil
 import pytest
 
 from tests.support import ROOT
+from tests.support.environment import as_in_a_new_shell
 from tests.support.ports import free_ports
 
 RAY = Path(sys.executable).with_name("ray")
 
 
 def environment(**more: str) -> dict[str, str]:
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("ANONYMIZATION", "MLFLOW", "RAY_"))}
-    return env | {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(ROOT), **more}
+    return as_in_a_new_shell() | {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(ROOT), **more}
 
 
 @contextlib.contextmanager

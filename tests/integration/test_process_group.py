@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import ROOT
+from tests.support.environment import as_in_a_new_shell
 
 pytestmark = pytest.mark.timeout(900)  # on a busy machine Ray takes long to start
 STUDY = """
@@ -47,7 +48,7 @@ backend.stop()
 
 
 def test_a_signal_to_the_process_group_lets_the_trials_save(tmp_path: Path) -> None:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "MLFLOW"))} | {"PYTHONPATH": str(ROOT)}
+    environment = as_in_a_new_shell() | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", STUDY, str(tmp_path)]
     with subprocess.Popen(
         command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, process_group=0

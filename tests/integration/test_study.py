@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from study.options import read_options
 from study.run import main
 from study.study import Study
 from tests.support import ROOT
+from tests.support.environment import as_in_a_new_shell
 from tests.support.serial_backend import SerialBackend
 from trainables.schema import TAG_STAGES_REUSED, config_of
 
@@ -32,7 +32,6 @@ SMALL = (
 # on a quick machine it would be done before it hears of it.
 WAITS = "TEST_WAITS_TO_BE_TOLD"
 DIVERGES = f"""
-import os
 
 from search_spaces.registry import RAW, SPACES, Space
 from trainables.failures import Stop
@@ -60,8 +59,9 @@ def command(storage: Path, data: Path, *arguments: str, space: str = "demo") -> 
 
 def start(storage: Path, data: Path, *arguments: str, space: str = "demo") -> subprocess.Popen[str]:
     started = [sys.executable, str(ROOT / "study" / "run.py"), *command(storage, data, *arguments, space=space)]
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("ANONYMIZATION", "MLFLOW", "RAY_"))}
-    return subprocess.Popen(started, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=storage.parent, env=env)
+    return subprocess.Popen(
+        started, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=storage.parent, env=as_in_a_new_shell()
+    )
 
 
 def finish(process: subprocess.Popen[str]) -> str:

@@ -23,6 +23,7 @@ from analysis.deploy.archive import ModelFile, _Progress, _Shared
 from analysis.deploy.folder import Done, Job
 from analysis.deploy.video import VideoOptions
 from tests.support import ROOT
+from tests.support.environment import as_in_a_new_shell
 from tests.support.plugin_files import loaded
 from tests.support.tiny_onnx import write_onnx
 from tests.support.videos import frame_times, moving_noise, read_video, write_video
@@ -97,11 +98,10 @@ def test_a_worker_that_is_killed_in_the_midst_of_a_file_costs_nothing(
 ) -> None:
     """On a Ray that the command starts on this machine, and ends."""
     output = tmp_path / "out"
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     with subprocess.Popen(
         [sys.executable, "-m", "analysis", *command(given, output), "--ray"],
         cwd=ROOT,
-        env=kept,
+        env=as_in_a_new_shell(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -71,9 +71,14 @@ def report(study: RecordedStudy, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return write_report(study, tmp_path_factory.mktemp("report"))
 
 
+def no_files(patch: pytest.MonkeyPatch) -> None:
+    """Figures are drawn for the page alone: their own files take as long as the page."""
+    patch.setattr(drawing, "save", lambda *given: None)
+
+
 def written(study: RecordedStudy, folder: Path, plane: Plane | None = None) -> Structure:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(drawing, "save", lambda *given: None)  # files of figures take as long as the page
+        no_files(patch)
         return Structure(write_report(study, folder / "out", plane or Plane()).read_text())
 
 
@@ -385,7 +390,8 @@ def test_loss_curves_show_the_mean_over_seeds(study: RecordedStudy) -> None:
     assert figure.axes[0].lines[0].get_ydata()[0] == pytest.approx(2 + 0.02 + 0.03)
 
 
-def test_command(store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command(store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    no_files(monkeypatch)
     assert main(["report", "--space", "ablation_B", "--tracking-uri", store, "--out", str(tmp_path / "new" / "out")]) == 0
     said = capsys.readouterr().out
     assert said.startswith("B=0.3 lambda=1 keeps top-1 accuracy")
@@ -411,7 +417,10 @@ def test_command_says_what_is_wrong_in_one_line(store: str, tmp_path: Path, caps
     assert "penalty_active has no direction" in lines[3]
 
 
-def test_command_lays_studies_over_one_another(paper_store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_lays_studies_over_one_another(
+    paper_store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_files(monkeypatch)
     spaces = ["--space", "ablation_lambda", "table6_raw_attacker"]
     assert main(["report", *spaces, "--tracking-uri", paper_store, "--out", str(tmp_path / "out")]) == 0
     page = Structure((tmp_path / "out" / "report.html").read_text())
@@ -426,7 +435,10 @@ def test_command_lays_studies_over_one_another(paper_store: str, tmp_path: Path,
     assert not (tmp_path / "none").exists()
 
 
-def test_command_in_other_axes(store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_in_other_axes(
+    store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_files(monkeypatch)
     axes = ["--utility", "top5", "--privacy", "clip_leakage"]
     assert main(["report", "--space", "ablation_B", "--tracking-uri", store, "--out", str(tmp_path), *axes]) == 0
     said = capsys.readouterr().out
