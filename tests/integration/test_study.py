@@ -32,6 +32,7 @@ SMALL = (
 # on a quick machine it would be done before it hears of it.
 WAITS = "TEST_WAITS_TO_BE_TOLD"
 DIVERGES = f"""
+import os
 
 from search_spaces.registry import RAW, SPACES, Space
 from trainables.failures import Stop
