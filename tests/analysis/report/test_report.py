@@ -15,7 +15,6 @@ from matplotlib.text import Text
 from mlflow import MlflowClient
 from PIL import Image
 
-from analysis.__main__ import main
 from analysis.measure.plane import Plane, scale
 from analysis.measure.settings import settings_table
 from analysis.read.artifacts import read_curves
@@ -71,14 +70,9 @@ def report(study: RecordedStudy, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return write_report(study, tmp_path_factory.mktemp("report"))
 
 
-def no_files(patch: pytest.MonkeyPatch) -> None:
-    """Figures are drawn for the page alone: their own files take as long as the page."""
-    patch.setattr(drawing, "save", lambda *given: None)
-
-
 def written(study: RecordedStudy, folder: Path, plane: Plane | None = None) -> Structure:
     with pytest.MonkeyPatch.context() as patch:
-        no_files(patch)
+        patch.setattr(drawing, "save", lambda *given: None)  # files of figures take as long as the page
         return Structure(write_report(study, folder / "out", plane or Plane()).read_text())
 
 
@@ -388,62 +382,6 @@ def test_loss_curves_show_the_mean_over_seeds(study: RecordedStudy) -> None:
     assert "f_A" in title
     assert len(others) == 3
     assert figure.axes[0].lines[0].get_ydata()[0] == pytest.approx(2 + 0.02 + 0.03)
-
-
-def test_command(store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    no_files(monkeypatch)
-    assert main(["report", "--space", "ablation_B", "--tracking-uri", store, "--out", str(tmp_path / "new" / "out")]) == 0
-    said = capsys.readouterr().out
-    assert said.startswith("B=0.3 lambda=1 keeps top-1 accuracy")
-    assert (
-        "front (top-1 accuracy against leakage above chance): 4 of 5 settings on the front, chosen on validation data" in said
-    )
-    assert "; on test data 1 of 5 settings dominated, 1 of them in 95 % of resamples" in said
-    assert "; knee B=0.3 lambda=1; hypervolume 56.9 % from top-1 accuracy at chance (10.0" in said
-    assert said.endswith(f"report: {tmp_path / 'new' / 'out' / 'report.html'}\n")
-
-
-def test_command_says_what_is_wrong_in_one_line(store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["report", "--space", "nope", "--tracking-uri", store, "--out", str(tmp_path)]) == 2
-    (tmp_path / "file").write_text("")
-    assert main(["report", "--space", "ablation_B", "--tracking-uri", store, "--out", str(tmp_path / "file" / "x")]) == 2
-    wrong = ["--utility", "top_1"], ["--privacy", "penalty_active"]
-    for axes in wrong:
-        assert main(["report", "--space", "ablation_B", "--tracking-uri", store, "--out", str(tmp_path), *axes]) == 2
-    lines = capsys.readouterr().err.splitlines()
-    assert [line.startswith("error: ") for line in lines] == [True] * 4
-    assert "give another --out" in lines[1]
-    assert "the nearest that can be an axis is top1" in lines[2]
-    assert "penalty_active has no direction" in lines[3]
-
-
-def test_command_lays_studies_over_one_another(
-    paper_store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    no_files(monkeypatch)
-    spaces = ["--space", "ablation_lambda", "table6_raw_attacker"]
-    assert main(["report", *spaces, "--tracking-uri", paper_store, "--out", str(tmp_path / "out")]) == 0
-    page = Structure((tmp_path / "out" / "report.html").read_text())
-    assert "ablation_lambda.generated" in page.text
-    assert "table6_raw_attacker.generated" in page.text
-    capsys.readouterr()
-    for profile, wrong in (("nope", "no study ablation_lambda.nope"), ("paper", "no study ablation_lambda.paper")):
-        command = ["report", *spaces, "--profile", profile, "--tracking-uri", paper_store, "--out", str(tmp_path / "none")]
-        assert main(command) == 2
-        [line] = capsys.readouterr().err.splitlines()
-        assert line.startswith(f"error: {wrong}")
-    assert not (tmp_path / "none").exists()
-
-
-def test_command_in_other_axes(
-    store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    no_files(monkeypatch)
-    axes = ["--utility", "top5", "--privacy", "clip_leakage"]
-    assert main(["report", "--space", "ablation_B", "--tracking-uri", store, "--out", str(tmp_path), *axes]) == 0
-    said = capsys.readouterr().out
-    assert "top-5 accuracy %" in said
-    assert "front (top-5 accuracy against leakage on clips): " in said
 
 
 def test_neither_torch_nor_ray_is_imported(make_study: Maker, tmp_path: Path) -> None:
