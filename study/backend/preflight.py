@@ -319,8 +319,8 @@ def gpu_problems(needs: Needs, found: Sequence[Gpu], free_gpus: float) -> list[s
 def _check_on_node(needs: Needs, node: Node) -> Answer:
     if not node.gpus:
         needs = replace(needs, gpus=0.0)  # only trials without a GPU come here
-    if needs.gpus:
-        os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # with no GPU given to this task Ray may hide them all
+    # with no GPU given to this task Ray may hide them all
+    os.environ.pop("CUDA_VISIBLE_DEVICES", None)
     answer = check(needs, node.identity, gpus_here, node.free_gpus)
     if needs.gpus and 0 < len(answer.gpus) < node.gpus:
         missing = f"Ray counts {node.gpus:g} GPUs, PyTorch sees {len(answer.gpus)}; check nvidia-smi, then ray start again"
@@ -329,14 +329,11 @@ def _check_on_node(needs: Needs, node: Node) -> Answer:
 
 
 def _ask(needs: Needs, nodes: Sequence[Node]) -> dict[Node, Answer]:
-    """One task a node, all at once. Where it looks at GPUs its process ends with it, and gives back what CUDA took; otherwise
-    a trial takes the process over, with what it has imported.
-    """
+    """One task a node, all at once; its process ends with it, and gives back what CUDA took."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    calls_a_process = 1 if needs.gpus else 0  # 0: without end
-    remote = ray.remote(num_cpus=0, max_calls=calls_a_process, max_retries=0)(_check_on_node)
+    remote = ray.remote(num_cpus=0, max_calls=1, max_retries=0)(_check_on_node)
     calls = {
         remote.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node.identity, soft=False)).remote(needs, node): node
         for node in nodes
