@@ -176,7 +176,8 @@ def loads_of(config: TrialConfig, most: int, runtime: Runtime, plugins: tuple[Pl
 
 def _load(config: TrialConfig, trials: int, runtime: Runtime, plugins: tuple[Plugin, ...]) -> Load:
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["trainables.methods.penalty.training"])  # PyTorch is imported once, which takes seconds
+    # PyTorch, and what the first optimizer of a process imports, once for all: it takes seconds
+    processes.set_forkserver_preload(["torch._dynamo", "trainables.methods.penalty.training"])
     with ProcessPoolExecutor(trials, processes, _keep, (processes.Barrier(trials), plugins)) as pool:
         calls = [pool.submit(_measured, config, runtime, _SECONDS) for _ in range(trials)]
         errors = [error for error in (call.exception() for call in calls) if error is not None]

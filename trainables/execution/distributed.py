@@ -247,8 +247,8 @@ class Processes:
         self._store, self._stages = dist.TCPStore(_HOST, 0, count, is_master=True, wait_for_workers=False), 0
         gpus = torch.cuda.device_count() if device == "cuda" else 0
         joining = _Joining(self._store.port, gpus, self._runtime, loaded_plugins())
-        # the fork server imports PyTorch once for all ranks, and for those that are started again
-        multiprocessing.get_context("forkserver").set_forkserver_preload([__name__])
+        # the fork server imports PyTorch, and what a first optimizer imports, once for all ranks and those that start again
+        multiprocessing.get_context("forkserver").set_forkserver_preload(["torch._dynamo", __name__])
         start = torch.multiprocessing.start_processes
         children = start(_serve, (joining,), count - 1, join=False, start_method="forkserver")
         self.started = list(children.processes)

@@ -26,6 +26,7 @@ from trainables.plan import plan_trial
 from trainables.store import Lease, Outcome, StageStore, leases
 
 CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["torch._dynamo", "torchvision"])  # once for all processes
 
 
 class Events:
