@@ -23,7 +23,7 @@ KEPT_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4")  # containers that take
 PREFERRED, FALLBACK = "libx264", "mpeg4"
 
 # Without B-frames packets come in the order in which frames are shown: times that vary stay exact in MP4, and AVI can hold it.
-_OPTIONS = {"libx264": {"crf": "18", "bf": "0", **repeatable()}, "libx264rgb": {"qp": "0"}, "mpeg4": {"qmin": "2", "qmax": "4"}}
+_OPTIONS = {"libx264": {"crf": "18", "bf": "0"}, "libx264rgb": {"qp": "0"}, "mpeg4": {"qmin": "2", "qmax": "4"}}
 _LOSSLESS_RGB = {"ffv1": "bgr0", "libx264rgb": "rgb24"}
 _MPEG4_DENOMINATOR = 65535  # the most that MPEG-4 can write
 _Error = (av.FFmpegError, OSError, ValueError)
@@ -64,7 +64,8 @@ class VideoOutput:
         self.time_base = 1 / source.rate if avi else source.time_base
         if self.codec == "mpeg4" and self.time_base.denominator > _MPEG4_DENOMINATOR:
             self.time_base = Fraction(1, 30000)
-        self._stream = self._container.add_stream(self.codec, rate=source.rate, options=_OPTIONS.get(self.codec, {}))
+        options = _OPTIONS.get(self.codec, {}) | (repeatable() if self.codec == "libx264" else {})
+        self._stream = self._container.add_stream(self.codec, rate=source.rate, options=options)
         context = self._stream.codec_context
         context.width, context.height, context.time_base = self.width, self.height, self.time_base
         context.pix_fmt = self.pixels = _pixels(self.codec, self.width, self.height)

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from ray.job_submission import JobSubmissionClient
 from search_spaces.plan import plan_study
 from tests.support import ROOT
 from tests.support.environment import as_in_a_new_shell
-from tests.support.ports import free_ports
+from tests.support.ports import answers, free_ports
 from tests.support.stages import SilentReporter
 from tests.support.tiny_onnx import write_onnx
 from tests.support.videos import moving_noise, read_video, write_video
@@ -74,7 +73,7 @@ class Head:
             ["ray", "start", *options], env=self._environment, cwd=checkout, stdout=subprocess.DEVNULL
         )
         try:
-            wait_for(lambda: self._answers("/api/version"))
+            wait_for(lambda: answers(f"{self._environment['RAY_API_SERVER_ADDRESS']}/api/version"))
         except BaseException:
             self.end()
             raise
@@ -108,13 +107,6 @@ class Head:
 
     def _client(self) -> JobSubmissionClient:
         return JobSubmissionClient(self._environment["RAY_API_SERVER_ADDRESS"])
-
-    def _answers(self, path: str) -> bool:
-        try:
-            with urllib.request.urlopen(self._environment["RAY_API_SERVER_ADDRESS"] + path, timeout=2) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
 
 
 def wait_for(ready: Callable[[], object], seconds: float = 600.0) -> None:

@@ -102,7 +102,7 @@ def test_decord_reads_real_files_where_it_gives_the_same_pixels(name: str, gives
     if not gives:
         assert index.care == (REORDERED,)
         return
-    for size in (112, 224):
+    for size in (64, 112, 224, 280):
         reader, draw = DecordReader(file, index, size), np.random.default_rng(0)
         whole = played_at(path, size)
         for asked in [list(range(index.count)), *draw.integers(0, index.count, (6, 5)).tolist()]:

@@ -36,10 +36,7 @@ def test_a_product_of_matrices_by_hand() -> None:
 
 
 def test_the_memory_of_a_step_is_that_measured(tiny_config: TrialConfig, tiny_data: Path, tmp_path: Path) -> None:
-    """Within a quarter, of a step that takes enough for the rest of the process not to matter; and no video is opened.
-
-    The copies that oneDNN's convolutions make for themselves are no tensors: with AVX-512 they are up to a fifth of the whole.
-    """
+    """Within a fifth, of a step that takes enough for the rest of the process not to matter; and no video is opened."""
     sizes = {"clip.size": 96, "clip.decode_size": 96, "clip.frames": 8, "anonymizer.decoder_channels": (32, 32)}
     config = with_values(tiny_config, sizes)
     data = TrialData(config, tiny_data)
@@ -54,7 +51,7 @@ def test_the_memory_of_a_step_is_that_measured(tiny_config: TrialConfig, tiny_da
     step()  # what is kept after a first step: imports, and kernels
     measured = min(bytes_taken(step) for _ in range(3))  # a process that has run for long may take more than it needs
     assert measured > 150 * 2**20
-    assert traced.peak == pytest.approx(measured, rel=0.25)
+    assert traced.peak == pytest.approx(measured, rel=0.2)
     assert traced.still < 0.1 * traced.peak
     with_halves = trace(planned(with_values(config, {"microbatch": 8}), data, "reconstruct"), runtime, data)
     assert with_halves.peak < 0.6 * traced.peak
